@@ -1,0 +1,128 @@
+"""Finds the model inside a checkpoint: a table of options, histories, optimizer state and, somewhere, a network."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+
+from .errors import ModelNotFound
+from .t7 import LuaObject, LuaTable, Value
+
+#: How many tables deep a model is looked for.
+_MAX_DEPTH = 6
+
+#: Keys under which people keep the model, best first; used where a file holds several.
+_USUAL_KEYS = ("model", "net", "network", "netG", "generator")
+
+#: What a network has and a data loader, a timer or a confusion matrix has not.
+_MODULE_FIELDS = frozenset({"modules", "gradInput", "output", "_type", "train", "weight", "fg", "module"})
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A model inside a file.
+
+    Attributes:
+        key: dotted path of table keys that leads to it, "" for the top-level object.
+        object: the Lua object.
+        others: keys of the other models in the file that were passed over.
+    """
+
+    key: str
+    object: LuaObject
+    others: tuple[str, ...] = ()
+
+
+def candidates(value: Value, known: Collection[str] = ()) -> list[Candidate]:
+    """Every model in `value` that no other model contains, in the order of the file.
+
+    Args:
+        value: as read from a file.
+        known: classes that have a converter.
+    """
+    if isinstance(value, LuaObject):
+        return [Candidate("", value)]
+    found: list[Candidate] = []
+    seen: set[int] = set()
+    level: list[tuple[str, Value]] = [("", value)]
+    for _depth in range(_MAX_DEPTH):
+        below: list[tuple[str, Value]] = []
+        for path, item in level:
+            if id(item) in seen:
+                continue
+            seen.add(id(item))
+            if isinstance(item, LuaObject) and _is_module(item, known):
+                found.append(Candidate(path, item))
+            elif isinstance(item, LuaTable):
+                below += [(join(path, key), child) for key, child in item.items() if isinstance(key, (str, float))]
+        level = below
+    return found
+
+
+def join(path: str, key: Value) -> str:
+    """`path` with a table key appended: `protos.rnn`, `1`."""
+    name = str(int(key)) if isinstance(key, float) and key == int(key) else str(key)
+    return f"{path}.{name}" if path else name
+
+
+def _is_module(obj: LuaObject, known: Collection[str]) -> bool:
+    return obj.typename in known or any(name in obj for name in _MODULE_FIELDS)
+
+
+def _is_criterion(obj: LuaObject) -> bool:
+    return obj.typename.endswith("Criterion")
+
+
+def locate(value: Value, key: str | None = None, known: Collection[str] = ()) -> Candidate:
+    """The model in `value`.
+
+    Args:
+        value: as read from a file.
+        key: dotted path of table keys, such as `model`, `protos.rnn`, `1`; None looks for it.
+        known: classes that have a converter.
+
+    Raises:
+        ModelNotFound: there is none, or several of equal right, or `key` leads nowhere.
+    """
+    if key:
+        return _follow(value, key)
+    found = candidates(value, known)
+    if not found:
+        raise ModelNotFound(f"There is no Torch7 module in this file: it holds {_summary(value)}.")
+    networks = [candidate for candidate in found if not _is_criterion(candidate.object)] or found
+    if len(networks) == 1:
+        return networks[0]
+    for usual in _USUAL_KEYS:
+        matches = [candidate for candidate in networks if candidate.key == usual]
+        if len(matches) == 1:
+            chosen = matches[0]
+            others = tuple(candidate.key for candidate in networks if candidate is not chosen)
+            return Candidate(chosen.key, chosen.object, others)
+    listed = "\n".join(f"  --key {candidate.key}  ({candidate.object.typename})" for candidate in networks)
+    raise ModelNotFound(f"The file holds {len(networks)} models; choose one:\n{listed}")
+
+
+def _follow(value: Value, key: str) -> Candidate:
+    item = value
+    walked = ""
+    rest = key
+    while rest:
+        step, _, rest = rest.partition(".")
+        table = item if isinstance(item, (LuaTable, LuaObject)) else None
+        found = None if table is None else table.get(step)
+        if table is not None and found is None and step.lstrip("-").isdigit():
+            found = table.get(float(step))
+        if found is None:
+            there = ", ".join(sorted(join("", k) for k, _ in table.items() if isinstance(k, (str, float)))) if table else "nothing"
+            raise ModelNotFound(f"There is no key {step!r} {'in ' + walked if walked else 'at the top'}; there is: {there}.")
+        walked, item = join(walked, step), found
+    if not isinstance(item, LuaObject):
+        raise ModelNotFound(f"What is at {key} is no Torch7 module but {_summary(item)}.")
+    return Candidate(key, item)
+
+
+def _summary(value: Value) -> str:
+    if isinstance(value, LuaTable):
+        keys = [join("", key) for key in value.keys()[:12] if isinstance(key, (str, float))]
+        return f"a table with {len(value)} entries ({', '.join(keys)}{', …' if len(value) > 12 else ''})" if keys else "a table"
+    return "nil" if value is None else repr(value)[:80]

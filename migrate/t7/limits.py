@@ -1,0 +1,42 @@
+"""How much a file may ask for."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+
+from ..errors import UsageError
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Bounds on what reading a file may need, so that a hostile one can't take the machine down.
+
+    Every size in a file is checked against the bytes that are left before anything is allocated, so these bound what
+    a file can ask for beyond its own size. The defaults are far above any real model.
+
+    Attributes:
+        depth: objects nested in each other; Torch7 itself can't write more than some thousands.
+        objects: tables, Torch objects and functions in the file.
+        entries: entries of all tables together.
+        string_bytes: bytes of one string or one function.
+        dimensions: dimensions of one tensor; numpy has no more than 32 in its older versions.
+        elements: elements of all tensors together, an expanded tensor counted as large as it looks.
+        expanded_elements: elements of one tensor beyond those that its storage has (a stride of 0 costs no bytes).
+    """
+
+    depth: int = 10_000
+    objects: int = 20_000_000
+    entries: int = 50_000_000
+    string_bytes: int = 2**30
+    dimensions: int = 32
+    elements: int = 2**34
+    expanded_elements: int = 2**28
+
+    def __post_init__(self) -> None:
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if type(value) is not int or value < 1:
+                raise UsageError(f"Limits.{field.name} must be a whole number above 0, not {value!r}")
+
+
+DEFAULT_LIMITS = Limits()

@@ -1,0 +1,153 @@
+"""Every case that the real Torch7 computed, layer by layer: output, gradients, statistics, saving."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import gaps
+import golden
+import pytest
+import torch
+import torch7
+from golden import Row
+
+import torchmigrate as tm
+
+ROWS = golden.layer_rows()
+
+
+def parametrize(step: str) -> Any:
+    params = [
+        pytest.param(
+            row,
+            id=str(row),
+            marks=[pytest.mark.xfail(reason=why, strict=True)] if (why := gaps.reason(row, step)) else [],
+        )
+        for row in ROWS
+        if applies(row, step)
+    ]
+    return pytest.mark.parametrize("row", params)
+
+
+def applies(row: Row, step: str) -> bool:
+    """Does the golden case record what this step compares?"""
+    case = row.load()
+    if "criterion" in case:
+        return {"output": "loss" in case, "gradInput": "gradInput" in case, "save": True}.get(step, False)
+    if step == "output":
+        return "output" in case
+    if step == "gradInput":
+        return "gradInput" in case and "gradOutput" in case
+    if step == "gradParameters":
+        return "gradOutput" in case and case.get("gradParameters") is not None and len(case["gradParameters"]) > 0
+    if step == "after":
+        return "after" in case
+    return True
+
+
+def convert(row: Row, **options: Any) -> tuple[tm.LuaTable, tm.Conversion]:
+    case = row.load()
+    value = case.get("criterion") or case["module"]
+    return case, tm.convert(value, mode="saved", **options)
+
+
+def run(case: tm.LuaTable, conversion: tm.Conversion, *, tracked: bool = False) -> tuple[Any, Any]:
+    """The leaves that went in, and the output."""
+    leaves = golden.fresh_input(tm.to_torch(case["input"]))
+    args = [golden.copied(leaves)]
+    if "criterion" in case:
+        args.append(tm.to_torch(case.get("target")))
+    return leaves, conversion.run_tracked(*args) if tracked else conversion.module(*args)
+
+
+@parametrize("output")
+def test_output(row: Row) -> None:
+    case, conversion = convert(row)
+    _, output = run(case, conversion)
+    name = "loss" if "criterion" in case else "output"
+    golden.assert_same(output, tm.to_torch(case[name]), name)
+
+
+@parametrize("gradInput")
+def test_grad_input(row: Row) -> None:
+    case, conversion = convert(row)
+    leaves, output = run(case, conversion)
+    golden.backward(output, tm.to_torch(case.get("gradOutput", 1.0)))
+    compare_grad_input(leaves, tm.to_torch(case["gradInput"]), "gradInput")
+
+
+def compare_grad_input(leaves: Any, expected: Any, what: str) -> None:
+    """Compares where Torch7 returns a gradient; for indices it returns nothing, zeros or what was in the buffer."""
+    if isinstance(expected, list):
+        assert isinstance(leaves, list)
+        for i, (leaf, e) in enumerate(zip(leaves, expected, strict=False), 1):
+            compare_grad_input(leaf, e, f"{what}[{i}]")
+    elif isinstance(leaves, torch.Tensor) and leaves.requires_grad:
+        grad = golden.gradients(leaves)
+        if isinstance(expected, torch.Tensor) and expected.numel() == 0 and not grad.any():
+            return
+        golden.assert_same(grad, expected, what)
+
+
+@parametrize("gradParameters")
+def test_grad_parameters(row: Row) -> None:
+    case, conversion = convert(row, track_gradients=True)
+    _, output = run(case, conversion, tracked=True)
+    golden.backward(output, tm.to_torch(case["gradOutput"]))
+    regions = [region(tensor) for tensor in torch7.parameters(case["module"])]
+    given = case["gradParameters"].list()
+    assert len(regions) == len(given), f"Torch7 has {len(given)} parameters, tests/converters/torch7.py finds {len(regions)}"
+    expected: dict[Any, torch.Tensor] = {}
+    counted = set()
+    for key, grad in zip(regions, given, strict=True):
+        if (key, region(grad)) not in counted:  # a module met twice lists its gradient twice
+            counted.add((key, region(grad)))
+            expected[key] = expected[key] + tm.to_torch(grad) if key in expected else tm.to_torch(grad)
+    by_source = conversion.gradients_by_region()
+    for key, value in expected.items():
+        assert key in by_source, f"no converter read a parameter of size {tuple(value.shape)}"
+        path, field, grad = by_source[key]
+        got = torch.zeros_like(value) if grad is None else grad
+        golden.assert_same(got.reshape(value.shape), value, f"gradient of {path or 'the module'}.{field}")
+
+
+def region(tensor: tm.Tensor) -> tuple[int, int, tuple[int, ...], tuple[int, ...]]:
+    return (id(tensor.storage), tensor.offset, tensor.size, tensor.stride)
+
+
+@parametrize("after")
+def test_running_statistics(row: Row) -> None:
+    case, conversion = convert(row)
+    run(case, conversion)
+    buffers = dict(conversion.module.named_buffers())
+    for name, value in tm.to_torch(case["after"]).items():
+        golden.assert_same(next(b for n, b in buffers.items() if n.endswith(name)), value, name)
+
+
+@parametrize("save")
+def test_save_and_load(row: Row, tmp_path: Any) -> None:
+    case, conversion = convert(row)
+    conversion.save(tmp_path / "out")
+    loaded = tm.load_converted(tmp_path / "out")
+    expected, got = conversion.module.state_dict(), loaded.state_dict()
+    assert expected.keys() == got.keys()
+    assert all(torch.equal(expected[name], got[name]) for name in expected)
+    assert repr(loaded) == repr(conversion.module)
+    if case.get("random") or case.get("writeOnly") or not ("output" in case or "loss" in case):
+        return
+    torch.manual_seed(0)
+    _, first = run(case, conversion)
+    conversion.module = loaded
+    torch.manual_seed(0)
+    _, second = run(case, conversion)
+    golden.assert_same(second, golden.copied(first), "output of the loaded module", (0.0, 0.0))
+
+
+def test_unread_fields_are_explained() -> None:
+    unread = {}
+    for row in ROWS:
+        if gaps.reason(row, "output") is None:
+            _, conversion = convert(row, allow_unsupported=True)
+            for path, names in conversion.unread.items():
+                unread[f"{row} {path}"] = names
+    assert unread == {}
