@@ -8,12 +8,12 @@ class Fault(Exception):  # noqa: N818 - never leaves the package
 
     Attributes:
         message: what is wrong.
-        offset: byte offset of the token that is wrong.
+        offset: byte offset of the token that is wrong; None where the raiser doesn't know it (the reader fills it in).
         hint: what to do next, or "".
         limit: is the file refused only because of `Limits`?
     """
 
-    def __init__(self, message: str, offset: int, *, hint: str = "", limit: bool = False) -> None:
+    def __init__(self, message: str, offset: int | None = None, *, hint: str = "", limit: bool = False) -> None:
         super().__init__(message)
         self.message = message
         self.offset = offset

@@ -24,8 +24,8 @@ class Frame:
 
     left: int
 
-    def take(self, value: Value, offset: int) -> None:
-        """Hands it the next value, which ends at byte `offset`."""
+    def take(self, value: Value) -> None:
+        """Hands it the next value; raises a `Fault` without an offset."""
         raise NotImplementedError
 
     def step(self, *, child: bool) -> str:
@@ -47,7 +47,7 @@ class RootFrame(Frame):
         self.number = number
         self.value: Value = None
 
-    def take(self, value: Value, offset: int) -> None:
+    def take(self, value: Value) -> None:
         self.value = value
         self.left = 0
 
@@ -66,16 +66,16 @@ class TableFrame(Frame):
         # nil can't be a key, so None says that the key comes next
         self.key: Value = None
 
-    def take(self, value: Value, offset: int) -> None:
+    def take(self, value: Value) -> None:
         key = self.key
         if key is None:
             if type(value) is not str:
                 try:
                     value = table_key(value)
                 except ValueError as error:
-                    raise Fault(str(error), offset) from None
+                    raise Fault(str(error)) from None
             if value in self.entries:
-                raise Fault(f"a table has the key {key_text(value)} twice", offset)
+                raise Fault(f"a table has the key {key_text(value)} twice")
             self.key = value
         else:
             self.entries[key] = value
@@ -99,7 +99,7 @@ class VecFrame(Frame):
         self.left = count
         self.entries = table._entries
 
-    def take(self, value: Value, offset: int) -> None:
+    def take(self, value: Value) -> None:
         self.entries[len(self.entries) + 1.0] = value
         self.left -= 1
 
@@ -117,7 +117,7 @@ class ObjectFrame(Frame):
         self.parts = item.parts
         self.typename = item.typename
 
-    def take(self, value: Value, offset: int) -> None:
+    def take(self, value: Value) -> None:
         self.parts.append(value)
         self.left -= 1
 
@@ -139,7 +139,7 @@ class FunctionFrame(Frame):
         self.left = 1
         self.function = function
 
-    def take(self, value: Value, offset: int) -> None:
+    def take(self, value: Value) -> None:
         self.function.upvalues = value
         self.left = 0
 
@@ -161,13 +161,13 @@ class TensorFrame(Frame):
         self.storage = storage
         self.limits = limits
 
-    def take(self, value: Value, offset: int) -> None:
+    def take(self, value: Value) -> None:
         tensor = self.tensor
         if value is not None:
             if type(value) is not Storage:
-                raise Fault(f"the storage of a {tensor.type} is {describe(value)}", offset)
+                raise Fault(f"the storage of a {tensor.type} is {describe(value)}")
             if value.typename != self.storage:
-                raise Fault(f"the storage of a {tensor.type} is a {value.typename}, not a {self.storage}", offset)
+                raise Fault(f"the storage of a {tensor.type} is a {value.typename}, not a {self.storage}")
             tensor.storage = value
         self.left = 0
         count = tensor.numel()
@@ -185,14 +185,12 @@ class TensorFrame(Frame):
             raise Fault(
                 f"a {tensor.type} of size {tensor.size}, stride {tensor.stride} and offset {tensor.offset} reaches from "
                 f"element {lowest} to {highest} of a storage that has {available}",
-                offset,
                 hint="The file is damaged.",
             )
         if count - available > self.limits.expanded_elements:
             raise Fault(
                 f"a {tensor.type} of size {tensor.size} expands {available} elements to {count}, more than "
                 f"Limits.expanded_elements = {self.limits.expanded_elements} allow",
-                offset,
                 hint="Raise the limit if you trust the file.",
                 limit=True,
             )

@@ -50,6 +50,39 @@ class _BoolKey:
 _TRUE, _FALSE = _BoolKey(True), _BoolKey(False)
 
 
+def table_key(key: Value) -> Value:
+    """The form in which a table holds a key: a boolean apart from 1 and 0, an int as float, UTF-8 bytes as str.
+
+    Raises:
+        ValueError: Lua has no such key: nil, NaN, or an int that no double equals.
+    """
+    kind = type(key)
+    if kind is str:
+        return key
+    if kind is float:
+        if key != key:
+            raise ValueError("a table can't have the key NaN")
+        return key
+    if kind is bool:
+        return _TRUE if key else _FALSE
+    if kind is int:
+        try:
+            number = float(key)
+        except OverflowError:
+            number = 0.0
+        if number != key:
+            raise ValueError(f"a table can't have the key {key}: no double is equal to it")
+        return number
+    if kind is bytes:
+        try:
+            return key.decode()
+        except UnicodeDecodeError:
+            return key
+    if key is None:
+        raise ValueError("a table can't have the key nil")
+    return key
+
+
 class LuaTable:
     """A Lua table: an ordered mapping that compares by identity, as in Lua.
 
@@ -70,16 +103,12 @@ class LuaTable:
         return cls((float(i), value) for i, value in enumerate(values, 1))
 
     def __setitem__(self, key: Value, value: Value) -> None:
-        if isinstance(key, bool):
-            key = _TRUE if key else _FALSE
-        elif isinstance(key, int):
-            key = float(key)
-        self._entries[key] = value
+        self._entries[table_key(key)] = value
 
     def get(self, key: Value, default: Value = None) -> Value:
         """The value under `key`, or `default`."""
-        if isinstance(key, bool):
-            key = _TRUE if key else _FALSE
+        if type(key) is bool or type(key) is bytes:
+            key = table_key(key)
         return self._entries.get(key, default)
 
     def __getitem__(self, key: Value) -> Value:
@@ -147,7 +176,13 @@ class LuaObject:
     __slots__ = ("parts", "typename", "version", "versioned")
 
     def __init__(
-        self, typename: str, fields: Value = None, *, version: int = 1, parts: list[Value] | None = None, versioned: bool = True
+        self,
+        typename: str,
+        fields: Value = None,
+        *,
+        version: int = 1,
+        parts: list[Value] | None = None,
+        versioned: bool = True,
     ) -> None:
         self.typename = typename
         self.version = version
@@ -259,7 +294,9 @@ class Tensor:
         if data.size == 0:
             return cls(f"torch.{kind}Tensor", (), (), 1, None)
         stride = tuple(step // data.itemsize for step in data.strides)
-        return cls(f"torch.{kind}Tensor", data.shape, stride, 1, Storage(f"torch.{kind}Storage", data.reshape(-1).copy()))
+        return cls(
+            f"torch.{kind}Tensor", data.shape, stride, 1, Storage(f"torch.{kind}Storage", data.reshape(-1).copy())
+        )
 
     @property
     def kind(self) -> str:
@@ -282,13 +319,14 @@ class Tensor:
 
     def numpy(self) -> Array:
         """A read-only view of the elements, of shape `size` (shape (0,) for an empty tensor)."""
-        if not self.size or self.storage is None:
-            return np.empty(0, self.dtype)
-        data = self.storage.data
-        step = data.itemsize
-        view = np.lib.stride_tricks.as_strided(
-            data[self.offset - 1 :], self.size, [s * step for s in self.stride], writeable=False
-        )
+        if self.storage is None or not self.numel():
+            view: Array = np.empty(self.size or 0, self.dtype)
+        else:
+            data = self.storage.data
+            step = data.itemsize
+            # numpy checks that all of it lies inside the buffer, unlike as_strided
+            view = np.ndarray(self.size, data.dtype, data, (self.offset - 1) * step, [s * step for s in self.stride])
+        view.flags.writeable = False
         return view
 
     def __repr__(self) -> str:

@@ -1,0 +1,23 @@
+"""The `.t7` file format of Lua Torch7: reading it and writing it. Needs numpy only."""
+
+from __future__ import annotations
+
+from ..errors import T7Error
+from .limits import Limits
+from .source import T7File, load, load_file
+from .values import ELEMENT_TYPES, LuaFunction, LuaObject, LuaTable, Storage, Tensor, Value
+
+__all__ = [
+    "ELEMENT_TYPES",
+    "Limits",
+    "LuaFunction",
+    "LuaObject",
+    "LuaTable",
+    "Storage",
+    "T7Error",
+    "T7File",
+    "Tensor",
+    "Value",
+    "load",
+    "load_file",
+]
