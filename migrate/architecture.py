@@ -48,7 +48,9 @@ def _describe(module: nn.Module, seen: dict[int, int]) -> Description:
     if args:
         made["args"] = args
     if isinstance(module, _CONTAINERS):
-        made["children"] = {name: _describe(child, seen) for name, child in module._modules.items() if child is not None}
+        made["children"] = {
+            name: _describe(child, seen) for name, child in module._modules.items() if child is not None
+        }
     return made
 
 
@@ -78,7 +80,9 @@ def constructor_arguments(module: nn.Module) -> dict[str, Any]:
         if not hasattr(module, name):
             if parameter.default is not parameter.empty and _home(cls) == "torch.nn":
                 continue
-            raise UsageError(f"{cls.__module__}.{cls.__qualname__} must keep its constructor argument {name!r} as self.{name}")
+            raise UsageError(
+                f"{cls.__module__}.{cls.__qualname__} must keep its constructor argument {name!r} as self.{name}"
+            )
         value = getattr(module, name)
         if isinstance(parameter.default, bool) and (value is None or isinstance(value, torch.Tensor)):
             value = value is not None  # bias=True makes a bias

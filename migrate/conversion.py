@@ -8,7 +8,7 @@ import tempfile
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -105,7 +105,7 @@ class Conversion:
             force: replace an existing folder.
 
         Raises:
-            UsageError: the folder exists, or the model holds layers that were not converted.
+            UsageError: the folder exists.
         """
         with output_folder(folder, force=force) as made:
             self.write(made)
@@ -113,8 +113,6 @@ class Conversion:
 
     def write(self, folder: Path) -> None:
         """Writes model.safetensors and config.json into an existing folder."""
-        if self.refusals:
-            raise UsageError("A model with layers that were not converted can't be saved.")
         names = canonical_names(self.module)
         state = self.module.state_dict(keep_vars=True)
         tensors = {name: tensor.detach().contiguous() for name, tensor in state.items() if names[name] == name}
@@ -143,6 +141,7 @@ class Conversion:
             ],
             "notes": [list(note) for note in self.notes],
             "unread_fields": self.unread,
+            "not_converted": [asdict(refusal) for refusal in self.refusals],
             "tied": {name: first for name, first in names.items() if name != first},
             "training": [name for name, module in self.module.named_modules() if module.training],
             "architecture": describe(self.module),
@@ -160,9 +159,7 @@ class Conversion:
             Torch7 tensor (id of its storage, offset, size, stride) -> (Torch7 path, field, gradient); the gradient is
             None where none arrived.
         """
-        return {
-            region: (source.path, source.field, source.leaf.grad) for region, source in self.build.sources.items()
-        }
+        return {region: (source.path, source.field, source.leaf.grad) for region, source in self.build.sources.items()}
 
     def run_tracked(self, *args: Any) -> Any:
         """Runs the module such that a backward pass reaches the parameters in Torch7's layout (`track_gradients`).
@@ -174,9 +171,7 @@ class Conversion:
             raise UsageError("convert(..., track_gradients=True) is needed for gradients in Torch7's layout")
         live = {id(getattr(module, name)): value for module, name, value in self.build.live}
         replaced = {
-            name: live[id(parameter)]
-            for name, parameter in self.module.named_parameters()
-            if id(parameter) in live
+            name: live[id(parameter)] for name, parameter in self.module.named_parameters() if id(parameter) in live
         }
         return torch.func.functional_call(self.module, replaced, args, tie_weights=True)
 
@@ -184,10 +179,7 @@ class Conversion:
 def canonical_names(module: nn.Module) -> dict[str, str]:
     """State dict name -> the first name under which the same tensor is found."""
     first: dict[int, str] = {}
-    return {
-        name: first.setdefault(id(tensor), name)
-        for name, tensor in module.state_dict(keep_vars=True).items()
-    }
+    return {name: first.setdefault(id(tensor), name) for name, tensor in module.state_dict(keep_vars=True).items()}
 
 
 @contextmanager
@@ -266,5 +258,7 @@ def read_config(folder: Path) -> dict[str, Any]:
     if not isinstance(config, dict) or config.get("format") != "torchmigrate":
         raise UsageError(f"{folder / CONFIG} is not torchmigrate's.")
     if config.get("format_version") != CONFIG_VERSION:
-        raise UsageError(f"{folder / CONFIG} has version {config.get('format_version')}; this torchmigrate reads {CONFIG_VERSION}.")
+        raise UsageError(
+            f"{folder / CONFIG} has version {config.get('format_version')}; this torchmigrate reads {CONFIG_VERSION}."
+        )
     return config

@@ -67,7 +67,9 @@ def convert(
     module = build.root(candidate.object)
     set_training(module, build.records, mode)
     if candidate.others:
-        build.note("", f"the file holds other models too, which were not converted: {', '.join(candidate.others)} (--key)")
+        build.note(
+            "", f"the file holds other models too, which were not converted: {', '.join(candidate.others)} (--key)"
+        )
     return Conversion(
         module=module,
         value=value,
@@ -126,4 +128,3 @@ def _to_torch(value: Value, seen: dict[int, Any]) -> Any:
         entries.update((key, _to_torch(item, seen)) for key, item in value.items())
         return entries
     return value
-

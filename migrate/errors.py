@@ -99,7 +99,8 @@ class UnsupportedLayers(TorchMigrateError):
         groups: dict[tuple[str, str], list[str]] = {}
         for refusal in self.refusals:
             groups.setdefault((refusal.typename, refusal.reason), []).append(refusal.path or "the model itself")
-        lines = [f"{len(self.refusals)} layer(s) of {len({r.typename for r in self.refusals})} class(es) can't be converted:"]
+        classes = {refusal.typename for refusal in self.refusals}
+        lines = [f"{len(self.refusals)} layer(s) of {len(classes)} class(es) can't be converted:"]
         for (typename, reason), paths in groups.items():
             shown = ", ".join(paths[:8]) + (f", … ({len(paths)} in all)" if len(paths) > 8 else "")
             lines.append(f"  {typename} x{len(paths)} at {shown}: {reason}")

@@ -51,7 +51,9 @@ def _adopt(value: Any, seen: dict[int, Any], path: str) -> Value:
         fields = _adopt(value._obj, seen, path)
         made_object.parts = [fields]
         return made_object
-    raise UsageError(f"{path} is a {type(value).__name__}: convert() takes a path, or a value from load() or torchfile.load().")
+    raise UsageError(
+        f"{path} is a {type(value).__name__}: convert() takes a path, or a value from load() or torchfile.load()."
+    )
 
 
 def _text(data: bytes | str) -> str | bytes:

@@ -18,12 +18,64 @@ M = TypeVar("M", bound=nn.Module)
 
 #: Fields that training leaves behind in any module and that say nothing about what it computes.
 LEFTOVERS = frozenset(
-    "output gradInput gradWeight gradBias _type train _input _gradOutput _gradInput _output _weight _gradWeight "
-    "finput fgradInput buffer _buffer gradInputBuffer iSize oSize accUpdateGradParameters ones addBuffer "
-    "dpnn_parameters dpnn_gradParameters dpnn_mediumEmpty dpnn_serialEmpty dpnn_serialType parameters_ grads_ "
-    "forwardActivations fmode bwmode bdmode algType algWorkspace workspace wDesc biasDesc convDesc iDesc oDesc "
-    "oDescForBias iDescBias input_offset output_offset weight_offset convDescData oSizeForBias poolDesc sDesc nElem "
-    "saved_mean save_mean save_std save_var freeze_save_mean".split()
+    [
+        "output",
+        "gradInput",
+        "gradWeight",
+        "gradBias",
+        "_type",
+        "train",
+        "_input",
+        "_gradOutput",
+        "_gradInput",
+        "_output",
+        "_weight",
+        "_gradWeight",
+        "finput",
+        "fgradInput",
+        "buffer",
+        "_buffer",
+        "gradInputBuffer",
+        "iSize",
+        "oSize",
+        "accUpdateGradParameters",
+        "ones",
+        "addBuffer",
+        "dpnn_parameters",
+        "dpnn_gradParameters",
+        "dpnn_mediumEmpty",
+        "dpnn_serialEmpty",
+        "dpnn_serialType",
+        "parameters_",
+        "grads_",
+        "forwardActivations",
+        "fmode",
+        "bwmode",
+        "bdmode",
+        "algType",
+        "algWorkspace",
+        "workspace",
+        "wDesc",
+        "biasDesc",
+        "convDesc",
+        "iDesc",
+        "oDesc",
+        "oDescForBias",
+        "iDescBias",
+        "input_offset",
+        "output_offset",
+        "weight_offset",
+        "convDescData",
+        "oSizeForBias",
+        "poolDesc",
+        "sDesc",
+        "nElem",
+        "saved_mean",
+        "save_mean",
+        "save_std",
+        "save_var",
+        "freeze_save_mean",
+    ]
 )
 
 
@@ -218,5 +270,3 @@ class Layer:
             for name, value in self.object.items()
             if isinstance(value, LuaFunction) and name not in self._read
         ]
-
-

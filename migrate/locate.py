@@ -113,8 +113,10 @@ def _follow(value: Value, key: str) -> Candidate:
         if table is not None and found is None and step.lstrip("-").isdigit():
             found = table.get(float(step))
         if found is None:
-            there = ", ".join(sorted(join("", k) for k, _ in table.items() if isinstance(k, (str, float)))) if table else "nothing"
-            raise ModelNotFound(f"There is no key {step!r} {'in ' + walked if walked else 'at the top'}; there is: {there}.")
+            names = [join("", k) for k, _ in table.items() if isinstance(k, (str, float))] if table else []
+            where = f"in {walked}" if walked else "at the top"
+            there = ", ".join(sorted(names)) or "nothing"
+            raise ModelNotFound(f"There is no key {step!r} {where}; there is: {there}.")
         walked, item = join(walked, step), found
     if not isinstance(item, LuaObject):
         raise ModelNotFound(f"What is at {key} is no Torch7 module but {_summary(item)}.")
@@ -124,5 +126,9 @@ def _follow(value: Value, key: str) -> Candidate:
 def _summary(value: Value) -> str:
     if isinstance(value, LuaTable):
         keys = [join("", key) for key in value.keys()[:12] if isinstance(key, (str, float))]
-        return f"a table with {len(value)} entries ({', '.join(keys)}{', …' if len(value) > 12 else ''})" if keys else "a table"
+        return (
+            f"a table with {len(value)} entries ({', '.join(keys)}{', …' if len(value) > 12 else ''})"
+            if keys
+            else "a table"
+        )
     return "nil" if value is None else repr(value)[:80]

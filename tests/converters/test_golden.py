@@ -9,9 +9,8 @@ import golden
 import pytest
 import torch
 import torch7
-from golden import Row
-
 import torchmigrate as tm
+from golden import Row
 
 ROWS = golden.layer_rows()
 
@@ -96,7 +95,9 @@ def test_grad_parameters(row: Row) -> None:
     golden.backward(output, tm.to_torch(case["gradOutput"]))
     regions = [region(tensor) for tensor in torch7.parameters(case["module"])]
     given = case["gradParameters"].list()
-    assert len(regions) == len(given), f"Torch7 has {len(given)} parameters, tests/converters/torch7.py finds {len(regions)}"
+    assert len(regions) == len(given), (
+        f"Torch7 has {len(given)} parameters, tests/converters/torch7.py finds {len(regions)}"
+    )
     expected: dict[Any, torch.Tensor] = {}
     counted = set()
     for key, grad in zip(regions, given, strict=True):

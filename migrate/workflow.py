@@ -1,0 +1,204 @@
+"""What the commands do: read, convert, export, compare, write. Returns data; prints nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from .conversion import Conversion, output_folder
+from .converting import convert
+from .errors import UsageError
+from .onnx import OnnxExport, export_onnx
+from .parity import ParityReport, verify
+
+ONNX = "model.onnx"
+PARITY_FAILED = "PARITY-FAILED.txt"
+
+#: Told what begins now: "reading", "exporting to ONNX", …
+Step = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Options:
+    """The options of `torchmigrate convert`; the names are those of the command line."""
+
+    key: str | None = None
+    plugins: Sequence[Path] = ()
+    aliases: Mapping[str, str] = field(default_factory=dict)
+    force: bool = False
+    allow_unsupported: bool = False
+    no_onnx: bool = False
+    no_verify: bool = False
+    input_shape: str | None = None
+    opset: int = 20
+    dtype: str = "float32"
+    reference: Path | None = None
+    devices: Sequence[str] = ("cpu",)
+    atol: float | None = None
+    rtol: float | None = None
+
+
+@dataclass
+class Result:
+    """What `torchmigrate convert` did.
+
+    Attributes:
+        folder: what was written.
+        files: name -> size in bytes.
+        conversion: the converted model.
+        onnx: what was exported, or None.
+        report: what was compared, or None.
+        not_run: what was left out, and why.
+    """
+
+    folder: Path
+    files: dict[str, int]
+    conversion: Conversion
+    onnx: OnnxExport | None
+    report: ParityReport | None
+    not_run: dict[str, str]
+
+    @property
+    def passed(self) -> bool:
+        """Did everything that was compared agree?"""
+        return self.report is None or bool(self.report)
+
+    def to_json(self) -> dict[str, Any]:
+        """The same as JSON values."""
+        return {
+            "folder": str(self.folder),
+            "files": self.files,
+            "key": self.conversion.key,
+            "classes": self.conversion.classes,
+            "parameters": parameter_count(self.conversion),
+            "notes": [list(note) for note in self.conversion.notes],
+            "unread_fields": self.conversion.unread,
+            "onnx": None if self.onnx is None else self.onnx.to_json(),
+            "parity": None if self.report is None else self.report.to_json(),
+            "not_run": self.not_run,
+            "passed": self.passed,
+        }
+
+
+def parameter_count(conversion: Conversion) -> int:
+    """How many distinct numbers the model's parameters hold."""
+    return sum(parameter.numel() for parameter in conversion.module.parameters())
+
+
+def convert_file(file: Path, folder: Path, options: Options, step: Step) -> Result:
+    """Converts a .t7 file into a folder, which appears whole or not at all.
+
+    Raises:
+        TorchMigrateError: of any kind; nothing is written then.
+    """
+    if folder.exists() and not options.force:
+        raise UsageError(f"{folder} exists already; --force replaces it, -o writes elsewhere.")
+    step("reading and converting")
+    conversion = convert(
+        file,
+        key=options.key,
+        plugins=options.plugins,
+        aliases=options.aliases,
+        allow_unsupported=options.allow_unsupported,
+    )
+    exported: OnnxExport | None = None
+    report: ParityReport | None = None
+    not_run = _not_run(conversion, options)
+    with output_folder(folder, force=options.force) as made:
+        step("writing the weights")
+        conversion.write(made)
+        example = reference_input(options.reference) if options.input_shape is None else None
+        if "onnx" not in not_run:
+            step("exporting to ONNX")
+            exported = export_onnx(
+                conversion,
+                made / ONNX,
+                input_shape=options.input_shape,
+                example_input=example,
+                opset=options.opset,
+                dtype=options.dtype,
+            )
+        if "parity" not in not_run:
+            step("comparing")
+            report = verify(
+                conversion,
+                reference=options.reference,
+                devices=options.devices,
+                onnx=made / ONNX if exported else None,
+                input_shape=options.input_shape,
+                atol=options.atol,
+                rtol=options.rtol,
+            )
+            report.write(made)
+            if not report:
+                (made / PARITY_FAILED).write_text(report.summary() + "\n")
+        files = {path.name: path.stat().st_size for path in sorted(made.iterdir())}
+    return Result(folder, files, conversion, exported, report, not_run)
+
+
+def _not_run(conversion: Conversion, options: Options) -> dict[str, str]:
+    if conversion.refusals:
+        classes = ", ".join(sorted({refusal.typename for refusal in conversion.refusals}))
+        reason = f"layers were not converted: {classes}"
+        return {"onnx": reason, "parity": reason}
+    chosen = {"onnx": options.no_onnx, "parity": options.no_verify}
+    found = {name: f"--no-{'verify' if name == 'parity' else name}" for name, left_out in chosen.items() if left_out}
+    if is_criterion(conversion):
+        found["onnx"] = found["parity"] = "a criterion is called with input and target, it has no graph of its own"
+    return found
+
+
+def is_criterion(conversion: Conversion) -> bool:
+    """Is the converted object a loss rather than a network?"""
+    return bool(conversion.layers) and conversion.layers[0].typename.endswith(("Criterion", "Cost", "Reward"))
+
+
+def reference_input(reference: Path | None) -> Any:
+    """The input that a reference file holds, as torch tensors; None without a reference."""
+    if reference is None:
+        return None
+    from .converting import to_torch
+    from .t7 import LuaTable, load
+
+    value = load(reference)
+    if not isinstance(value, LuaTable) or "input" not in value:
+        raise UsageError(f"{reference} is no reference: dump_reference.lua writes one (see `torchmigrate reference`).")
+    return to_torch(value["input"])
+
+
+def verify_file(
+    file: Path,
+    *,
+    key: str | None,
+    plugins: Sequence[Path],
+    aliases: Mapping[str, str],
+    reference: Path | None,
+    onnx: Path | None,
+    input_shape: str | None,
+    devices: Sequence[str],
+    atol: float | None,
+    rtol: float | None,
+) -> ParityReport:
+    """Converts a .t7 file and compares it; see `verify`."""
+    conversion = convert(file, key=key, plugins=plugins, aliases=aliases)
+    return verify(
+        conversion, reference=reference, devices=devices, onnx=onnx, input_shape=input_shape, atol=atol, rtol=rtol
+    )
+
+
+def export_file(
+    file: Path,
+    target: Path,
+    *,
+    key: str | None,
+    plugins: Sequence[Path],
+    aliases: Mapping[str, str],
+    input_shape: str | None,
+    opset: int,
+    dtype: str,
+) -> OnnxExport:
+    """Converts a .t7 file and writes an ONNX file only; see `export_onnx`."""
+    conversion = convert(file, key=key, plugins=plugins, aliases=aliases)
+    return export_onnx(conversion, target, input_shape=input_shape, opset=opset, dtype=dtype)
