@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 import torch
 from torch import nn
@@ -259,8 +260,8 @@ _ALLOCATING = (
 def release_inplace(root: nn.Module) -> None:
     """Switches `inplace` off where it can't be seen from outside, since autograd often forbids it.
 
-    It can be seen where the changed tensor is read elsewhere (a skip connection after an in-place ReLU): there it stays,
-    as in Torch7. The caller's own input is never changed where the model is a chain.
+    It can be seen where the changed tensor is read elsewhere (a skip connection after an in-place ReLU): there it
+    stays, as in Torch7. The caller's own input is never changed where the model is a chain.
     """
     places = Counter(id(module) for _, module in root.named_modules(remove_duplicate=False))
     first = root
@@ -270,7 +271,7 @@ def release_inplace(root: nn.Module) -> None:
     for module in root.modules():
         if isinstance(module, nn.Sequential):
             children = list(module)
-            for before, child in zip(children, children[1:], strict=False):
+            for before, child in pairwise(children):
                 if isinstance(before, _ALLOCATING):
                     _release(child, places)
 

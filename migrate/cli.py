@@ -152,7 +152,7 @@ def inspect(file: Path, key: str | None, depth: int | None, as_json: bool) -> in
 def verify(file: Path, as_json: bool, **options: Any) -> int:
     """Compare a converted model with what Torch7 answered, end to end and layer by layer. Exits 1 on a difference.
 
-    FILE is a .t7 file, which is converted first, or a folder that `convert` wrote.
+    FILE is a .t7 file, which is converted first.
 
     \b
     torchmigrate verify model.t7 --reference model.reference.t7

@@ -17,66 +17,19 @@ P = ParamSpec("P")
 M = TypeVar("M", bound=nn.Module)
 
 #: Fields that training leaves behind in any module and that say nothing about what it computes.
-LEFTOVERS = frozenset(
-    [
-        "output",
-        "gradInput",
-        "gradWeight",
-        "gradBias",
-        "_type",
-        "train",
-        "_input",
-        "_gradOutput",
-        "_gradInput",
-        "_output",
-        "_weight",
-        "_gradWeight",
-        "finput",
-        "fgradInput",
-        "buffer",
-        "_buffer",
-        "gradInputBuffer",
-        "iSize",
-        "oSize",
-        "accUpdateGradParameters",
-        "ones",
-        "addBuffer",
-        "dpnn_parameters",
-        "dpnn_gradParameters",
-        "dpnn_mediumEmpty",
-        "dpnn_serialEmpty",
-        "dpnn_serialType",
-        "parameters_",
-        "grads_",
-        "forwardActivations",
-        "fmode",
-        "bwmode",
-        "bdmode",
-        "algType",
-        "algWorkspace",
-        "workspace",
-        "wDesc",
-        "biasDesc",
-        "convDesc",
-        "iDesc",
-        "oDesc",
-        "oDescForBias",
-        "iDescBias",
-        "input_offset",
-        "output_offset",
-        "weight_offset",
-        "convDescData",
-        "oSizeForBias",
-        "poolDesc",
-        "sDesc",
-        "nElem",
-        "saved_mean",
-        "save_mean",
-        "save_std",
-        "save_var",
-        "freeze_save_mean",
-    ]
-)
+# fmt: off
+LEFTOVERS = frozenset((
+    "output", "gradInput", "gradWeight", "gradBias", "_type", "train", "_input", "_gradOutput", "_gradInput", "_output",
+    "_weight", "_gradWeight", "finput", "fgradInput", "buffer", "_buffer", "gradInputBuffer", "iSize", "oSize",
+    "accUpdateGradParameters", "ones", "addBuffer", "save_mean", "save_std",
+    # dpnn's
+    "dpnn_parameters", "dpnn_gradParameters", "dpnn_mediumEmpty", "dpnn_serialEmpty", "dpnn_serialType",
+    # cudnn's descriptors and choices of algorithm
+    "fmode", "bwmode", "bdmode", "algType", "algWorkspace", "workspace", "wDesc", "biasDesc", "convDesc",
+    "convDescData", "iDesc", "oDesc", "oDescForBias", "iDescBias", "oSizeForBias", "poolDesc", "sDesc", "nElem",
+    "input_offset", "output_offset", "weight_offset",
+))
+# fmt: on
 
 
 class Missing:

@@ -1,4 +1,4 @@
-"""The table of supported classes, from a data file that is generated from the registry (so that torch is not needed)."""
+"""The table of supported classes, from a data file generated from the registry (so torch is not needed)."""
 
 from __future__ import annotations
 
