@@ -66,7 +66,7 @@ def join(path: str, key: Value) -> str:
 
 
 def _is_module(obj: LuaObject, known: Collection[str]) -> bool:
-    return obj.typename in known or any(name in obj for name in _MODULE_FIELDS)
+    return obj.typename in known or _is_criterion(obj) or any(name in obj for name in _MODULE_FIELDS)
 
 
 def _is_criterion(obj: LuaObject) -> bool:

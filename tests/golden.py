@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+
 import torchmigrate as tm
 
 FIXTURES = Path(__file__).parent.parent / "fixtures"
