@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from .limits import Limits
 
-class Fault(Exception):  # noqa: N818 - never leaves the package
+
+class Fault(Exception):
     """Something in the file is wrong.
 
     Attributes:
         message: what is wrong.
         offset: byte offset of the token that is wrong; None where the raiser doesn't know it (the reader fills it in).
         hint: what to do next, or "".
+        inside: class of the object that was being begun, or "" (the reader adds that of the innermost one).
         limit: is the file refused only because of `Limits`?
     """
 
@@ -18,4 +21,23 @@ class Fault(Exception):  # noqa: N818 - never leaves the package
         self.message = message
         self.offset = offset
         self.hint = hint
+        self.inside = ""
         self.limit = limit
+
+
+def over(limits: Limits, name: str, message: str, offset: int | None = None) -> Fault:
+    """The fault of something that goes over a limit: "… more than Limits.name = n allow"."""
+    return Fault(
+        f"{message} Limits.{name} = {getattr(limits, name)} allow",
+        offset,
+        hint=f"Raise Limits.{name} if you trust the file.",
+        limit=True,
+    )
+
+
+def check_dimensions(dimensions: int, limits: Limits, offset: int) -> None:
+    """Checks the number of dimensions of a tensor."""
+    if dimensions < 0:
+        raise Fault(f"a tensor has {dimensions} dimensions", offset, hint="The file is damaged.")
+    if dimensions > limits.dimensions:
+        raise over(limits, "dimensions", f"a tensor has {dimensions} dimensions, more than", offset)

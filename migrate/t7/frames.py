@@ -6,11 +6,22 @@ import re
 from collections.abc import Sequence
 
 from .fault import Fault
-from .limits import Limits
+from .tags import FUNCTION, FUNCTION_LEGACY, TABLE, TORCH
 from .values import LuaFunction, LuaObject, LuaTable, Storage, Tensor, Value, table_key
 
 _IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,60}\Z")
 _PATH_STEPS = 24
+
+#: The classes of the values that a tag with an index can stand for.
+CLASSES: dict[int, tuple[type, ...]] = {
+    TABLE: (LuaTable,),
+    TORCH: (LuaObject, Tensor, Storage),
+    FUNCTION: (LuaFunction,),
+    FUNCTION_LEGACY: (LuaFunction,),
+}
+
+#: Makes an instance without calling its constructor: there can be millions.
+new_object = object.__new__
 
 
 class Frame:
@@ -58,11 +69,12 @@ class RootFrame(Frame):
 class TableFrame(Frame):
     """A table: takes keys and values in turn."""
 
-    __slots__ = ("entries", "key")
+    __slots__ = ("entries", "key", "typename")
 
-    def __init__(self, table: LuaTable, count: int) -> None:
+    def __init__(self, entries: dict[Value, Value], count: int, typename: str = "") -> None:
         self.left = count
-        self.entries = table._entries
+        self.entries = entries
+        self.typename = typename
         # nil can't be a key, so None says that the key comes next
         self.key: Value = None
 
@@ -89,15 +101,19 @@ class TableFrame(Frame):
             return f"<key {len(self.entries) + 1}>"
         return key_text(self.key)
 
+    def name(self) -> str:
+        return self.typename
+
 
 class VecFrame(Frame):
     """A list whose keys are not in the file."""
 
-    __slots__ = ("entries",)
+    __slots__ = ("entries", "typename")
 
-    def __init__(self, table: LuaTable, count: int) -> None:
+    def __init__(self, table: LuaTable, count: int, typename: str) -> None:
         self.left = count
         self.entries = table._entries
+        self.typename = typename
 
     def take(self, value: Value) -> None:
         self.entries[len(self.entries) + 1.0] = value
@@ -106,16 +122,19 @@ class VecFrame(Frame):
     def step(self, *, child: bool) -> str:
         return f"[{len(self.entries) + (0 if child else 1)}]"
 
+    def name(self) -> str:
+        return self.typename
+
 
 class ObjectFrame(Frame):
     """An object of a Torch class whose body is some objects one after the other."""
 
     __slots__ = ("parts", "typename")
 
-    def __init__(self, item: LuaObject, count: int) -> None:
+    def __init__(self, parts: list[Value], count: int, typename: str) -> None:
         self.left = count
-        self.parts = item.parts
-        self.typename = item.typename
+        self.parts = parts
+        self.typename = typename
 
     def take(self, value: Value) -> None:
         self.parts.append(value)
@@ -148,58 +167,6 @@ class FunctionFrame(Frame):
 
     def name(self) -> str:
         return "a function"
-
-
-class TensorFrame(Frame):
-    """A tensor: takes its storage, and checks that every element lies inside it."""
-
-    __slots__ = ("limits", "storage", "tensor")
-
-    def __init__(self, tensor: Tensor, storage: str, limits: Limits) -> None:
-        self.left = 1
-        self.tensor = tensor
-        self.storage = storage
-        self.limits = limits
-
-    def take(self, value: Value) -> None:
-        tensor = self.tensor
-        if value is not None:
-            if type(value) is not Storage:
-                raise Fault(f"the storage of a {tensor.type} is {describe(value)}")
-            if value.typename != self.storage:
-                raise Fault(f"the storage of a {tensor.type} is a {value.typename}, not a {self.storage}")
-            tensor.storage = value
-        self.left = 0
-        count = tensor.numel()
-        if count == 0:
-            return
-        available = 0 if value is None else len(value.data)
-        lowest = highest = tensor.offset
-        for extent, stride in zip(tensor.size, tensor.stride, strict=True):
-            reach = (extent - 1) * stride
-            if reach < 0:
-                lowest += reach
-            else:
-                highest += reach
-        if lowest < 1 or highest > available:
-            raise Fault(
-                f"a {tensor.type} of size {tensor.size}, stride {tensor.stride} and offset {tensor.offset} reaches from "
-                f"element {lowest} to {highest} of a storage that has {available}",
-                hint="The file is damaged.",
-            )
-        if count - available > self.limits.expanded_elements:
-            raise Fault(
-                f"a {tensor.type} of size {tensor.size} expands {available} elements to {count}, more than "
-                f"Limits.expanded_elements = {self.limits.expanded_elements} allow",
-                hint="Raise the limit if you trust the file.",
-                limit=True,
-            )
-
-    def step(self, *, child: bool) -> str:
-        return ""
-
-    def name(self) -> str:
-        return self.tensor.type
 
 
 def describe(value: Value) -> str:

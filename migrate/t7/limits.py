@@ -17,7 +17,7 @@ class Limits:
     Attributes:
         depth: objects nested in each other; Torch7 itself can't write more than some thousands.
         objects: tables, Torch objects and functions in the file.
-        entries: entries of all tables together.
+        entries: entries of one table.
         string_bytes: bytes of one string or one function.
         dimensions: dimensions of one tensor; numpy has no more than 32 in its older versions.
         elements: elements of all tensors together, an expanded tensor counted as large as it looks.

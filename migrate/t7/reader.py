@@ -3,35 +3,40 @@
 from __future__ import annotations
 
 import re
+from typing import NamedTuple
 
 from ..errors import LimitExceeded, T7Error
 from .bodies import BODIES, ONE_TABLE, Body
-from .fault import Fault
+from .fault import Fault, over
 from .frames import (
+    CLASSES,
     Frame,
     FunctionFrame,
     ObjectFrame,
     RootFrame,
     TableFrame,
-    TensorFrame,
     VecFrame,
     describe,
     innermost_name,
+    new_object,
     path_of,
 )
 from .limits import Limits
-from .tags import BOOLEAN, FUNCTION, FUNCTION_LEGACY, FUNCTION_WITHOUT_INDEX, STRING, TABLE, TORCH
-from .tokens_binary import BinaryTokens
+from .tags import BOOLEAN, FUNCTION_WITHOUT_INDEX, NIL, STRING, TABLE, TORCH
+from .tokens import Tokens
 from .values import LuaFunction, LuaObject, LuaTable, Storage, Tensor, Value
 
 _VERSION = re.compile(rb"V (0|[1-9][0-9]{0,8})\Z")
-_CLASSES: dict[int, tuple[type, ...]] = {
-    TABLE: (LuaTable,),
-    TORCH: (LuaObject, Tensor, Storage),
-    FUNCTION: (LuaFunction,),
-    FUNCTION_LEGACY: (LuaFunction,),
-}
 _Opened = tuple[Value, Frame | None]
+
+
+class _ClassRecord(NamedTuple):
+    """What stands before the body of a Torch object."""
+
+    typename: str
+    version: int
+    versioned: bool
+    body: Body
 
 
 class Reader:
@@ -43,13 +48,13 @@ class Reader:
         known: everything with an index so far.
     """
 
-    def __init__(self, tokens: BinaryTokens, limits: Limits) -> None:
+    def __init__(self, tokens: Tokens, limits: Limits) -> None:
         self.tokens = tokens
         self.limits = limits
         self.functions = 0
         self.known: dict[int, Value] = {}
+        self._records: dict[bytes, _ClassRecord] = {}
         self._objects_read = 0
-        self._entries = 0
         self._elements = 0
 
     def read(self) -> Value:
@@ -68,153 +73,243 @@ class Reader:
         return root.value
 
     def _fill(self, stack: list[Frame]) -> None:
-        """Reads until the last frame of the stack is complete."""
-        head = self.tokens.head
-        known = self.known
-        depth = self.limits.depth
+        """Reads until all frames of the stack are complete."""
+        tokens, known, depth = self.tokens, self.known, self.limits.depth
+        head, read_tables = tokens.head, tokens.read_tables
         frame = stack[-1]
         while True:
-            tag, value = head()
-            if tag <= STRING or tag == BOOLEAN:
-                frame.take(value)
-            else:
-                found = known.get(value)
-                if found is None:
-                    item, child = self._open(tag, value)
-                    frame.take(item)
-                    if child is not None:
-                        if len(stack) > depth:
-                            raise self._limit("depth", "objects are nested deeper than")
-                        stack.append(child)
-                        frame = child
-                else:
-                    if type(found) not in _CLASSES[tag]:
-                        raise Fault(f"object {value} was {describe(found)} before, and is another kind of object here")
-                    frame.take(found)
-            while not frame.left:
+            if not frame.left:
                 stack.pop()
                 if not stack:
                     return
                 frame = stack[-1]
+                continue
+            if type(frame) is TableFrame and frame.key is None:
+                read_tables(stack, known, self._open_torch)
+                frame = stack[-1]
+                if not frame.left:
+                    continue
+            tag, value = head()
+            if tag <= STRING or tag == BOOLEAN:
+                frame.take(value)
+                continue
+            found = known.get(value)
+            if found is not None:
+                if type(found) not in CLASSES[tag]:
+                    raise Fault(f"object {value} was {describe(found)} before, and is another kind of object here")
+                frame.take(found)
+                continue
+            item, child = self._open(tag, value)
+            frame.take(item)
+            if child is not None:
+                if len(stack) > depth:
+                    raise over(self.limits, "depth", "objects are nested deeper than")
+                stack.append(child)
+                frame = child
 
-    def _open(self, tag: int, index: int | None) -> _Opened:
+    def _check_new(self, index: int) -> None:
+        if index < 1:
+            raise Fault(f"the index of an object is {index}, but indices count from 1")
+        if len(self.known) >= self.limits.objects:
+            raise over(self.limits, "objects", "there are more objects than")
+
+    def _open(self, tag: int, index: int) -> _Opened:
         """Begins an object that was not met before: the object, and the frame that waits for what it holds."""
-        if index is not None:
-            if index < 1:
-                raise Fault(f"the index of an object is {index}, but indices count from 1")
-            if len(self.known) >= self.limits.objects:
-                raise self._limit("objects", "there are more objects than")
         if tag == TABLE:
-            table = LuaTable()
-            self.known[index or 0] = table
-            count = self._count("a table", self.tokens.integer("the number of entries of a table"), 2)
-            return table, TableFrame(table, count) if count else None
+            return self._open_table(index, "")
         if tag == TORCH:
-            return self._open_torch(index or 0)
-        bytecode = self._bytes("a function")
-        function = LuaFunction(bytecode, None, tag)
+            return self._open_torch(index)
+        function = LuaFunction(self.tokens.text("a function"), None, tag)
         if tag != FUNCTION_WITHOUT_INDEX:
-            self.known[index or 0] = function
+            self._check_new(index)
+            self.known[index] = function
         self.functions += 1
         return function, FunctionFrame(function)
 
-    def _open_torch(self, index: int) -> _Opened:
-        first = self._bytes("the version of an object")
-        match = _VERSION.match(first)
-        name = first if match is None else self._bytes("the class name of an object")
-        version = 0 if match is None else int(match[1])
+    def _open_table(self, index: int, typename: str) -> tuple[LuaTable, TableFrame | None]:
+        """Begins a table; `typename` is the class of the object whose fields it is, or ""."""
+        self._check_new(index)
+        table = new_object(LuaTable)
+        table._entries = entries = dict[Value, Value]()
+        self.known[index] = table
+        count = self.tokens.integer("the number of entries of a table")
+        if not count:
+            return table, None
+        self._check_count(count, 2)
+        return table, TableFrame(entries, count, typename)
+
+    def _class_record(self) -> _ClassRecord:
+        """The version and the class name of a Torch object."""
+        start = self.tokens.pos
+        key = self.tokens.class_key()
+        record = self._records.get(key)
+        if record is None:
+            self.tokens.pos = start
+            record = self._new_class_record()
+            if key:
+                self._records[key] = record
+        return record
+
+    def _new_class_record(self) -> _ClassRecord:
+        name = self.tokens.text("the version of an object")
+        # very old files have no version
+        match = _VERSION.match(name)
+        if match is not None:
+            name = self.tokens.text("the class name of an object")
         try:
             typename = name.decode()
         except UnicodeDecodeError:
-            raise Fault(f"the class name {name[:40]!r} is not text") from None
-        versioned = match is not None
+            raise Fault(f"the class name {name[:40]!r} is not text", hint="The file is damaged.") from None
+        version = int(match[1]) if match else 0
         body = BODIES.get(typename, ONE_TABLE).of(version)
-        if body.form == "storage":
-            storage = self._storage(typename, body, version, versioned)
-            self.known[index] = storage
-            return storage, None
-        if body.form == "tensor":
-            tensor = self._tensor(typename, version, versioned)
-            self.known[index] = tensor
-            return tensor, TensorFrame(tensor, body.storage, self.limits)
-        item = LuaObject(typename, version=version, parts=[], versioned=versioned)
+        return _ClassRecord(typename, version, match is not None, body)
+
+    def _open_torch(self, index: int) -> _Opened:
+        self._check_new(index)
+        record = self._class_record()
+        try:
+            form = record.body.form
+            if form == "tensor":
+                return self._tensor(index, record), None
+            if form == "storage":
+                return self._storage(index, record), None
+            return self._open_object(index, record)
+        except Fault as fault:
+            fault.inside = fault.inside or record.typename
+            raise
+
+    def _open_object(self, index: int, record: _ClassRecord) -> _Opened:
+        body = record.body
+        parts: list[Value] = []
+        item = new_object(LuaObject)
+        item.typename, item.version, item.versioned, _ = record
+        item.parts = parts
         self.known[index] = item
+        if body is ONE_TABLE:
+            return item, self._open_fields(parts, record.typename)
         if body.form == "objects":
-            return item, ObjectFrame(item, body.count) if body.count else None
+            return item, ObjectFrame(parts, body.count, record.typename) if body.count else None
+        tokens = self.tokens
         if body.form == "raw":
-            item.parts.append(self.tokens.raw(body.raw_bytes(self.tokens.long_size), f"the memory of a {typename}"))
-            self.tokens.longs_read = True
+            parts.append(tokens.raw(body.raw_bytes(tokens.long_size), "the memory of an object"))
+            tokens.longs_read = tokens.longs_read or body.count_long4 is not None
             return item, None
         table = LuaTable()
-        item.parts.append(table)
-        (count,) = self.tokens.longs(1, f"the number of entries of a {typename}")
-        count = self._count(f"a {typename}", count, 2 if body.form == "hash" else 1)
+        parts.append(table)
+        (count,) = tokens.longs(1, "the number of entries")
         if not count:
             return item, None
-        return item, TableFrame(table, count) if body.form == "hash" else VecFrame(table, count)
+        if body.form == "vec":
+            self._check_count(count, 1)
+            return item, VecFrame(table, count, record.typename)
+        self._check_count(count, 2)
+        return item, TableFrame(table._entries, count, record.typename)
 
-    def _storage(self, typename: str, body: Body, version: int, versioned: bool) -> Storage:
-        (count,) = self.tokens.longs(1, f"the size of a {typename}")
+    def _open_fields(self, parts: list[Value], typename: str) -> Frame | None:
+        """Begins the one object that is the body of nearly every class: a table that was not met before."""
+        before = self.tokens.pos
+        tag, index = self.tokens.head()
+        if tag == TABLE and index not in self.known:
+            table, frame = self._open_table(index, typename)
+            parts.append(table)
+            return frame
+        # a class that writes something else: read it the general way
+        self.tokens.pos = before
+        return ObjectFrame(parts, 1, typename)
+
+    def _storage(self, index: int, record: _ClassRecord) -> Storage:
+        (count,) = self.tokens.longs(1, "the size of a storage")
         if count < 0:
-            raise Fault(f"a {typename} has a size of {count}", hint="The file is damaged.")
-        assert body.dtype is not None
-        data = self.tokens.elements(body.dtype, count, f"a {typename} of {count} elements")
-        return Storage(typename, data, version=version, versioned=versioned)
+            raise Fault(f"a storage has {count} elements", hint="The file is damaged.")
+        assert record.body.dtype is not None
+        data = self.tokens.elements(record.body.dtype, count)
+        storage = Storage(record.typename, data, version=record.version, versioned=record.versioned)
+        self.known[index] = storage
+        return storage
 
-    def _tensor(self, typename: str, version: int, versioned: bool) -> Tensor:
-        tokens = self.tokens
-        dimensions = tokens.integer(f"the number of dimensions of a {typename}")
-        if dimensions < 0:
-            raise Fault(f"a {typename} has {dimensions} dimensions", hint="The file is damaged.")
-        if dimensions > self.limits.dimensions:
-            raise self._limit("dimensions", f"a {typename} has {dimensions} dimensions, more than")
-        size = tokens.longs(dimensions, f"the size of a {typename}")
-        stride = tokens.longs(dimensions, f"the stride of a {typename}")
-        (offset,) = tokens.longs(1, f"the offset of a {typename}")
-        if any(extent < 0 for extent in size):
-            raise Fault(f"a {typename} has the negative size {size}", hint="The file is damaged.")
-        tensor = Tensor(typename, size, stride, offset, None, version=version, versioned=versioned)
-        self._elements += tensor.numel()
-        if self._elements > self.limits.elements:
-            raise self._limit("elements", f"with this {typename} of size {size} the tensors have more elements than")
+    def _tensor(self, index: int, record: _ClassRecord) -> Tensor:
+        dimensions, numbers = self.tokens.tensor()
+        size = numbers[:dimensions]
+        stride = numbers[dimensions:-1]
+        tensor = Tensor(
+            record.typename, size, stride, numbers[-1], None, version=record.version, versioned=record.versioned
+        )
+        self.known[index] = tensor
+        tensor.storage = self._storage_of(record)
+        self._check_tensor(tensor)
         return tensor
 
-    def _bytes(self, what: str) -> bytes:
-        """A string without a tag: its length and its bytes."""
-        tokens = self.tokens
-        length = tokens.integer(f"the length of {what}")
-        if length < 0:
-            raise Fault(f"{what} has a length of {length}", hint="The file is damaged, or not a .t7 file.")
-        if length > self.limits.string_bytes:
-            raise self._limit("string_bytes", f"{what} has {length} bytes, more than")
-        return tokens.raw(length, what)
+    def _storage_of(self, record: _ClassRecord) -> Storage | None:
+        """The storage object that ends the body of a tensor."""
+        tag, index = self.tokens.head()
+        if tag == NIL:
+            return None
+        if tag != TORCH:
+            raise Fault("the storage of a tensor is not a Torch object")
+        storage = self.known.get(index)
+        if storage is None:
+            self._check_new(index)
+            found = self._class_record()
+            if found.body.form != "storage":
+                raise Fault(f"the storage of a tensor is a {found.typename}")
+            storage = self._storage(index, found)
+        if not isinstance(storage, Storage):
+            raise Fault(f"the storage of a tensor is {describe(storage)}")
+        if storage.typename != record.body.storage:
+            raise Fault(f"the storage of a tensor is a {storage.typename}, not a {record.body.storage}")
+        return storage
 
-    def _count(self, what: str, count: int, objects_each: int) -> int:
+    def _check_tensor(self, tensor: Tensor) -> None:
+        """Checks that the storage has every element that the tensor can reach."""
+        lowest = highest = tensor.offset
+        count = 1 if tensor.size else 0
+        for extent, stride in zip(tensor.size, tensor.stride, strict=True):
+            if extent < 0:
+                raise Fault(f"a tensor has the negative size {tensor.size}", hint="The file is damaged.")
+            count *= extent
+            reach = (extent - 1) * stride
+            if reach < 0:
+                lowest += reach
+            else:
+                highest += reach
+        if count == 0:
+            return
+        available = 0 if tensor.storage is None else len(tensor.storage.data)
+        if lowest < 1 or highest > available:
+            raise Fault(
+                f"a tensor of size {tensor.size}, stride {tensor.stride} and offset {tensor.offset} reaches from "
+                f"element {lowest} to {highest} of a storage that has {available}",
+                hint="The file is damaged.",
+            )
+        self._elements += count
+        if self._elements > self.limits.elements:
+            raise over(
+                self.limits, "elements", f"with this one of size {tensor.size} the tensors have more elements than"
+            )
+        if count - available > self.limits.expanded_elements:
+            raise over(
+                self.limits,
+                "expanded_elements",
+                f"a tensor of size {tensor.size} expands {available} elements to more than",
+            )
+
+    def _check_count(self, count: int, objects_each: int) -> None:
         """Checks a number of entries of which each takes some objects."""
         tokens = self.tokens
         if count < 0:
-            raise Fault(f"{what} has {count} entries", hint="The file is damaged.")
+            raise Fault(f"a table has {count} entries", hint="The file is damaged.")
         fewest = count * objects_each * tokens.smallest_object
         if fewest > tokens.size - tokens.pos:
             raise Fault(
-                f"{what} of {count} entries needs at least {fewest} bytes, but the file has only "
+                f"a table of {count} entries needs at least {fewest} bytes, but the file has only "
                 f"{tokens.size - tokens.pos} more",
                 hint="The file is cut off or damaged.",
             )
-        self._entries += count
-        if self._entries > self.limits.entries:
-            raise self._limit("entries", f"with {what} of {count} entries there are more than")
-        return count
-
-    def _limit(self, name: str, message: str) -> Fault:
-        return Fault(
-            f"{message} Limits.{name} = {getattr(self.limits, name)} allow",
-            hint=f"Raise Limits.{name} if you trust the file.",
-            limit=True,
-        )
+        if count > self.limits.entries:
+            raise over(self.limits, "entries", f"a table has {count} entries, more than")
 
     def _error(self, fault: Fault, stack: list[Frame]) -> T7Error:
-        name = innermost_name(stack)
+        name = fault.inside or innermost_name(stack)
         message = f"{fault.message}, inside {name}" if name else fault.message
         offset = self.tokens.pos if fault.offset is None else fault.offset
         kind = LimitExceeded if fault.limit else T7Error

@@ -4,18 +4,24 @@ from __future__ import annotations
 
 import mmap
 import os
+import re
 import stat
 from dataclasses import dataclass
 from typing import BinaryIO
 
-from ..errors import T7Error
+from ..errors import T7Error, UsageError
 from .limits import DEFAULT_LIMITS, Limits
 from .reader import Reader
+from .tokens import Tokens
+from .tokens_ascii import AsciiTokens
 from .tokens_binary import BinaryTokens
 from .values import Value
 
 Source = str | os.PathLike[str] | bytes | bytearray | memoryview | BinaryIO
 Data = bytes | mmap.mmap
+
+#: How an ASCII file begins: the tag of its first object on a line (a binary one has zeros after the tag).
+_ASCII = re.compile(rb"[ \t\n\v\f\r]*[0-8][ \t\n\v\f\r]")
 
 
 @dataclass(frozen=True)
@@ -48,24 +54,32 @@ def load_file(source: Source, *, limits: Limits = DEFAULT_LIMITS, long_size: int
 
 
 def _read(data: Data, limits: Limits, long_size: int | None, *, only_first: bool) -> T7File:
+    if long_size not in (None, 4, 8):
+        raise UsageError(f"long_size must be 4, 8 or None, not {long_size!r}")
+    if _ASCII.match(data):
+        return _attempt(AsciiTokens(data, limits), limits, only_first=only_first)
     furthest: T7Error | None = None
+    # Nothing in the file says how long a long is. 8 wins where both would do.
     for size in (8, 4) if long_size is None else (long_size,):
-        tokens = BinaryTokens(data, size)
-        reader = Reader(tokens, limits)
+        tokens = BinaryTokens(data, limits, size)
         try:
-            objects = [reader.read()]
-            while not only_first and not tokens.at_end():
-                objects.append(reader.read())
+            return _attempt(tokens, limits, only_first=only_first)
         except T7Error as error:
             if furthest is None or (error.offset or 0) > (furthest.offset or 0):
                 furthest = error
             if not tokens.longs_read:
                 break
-        else:
-            found = size if tokens.longs_read else None
-            return T7File(tuple(objects), "binary", found, reader.functions, len(data))
     assert furthest is not None
     raise furthest
+
+
+def _attempt(tokens: Tokens, limits: Limits, *, only_first: bool) -> T7File:
+    reader = Reader(tokens, limits)
+    objects = [reader.read()]
+    while not only_first and not tokens.at_end():
+        objects.append(reader.read())
+    long_size = tokens.long_size if tokens.longs_read else None
+    return T7File(tuple(objects), tokens.format, long_size, reader.functions, tokens.size)
 
 
 def _open(source: Source) -> Data:

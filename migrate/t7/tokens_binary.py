@@ -9,21 +9,31 @@ from typing import Any
 import numpy as np
 
 from .diagnosis import explain_tag
-from .fault import Fault
+from .fault import Fault, check_dimensions, over
+from .frames import CLASSES, Frame, TableFrame, new_object
+from .limits import Limits
 from .tags import BOOLEAN, FUNCTION, FUNCTION_LEGACY, FUNCTION_WITHOUT_INDEX, NIL, NUMBER, STRING, TABLE, TORCH
-from .values import Array, Value
+from .tokens import OpenTorch
+from .values import Array, LuaTable, Value
 
 _INT = struct.Struct("<i").unpack_from
 _TWO_INTS = struct.Struct("<ii").unpack_from
 _DOUBLE = struct.Struct("<d").unpack_from
-_LONGS = {4: "i", 8: "q"}
+#: The record "V n" of a version below 10, with the lengths of it and of the class name.
+_VERSION_RECORD = struct.Struct("<i3si").unpack_from
+_FEW = 8
+#: For each size of a long, the readers of 0, 1, 2, … longs: enough for a tensor of few dimensions.
+_LONGS = {
+    size: tuple(struct.Struct(f"<{count}{letter}").unpack_from for count in range(2 * _FEW + 2))
+    for size, letter in ((4, "i"), (8, "q"))
+}
 _INDEXED = frozenset((TABLE, TORCH, FUNCTION, FUNCTION_LEGACY))
 _INT64 = np.dtype("<i8")
 _INT32 = np.dtype("<i4")
 
 
 class BinaryTokens:
-    """Reads tokens from a buffer, forward only.
+    """Reads tokens from a buffer, forward only (see `Tokens`).
 
     Attributes:
         data: the whole file.
@@ -34,14 +44,18 @@ class BinaryTokens:
         smallest_object: the fewest bytes an object can take.
     """
 
+    format = "binary"
     smallest_object = 4
 
-    def __init__(self, data: bytes | mmap.mmap, long_size: int = 8) -> None:
+    def __init__(self, data: bytes | mmap.mmap, limits: Limits, long_size: int = 8) -> None:
         self.data = data
         self.size = len(data)
         self.pos = 0
         self.long_size = long_size
         self.longs_read = False
+        self._limits = limits
+        self._longs = _LONGS[long_size]
+        self._keys: dict[bytes, Value] = {}
 
     def at_end(self) -> bool:
         """Is there nothing left?"""
@@ -59,13 +73,12 @@ class BinaryTokens:
             tag, word = _TWO_INTS(self.data, pos)
         except struct.error:
             return self._last_head()
+        if tag in _INDEXED:
+            self.pos = pos + 8
+            return tag, word
         if tag == STRING:
-            start = pos + 8
-            end = start + word
-            if word < 0 or end > self.size:
-                raise self._short("a string", pos + 4, word, start)
-            self.pos = end
-            raw = self.data[start:end]
+            self.pos = pos + 4
+            raw = self.text("a string")
             try:
                 return STRING, raw.decode()
             except UnicodeDecodeError:
@@ -74,15 +87,12 @@ class BinaryTokens:
             try:
                 (number,) = _DOUBLE(self.data, pos + 4)
             except struct.error:
-                raise self._short("a number", pos + 4, 8, pos + 4) from None
+                raise self._short("a number", pos + 4, 8) from None
             self.pos = pos + 12
             return NUMBER, number
-        if tag in _INDEXED:
-            self.pos = pos + 8
-            return tag, word
         if tag == BOOLEAN:
             if word not in (0, 1):
-                raise Fault(f"a boolean must be 0 or 1, this one is {word}", pos + 4)
+                raise Fault(f"a boolean is 0 or 1, but this one is {word}", pos + 4, hint="The file is damaged.")
             self.pos = pos + 8
             return BOOLEAN, word == 1
         return self._rare_head(tag)
@@ -98,11 +108,139 @@ class BinaryTokens:
         """The head of an object that begins less than 8 bytes before the end: only nil is that short."""
         pos = self.pos
         if pos + 4 > self.size:
-            raise self._short("an object", pos, 4, pos)
+            raise self._short("an object", pos, 4)
         (tag,) = _INT(self.data, pos)
         if tag in _INDEXED or tag in (NUMBER, STRING, BOOLEAN):
-            raise self._short("an object", pos, 12 if tag == NUMBER else 8, pos)
+            raise self._short("an object", pos, 12 if tag == NUMBER else 8)
         return self._rare_head(tag)
+
+    def read_tables(self, stack: list[Frame], known: dict[int, Value], open_torch: OpenTorch) -> None:
+        """Reads on while what comes is usual: tables with plain keys.
+
+        That is the bulk of a file, so this is the one place written for speed. At anything else, right or
+        wrong, it stops in a state in which the careful way of reading goes on, and that finds the words for what is wrong.
+
+        Args:
+            stack: the objects being read; the last is a table whose next key is not read yet.
+            known: everything with an index so far.
+            open_torch: begins the Torch object of an index.
+        """
+        data, size, pos = self.data, self.size, self.pos
+        keys, string_bytes, limits = self._keys, self._limits.string_bytes, self._limits
+        two_ints, integer, double = _TWO_INTS, _INT, _DOUBLE
+        frame = stack[-1]
+        assert type(frame) is TableFrame
+        entries, left = frame.entries, frame.left
+        try:
+            while True:
+                if not left:
+                    stack.pop()
+                    frame = stack[-1]
+                    if type(frame) is not TableFrame:
+                        break
+                    entries, left = frame.entries, frame.left
+                    continue
+                tag, word = two_ints(data, pos)
+                if tag == STRING:
+                    end = pos + 8 + word
+                    if word < 0 or end > size or word > string_bytes:
+                        break
+                    raw = data[pos + 8 : end]
+                    key = keys.get(raw)
+                    if key is None:
+                        key = keys[raw] = raw.decode()
+                elif tag == NUMBER:
+                    (key,) = double(data, pos + 4)
+                    end = pos + 12
+                    if key != key:
+                        break
+                else:
+                    break
+                if key in entries:
+                    break
+                tag, word = two_ints(data, end)
+                if tag == NUMBER:
+                    (entries[key],) = double(data, end + 4)
+                    pos = end + 12
+                elif tag == STRING:
+                    start = end + 8
+                    end = start + word
+                    if word < 0 or end > size or word > string_bytes:
+                        break
+                    entries[key] = data[start:end].decode()
+                    pos = end
+                elif tag == BOOLEAN and (word == 0 or word == 1):
+                    entries[key] = word == 1
+                    pos = end + 8
+                elif tag in _INDEXED and (found := known.get(word)) is not None:
+                    if type(found) not in CLASSES[tag]:
+                        break
+                    entries[key] = found
+                    pos = end + 8
+                elif tag == TABLE:
+                    (count,) = integer(data, end + 8)
+                    if (
+                        not 0 <= count <= min(limits.entries, (size - end - 12) >> 3)
+                        or word < 1
+                        or len(stack) > limits.depth
+                        or len(known) >= limits.objects
+                    ):
+                        break
+                    table = new_object(LuaTable)
+                    table._entries = {}
+                    entries[key] = known[word] = table
+                    pos = end + 12
+                    if count:
+                        frame.left = left - 1
+                        entries, left = table._entries, count
+                        frame = TableFrame(entries, count)
+                        stack.append(frame)
+                        continue
+                elif tag == TORCH:
+                    # the key says where in the tree of objects an error is
+                    frame.key = key
+                    self.pos = end + 8
+                    item, child = open_torch(word)
+                    frame.key = None
+                    pos = self.pos
+                    entries[key] = item
+                    if child is not None:
+                        frame.left = left - 1
+                        if len(stack) > limits.depth:
+                            raise over(limits, "depth", "objects are nested deeper than")
+                        frame = child
+                        stack.append(frame)
+                        if type(frame) is not TableFrame:
+                            break
+                        entries, left = frame.entries, frame.left
+                        continue
+                else:
+                    frame.key = key
+                    pos = end
+                    break
+                left -= 1
+        except (struct.error, UnicodeDecodeError):
+            # the careful way of reading says what is wrong, or that this string is bytes
+            pass
+        self.pos = pos
+        if type(frame) is TableFrame:
+            frame.left = left
+
+    def class_key(self) -> bytes:
+        """The version and class name of an object as they stand in the file, unchecked: equal bytes mean an equal class.
+
+        Returns:
+            b"" where they don't have their usual form; then nothing is read.
+        """
+        pos = self.pos
+        try:
+            length, _, name_length = _VERSION_RECORD(self.data, pos)
+        except struct.error:
+            return b""
+        if length != 3 or not 0 <= name_length <= 256:
+            return b""
+        self.pos = end = pos + 11 + name_length
+        return self.data[pos:end]
 
     def integer(self, what: str) -> int:
         """A 4-byte integer; `what` names it in an error."""
@@ -110,36 +248,68 @@ class BinaryTokens:
         try:
             (value,) = _INT(self.data, pos)
         except struct.error:
-            raise self._short(what, pos, 4, pos) from None
+            raise self._short(what, pos, 4) from None
         self.pos = pos + 4
         return int(value)
+
+    def tensor(self) -> tuple[int, tuple[int, ...]]:
+        """The number of dimensions of a tensor; its sizes, strides and offset."""
+        pos = self.pos
+        self.longs_read = True
+        try:
+            (dimensions,) = _INT(self.data, pos)
+            if 0 <= dimensions <= _FEW:
+                numbers = self._longs[2 * dimensions + 1](self.data, pos + 4)
+                self.pos = pos + 4 + (2 * dimensions + 1) * self.long_size
+                return dimensions, numbers
+        except struct.error:
+            pass
+        dimensions = self.integer("the number of dimensions of a tensor")
+        check_dimensions(dimensions, self._limits, pos)
+        return dimensions, self.longs(2 * dimensions + 1, "the size, stride and offset of a tensor")
 
     def longs(self, count: int, what: str) -> tuple[int, ...]:
         """`count` longs; `what` names them in an error."""
         pos = self.pos
-        self.longs_read = self.longs_read or count > 0
+        self.longs_read = True
         end = pos + count * self.long_size
         if end > self.size:
-            raise self._short(what, pos, count * self.long_size, pos)
+            raise self._short(what, pos, count * self.long_size)
         self.pos = end
-        return struct.unpack_from(f"<{count}{_LONGS[self.long_size]}", self.data, pos)
+        if count < len(self._longs):
+            return self._longs[count](self.data, pos)
+        return struct.unpack_from(f"<{count}{'i' if self.long_size == 4 else 'q'}", self.data, pos)
+
+    def text(self, what: str) -> bytes:
+        """A string without a tag: its length and its bytes; `what` names it in an error."""
+        pos = self.pos
+        try:
+            (length,) = _INT(self.data, pos)
+        except struct.error:
+            raise self._short(f"the length of {what}", pos, 4) from None
+        if length < 0:
+            raise Fault(f"{what} has a length of {length}", pos, hint="The file is damaged, or not a .t7 file.")
+        if length > self._limits.string_bytes:
+            raise over(self._limits, "string_bytes", f"{what} has {length} bytes, more than", pos)
+        self.pos = pos + 4
+        return self.raw(length, what)
 
     def raw(self, count: int, what: str) -> bytes:
         """`count` bytes; `what` names them in an error."""
         pos = self.pos
         end = pos + count
-        if count < 0 or end > self.size:
-            raise self._short(what, pos, count, pos)
+        if end > self.size:
+            raise self._short(what, pos, count)
         self.pos = end
         return self.data[pos:end]
 
-    def elements(self, dtype: np.dtype[Any], count: int, what: str) -> Array:
+    def elements(self, dtype: np.dtype[Any], count: int) -> Array:
         """`count` numbers as a read-only view of the file; a copy only where longs of 4 bytes become int64."""
         stored = _INT32 if dtype == _INT64 and self.long_size == 4 else dtype
         pos = self.pos
         end = pos + count * stored.itemsize
         if end > self.size:
-            raise self._short(what, pos, count * stored.itemsize, pos)
+            raise self._short(f"a storage of {count} elements", pos, count * stored.itemsize)
         self.pos = end
         array = np.frombuffer(self.data, stored, count, pos)
         if stored is dtype:
@@ -148,13 +318,11 @@ class BinaryTokens:
         wide.flags.writeable = False
         return wide
 
-    def _short(self, what: str, offset: int, needed: int, start: int) -> Fault:
-        """The fault of a size that is negative or goes beyond the end of the file."""
-        if needed < 0:
-            return Fault(f"{what} has a length of {needed}", offset, hint="The file is damaged, or not a .t7 file.")
-        missing = start + needed - self.size
+    def _short(self, what: str, offset: int, needed: int) -> Fault:
+        """The fault of something that goes beyond the end of the file."""
         return Fault(
-            f"the file ends at byte {self.size}, {missing} bytes too early: {what} of {needed} bytes begins here",
-            start,
-            hint="The file is cut off (an interrupted download or save?) or damaged.",
+            f"the file ends at byte {self.size}, {offset + needed - self.size} bytes too early: "
+            f"{what}, {needed} bytes long, begins here",
+            offset,
+            hint="The file is damaged or cut off (an interrupted download or save?): get it again.",
         )

@@ -1,0 +1,79 @@
+"""What the reader asks of the two forms of a file, binary and ASCII."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Protocol
+
+import numpy as np
+
+from .frames import Frame
+from .values import Array, Value
+
+#: Begins the Torch object of an index: the object, and the frame that waits for what it holds.
+OpenTorch = Callable[[int], tuple[Value, Frame | None]]
+
+
+class Tokens(Protocol):
+    """Reads tokens from a buffer, forward only; every method raises a `Fault` if what it reads is not there.
+
+    Attributes:
+        format: "binary" or "ascii".
+        size: length of the file in bytes.
+        pos: byte offset of the next token.
+        long_size: bytes of a C long, 4 or 8.
+        longs_read: did any token so far depend on `long_size`?
+        smallest_object: the fewest bytes an object can take.
+    """
+
+    format: str
+    size: int
+    pos: int
+    long_size: int
+    longs_read: bool
+    smallest_object: int
+
+    def at_end(self) -> bool:
+        """Is there nothing left?"""
+
+    def head(self) -> tuple[int, Value]:
+        """The tag of the next object with its value, or with its index if it is one that has an index.
+
+        Returns:
+            (tag, value) for nil, numbers, strings and booleans; (tag, index) for tables, Torch objects and functions;
+            (6, None) for a function without index.
+        """
+
+    def read_tables(self, stack: list[Frame], known: dict[int, Value], open_torch: OpenTorch) -> None:
+        """Reads on for as long as it can do so faster than token by token (perhaps not at all).
+
+        Args:
+            stack: the objects being read; the last is a table whose next key is not read yet.
+            known: everything with an index so far.
+            open_torch: begins the Torch object of an index.
+        """
+
+    def class_key(self) -> bytes:
+        """The version and class name of an object as they stand in the file, unchecked: equal bytes mean an equal class.
+
+        Returns:
+            b"" where they don't have their usual form; then nothing is read.
+        """
+
+    def integer(self, what: str) -> int:
+        """A C int; `what` names it in an error."""
+
+    def longs(self, count: int, what: str) -> tuple[int, ...]:
+        """`count` C longs; `what` names them in an error."""
+
+    def tensor(self) -> tuple[int, tuple[int, ...]]:
+        """The number of dimensions of a tensor; its sizes, strides and offset."""
+
+    def text(self, what: str) -> bytes:
+        """A string without a tag: its length and its bytes; `what` names it in an error."""
+
+    def raw(self, count: int, what: str) -> bytes:
+        """`count` bytes; `what` names them in an error."""
+
+    def elements(self, dtype: np.dtype[Any], count: int) -> Array:
+        """`count` numbers, read-only."""

@@ -1,0 +1,214 @@
+"""The tokens of an ASCII file: numbers as text, each group of them on a line; strings and bytes as they are."""
+
+from __future__ import annotations
+
+import mmap
+import re
+from typing import Any
+
+import numpy as np
+
+from .diagnosis import explain_tag
+from .fault import Fault, check_dimensions, over
+from .frames import Frame
+from .limits import Limits
+from .tags import BOOLEAN, FUNCTION, FUNCTION_LEGACY, FUNCTION_WITHOUT_INDEX, NIL, NUMBER, STRING, TABLE, TORCH
+from .tokens import OpenTorch
+from .values import Array, Value
+
+# C's scanf skips white space before a number, and Torch7 takes one newline after each group of numbers.
+_TOKEN = re.compile(rb"[ \t\n\v\f\r]*([^ \t\n\v\f\r]{1,400})")
+_BLANK = re.compile(rb"[ \t\n\v\f\r]*")
+_INTEGER = re.compile(rb"[+-]?[0-9]{1,19}\Z")
+_NUMBER = re.compile(rb"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]{1,5})?\Z|[+-]?(?:nan|inf)\Z", re.IGNORECASE)
+_INDEXED = frozenset((TABLE, TORCH, FUNCTION, FUNCTION_LEGACY))
+#: Longest text of a number that printf writes, with the space after it, rounded up.
+_WIDEST = 32
+_DIGITS = b"0123456789+- "
+_FLOATING = _DIGITS + b".eEnaifNAIF"
+
+
+class AsciiTokens:
+    """Reads tokens from a buffer, forward only (see `Tokens`)."""
+
+    format = "ascii"
+    smallest_object = 2
+
+    def __init__(self, data: bytes | mmap.mmap, limits: Limits) -> None:
+        self.data = data
+        self.size = len(data)
+        self.pos = 0
+        self.long_size = 8
+        self.longs_read = False
+        self._limits = limits
+
+    def at_end(self) -> bool:
+        """Is there nothing left but white space?"""
+        match = _BLANK.match(self.data, self.pos)
+        return match is not None and match.end() >= self.size
+
+    def head(self) -> tuple[int, Value]:
+        """The tag of the next object with its value or index."""
+        start = self.pos
+        tag = self.integer("an object")
+        if tag in _INDEXED:
+            return tag, self.integer("the index of an object")
+        if tag == STRING:
+            raw = self.text("a string")
+            try:
+                return STRING, raw.decode()
+            except UnicodeDecodeError:
+                return STRING, raw
+        if tag == NUMBER:
+            return NUMBER, self._number()
+        if tag == BOOLEAN:
+            value = self.integer("a boolean")
+            if value not in (0, 1):
+                raise Fault(f"a boolean is 0 or 1, but this one is {value}", start, hint="The file is damaged.")
+            return BOOLEAN, value == 1
+        if tag in (NIL, FUNCTION_WITHOUT_INDEX):
+            return tag, None
+        message, hint = explain_tag(tag)
+        raise Fault(message, start, hint=hint)
+
+    def read_tables(self, stack: list[Frame], known: dict[int, Value], open_torch: OpenTorch) -> None:
+        """Reads nothing: there is no faster way."""
+
+    def class_key(self) -> bytes:
+        """Nothing: a class is always read the careful way."""
+        return b""
+
+    def integer(self, what: str) -> int:
+        """A C int; `what` names it in an error."""
+        return self._integers(1, what, 32)[0]
+
+    def longs(self, count: int, what: str) -> tuple[int, ...]:
+        """`count` C longs; `what` names them in an error."""
+        return tuple(self._integers(count, what, 64))
+
+    def tensor(self) -> tuple[int, tuple[int, ...]]:
+        """The number of dimensions of a tensor; its sizes, strides and offset."""
+        start = self.pos
+        dimensions = self.integer("the number of dimensions of a tensor")
+        check_dimensions(dimensions, self._limits, start)
+        size = self.longs(dimensions, "the size of a tensor")
+        stride = self.longs(dimensions, "the stride of a tensor")
+        return dimensions, size + stride + self.longs(1, "the offset of a tensor")
+
+    def text(self, what: str) -> bytes:
+        """A string without a tag: its length and its bytes; `what` names it in an error."""
+        start = self.pos
+        length = self.integer(f"the length of {what}")
+        if length < 0:
+            raise Fault(f"{what} has a length of {length}", start, hint="The file is damaged, or not a .t7 file.")
+        if length > self._limits.string_bytes:
+            raise over(self._limits, "string_bytes", f"{what} has {length} bytes, more than", start)
+        return self.raw(length, what)
+
+    def raw(self, count: int, what: str) -> bytes:
+        """`count` bytes and the newline after them; `what` names them in an error."""
+        pos = self.pos
+        end = pos + count
+        if end > self.size:
+            raise self._short(what, f"{count} bytes long, ", pos, end - self.size)
+        self.pos = end
+        if count:
+            self._newline()
+        return self.data[pos:end]
+
+    def elements(self, dtype: np.dtype[Any], count: int) -> Array:
+        """`count` numbers, read-only."""
+        what = f"a storage of {count} elements"
+        if dtype.itemsize == 1:
+            return np.frombuffer(self.raw(count, what), dtype)
+        # each takes a digit and a separator, but for the last one
+        missing = self.pos + 2 * count - 1 - self.size
+        if missing > 0:
+            raise self._short(what, f"at least {2 * count - 1} bytes long, ", self.pos, missing)
+        start = self.pos
+        texts = self._texts(count, what)
+        try:
+            array = self._integer_array(texts, dtype) if dtype.kind in "iu" else self._float_array(texts, dtype)
+        except (ValueError, OverflowError, FloatingPointError):
+            raise Fault(f"{what} has an element that is no {dtype}", start, hint="The file is damaged.") from None
+        array.flags.writeable = False
+        return array
+
+    @staticmethod
+    def _integer_array(texts: list[bytes], dtype: np.dtype[Any]) -> Array:
+        """Raises ValueError or OverflowError for a text that is not a number of this type."""
+        if b"".join(texts).translate(None, _DIGITS):
+            raise ValueError
+        # via int64, since numpy wraps a Python int that is too large for a smaller type
+        wide = np.fromiter(map(int, texts), np.int64, len(texts))
+        array = wide.astype(dtype, copy=False)
+        if not np.array_equal(array, wide):
+            raise OverflowError
+        return array
+
+    @staticmethod
+    def _float_array(texts: list[bytes], dtype: np.dtype[Any]) -> Array:
+        """Raises ValueError or FloatingPointError for a text that is not a number of this type."""
+        # Python's float() also takes forms that C doesn't write, such as 1_0 and infinity
+        if b"".join(texts).translate(None, _FLOATING):
+            raise ValueError
+        with np.errstate(over="raise"):
+            return np.fromiter(map(float, texts), np.dtype("<f8"), len(texts)).astype(dtype, copy=False)
+
+    def _number(self) -> float:
+        """A double."""
+        start = self.pos
+        (text,) = self._texts(1, "a number")
+        if _NUMBER.match(text) is None:
+            raise Fault(f"{text!r} is not a number", start, hint="The file is damaged.")
+        return float(text)
+
+    def _integers(self, count: int, what: str, bits: int) -> list[int]:
+        """`count` whole numbers of so many bits."""
+        start = self.pos
+        bound = 1 << (bits - 1)
+        numbers = []
+        for text in self._texts(count, what):
+            if _INTEGER.match(text) is None:
+                raise Fault(f"{what} should be a whole number, but is {text!r}", start, hint="The file is damaged.")
+            number = int(text)
+            if not -bound <= number < bound:
+                raise Fault(f"{what} is {number}, more than {bits} bits hold", start, hint="The file is damaged.")
+            numbers.append(number)
+        return numbers
+
+    def _texts(self, count: int, what: str) -> list[bytes]:
+        """The texts of `count` numbers, and the newline after them."""
+        if not count:
+            return []
+        data, pos = self.data, self.pos
+        if count > 1:
+            # all on one line, as Torch7 writes them
+            end = data.find(b"\n", pos, pos + _WIDEST * count)
+            texts = data[pos:end].split() if end >= 0 else []
+            if len(texts) == count:
+                self.pos = end + 1
+                return texts
+        texts = []
+        for _ in range(count):
+            match = _TOKEN.match(data, pos)
+            if match is None:
+                raise self._short(what, "", self.pos, None)
+            texts.append(match[1])
+            pos = match.end()
+        self.pos = pos
+        self._newline()
+        return texts
+
+    def _newline(self) -> None:
+        if self.data[self.pos : self.pos + 1] == b"\n":
+            self.pos += 1
+
+    def _short(self, what: str, size: str, offset: int, missing: int | None) -> Fault:
+        """The fault of something that goes beyond the end of the file."""
+        early = "too early" if missing is None else f"{missing} bytes too early"
+        return Fault(
+            f"the file ends at byte {self.size}, {early}: {what}, {size}begins here",
+            offset,
+            hint="The file is damaged or cut off (an interrupted download or save?): get it again.",
+        )
