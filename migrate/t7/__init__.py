@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ..errors import T7Error
+from .dumping import dump, dump_all
 from .limits import Limits
 from .source import T7File, load, load_file
 from .values import ELEMENT_TYPES, LuaFunction, LuaObject, LuaTable, Storage, Tensor, Value
@@ -18,6 +19,8 @@ __all__ = [
     "T7File",
     "Tensor",
     "Value",
+    "dump",
+    "dump_all",
     "load",
     "load_file",
 ]

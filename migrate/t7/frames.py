@@ -193,11 +193,12 @@ def key_text(key: Value) -> str:
     if isinstance(key, (str, bytes)):
         shown = repr(key[:40])
         return f"[{shown}…]" if len(key) > 40 else f"[{shown}]"
-    if isinstance(key, float):
+    if isinstance(key, (float, int)) and not isinstance(key, bool):
+        key = float(key)
         return f"[{int(key)}]" if key.is_integer() and abs(key) < 2**53 else f"[{key!r}]"
-    value = getattr(key, "value", None)
-    if isinstance(value, bool):
-        return f"[{str(value).lower()}]"
+    plain = key if isinstance(key, bool) else getattr(key, "value", None)
+    if isinstance(plain, bool):
+        return f"[{str(plain).lower()}]"
     return f"[{describe(key)}]"
 
 

@@ -23,6 +23,7 @@ from .frames import (
 )
 from .limits import Limits
 from .tags import BOOLEAN, FUNCTION_WITHOUT_INDEX, NIL, STRING, TABLE, TORCH
+from .tensors import check_reach
 from .tokens import Tokens
 from .values import LuaFunction, LuaObject, LuaTable, Storage, Tensor, Value
 
@@ -260,38 +261,20 @@ class Reader:
         return storage
 
     def _check_tensor(self, tensor: Tensor) -> None:
-        """Checks that the storage has every element that the tensor can reach."""
-        lowest = highest = tensor.offset
-        count = 1 if tensor.size else 0
-        for extent, stride in zip(tensor.size, tensor.stride, strict=True):
-            if extent < 0:
-                raise Fault(f"a tensor has the negative size {tensor.size}", hint="The file is damaged.")
-            count *= extent
-            reach = (extent - 1) * stride
-            if reach < 0:
-                lowest += reach
-            else:
-                highest += reach
-        if count == 0:
-            return
-        available = 0 if tensor.storage is None else len(tensor.storage.data)
-        if lowest < 1 or highest > available:
-            raise Fault(
-                f"a tensor of size {tensor.size}, stride {tensor.stride} and offset {tensor.offset} reaches from "
-                f"element {lowest} to {highest} of a storage that has {available}",
-                hint="The file is damaged.",
-            )
+        """Checks that the storage has every element that the tensor can reach, and the limits."""
+        try:
+            count = check_reach(tensor)
+        except ValueError as error:
+            raise Fault(str(error), hint="The file is damaged.") from None
         self._elements += count
         if self._elements > self.limits.elements:
             raise over(
                 self.limits, "elements", f"with this one of size {tensor.size} the tensors have more elements than"
             )
+        available = 0 if tensor.storage is None else len(tensor.storage.data)
         if count - available > self.limits.expanded_elements:
-            raise over(
-                self.limits,
-                "expanded_elements",
-                f"a tensor of size {tensor.size} expands {available} elements to more than",
-            )
+            message = f"a tensor of size {tensor.size} expands {available} elements to more than"
+            raise over(self.limits, "expanded_elements", message)
 
     def _check_count(self, count: int, objects_each: int) -> None:
         """Checks a number of entries of which each takes some objects."""

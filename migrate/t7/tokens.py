@@ -54,7 +54,7 @@ class Tokens(Protocol):
         """
 
     def class_key(self) -> bytes:
-        """The version and class name of an object as they stand in the file, unchecked: equal bytes mean an equal class.
+        """The version and class name of an object as they stand, unchecked: equal bytes mean an equal class.
 
         Returns:
             b"" where they don't have their usual form; then nothing is read.

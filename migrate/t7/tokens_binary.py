@@ -117,8 +117,8 @@ class BinaryTokens:
     def read_tables(self, stack: list[Frame], known: dict[int, Value], open_torch: OpenTorch) -> None:
         """Reads on while what comes is usual: tables with plain keys.
 
-        That is the bulk of a file, so this is the one place written for speed. At anything else, right or
-        wrong, it stops in a state in which the careful way of reading goes on, and that finds the words for what is wrong.
+        That is the bulk of a file, so this is the one place written for speed. At anything else, right or wrong, it
+        stops in a state in which the careful way of reading goes on, and that finds the words for what is wrong.
 
         Args:
             stack: the objects being read; the last is a table whose next key is not read yet.
@@ -227,7 +227,7 @@ class BinaryTokens:
             frame.left = left
 
     def class_key(self) -> bytes:
-        """The version and class name of an object as they stand in the file, unchecked: equal bytes mean an equal class.
+        """The version and class name of an object as they stand, unchecked: equal bytes mean an equal class.
 
         Returns:
             b"" where they don't have their usual form; then nothing is read.
