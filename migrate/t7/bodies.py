@@ -8,11 +8,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 
+from ..errors import UsageError
 from .values import ELEMENT_TYPES
+
+
+_Form = Literal["objects", "hash", "vec", "raw", "tensor", "storage"]
 
 
 @dataclass(frozen=True)
@@ -29,7 +33,7 @@ class Body:
         storage: class of a tensor's storage.
     """
 
-    form: Literal["objects", "hash", "vec", "raw", "tensor", "storage"] = "objects"
+    form: _Form = "objects"
     count: int = 1
     since: int = 0
     count_long4: int | None = None
@@ -43,6 +47,10 @@ class Body:
     def raw_bytes(self, long_size: int) -> int:
         """Number of bytes of a raw body where longs have `long_size` bytes."""
         return self.count_long4 if long_size == 4 and self.count_long4 is not None else self.count
+
+    def __post_init__(self) -> None:
+        if self.form not in get_args(_Form) or self.count < 0 or self.since < 0:
+            raise UsageError(f"a class has no such body: {self.form!r}, count={self.count}, since={self.since}")
 
 
 ONE_TABLE = Body()
@@ -70,3 +78,8 @@ def _standard_bodies() -> dict[str, Body]:
 
 #: The classes whose body is not one table.
 BODIES: Mapping[str, Body] = MappingProxyType(_standard_bodies())
+
+
+def with_standard(bodies: Mapping[str, Body] | None) -> Mapping[str, Body]:
+    """The known bodies, and those of a caller over them."""
+    return {**BODIES, **bodies} if bodies else BODIES

@@ -1,8 +1,136 @@
-"""Says what a file is that isn't a `.t7` file."""
+"""Says what a file is that can't be read as `.t7`, and what opens it."""
 
 from __future__ import annotations
+
+import mmap
+import re
+import struct
+from dataclasses import dataclass
+
+_HEAD = 4096
+#: What to do about a file that an interrupted download or copy leaves.
+INCOMPLETE = "Its download or copy was interrupted: get it again."
+_DOWNLOAD = "Get the file again: from the page behind the link, or with the download button."
+
+
+@dataclass(frozen=True)
+class Diagnosis:
+    """What a file is.
+
+    Attributes:
+        what: such as "a gzip archive".
+        opens: what to do with it, a sentence.
+    """
+
+    what: str
+    opens: str
+
+
+@dataclass(frozen=True)
+class _Magic:
+    """The bytes by which a kind of file is known."""
+
+    magic: bytes
+    what: str
+    opens: str
+    at: int = 0
+
+
+_MAGICS = (
+    _Magic(b"\x80\x02\x8a\x0al\xfc\x9cF\xf9 j\xa8P", "a PyTorch file (before PyTorch 1.6)", "torch.load opens it."),
+    _Magic(b"\x1f\x8b", "a gzip archive", "Unpack it first: gunzip, or tar xzf if it is a .tar.gz."),
+    _Magic(b"BZh", "a bzip2 archive", "Unpack it first with bunzip2."),
+    _Magic(b"\xfd7zXZ\x00", "an xz archive", "Unpack it first with unxz."),
+    _Magic(b"\x28\xb5\x2f\xfd", "a zstd archive", "Unpack it first with unzstd."),
+    _Magic(b"7z\xbc\xaf\x27\x1c", "a 7z archive", "Unpack it first with 7z x."),
+    _Magic(b"Rar!\x1a\x07", "a rar archive", "Unpack it first with unrar x."),
+    _Magic(b"ustar", "a tar archive", "Unpack it first with tar xf.", at=257),
+    _Magic(b"\x89HDF\r\n\x1a\n", "an HDF5 file (Keras, hdf5 of Torch)", "h5py opens it."),
+    _Magic(b"\x93NUMPY", "a numpy .npy file", "numpy.load opens it."),
+    _Magic(b"version https://git-lfs", "a git-LFS pointer, not the file itself", "Run git lfs pull in the repository."),
+    _Magic(b"GGUF", "a GGUF file", "llama.cpp opens it."),
+    _Magic(b"TFL3", "a TensorFlow Lite model", "TensorFlow Lite opens it.", at=4),
+    _Magic(b"\x1bLua", "compiled Lua code", "The lua that compiled it runs it; it holds no model."),
+    _Magic(b"\x1bLJ", "compiled LuaJIT code", "luajit runs it; it holds no model."),
+    _Magic(b"\x89PNG", "a PNG image", "It holds no model."),
+    _Magic(b"\xff\xd8\xff", "a JPEG image", "It holds no model."),
+    _Magic(b"MATLAB 5.0", "a MATLAB file", "scipy.io.loadmat opens it."),
+)
+_HTML = re.compile(rb"\s*<(?:!doctype|html|head|body|\?xml|!--)", re.IGNORECASE)
+# The fields of an onnx.ModelProto: ir_version, then producer name, version or a later field of text.
+_ONNX = re.compile(rb"\x08[\x01-\x20][\x12\x1a\x22\x2a\x32\x3a\x42]", re.DOTALL)
+_CRLF = re.compile(rb"\s*[0-8]\r\n")
+
+
+def diagnose(data: bytes | mmap.mmap) -> Diagnosis | None:
+    """What a file is, if it is certainly no `.t7` file of the usual kind; None if it may be a damaged one."""
+    head = data[:_HEAD]
+    if not head:
+        return Diagnosis("empty", INCOMPLETE)
+    for row in _MAGICS:
+        if head.startswith(row.magic, row.at):
+            return Diagnosis(row.what, row.opens)
+    return _archive(head) or _structured(head, len(data)) or _text(head)
+
+
+def _archive(head: bytes) -> Diagnosis | None:
+    if head[:4] not in (b"PK\x03\x04", b"PK\x05\x06"):
+        return None
+    if b"data.pkl" in head or b"constants.pkl" in head:
+        return Diagnosis("a PyTorch file (a zip, PyTorch 1.6 or later)", "torch.load or torch.jit.load opens it.")
+    if b".npy" in head:
+        return Diagnosis("a numpy .npz file", "numpy.load opens it.")
+    return Diagnosis("a zip archive", "torch.load opens it if PyTorch wrote it; else unpack it first with unzip.")
+
+
+def _structured(head: bytes, size: int) -> Diagnosis | None:
+    if len(head) >= 2 and head[0] == 0x80 and 2 <= head[1] <= 5:
+        return Diagnosis("a Python pickle", "Python's pickle opens it: do that only if you trust whoever made it.")
+    if len(head) > 9 and head[8:10] in (b'{"', b"{}", b"{ ") and 0 < int.from_bytes(head[:8], "little") <= size - 8:
+        return Diagnosis("a safetensors file", "safetensors opens it.")
+    if _ONNX.match(head):
+        return Diagnosis("an ONNX model, or another protobuf file", "onnx.load opens it if it is ONNX.")
+    first, second = struct.unpack(">ii", head[:8].ljust(8, b"\xff"))
+    if 1 <= first <= 8 and (first in (1, 2, 5, 6) or 1 <= second < 1 << 16):
+        return Diagnosis(
+            "a .t7 file of a big-endian machine",
+            "Torch7 can rewrite it: f = torch.DiskFile(path, 'r'):binary():bigEndianEncoding(); "
+            "torch.save(new, f:readObject()).",
+        )
+    return None
+
+
+def _text(head: bytes) -> Diagnosis | None:
+    if _HTML.match(head):
+        return Diagnosis("a web page (HTML), not the file that its link promised", _DOWNLOAD)
+    if _CRLF.match(head):
+        return Diagnosis(
+            "an ASCII .t7 file whose line ends were changed to those of Windows",
+            "Get the file again as binary, or try dos2unix on a copy.",
+        )
+    start = head[:200]
+    try:
+        shown = start.decode()
+    except UnicodeDecodeError as error:
+        # a character may be cut in two at the end
+        if error.start < len(start) - 3:
+            return None
+        shown = start[: error.start].decode()
+    # an ASCII .t7 file is text too, and begins with a digit
+    if shown[:1].isdigit() or not all(c.isprintable() or c in "\n\r\t\f" for c in shown):
+        return None
+    return Diagnosis(f"a text file that begins with {shown[:30]!r}", "Open it in an editor to see what it is.")
 
 
 def explain_tag(tag: int) -> tuple[str, str]:
     """What an impossible tag of an object says: (message, hint)."""
-    return f"an object can't begin with {tag}", "The file is damaged, or not a .t7 file."
+    message = f"an object begins with a number from 0 to 8, not with {tag}"
+    if tag & 0xFFFF == 0 and 0x3F80 <= tag >> 16 <= 0x41F0:
+        return message, "That is the second half of a double: the reader is 4 bytes off, perhaps since " + _OWN_WAY
+    letters = (tag & 0xFFFFFFFF).to_bytes(4, "little")
+    if all(0x20 <= letter < 0x7F for letter in letters):
+        message += f", the letters {letters.decode()!r}"
+    return message, "The file is damaged, or " + _OWN_WAY
+
+
+_OWN_WAY = "a class before this place writes itself in a way of its own, which the argument `bodies` can describe."

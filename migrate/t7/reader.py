@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from typing import NamedTuple
 
 from ..errors import LimitExceeded, T7Error
-from .bodies import BODIES, ONE_TABLE, Body
+from .bodies import ONE_TABLE, Body
 from .fault import Fault, over
 from .frames import (
     CLASSES,
@@ -49,14 +50,17 @@ class Reader:
         known: everything with an index so far.
     """
 
-    def __init__(self, tokens: Tokens, limits: Limits) -> None:
+    def __init__(self, tokens: Tokens, limits: Limits, bodies: Mapping[str, Body]) -> None:
         self.tokens = tokens
         self.limits = limits
+        self.bodies = bodies
         self.functions = 0
         self.known: dict[int, Value] = {}
         self._records: dict[bytes, _ClassRecord] = {}
         self._objects_read = 0
         self._elements = 0
+        # the last class whose body was no table, which hints at a body that is not known
+        self._odd_class = ""
 
     def read(self) -> Value:
         """The next object.
@@ -162,7 +166,7 @@ class Reader:
         except UnicodeDecodeError:
             raise Fault(f"the class name {name[:40]!r} is not text", hint="The file is damaged.") from None
         version = int(match[1]) if match else 0
-        body = BODIES.get(typename, ONE_TABLE).of(version)
+        body = self.bodies.get(typename, ONE_TABLE).of(version)
         return _ClassRecord(typename, version, match is not None, body)
 
     def _open_torch(self, index: int) -> _Opened:
@@ -215,6 +219,7 @@ class Reader:
             parts.append(table)
             return frame
         # a class that writes something else: read it the general way
+        self._odd_class = typename
         self.tokens.pos = before
         return ObjectFrame(parts, 1, typename)
 
@@ -296,4 +301,10 @@ class Reader:
         message = f"{fault.message}, inside {name}" if name else fault.message
         offset = self.tokens.pos if fault.offset is None else fault.offset
         kind = LimitExceeded if fault.limit else T7Error
-        return kind(message[:1].upper() + message[1:], offset=offset, path=path_of(stack), hint=fault.hint)
+        hint = fault.hint
+        if self._odd_class:
+            hint += (
+                f" The class {self._odd_class} holds something else than a table, so it may write itself in a way of its "
+                "own, which the argument `bodies` can describe."
+            )
+        return kind(message[:1].upper() + message[1:], offset=offset, path=path_of(stack), hint=hint.strip())

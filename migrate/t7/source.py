@@ -6,10 +6,13 @@ import mmap
 import os
 import re
 import stat
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import BinaryIO
 
 from ..errors import T7Error, UsageError
+from .bodies import Body, with_standard
+from .diagnosis import INCOMPLETE, diagnose
 from .limits import DEFAULT_LIMITS, Limits
 from .reader import Reader
 from .tokens import Tokens
@@ -18,7 +21,7 @@ from .tokens_binary import BinaryTokens
 from .values import Value
 
 Source = str | os.PathLike[str] | bytes | bytearray | memoryview | BinaryIO
-Data = bytes | mmap.mmap
+_Data = bytes | mmap.mmap
 
 #: How an ASCII file begins: the tag of its first object on a line (a binary one has zeros after the tag).
 _ASCII = re.compile(rb"[ \t\n\v\f\r]*[0-8][ \t\n\v\f\r]")
@@ -43,62 +46,119 @@ class T7File:
     size: int
 
 
-def load(source: Source, *, limits: Limits = DEFAULT_LIMITS, long_size: int | None = None) -> Value:
-    """The first object of a file, as `torch.load` in Lua gives it."""
-    return _read(_open(source), limits, long_size, only_first=True).objects[0]
+def load(
+    source: Source,
+    *,
+    limits: Limits = DEFAULT_LIMITS,
+    long_size: int | None = None,
+    bodies: Mapping[str, Body] | None = None,
+) -> Value:
+    """The first object of a `.t7` file, as `torch.load` in Lua gives it; nothing in the file is run.
+
+    Args:
+        source: a path, the bytes of a file, or a file object opened in binary mode (read from where it stands). A file
+            given by its path is mapped, not copied: its tensors are views of it, and it must not be cut while they live.
+        limits: how much the file may ask for.
+        long_size: bytes of a C long in a binary file, 8 or 4; found out by trying if None.
+        bodies: how classes write themselves that have a way of their own, in addition to the known ones.
+
+    Returns:
+        None, bool, float, str (bytes where it is not UTF-8), LuaTable, LuaObject, Tensor, Storage or LuaFunction.
+
+    Raises:
+        T7Error: the file can't be read; says at which byte, where in the tree of objects, and what to do.
+        UsageError: an argument is wrong.
+    """
+    return _read(source, limits, long_size, bodies, only_first=True).objects[0]
 
 
-def load_file(source: Source, *, limits: Limits = DEFAULT_LIMITS, long_size: int | None = None) -> T7File:
-    """All objects of a file, and how it was written."""
-    return _read(_open(source), limits, long_size, only_first=False)
+def load_file(
+    source: Source,
+    *,
+    limits: Limits = DEFAULT_LIMITS,
+    long_size: int | None = None,
+    bodies: Mapping[str, Body] | None = None,
+) -> T7File:
+    """All objects of a `.t7` file, and how it was written; the file must be whole to its last byte.
+
+    Args:
+        source: as in `load`.
+        limits: as in `load`.
+        long_size: as in `load`.
+        bodies: as in `load`.
+
+    Raises:
+        T7Error: the file can't be read.
+        UsageError: an argument is wrong.
+    """
+    return _read(source, limits, long_size, bodies, only_first=False)
 
 
-def _read(data: Data, limits: Limits, long_size: int | None, *, only_first: bool) -> T7File:
+def _read(
+    source: Source, limits: Limits, long_size: int | None, bodies: Mapping[str, Body] | None, *, only_first: bool
+) -> T7File:
     if long_size not in (None, 4, 8):
         raise UsageError(f"long_size must be 4, 8 or None, not {long_size!r}")
+    data = _open(source)
+    if data[:16] == bytes(16):
+        # it would read as nil
+        raise T7Error("The file holds only zeros, or begins with them", offset=0, hint=INCOMPLETE)
+    attempts: list[Tokens]
     if _ASCII.match(data):
-        return _attempt(AsciiTokens(data, limits), limits, only_first=only_first)
+        attempts = [AsciiTokens(data, limits)]
+    else:
+        # Nothing in the file says how long a long is. 8 wins where both would do.
+        attempts = [BinaryTokens(data, limits, size) for size in ([8, 4] if long_size is None else [long_size])]
     furthest: T7Error | None = None
-    # Nothing in the file says how long a long is. 8 wins where both would do.
-    for size in (8, 4) if long_size is None else (long_size,):
-        tokens = BinaryTokens(data, limits, size)
+    for tokens in attempts:
+        reader = Reader(tokens, limits, with_standard(bodies))
+        objects: list[Value] = []
         try:
-            return _attempt(tokens, limits, only_first=only_first)
+            while not objects or not (only_first or tokens.at_end()):
+                objects.append(reader.read())
         except T7Error as error:
             if furthest is None or (error.offset or 0) > (furthest.offset or 0):
                 furthest = error
             if not tokens.longs_read:
                 break
+        else:
+            return T7File(
+                tuple(objects),
+                tokens.format,
+                tokens.long_size if tokens.longs_read and tokens.format == "binary" else None,
+                reader.functions,
+                tokens.size,
+            )
     assert furthest is not None
+    diagnosis = diagnose(data)
+    if diagnosis is not None:
+        raise T7Error(
+            f"This is not a file of Torch7: it is {diagnosis.what}", offset=0, hint=diagnosis.opens
+        ) from furthest
     raise furthest
 
 
-def _attempt(tokens: Tokens, limits: Limits, *, only_first: bool) -> T7File:
-    reader = Reader(tokens, limits)
-    objects = [reader.read()]
-    while not only_first and not tokens.at_end():
-        objects.append(reader.read())
-    long_size = tokens.long_size if tokens.longs_read else None
-    return T7File(tuple(objects), tokens.format, long_size, reader.functions, tokens.size)
-
-
-def _open(source: Source) -> Data:
-    """The bytes of a source; a file given by its path is mapped, not read."""
-    if isinstance(source, bytes):
-        return source
-    if isinstance(source, (bytearray, memoryview)):
+def _open(source: Source) -> _Data:
+    """The bytes of a source; a file given by its path is mapped."""
+    if isinstance(source, (bytes, bytearray, memoryview)):
         return bytes(source)
-    if not isinstance(source, (str, os.PathLike)):
+    if isinstance(source, (str, os.PathLike)):
+        return _map(os.fspath(source))
+    try:
         data = source.read()
-        if not isinstance(data, bytes):
-            raise T7Error("The file object gives text", hint="Open it in binary mode: open(path, 'rb').")
-        return data
-    path = os.fspath(source)
+    except (OSError, ValueError, AttributeError) as error:
+        raise T7Error(f"Can't read from {type(source).__name__}: {error}") from error
+    if not isinstance(data, bytes):
+        raise T7Error("The file object gives text, not bytes", hint="Open it in binary mode: open(path, 'rb').")
+    return data
+
+
+def _map(path: str) -> _Data:
     try:
         mode = os.stat(path).st_mode
         if not stat.S_ISREG(mode):
             kind = "a folder" if stat.S_ISDIR(mode) else "not a regular file"
-            raise T7Error(f"{path} is {kind}", hint="Give the path of a .t7 file.")
+            raise T7Error(f"Can't open {path}: it is {kind}", hint="Give the path of a .t7 file.")
         with open(path, "rb") as file:
             if os.fstat(file.fileno()).st_size == 0:
                 return b""

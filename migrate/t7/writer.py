@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -27,8 +27,9 @@ _Inner = Iterator[tuple[Value, Value]]
 class Writer:
     """Writes the objects of one file; indices count from 1 and go on from one object to the next."""
 
-    def __init__(self, output: BinaryOutput | AsciiOutput) -> None:
+    def __init__(self, output: BinaryOutput | AsciiOutput, bodies: Mapping[str, Body] = BODIES) -> None:
         self._output = output
+        self._bodies = bodies
         # the object is kept as well, so that its id stays its own
         self._indices: dict[int, tuple[int, Any]] = {}
         self._tensors: dict[int, tuple[Array, Tensor]] = {}
@@ -131,7 +132,7 @@ class Writer:
         self._output.text(typename.encode())
 
     def _object(self, value: LuaObject) -> _Inner | None:
-        body = BODIES.get(value.typename, ONE_TABLE).of(value.version)
+        body = self._bodies.get(value.typename, ONE_TABLE).of(value.version)
         if body.form in ("tensor", "storage"):
             raise ValueError(f"a {value.typename} must be a {body.form.capitalize()}, not a LuaObject")
         if not self._is_new(TORCH, value):
