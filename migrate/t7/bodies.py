@@ -15,7 +15,6 @@ import numpy as np
 from ..errors import UsageError
 from .values import ELEMENT_TYPES
 
-
 _Form = Literal["objects", "hash", "vec", "raw", "tensor", "storage"]
 
 
@@ -51,6 +50,8 @@ class Body:
     def __post_init__(self) -> None:
         if self.form not in get_args(_Form) or self.count < 0 or self.since < 0:
             raise UsageError(f"a class has no such body: {self.form!r}, count={self.count}, since={self.since}")
+        if (self.form == "storage") != (self.dtype is not None) or (self.form == "tensor") != bool(self.storage):
+            raise UsageError("a storage has a dtype, a tensor the class of its storage, and other bodies neither")
 
 
 ONE_TABLE = Body()

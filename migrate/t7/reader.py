@@ -105,10 +105,10 @@ class Reader:
                 frame.take(found)
                 continue
             item, child = self._open(tag, value)
+            if child is not None and len(stack) > depth:
+                raise over(self.limits, "depth", "objects are nested deeper than")
             frame.take(item)
             if child is not None:
-                if len(stack) > depth:
-                    raise over(self.limits, "depth", "objects are nested deeper than")
                 stack.append(child)
                 frame = child
 
@@ -304,7 +304,7 @@ class Reader:
         hint = fault.hint
         if self._odd_class:
             hint += (
-                f" The class {self._odd_class} holds something else than a table, so it may write itself in a way of its "
+                f" The class {self._odd_class} holds something else than a table: it may write itself in a way of its "
                 "own, which the argument `bodies` can describe."
             )
         return kind(message[:1].upper() + message[1:], offset=offset, path=path_of(stack), hint=hint.strip())

@@ -57,7 +57,8 @@ def load(
 
     Args:
         source: a path, the bytes of a file, or a file object opened in binary mode (read from where it stands). A file
-            given by its path is mapped, not copied: its tensors are views of it, and it must not be cut while they live.
+            given by its path is mapped, not copied: its tensors are views of it, and it must not shrink while they
+            live.
         limits: how much the file may ask for.
         long_size: bytes of a C long in a binary file, 8 or 4; found out by trying if None.
         bodies: how classes write themselves that have a way of their own, in addition to the known ones.

@@ -201,13 +201,13 @@ class BinaryTokens:
                     frame.key = key
                     self.pos = end + 8
                     item, child = open_torch(word)
+                    if child is not None and len(stack) > limits.depth:
+                        raise over(limits, "depth", "objects are nested deeper than")
                     frame.key = None
                     pos = self.pos
                     entries[key] = item
                     if child is not None:
                         frame.left = left - 1
-                        if len(stack) > limits.depth:
-                            raise over(limits, "depth", "objects are nested deeper than")
                         frame = child
                         stack.append(frame)
                         if type(frame) is not TableFrame:
