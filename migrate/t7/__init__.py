@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ..errors import T7Error
+from .bodies import Body
 from .dumping import dump, dump_all
 from .limits import Limits
 from .source import T7File, load, load_file
@@ -10,6 +11,7 @@ from .values import ELEMENT_TYPES, LuaFunction, LuaObject, LuaTable, Storage, Te
 
 __all__ = [
     "ELEMENT_TYPES",
+    "Body",
     "Limits",
     "LuaFunction",
     "LuaObject",

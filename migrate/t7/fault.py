@@ -13,15 +13,25 @@ class Fault(Exception):
         offset: byte offset of the token that is wrong; None where the raiser doesn't know it (the reader fills it in).
         hint: what to do next, or "".
         inside: class of the object that was being begun, or "" (the reader adds that of the innermost one).
+        missing: how many bytes the file is too short, if that is what is wrong and the number is known.
         limit: is the file refused only because of `Limits`?
     """
 
-    def __init__(self, message: str, offset: int | None = None, *, hint: str = "", limit: bool = False) -> None:
+    def __init__(
+        self,
+        message: str,
+        offset: int | None = None,
+        *,
+        hint: str = "",
+        missing: int | None = None,
+        limit: bool = False,
+    ) -> None:
         super().__init__(message)
         self.message = message
         self.offset = offset
         self.hint = hint
         self.inside = ""
+        self.missing = missing
         self.limit = limit
 
 

@@ -47,6 +47,7 @@ class Reader:
     Attributes:
         tokens: where the tokens come from.
         functions: number of Lua functions so far.
+        reached: after an error, how far the file made sense: to its end if it is only cut off there.
         known: everything with an index so far.
     """
 
@@ -55,6 +56,7 @@ class Reader:
         self.limits = limits
         self.bodies = bodies
         self.functions = 0
+        self.reached = 0
         self.known: dict[int, Value] = {}
         self._records: dict[bytes, _ClassRecord] = {}
         self._objects_read = 0
@@ -287,7 +289,8 @@ class Reader:
         if count < 0:
             raise Fault(f"a table has {count} entries", hint="The file is damaged.")
         fewest = count * objects_each * tokens.smallest_object
-        if fewest > tokens.size - tokens.pos:
+        # the last newline of an ASCII file may be missing
+        if fewest > tokens.size - tokens.pos + 1:
             raise Fault(
                 f"a table of {count} entries needs at least {fewest} bytes, but the file has only "
                 f"{tokens.size - tokens.pos} more",
@@ -300,6 +303,9 @@ class Reader:
         name = fault.inside or innermost_name(stack)
         message = f"{fault.message}, inside {name}" if name else fault.message
         offset = self.tokens.pos if fault.offset is None else fault.offset
+        # misread longs ask for more than 4 GB, which is no sign of a file that is cut off
+        cut_off = fault.missing is not None and fault.missing < 2**31
+        self.reached = self.tokens.size if cut_off else offset
         kind = LimitExceeded if fault.limit else T7Error
         hint = fault.hint
         if self._odd_class:

@@ -111,15 +111,18 @@ def _read(
         # Nothing in the file says how long a long is. 8 wins where both would do.
         attempts = [BinaryTokens(data, limits, size) for size in ([8, 4] if long_size is None else [long_size])]
     furthest: T7Error | None = None
+    reached = -1
     for tokens in attempts:
         reader = Reader(tokens, limits, with_standard(bodies))
+        # a guess must be right to the end of the file
+        first_will_do = only_first and tokens is attempts[0]
         objects: list[Value] = []
         try:
-            while not objects or not (only_first or tokens.at_end()):
+            while not objects or not (first_will_do or tokens.at_end()):
                 objects.append(reader.read())
         except T7Error as error:
-            if furthest is None or (error.offset or 0) > (furthest.offset or 0):
-                furthest = error
+            if reader.reached > reached:
+                furthest, reached = error, reader.reached
             if not tokens.longs_read:
                 break
         else:

@@ -17,7 +17,8 @@ from .tokens import OpenTorch
 from .values import Array, Value
 
 # C's scanf skips white space before a number, and Torch7 takes one newline after each group of numbers.
-_TOKEN = re.compile(rb"[ \t\n\v\f\r]*([^ \t\n\v\f\r]{1,400})")
+_TOO_LONG = 400
+_TOKEN = re.compile(rb"[ \t\n\v\f\r]*([^ \t\n\v\f\r]{1,%d})" % _TOO_LONG)
 _BLANK = re.compile(rb"[ \t\n\v\f\r]*")
 _INTEGER = re.compile(rb"[+-]?[0-9]{1,19}\Z")
 _NUMBER = re.compile(rb"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]{1,5})?\Z|[+-]?(?:nan|inf)\Z", re.IGNORECASE)
@@ -160,7 +161,7 @@ class AsciiTokens:
         start = self.pos
         (text,) = self._texts(1, "a number")
         if _NUMBER.match(text) is None:
-            raise Fault(f"{text!r} is not a number", start, hint="The file is damaged.")
+            raise Fault(f"{text[:40]!r} is not a number", start, hint="The file is damaged.")
         return float(text)
 
     def _integers(self, count: int, what: str, bits: int) -> list[int]:
@@ -170,7 +171,9 @@ class AsciiTokens:
         numbers = []
         for text in self._texts(count, what):
             if _INTEGER.match(text) is None:
-                raise Fault(f"{what} should be a whole number, but is {text!r}", start, hint="The file is damaged.")
+                raise Fault(
+                    f"{what} should be a whole number, but is {text[:40]!r}", start, hint="The file is damaged."
+                )
             number = int(text)
             if not -bound <= number < bound:
                 raise Fault(f"{what} is {number}, more than {bits} bits hold", start, hint="The file is damaged.")
@@ -194,7 +197,10 @@ class AsciiTokens:
             match = _TOKEN.match(data, pos)
             if match is None:
                 raise self._short(what, "", self.pos, None)
-            texts.append(match[1])
+            text = match[1]
+            if len(text) == _TOO_LONG:
+                raise Fault(f"{what} begins with {text[:40]!r} and does not end", pos, hint="The file is damaged.")
+            texts.append(text)
             pos = match.end()
         self.pos = pos
         self._newline()
@@ -210,5 +216,6 @@ class AsciiTokens:
         return Fault(
             f"the file ends at byte {self.size}, {early}: {what}, {size}begins here",
             offset,
+            missing=missing,
             hint="The file is damaged or cut off (an interrupted download or save?): get it again.",
         )

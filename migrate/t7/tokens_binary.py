@@ -55,6 +55,7 @@ class BinaryTokens:
         self.longs_read = False
         self._limits = limits
         self._longs = _LONGS[long_size]
+        self._few = min(_FEW, limits.dimensions)
         self._keys: dict[bytes, Value] = {}
 
     def at_end(self) -> bool:
@@ -258,7 +259,7 @@ class BinaryTokens:
         self.longs_read = True
         try:
             (dimensions,) = _INT(self.data, pos)
-            if 0 <= dimensions <= _FEW:
+            if 0 <= dimensions <= self._few:
                 numbers = self._longs[2 * dimensions + 1](self.data, pos + 4)
                 self.pos = pos + 4 + (2 * dimensions + 1) * self.long_size
                 return dimensions, numbers
@@ -320,9 +321,10 @@ class BinaryTokens:
 
     def _short(self, what: str, offset: int, needed: int) -> Fault:
         """The fault of something that goes beyond the end of the file."""
+        missing = offset + needed - self.size
         return Fault(
-            f"the file ends at byte {self.size}, {offset + needed - self.size} bytes too early: "
-            f"{what}, {needed} bytes long, begins here",
+            f"the file ends at byte {self.size}, {missing} bytes too early: {what}, {needed} bytes long, begins here",
             offset,
+            missing=missing,
             hint="The file is damaged or cut off (an interrupted download or save?): get it again.",
         )

@@ -1,0 +1,92 @@
+"""Files that are something else."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import pickle
+import struct
+import tarfile
+import zipfile
+
+import numpy as np
+import pytest
+from t7.handwritten import FIXTURES
+
+from torchmigrate.t7 import T7Error, load
+from torchmigrate.t7.diagnosis import diagnose
+
+
+def zipped(**members: bytes) -> bytes:
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w") as archive:
+        for name, raw in members.items():
+            archive.writestr(name.replace("__", "/").replace("_", "."), raw)
+    return file.getvalue()
+
+
+def tarred() -> bytes:
+    file = io.BytesIO()
+    with tarfile.open(fileobj=file, mode="w") as archive:
+        archive.addfile(tarfile.TarInfo("model.t7"), io.BytesIO())
+    return file.getvalue()
+
+
+def saved(save: object, *args: object) -> bytes:
+    file = io.BytesIO()
+    save(file, *args)  # type: ignore[operator]
+    return file.getvalue()
+
+
+ROWS = {
+    "empty": (b"", "it is empty", "interrupted"),
+    "zeros": (bytes(4096), "only zeros", "interrupted"),
+    "PyTorch": (zipped(archive__data_pkl=b"x"), "PyTorch 1.6 or later", "torch.load"),
+    "old PyTorch": (
+        pickle.dumps(0x1950A86A20F9469CFC6C, 2) + b"\x80\x02M\xe9\x03.",
+        "before PyTorch 1.6",
+        "torch.load",
+    ),
+    "pickle": (pickle.dumps([1, 2, 3], 4), "a Python pickle", "trust"),
+    "npz": (saved(np.savez, np.zeros(3)), "numpy .npz", "numpy.load"),
+    "npy": (saved(np.save, np.zeros(3)), "numpy .npy", "numpy.load"),
+    "zip": (zipped(readme_txt=b"x"), "a zip archive", "unzip"),
+    "gzip": (gzip.compress(b"x" * 100), "gzip", "gunzip"),
+    "tar": (tarred(), "a tar archive", "tar xf"),
+    "HDF5": (b"\x89HDF\r\n\x1a\n" + bytes(100), "HDF5", "h5py"),
+    "web page": (b"\n<!DOCTYPE html>\n<html><head><title>Download</title>", "a web page", "Get the file again"),
+    "web page without doctype": (b"<HTML><body>", "a web page", "Get the file again"),
+    "git-LFS pointer": (
+        b"version https://git-lfs.github.com/spec/v1\noid sha256:12\n",
+        "git-LFS pointer",
+        "git lfs pull",
+    ),
+    "safetensors": (struct.pack("<Q", 40) + b'{"a":{"dtype":"F32"' + b" " * 100, "safetensors", "safetensors"),
+    "ONNX": (b"\x08\x08\x12\x07pytorch\x1a\x051.9.0" + bytes(30), "ONNX", "onnx.load"),
+    "text": ("-- Lösung\nreturn 1\n".encode(), "a text file that begins with '-- Lösung", "editor"),
+    "big-endian": (struct.pack(">iii3s", 4, 1, 3, b"V 1") + bytes(20), "a big-endian machine", "bigEndianEncoding"),
+    "big-endian number": (struct.pack(">id", 1, 2.5), "a big-endian machine", "bigEndianEncoding"),
+    "ASCII with Windows line ends": (
+        (FIXTURES / "values" / "strings.ascii.t7").read_bytes().replace(b"\n", b"\r\n"),
+        "line ends were changed",
+        "dos2unix",
+    ),
+    "bytecode": (b"\x1bLJ\x02" + bytes(20), "LuaJIT code", "luajit"),
+}
+
+
+@pytest.mark.parametrize("name", ROWS)
+def test_says_what_the_file_is_and_what_opens_it(name: str) -> None:
+    raw, what, opens = ROWS[name]
+    with pytest.raises(T7Error) as caught:
+        load(raw)
+    assert what in str(caught.value)
+    assert opens in caught.value.hint
+    assert caught.value.offset == 0
+
+
+@pytest.mark.parametrize("part", [0.3, 0.6, 0.95])
+def test_a_damaged_t7_file_is_not_called_something_else(part: float) -> None:
+    for path in sorted((FIXTURES / "values").glob("*.t7")):
+        raw = path.read_bytes()
+        assert diagnose(raw[: max(int(len(raw) * part), 4)]) is None, path.name

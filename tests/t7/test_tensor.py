@@ -1,0 +1,74 @@
+"""Tensors, storages and tables as Python values."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from torchmigrate.t7 import LuaObject, LuaTable, Storage, Tensor
+
+STORAGE = Storage("torch.DoubleStorage", np.arange(12.0))
+
+
+@pytest.mark.parametrize(
+    ("size", "stride", "offset", "expected"),
+    [
+        ((2, 3), (3, 1), 1, [[0, 1, 2], [3, 4, 5]]),
+        ((3, 2), (1, 3), 1, [[0, 3], [1, 4], [2, 5]]),
+        ((2, 2), (0, 1), 5, [[4, 5], [4, 5]]),
+        ((2, 2), (0, 0), 12, [[11, 11], [11, 11]]),
+        ((3,), (-2,), 5, [4, 2, 0]),
+        ((2, 1, 2), (7, 99, 1), 4, [[[3, 4]], [[10, 11]]]),
+        ((12,), (1,), 1, list(range(12))),
+        ((1,), (1,), 12, [11]),
+    ],
+)
+def test_views(size: tuple[int, ...], stride: tuple[int, ...], offset: int, expected: list[object]) -> None:
+    view = Tensor("torch.DoubleTensor", size, stride, offset, STORAGE).numpy()
+    assert view.tolist() == expected
+    assert np.shares_memory(view, STORAGE.data)
+    assert not view.flags.writeable
+    assert STORAGE.data.flags.writeable
+
+
+@pytest.mark.parametrize(("size", "shape"), [((), (0,)), ((0,), (0,)), ((0, 3), (0, 3)), ((2, 0), (2, 0))])
+def test_empty_tensors(size: tuple[int, ...], shape: tuple[int, ...]) -> None:
+    for storage in (None, STORAGE):
+        view = Tensor("torch.FloatTensor", size, (1,) * len(size), 1, storage).numpy()
+        assert view.shape == shape
+        assert view.dtype == np.float32
+
+
+def test_a_view_outside_the_storage_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"strides|offset"):
+        Tensor("torch.DoubleTensor", (13,), (1,), 1, STORAGE).numpy()
+
+
+def test_unaligned_data() -> None:
+    data = np.frombuffer(b"x" + np.arange(3.0).tobytes(), "<f8", 3, 1)
+    view = Tensor("torch.DoubleTensor", (3,), (1,), 1, Storage("torch.DoubleStorage", data)).numpy()
+    assert view.tolist() == [0, 1, 2]
+
+
+def test_table() -> None:
+    value = LuaTable([("a", 1.0), (b"b", 2.0), (1, "one"), (True, "yes"), (2.0, "two")])
+    assert value.keys() == ["a", "b", 1.0, True, 2.0]
+    assert (value["b"], value[b"b"], value[1], value[1.0], value[True]) == (2.0, 2.0, "one", "one", "yes")
+    assert False not in value
+    assert value.list() == ["one", "two"]
+    assert not value.is_list
+    assert LuaTable.from_list("ab").is_list
+    with pytest.raises(KeyError):
+        value["c"]
+    for key in (None, float("nan"), 2**53 + 1, 10**400):
+        with pytest.raises(ValueError, match="can't have the key"):
+            value[key] = 1
+    assert value.get(10**400) is None
+
+
+def test_object() -> None:
+    value = LuaObject("nn.Linear", LuaTable([("bias", 1.0)]))
+    assert value["bias"] == 1
+    assert "weight" not in value
+    assert value.get("weight") is None
+    assert repr(value) == "<nn.Linear with 1 fields>"
