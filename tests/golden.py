@@ -105,6 +105,8 @@ def assert_same(got: Any, expected: Any, what: str, tolerance: tuple[float, floa
             assert_same(got[key], expected[key], f"{what}[{key!r}]", tolerance)
         return
     if isinstance(expected, (float, int)):
+        if isinstance(got, torch.Tensor):  # Torch7 computed in that type and returned a Lua number
+            tolerance = tolerance or TOLERANCES.get(got.dtype)
         expected = torch.tensor(float(expected), dtype=torch.float64)
         got = torch.as_tensor(got, dtype=torch.float64).reshape(())
     assert isinstance(got, torch.Tensor), f"{what}: expected a tensor, got {type(got).__name__}"
