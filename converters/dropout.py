@@ -138,3 +138,24 @@ def white_noise(layer: Layer) -> WhiteNoise:
     """nn.WhiteNoise([mean = 0], [std = 0.1])"""
     layer.ignore("noise")
     return WhiteNoise(layer.number("mean"), layer.number("std"))
+
+
+class TotalDropout(nn.Module):
+    """In training, drops its whole input with probability p; what is left is not rescaled."""
+
+    def __init__(self, p: float = 0.5) -> None:
+        super().__init__()
+        self.p = p
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x * x.new_empty(()).bernoulli_(1 - self.p) if self.training else x
+
+    def extra_repr(self) -> str:
+        return f"p={self.p}"
+
+
+@converts("nn.TotalDropout")
+def total_dropout(layer: Layer) -> TotalDropout:
+    """nn.TotalDropout([p = 0.5])"""
+    layer.ignore("noise")
+    return TotalDropout(layer.number("p"))
