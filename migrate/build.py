@@ -198,6 +198,14 @@ class Build:
             self.sources[region] = Source(path, name, made)
         return made
 
+    def computed(self, value: torch.Tensor) -> Tensor:
+        """A Torch7 tensor that stands for numbers that a converter computed from those of the file."""
+        made = Tensor.from_numpy(value.detach().numpy())
+        if value.requires_grad:
+            value.retain_grad()
+        self._tensors[self._region(made)] = value
+        return made
+
     def put(self, layer: Layer, module: nn.Module, name: str, value: torch.Tensor, source: str) -> None:
         """Gives `module` its parameter or buffer `name`; see `Layer.put`."""
         declared = getattr(module, name)

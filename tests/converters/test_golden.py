@@ -95,6 +95,8 @@ def test_grad_parameters(row: Row) -> None:
     golden.backward(output, tm.to_torch(case["gradOutput"]))
     regions = [region(tensor) for tensor in torch7.parameters(case["module"])]
     given = case["gradParameters"].list()
+    if "nn.MapTable" in conversion.classes:  # it clones its module at the first forward
+        regions *= len(given) // len(regions)
     assert len(regions) == len(given), (
         f"Torch7 has {len(given)} parameters, tests/converters/torch7.py finds {len(regions)}"
     )

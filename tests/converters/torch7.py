@@ -5,7 +5,9 @@ from __future__ import annotations
 import torchmigrate as tm
 
 #: Fields that `parameters()` returns, for classes where they are not weight and bias.
-FIELDS: dict[str, tuple[str, ...]] = {}
+FIELDS: dict[str, tuple[str, ...]] = {
+    "nn.WeightNorm": ("v", "g", "bias"),
+}
 
 #: Where a class keeps its children, if not in `modules`.
 CHILDREN: dict[str, tuple[str, ...]] = {}
@@ -21,7 +23,7 @@ def parameters(obj: tm.LuaObject) -> list[tm.Tensor]:
                 found += parameters(item)
         return found
     children = obj.get("modules")
-    if isinstance(children, tm.LuaTable):
+    if isinstance(children, tm.LuaTable) and obj.typename not in FIELDS:
         for child in children.list():
             found += parameters(child)
         return found
