@@ -154,7 +154,7 @@ def map_table(layer: Layer) -> MapTable:
 
 
 class Bottle(nn.Module):
-    """Runs a module for inputs of `input_dims` dimensions on larger ones: their first dimensions are merged meanwhile."""
+    """Runs a module that takes `input_dims` dimensions on larger inputs: their first dimensions are merged meanwhile."""
 
     def __init__(self, module: nn.Module, input_dims: int = 2) -> None:
         super().__init__()
@@ -163,11 +163,8 @@ class Bottle(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         merged = x.dim() - self.input_dims
-        if merged <= 0:
-            out: torch.Tensor = self.module(x)
-            return out
-        out = self.module(x.flatten(0, merged))
-        return out.unflatten(0, (*x.shape[:merged], -1))
+        out: torch.Tensor = self.module(x.flatten(0, merged) if merged > 0 else x)
+        return out.reshape(*x.shape[:merged], -1, *out.shape[1:]) if merged > 0 else out
 
     def extra_repr(self) -> str:
         return f"input_dims={self.input_dims}"

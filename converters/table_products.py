@@ -157,7 +157,8 @@ class MixtureTable(nn.Module):
         if batched:
             size[0] = gater.shape[0]
         size[dim] = gater.shape[-1]
-        return (gater.reshape(size) * experts).sum(dim)
+        mixed: torch.Tensor = (gater.reshape(size) * experts).sum(dim)
+        return mixed
 
     def extra_repr(self) -> str:
         return f"dim={self.dim}"

@@ -64,7 +64,13 @@ def test_output(row: Row) -> None:
     case, conversion = convert(row)
     _, output = run(case, conversion)
     name = "loss" if "criterion" in case else "output"
-    golden.assert_same(output, tm.to_torch(case[name]), name)
+    golden.assert_same(output, tm.to_torch(case[name]), name, tolerance(conversion))
+
+
+def tolerance(conversion: tm.Conversion) -> tuple[float, float] | None:
+    """That of float32 where a part of the model computes in it, whatever the type of the result."""
+    single = any(p.dtype == torch.float32 for p in conversion.module.parameters())
+    return golden.TOLERANCES[torch.float32] if single else None
 
 
 @parametrize("gradInput")
@@ -72,20 +78,20 @@ def test_grad_input(row: Row) -> None:
     case, conversion = convert(row)
     leaves, output = run(case, conversion)
     golden.backward(output, tm.to_torch(case.get("gradOutput", 1.0)))
-    compare_grad_input(leaves, tm.to_torch(case["gradInput"]), "gradInput")
+    compare_grad_input(leaves, tm.to_torch(case["gradInput"]), "gradInput", tolerance(conversion))
 
 
-def compare_grad_input(leaves: Any, expected: Any, what: str) -> None:
+def compare_grad_input(leaves: Any, expected: Any, what: str, tolerance: tuple[float, float] | None) -> None:
     """Compares where Torch7 returns a gradient; for indices it returns nothing, zeros or what was in the buffer."""
     if isinstance(expected, list):
         assert isinstance(leaves, list)
         for i, (leaf, e) in enumerate(zip(leaves, expected, strict=False), 1):
-            compare_grad_input(leaf, e, f"{what}[{i}]")
+            compare_grad_input(leaf, e, f"{what}[{i}]", tolerance)
     elif isinstance(leaves, torch.Tensor) and leaves.requires_grad:
         grad = golden.gradients(leaves)
         if isinstance(expected, torch.Tensor) and expected.numel() == 0 and not grad.any():
             return
-        golden.assert_same(grad, expected, what)
+        golden.assert_same(grad, expected, what, tolerance)
 
 
 @parametrize("gradParameters")
@@ -103,8 +109,8 @@ def test_grad_parameters(row: Row) -> None:
     expected: dict[Any, torch.Tensor] = {}
     counted = set()
     for key, grad in zip(regions, given, strict=True):
-        if (key, region(grad)) not in counted:  # a module met twice lists its gradient twice
-            counted.add((key, region(grad)))
+        if (key, grad.numpy().tobytes()) not in counted:  # tensors that share their gradient list it twice
+            counted.add((key, grad.numpy().tobytes()))
             expected[key] = expected[key] + tm.to_torch(grad) if key in expected else tm.to_torch(grad)
     by_source = conversion.gradients_by_region()
     for key, value in expected.items():
