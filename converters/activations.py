@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import torch
 from torch import nn
+from torch.nn import functional
 
 from ..layer import Layer
 from ..registry import converts
@@ -76,11 +77,20 @@ def prelu(layer: Layer) -> nn.PReLU:
     return module
 
 
+class RReLU(nn.RReLU):
+    """nn.RReLU that can be exported: in evaluation it is a leaky ReLU with the mean slope."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        if self.training:
+            return super().forward(x)
+        return functional.leaky_relu(x, (self.lower + self.upper) / 2, self.inplace)
+
+
 @converts("nn.RReLU")
-def rrelu(layer: Layer) -> nn.RReLU:
+def rrelu(layer: Layer) -> RReLU:
     """nn.RReLU([lower = 1/8], [upper = 1/3], [inplace = false])"""
     layer.ignore("noise")
-    return nn.RReLU(layer.number("lower"), layer.number("upper"), inplace=is_inplace(layer))
+    return RReLU(layer.number("lower"), layer.number("upper"), inplace=is_inplace(layer))
 
 
 @converts("nn.SoftPlus")

@@ -101,7 +101,8 @@ class Squeeze(nn.Module):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         batch = self.num_input_dims is not None and x.dim() == self.num_input_dims + 1
         if self.dim is not None:
-            return x.squeeze(self.dim + batch) if x.dim() > 1 else x
+            dim = self.dim + batch
+            return x.squeeze(dim) if x.dim() > 1 and x.shape[dim] == 1 else x
         size = [n for n in x.shape if n != 1] or [1]
         if batch and x.shape[0] == 1:
             size = [1, *size]
