@@ -118,7 +118,7 @@ def spatial_cross_entropy_criterion(layer: Layer) -> SpatialCrossEntropyCriterio
     nll = layer.module("nll")
     if not isinstance(nll, ClassNLLCriterion):
         layer.refuse("its nll is no nn.SpatialClassNLLCriterion")
-    nll.average = layer.flag("sizeAverage", default=False)
+    nll.average = layer.flag("sizeAverage", default=nll.average)
     return SpatialCrossEntropyCriterion(nll)
 
 

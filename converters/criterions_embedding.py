@@ -39,7 +39,7 @@ class CosineEmbeddingCriterion(nn.Module):
 def cosine_embedding_criterion(layer: Layer) -> CosineEmbeddingCriterion:
     """nn.CosineEmbeddingCriterion([margin = 0])"""
     layer.ignore("_y", "w1", "w22", "w", "w32", "_outputs", "_idx")
-    return CosineEmbeddingCriterion(layer.number("margin", 0.0), averages(layer))
+    return CosineEmbeddingCriterion(layer.number("margin", 0.0), averages(layer, default=False))
 
 
 class HingeEmbeddingCriterion(nn.Module):
@@ -75,8 +75,8 @@ class L1HingeEmbeddingCriterion(nn.Module):
         super().__init__()
         self.margin = margin
 
-    def forward(self, x: list[torch.Tensor], target: float) -> torch.Tensor:
-        if isinstance(target, torch.Tensor):
+    def forward(self, x: list[torch.Tensor], target: torch.Tensor | float) -> torch.Tensor:
+        if isinstance(target, torch.Tensor) and target.dim() > 0:
             raise TypeError("the target must be a number: Torch7 takes every tensor for 1")
         distance = (x[0] - x[1].reshape(x[0].shape)).abs().sum()
         if target == -1:
@@ -128,7 +128,7 @@ def margin_ranking_criterion(layer: Layer) -> MarginRankingCriterion:
     With a number as target only the first element of each tensor is compared.
     """
     layer.ignore("dist", "mask")
-    return MarginRankingCriterion(layer.number("margin", 1.0), averages(layer))
+    return MarginRankingCriterion(layer.number("margin", 1.0), averages(layer, default=False))
 
 
 class DistanceRatioCriterion(nn.Module):

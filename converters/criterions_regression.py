@@ -12,10 +12,10 @@ from ..layer import Layer
 from ..registry import converts
 
 
-def averages(layer: Layer) -> bool:
-    """The `sizeAverage` flag, true by default; `output_tensor` is where Torch7 left its last loss."""
+def averages(layer: Layer, default: bool = True) -> bool:
+    """The `sizeAverage` flag; `output_tensor` is where Torch7 left its last loss."""
     layer.ignore("output_tensor")
-    return layer.flag("sizeAverage", default=True)
+    return layer.flag("sizeAverage", default)
 
 
 class MSECriterion(nn.Module):

@@ -198,6 +198,11 @@ class Build:
             self.sources[region] = Source(path, name, made)
         return made
 
+    def numbers_of(self, value: Tensor) -> torch.Tensor:
+        """A tensor of its own with the numbers of a Torch7 tensor; no gradient is asked of it."""
+        made = to_torch_tensor(value)
+        return made.float() if made.dtype == torch.float16 else made
+
     def computed(self, value: torch.Tensor) -> Tensor:
         """A Torch7 tensor that stands for numbers that a converter computed from those of the file."""
         made = Tensor.from_numpy(value.detach().numpy())
@@ -262,6 +267,13 @@ _ALLOCATING = (
     nn.BatchNorm3d,
     nn.MaxPool2d,
     nn.AvgPool2d,
+    nn.Tanh,
+    nn.Sigmoid,
+    nn.LogSigmoid,
+    nn.Softmax,
+    nn.Softplus,
+    nn.PReLU,
+    nn.GLU,
 )
 
 
