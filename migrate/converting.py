@@ -84,8 +84,9 @@ def convert(
 
 def set_training(module: nn.Module, records: list[LayerRecord], mode: Mode) -> None:
     """Puts every module in eval mode, or (mode "saved") in the mode of its own `train` field."""
-    module.eval()
-    if mode == "saved":
+    if mode == "eval":
+        module.eval()
+    else:
         # a layer that becomes several modules gives its flag to all; a container comes before its children
         for record in sorted(records, key=path_depth):
             record.module.train(record.train)

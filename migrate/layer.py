@@ -142,6 +142,10 @@ class Layer:
             self.refuse(f"its field {name!r} should be a tensor and is {value!r}")
         return self._build.tensor(value, self.path, str(name))
 
+    def numbers_of(self, value: Tensor) -> torch.Tensor:
+        """The numbers of a tensor that is no field of the layer, such as one in a table; no parameter."""
+        return self._build.numbers_of(value)
+
     # Parts
 
     def module(self, name: Value) -> nn.Module:
