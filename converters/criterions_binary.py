@@ -59,6 +59,7 @@ class BCECriterion(nn.Module):
 @converts("nn.BCECriterion")
 def bce_criterion(layer: Layer) -> BCECriterion:
     """nn.BCECriterion([weights], [sizeAverage = true])"""
+    layer.ignore("term1", "term2", "term3")  # buffers of the version written in Lua
     labels = layer.tensor("weights").shape[0] if layer.has("weights") else 0
     module = layer.make(BCECriterion, labels, averages(layer))
     layer.put_all(module, "weights")

@@ -128,7 +128,7 @@ def volumetric_cross_entropy_criterion(layer: Layer) -> SpatialCrossEntropyCrite
     inner = layer.module("scec")
     if not isinstance(inner, SpatialCrossEntropyCriterion):
         layer.refuse("its scec is no cudnn.SpatialCrossEntropyCriterion")
-    return inner
+    return SpatialCrossEntropyCriterion(inner.nll)
 
 
 class MultiMarginCriterion(nn.Module):

@@ -67,3 +67,12 @@ def test_rewards_teach_the_baseline() -> None:
     assert loss == -1
     assert baseline.grad is not None
     assert baseline.grad.tolist() == [[-2.0], [0.0]]
+
+
+def test_cross_entropy_of_volumes() -> None:
+    nll = lua.module("nn.SpatialClassNLLCriterion", sizeAverage=True)
+    spatial = lua.module("cudnn.SpatialCrossEntropyCriterion", nll=nll, sizeAverage=False)
+    module = tm.convert(lua.module("cudnn.VolumetricCrossEntropyCriterion", scec=spatial)).module
+    x, target = torch.randn(2, 3, 2, 4, 5), torch.randint(1, 4, (2, 2, 4, 5))
+    expected = torch.nn.functional.cross_entropy(x, target - 1, reduction="sum")
+    torch.testing.assert_close(module(x, target), expected)
