@@ -13,6 +13,11 @@ from .containers import only_child
 from .recurrent import detach_state, forget
 
 
+def has_memory(module: nn.Module) -> bool:
+    """Does the state last from one call of `module` to the next, by its attribute `remember` and its mode?"""
+    return module.remember in ("both", "train" if module.training else "eval")
+
+
 class Sequencer(nn.Module):
     """Runs a module on each entry of a sequence: of a list, or of a tensor along its first dimension.
 
@@ -27,17 +32,14 @@ class Sequencer(nn.Module):
         self.remember = remember
 
     def forward(self, x: Any) -> Any:
-        if self.has_memory():
+        if has_memory(self):
             detach_state(self.module)
         else:
             forget(self.module)
         outputs = [self.module(x[step]) for step in range(len(x))]
-        if not self.has_memory():
+        if not has_memory(self):
             forget(self.module)
         return torch.stack(outputs) if isinstance(x, torch.Tensor) else outputs
-
-    def has_memory(self) -> bool:
-        return self.remember in ("both", "train" if self.training else "eval")
 
     def train(self, mode: bool = True) -> Sequencer:
         if mode != self.training:

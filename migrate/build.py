@@ -102,7 +102,7 @@ class Build:
     _done: dict[int, LayerRecord | Unsupported] = field(default_factory=dict)
     _active: set[int] = field(default_factory=set)
     _tensors: dict[Region, torch.Tensor] = field(default_factory=dict)
-    _placed: dict[Region, list[torch.Tensor]] = field(default_factory=dict)
+    _placed: dict[Region, list[tuple[torch.Tensor, str]]] = field(default_factory=dict)
     _owned: set[int] = field(default_factory=set)
     _kept: list[Storage] = field(default_factory=list)
     _cause: Exception | None = None
@@ -225,17 +225,17 @@ class Build:
         region = self._region(lua) if isinstance(lua, Tensor) else None
         placed = self._placed.setdefault(region, []) if region else []
         is_parameter = name in module._parameters
-        for other in placed:
+        for other, _ in placed:
             if isinstance(other, nn.Parameter) == is_parameter and other.shape == value.shape and other.equal(value):
                 setattr(module, name, other)
                 break
         else:
-            if placed:
+            if any(path != layer.path for _, path in placed):
                 layer.note(f"its {source} shares numbers with another layer's in another layout; they are not tied")
             own = self._own(value)
             made = nn.Parameter(own, requires_grad=own.is_floating_point()) if is_parameter else own
             setattr(module, name, made)
-            placed.append(made)
+            placed.append((made, layer.path))
         if value.requires_grad and is_parameter:
             self.live.append((module, name, value))
 

@@ -6,6 +6,7 @@ import torchmigrate as tm
 
 #: Fields that `parameters()` returns, for classes where they are not weight and bias.
 FIELDS: dict[str, tuple[str, ...]] = {
+    "nn.SeqLSTMP": ("weight", "bias", "weightO"),
     "nn.WeightNorm": ("v", "g", "bias"),
 }
 
