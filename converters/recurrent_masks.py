@@ -54,6 +54,65 @@ def mask_zero(layer: Layer) -> MaskZero:
     return MaskZero(only_child(layer), layer.integer("nInputDim"))
 
 
+class LookupTableMaskZero(nn.Module):
+    """The rows of a table for whole-numbered indices; index 0 gives zeros, whatever row 0 holds.
+
+    Args:
+        rows: how many rows, with row 0.
+        size: length of a row.
+        padding: index whose row gets no gradient.
+        max_norm: longer rows are scaled down in place before they are used.
+        norm_type: the p of that norm.
+        scale_grad_by_freq: divide the gradient of a row by how often it is used.
+    """
+
+    def __init__(
+        self,
+        rows: int,
+        size: int,
+        padding: int | None = None,
+        max_norm: float | None = None,
+        norm_type: float = 2.0,
+        scale_grad_by_freq: bool = False,
+    ) -> None:
+        super().__init__()
+        self.rows = rows
+        self.size = size
+        self.padding = padding
+        self.max_norm = max_norm
+        self.norm_type = norm_type
+        self.scale_grad_by_freq = scale_grad_by_freq
+        self.weight = nn.Parameter(torch.empty(rows, size))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        y = nn.functional.embedding(
+            x.long(), self.weight, self.padding, self.max_norm, self.norm_type, self.scale_grad_by_freq
+        )
+        return torch.where((x == 0).unsqueeze(-1), y - y.detach(), y)
+
+    def extra_repr(self) -> str:
+        return f"{self.rows}, {self.size}"
+
+
+@converts("nn.LookupTableMaskZero")
+def lookup_table_mask_zero(layer: Layer) -> LookupTableMaskZero:
+    """nn.LookupTableMaskZero(nIndex, nOutput)"""
+    layer.ignore("__input", "_count", "_input", "copiedInput", "_sorted", "_indices")
+    rows, size = layer.tensor("weight").shape
+    padding = layer.integer("paddingValue", 0)  # counts the rows from 1; 0 is none
+    module = layer.make(
+        LookupTableMaskZero,
+        rows,
+        size,
+        padding=padding - 1 if padding > 0 else None,
+        max_norm=layer.number("maxNorm") if layer.has("maxNorm") else None,
+        norm_type=layer.number("normType", 2.0),
+        scale_grad_by_freq=layer.flag("shouldScaleGradByFreq", default=False),
+    )
+    layer.put(module, "weight")
+    return module
+
+
 @converts("nn.LinearNoBias")
 def linear_no_bias(layer: Layer) -> nn.Linear:
     """nn.LinearNoBias(inputSize, outputSize)"""
