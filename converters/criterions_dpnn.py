@@ -210,7 +210,7 @@ class SuperCriterion(nn.Module):
     def forward(self, x: list[Any], target: Any) -> Any:
         total = 0
         for i, criterion in enumerate(self.criterions):
-            total = total + self.weights[i] * criterion(x[i], target[i] if isinstance(target, list) else target)
+            total = total + self.weights[i] * criterion(x[i], target[i] if isinstance(target, (list, tuple)) else target)
         return total
 
     def extra_repr(self) -> str:

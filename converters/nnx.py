@@ -119,7 +119,7 @@ class PushTable(nn.Module):
 
     def forward(self, x: list[Any]) -> list[Any]:
         self.held = [x[self.index]] * self.pulls
-        return x[: self.index] + x[self.index + 1 :]
+        return [*x[: self.index], *x[self.index + 1 :]]
 
     def extra_repr(self) -> str:
         return f"index={self.index}, pulls={self.pulls}"
