@@ -154,7 +154,7 @@ def map_table(layer: Layer) -> MapTable:
 
 
 class Bottle(nn.Module):
-    """Runs a module that takes `input_dims` dimensions on larger inputs: their first dimensions are merged meanwhile."""
+    """Runs a module that takes `input_dims` dimensions on larger inputs: their first ones are merged meanwhile."""
 
     def __init__(self, module: nn.Module, input_dims: int = 2) -> None:
         super().__init__()

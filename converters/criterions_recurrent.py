@@ -46,7 +46,7 @@ def repeater_criterion(layer: Layer) -> SequencerCriterion:
 
 
 class MaskZeroCriterion(nn.Module):
-    """A criterion of the samples that are not all zero (in the first tensor of the input); without any, the loss is 0."""
+    """A criterion of the samples that are not all zero (in the input's first tensor); without any, the loss is 0."""
 
     def __init__(self, criterion: nn.Module, input_dims: int) -> None:
         super().__init__()

@@ -126,11 +126,8 @@ class Recurrent(Remembering):
         self.merge_module = merge_module
 
     def forward(self, x: Any) -> Any:
-        y = self.input_module(x)
-        if self.state is None:
-            y = self.start_module(y)
-        else:
-            y = self.merge_module([y, self.feedback_module(self.state)])
+        y, before = self.input_module(x), self.state
+        y = self.start_module(y) if before is None else self.merge_module([y, self.feedback_module(before)])
         self.state = self.transfer_module(y)
         return self.state
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 from torch import nn
 
@@ -56,9 +54,7 @@ class CudnnRNN(Remembering):
         self.remember = remember
         drop = dropout if num_layers > 1 else 0.0
         if kind == "LSTM":
-            self.rnn: nn.RNNBase = nn.LSTM(
-                input_size, hidden_size, num_layers, True, batch_first, drop, bidirectional
-            )
+            self.rnn: nn.RNNBase = nn.LSTM(input_size, hidden_size, num_layers, True, batch_first, drop, bidirectional)
         elif kind == "GRU":
             self.rnn = nn.GRU(input_size, hidden_size, num_layers, True, batch_first, drop, bidirectional)
         else:

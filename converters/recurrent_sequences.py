@@ -70,16 +70,16 @@ class SeqLSTM(Remembering):
     def masked(
         self, x: torch.Tensor, h: torch.Tensor, c: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        lstm = self.lstm
-        inputs = nn.functional.linear(x, lstm.weight_ih_l0, lstm.bias_ih_l0 + lstm.bias_hh_l0)
+        weight_ih, weight_hh, bias_ih, bias_hh, *projection = self.lstm.all_weights[0]
+        inputs = nn.functional.linear(x, weight_ih, bias_ih + bias_hh)
         kept = (x != 0).any(-1, keepdim=True)
         outputs = []
         for step in range(x.shape[0]):
-            i, f, g, o = (inputs[step] + nn.functional.linear(h, lstm.weight_hh_l0)).chunk(4, 1)
+            i, f, g, o = (inputs[step] + nn.functional.linear(h, weight_hh)).chunk(4, 1)
             c = torch.sigmoid(f) * c + torch.sigmoid(i) * torch.tanh(g)
             h = torch.sigmoid(o) * torch.tanh(c)
             if self.project:
-                h = nn.functional.linear(h, lstm.weight_hr_l0)
+                h = nn.functional.linear(h, projection[0])
             h = torch.where(kept[step], h, torch.zeros_like(h))
             c = torch.where(kept[step], c, torch.zeros_like(c))
             outputs.append(h)

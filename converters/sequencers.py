@@ -94,7 +94,9 @@ def bi_sequencer(layer: Layer) -> nn.Module:
 
     It becomes the network that it builds of two sequencers.
     """
-    layer.ignore("module", "_remember", "forwardModule", "backwardModule", "mergeModule", "fwdSeq", "bwdSeq", "mergeSeq")
+    layer.ignore(
+        "module", "_remember", "forwardModule", "backwardModule", "mergeModule", "fwdSeq", "bwdSeq", "mergeSeq"
+    )
     return only_child(layer)
 
 

@@ -167,7 +167,7 @@ class Layer:
         return self._build.module(value, f"{self.path}.{name}" if self.path else name)
 
     def convert_with(self, value: Value, name: str, field: str, numbers: torch.Tensor) -> nn.Module:
-        """`convert`, but the tensor `field` of the object has other numbers, which may be computed from this layer's."""
+        """`convert`, but the tensor `field` of the object has other numbers, maybe computed from this layer's."""
         if not isinstance(value, LuaObject):
             self.refuse(f"its {name!r} should be a module and is {value!r}")
         fields = LuaTable([*value.items(), (field, self._build.computed(numbers))])
