@@ -208,9 +208,10 @@ class SuperCriterion(nn.Module):
         self.weights = weights
 
     def forward(self, x: list[Any], target: Any) -> Any:
+        each = isinstance(target, (list, tuple))
         total = 0
         for i, criterion in enumerate(self.criterions):
-            total = total + self.weights[i] * criterion(x[i], target[i] if isinstance(target, (list, tuple)) else target)
+            total = total + self.weights[i] * criterion(x[i], target[i] if each else target)
         return total
 
     def extra_repr(self) -> str:
