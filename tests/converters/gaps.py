@@ -11,7 +11,12 @@ from golden import Row
 #: Packages whose layers are not converted yet.
 PACKAGES: dict[str, str] = {}
 
+#: nn.MaskZero masks the gradient on its way to the input, but not the one that its module's parameters get.
+UNMASKED = "Torch7 gives the bias of a masked module the gradient of masked rows too, which is no derivative"
+
 GAPS: dict[str, str] = {
+    **{f"nn.MaskZero[{i}]:gradParameters": UNMASKED for i in (0, 1, 3, 4, 6)},
+    "nn.TrimZero[3]:gradParameters": UNMASKED,
     "nn.SoftMaxTree.t7:output": (
         "Torch7 approximates the exponential on the CPU, to about 1e-5; the converted layer does not"
     ),
