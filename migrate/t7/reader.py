@@ -24,7 +24,7 @@ from .frames import (
 )
 from .limits import Limits
 from .tags import BOOLEAN, FUNCTION_WITHOUT_INDEX, NIL, STRING, TABLE, TORCH
-from .tensors import check_reach
+from .tensors import Layout, layout_of, outside
 from .tokens import Tokens
 from .values import LuaFunction, LuaObject, LuaTable, Storage, Tensor, Value
 
@@ -39,6 +39,7 @@ class _ClassRecord(NamedTuple):
     version: int
     versioned: bool
     body: Body
+    form: str
 
 
 class Reader:
@@ -61,6 +62,7 @@ class Reader:
         self._records: dict[bytes, _ClassRecord] = {}
         self._objects_read = 0
         self._elements = 0
+        self._layouts: dict[tuple[int, ...], Layout] = {}
         # the last class whose body was no table, which hints at a body that is not known
         self._odd_class = ""
 
@@ -147,19 +149,13 @@ class Reader:
 
     def _class_record(self) -> _ClassRecord:
         """The version and the class name of a Torch object."""
-        start = self.tokens.pos
         key = self.tokens.class_key()
-        record = self._records.get(key)
-        if record is None:
-            self.tokens.pos = start
-            record = self._new_class_record()
-            if key:
-                self._records[key] = record
-        return record
+        return self._records.get(key) or self._new_class_record(key)
 
-    def _new_class_record(self) -> _ClassRecord:
+    def _new_class_record(self, key: bytes) -> _ClassRecord:
+        """Reads carefully what `key` stands for; very old files have no version."""
+        self.tokens.pos -= len(key)
         name = self.tokens.text("the version of an object")
-        # very old files have no version
         match = _VERSION.match(name)
         if match is not None:
             name = self.tokens.text("the class name of an object")
@@ -169,16 +165,18 @@ class Reader:
             raise Fault(f"the class name {name[:40]!r} is not text", hint="The file is damaged.") from None
         version = int(match[1]) if match else 0
         body = self.bodies.get(typename, ONE_TABLE).of(version)
-        return _ClassRecord(typename, version, match is not None, body)
+        record = _ClassRecord(typename, version, match is not None, body, body.form)
+        if key:
+            self._records[key] = record
+        return record
 
     def _open_torch(self, index: int) -> _Opened:
         self._check_new(index)
         record = self._class_record()
         try:
-            form = record.body.form
-            if form == "tensor":
+            if record.form == "tensor":
                 return self._tensor(index, record), None
-            if form == "storage":
+            if record.form == "storage":
                 return self._storage(index, record), None
             return self._open_object(index, record)
         except Fault as fault:
@@ -189,7 +187,7 @@ class Reader:
         body = record.body
         parts: list[Value] = []
         item = new_object(LuaObject)
-        item.typename, item.version, item.versioned, _ = record
+        item.typename, item.version, item.versioned, _, _ = record
         item.parts = parts
         self.known[index] = item
         if body is ONE_TABLE:
@@ -230,24 +228,38 @@ class Reader:
         if count < 0:
             raise Fault(f"a storage has {count} elements", hint="The file is damaged.")
         assert record.body.dtype is not None
-        data = self.tokens.elements(record.body.dtype, count)
-        storage = Storage(record.typename, data, version=record.version, versioned=record.versioned)
+        storage = new_object(Storage)
+        storage.typename, storage.version, storage.versioned, _, _ = record
+        storage.data = self.tokens.elements(record.body.dtype, count)
         self.known[index] = storage
         return storage
 
     def _tensor(self, index: int, record: _ClassRecord) -> Tensor:
-        dimensions, numbers = self.tokens.tensor()
-        size = numbers[:dimensions]
-        stride = numbers[dimensions:-1]
-        tensor = Tensor(
-            record.typename, size, stride, numbers[-1], None, version=record.version, versioned=record.versioned
-        )
+        numbers = self.tokens.tensor()
+        # tensors of one shape come by the dozen
+        shape = numbers[:-1]
+        layout = self._layouts.get(shape)
+        if layout is None:
+            layout = self._layouts[shape] = layout_of(shape)
+        tensor = new_object(Tensor)
+        tensor.type, tensor.version, tensor.versioned, body, _ = record
+        tensor.size, tensor.stride, lowest, highest, count = layout
+        tensor.offset = offset = numbers[-1]
         self.known[index] = tensor
-        tensor.storage = self._storage_of(record)
-        self._check_tensor(tensor)
+        tensor.storage = storage = self._storage_of(body)
+        if count:
+            available = 0 if storage is None else len(storage.data)
+            if offset + lowest < 1 or offset + highest > available:
+                raise Fault(outside(tensor), hint="The file is damaged.")
+            self._elements += count
+            if self._elements > self.limits.elements:
+                raise over(self.limits, "elements", f"with this one of size {tensor.size} there are more elements than")
+            if count - available > self.limits.expanded_elements:
+                message = f"a tensor of size {tensor.size} expands {available} elements to more than"
+                raise over(self.limits, "expanded_elements", message)
         return tensor
 
-    def _storage_of(self, record: _ClassRecord) -> Storage | None:
+    def _storage_of(self, body: Body) -> Storage | None:
         """The storage object that ends the body of a tensor."""
         tag, index = self.tokens.head()
         if tag == NIL:
@@ -257,31 +269,15 @@ class Reader:
         storage = self.known.get(index)
         if storage is None:
             self._check_new(index)
-            found = self._class_record()
-            if found.body.form != "storage":
-                raise Fault(f"the storage of a tensor is a {found.typename}")
-            storage = self._storage(index, found)
-        if not isinstance(storage, Storage):
+            record = self._class_record()
+            if record.form != "storage":
+                raise Fault(f"the storage of a tensor is a {record.typename}")
+            storage = self._storage(index, record)
+        if type(storage) is not Storage:
             raise Fault(f"the storage of a tensor is {describe(storage)}")
-        if storage.typename != record.body.storage:
-            raise Fault(f"the storage of a tensor is a {storage.typename}, not a {record.body.storage}")
+        if storage.typename != body.storage:
+            raise Fault(f"the storage of a tensor is a {storage.typename}, not a {body.storage}")
         return storage
-
-    def _check_tensor(self, tensor: Tensor) -> None:
-        """Checks that the storage has every element that the tensor can reach, and the limits."""
-        try:
-            count = check_reach(tensor)
-        except ValueError as error:
-            raise Fault(str(error), hint="The file is damaged.") from None
-        self._elements += count
-        if self._elements > self.limits.elements:
-            raise over(
-                self.limits, "elements", f"with this one of size {tensor.size} the tensors have more elements than"
-            )
-        available = 0 if tensor.storage is None else len(tensor.storage.data)
-        if count - available > self.limits.expanded_elements:
-            message = f"a tensor of size {tensor.size} expands {available} elements to more than"
-            raise over(self.limits, "expanded_elements", message)
 
     def _check_count(self, count: int, objects_each: int) -> None:
         """Checks a number of entries of which each takes some objects."""

@@ -2,35 +2,44 @@
 
 from __future__ import annotations
 
+from .fault import Fault
 from .values import Tensor
 
+#: Size, stride, lowest and highest element relative to the first one, number of elements.
+Layout = tuple[tuple[int, ...], tuple[int, ...], int, int, int]
 
-def check_reach(tensor: Tensor) -> int:
-    """Checks that the storage has every element that the tensor can reach.
 
-    Returns:
-        The number of elements of the tensor.
+def layout_of(shape: tuple[int, ...]) -> Layout:
+    """What follows from the sizes and the strides of a tensor, which are the two halves of `shape`.
 
     Raises:
-        ValueError: it reaches outside its storage, or has a negative size.
+        Fault: a size is negative.
     """
-    lowest = highest = tensor.offset
-    count = 1 if tensor.size else 0
-    for extent, stride in zip(tensor.size, tensor.stride, strict=True):
+    dimensions = len(shape) // 2
+    size, stride = shape[:dimensions], shape[dimensions:]
+    lowest = highest = 0
+    count = 1 if size else 0
+    for extent, step in zip(size, stride, strict=True):
         if extent < 0:
-            raise ValueError(f"a tensor has the negative size {tensor.size}")
+            raise Fault(f"a tensor has the negative size {size}", hint="The file is damaged.")
         count *= extent
-        reach = (extent - 1) * stride
+        reach = (extent - 1) * step
         if reach < 0:
             lowest += reach
         else:
             highest += reach
-    if count == 0:
-        return 0
+    return size, stride, lowest, highest, count
+
+
+def outside(tensor: Tensor) -> str:
+    """Says how a tensor goes beyond its storage, or "" if it doesn't."""
+    size, stride, lowest, highest, count = layout_of(tensor.size + tensor.stride)
     available = 0 if tensor.storage is None else len(tensor.storage.data)
-    if lowest < 1 or highest > available:
-        raise ValueError(
-            f"a tensor of size {tensor.size}, stride {tensor.stride} and offset {tensor.offset} reaches from element "
-            f"{lowest} to {highest} of a storage that has {available}"
-        )
-    return count
+    lowest += tensor.offset
+    highest += tensor.offset
+    if count == 0 or (lowest >= 1 and highest <= available):
+        return ""
+    return (
+        f"a tensor of size {size}, stride {stride} and offset {tensor.offset} reaches from element {lowest} "
+        f"to {highest} of a storage that has {available}"
+    )

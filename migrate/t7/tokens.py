@@ -66,8 +66,8 @@ class Tokens(Protocol):
     def longs(self, count: int, what: str) -> tuple[int, ...]:
         """`count` C longs; `what` names them in an error."""
 
-    def tensor(self) -> tuple[int, tuple[int, ...]]:
-        """The number of dimensions of a tensor; its sizes, strides and offset."""
+    def tensor(self) -> tuple[int, ...]:
+        """The sizes of a tensor, then its strides, then its offset."""
 
     def text(self, what: str) -> bytes:
         """A string without a tag: its length and its bytes; `what` names it in an error."""

@@ -87,14 +87,14 @@ class AsciiTokens:
         """`count` C longs; `what` names them in an error."""
         return tuple(self._integers(count, what, 64))
 
-    def tensor(self) -> tuple[int, tuple[int, ...]]:
-        """The number of dimensions of a tensor; its sizes, strides and offset."""
+    def tensor(self) -> tuple[int, ...]:
+        """The sizes of a tensor, then its strides, then its offset."""
         start = self.pos
         dimensions = self.integer("the number of dimensions of a tensor")
         check_dimensions(dimensions, self._limits, start)
         size = self.longs(dimensions, "the size of a tensor")
         stride = self.longs(dimensions, "the stride of a tensor")
-        return dimensions, size + stride + self.longs(1, "the offset of a tensor")
+        return size + stride + self.longs(1, "the offset of a tensor")
 
     def text(self, what: str) -> bytes:
         """A string without a tag: its length and its bytes; `what` names it in an error."""

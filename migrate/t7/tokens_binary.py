@@ -155,6 +155,8 @@ class BinaryTokens:
                     end = pos + 12
                     if key != key:
                         break
+                elif tag in _INDEXED and type(key := known.get(word)) in CLASSES[tag]:
+                    end = pos + 8
                 else:
                     break
                 if key in entries:
@@ -173,12 +175,10 @@ class BinaryTokens:
                 elif tag == BOOLEAN and (word == 0 or word == 1):
                     entries[key] = word == 1
                     pos = end + 8
-                elif tag in _INDEXED and (found := known.get(word)) is not None:
-                    if type(found) not in CLASSES[tag]:
-                        break
+                elif tag in _INDEXED and type(found := known.get(word)) in CLASSES[tag]:
                     entries[key] = found
                     pos = end + 8
-                elif tag == TABLE:
+                elif tag == TABLE and found is None:
                     (count,) = integer(data, end + 8)
                     if (
                         not 0 <= count <= min(limits.entries, (size - end - 12) >> 3)
@@ -197,7 +197,7 @@ class BinaryTokens:
                         frame = TableFrame(entries, count)
                         stack.append(frame)
                         continue
-                elif tag == TORCH:
+                elif tag == TORCH and found is None:
                     # the key says where in the tree of objects an error is
                     frame.key = key
                     self.pos = end + 8
@@ -240,8 +240,9 @@ class BinaryTokens:
             return b""
         if length != 3 or not 0 <= name_length <= 256:
             return b""
-        self.pos = end = pos + 11 + name_length
-        return self.data[pos:end]
+        key = self.data[pos : pos + 11 + name_length]
+        self.pos = pos + len(key)
+        return key
 
     def integer(self, what: str) -> int:
         """A 4-byte integer; `what` names it in an error."""
@@ -253,8 +254,8 @@ class BinaryTokens:
         self.pos = pos + 4
         return int(value)
 
-    def tensor(self) -> tuple[int, tuple[int, ...]]:
-        """The number of dimensions of a tensor; its sizes, strides and offset."""
+    def tensor(self) -> tuple[int, ...]:
+        """The sizes of a tensor, then its strides, then its offset."""
         pos = self.pos
         self.longs_read = True
         try:
@@ -262,12 +263,12 @@ class BinaryTokens:
             if 0 <= dimensions <= self._few:
                 numbers = self._longs[2 * dimensions + 1](self.data, pos + 4)
                 self.pos = pos + 4 + (2 * dimensions + 1) * self.long_size
-                return dimensions, numbers
+                return numbers
         except struct.error:
             pass
         dimensions = self.integer("the number of dimensions of a tensor")
         check_dimensions(dimensions, self._limits, pos)
-        return dimensions, self.longs(2 * dimensions + 1, "the size, stride and offset of a tensor")
+        return self.longs(2 * dimensions + 1, "the size, stride and offset of a tensor")
 
     def longs(self, count: int, what: str) -> tuple[int, ...]:
         """`count` longs; `what` names them in an error."""
@@ -306,7 +307,7 @@ class BinaryTokens:
 
     def elements(self, dtype: np.dtype[Any], count: int) -> Array:
         """`count` numbers as a read-only view of the file; a copy only where longs of 4 bytes become int64."""
-        stored = _INT32 if dtype == _INT64 and self.long_size == 4 else dtype
+        stored = _INT32 if self.long_size == 4 and dtype == _INT64 else dtype
         pos = self.pos
         end = pos + count * stored.itemsize
         if end > self.size:

@@ -10,11 +10,12 @@ import numpy as np
 
 from ..errors import T7Error
 from .bodies import BODIES, ONE_TABLE, Body
+from .fault import Fault
 from .frames import key_text
 from .output_ascii import AsciiOutput
 from .output_binary import BinaryOutput
 from .tags import BOOLEAN, FUNCTION, FUNCTION_LEGACY, FUNCTION_WITHOUT_INDEX, NIL, NUMBER, STRING, TABLE, TORCH
-from .tensors import check_reach
+from .tensors import outside
 from .values import Array, LuaFunction, LuaObject, LuaTable, Storage, Tensor, Value, table_key
 
 _VERSION = re.compile(r"V [0-9]")
@@ -54,7 +55,7 @@ class Writer:
                 if inner is not None:
                     stack.append(inner)
                     steps.append(_NO_STEP)
-        except (ValueError, TypeError) as error:
+        except (ValueError, TypeError, Fault) as error:
             path = "".join(key_text(step) for step in steps if step is not _NO_STEP)
             raise T7Error(f"Can't be written: {error}", path=path.removeprefix(".")) from error
 
@@ -169,7 +170,8 @@ class Writer:
             raise ValueError(f"the storage of a {value.type} is a {value.storage.typename}, not a {body.storage}")
         if len(value.size) != len(value.stride):
             raise ValueError(f"a tensor of size {value.size} has the stride {value.stride}")
-        check_reach(value)
+        if problem := outside(value):
+            raise ValueError(problem)
         if not self._is_new(TORCH, value):
             return None
         self._class(value.type, value.version, versioned=value.versioned)
