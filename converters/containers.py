@@ -179,10 +179,11 @@ def bottle(layer: Layer) -> Bottle:
 
 def only_child(layer: Layer) -> nn.Module:
     """The module that a decorator holds: the first of its `modules`."""
-    children = layer.value("modules")
-    if not isinstance(children, LuaTable) or children.get(1) is None:
+    children = layer.value("modules", None)
+    child = children.get(1) if isinstance(children, LuaTable) else None
+    if child is None:
         layer.refuse("it holds no module")
-    return layer.convert(children[1], "1")
+    return layer.convert(child, "1")
 
 
 @converts("nn.Container")

@@ -45,18 +45,27 @@ def detached(value: Any) -> Any:
 
 
 class LSTMStep(Remembering):
-    """One step of an LSTM: `module` turns [x, output, cell] into the next [output, cell]."""
+    """One step of an LSTM: `module` turns [x, output, cell] into the next [output, cell].
 
-    def __init__(self, module: nn.Module, hidden_size: int) -> None:
+    Args:
+        module: the cell.
+        hidden_size: size of output and cell.
+        initial_size: size of the output and cell that every sequence starts from, in buffers; None: from zeros.
+    """
+
+    def __init__(self, module: nn.Module, hidden_size: int, initial_size: list[int] | None = None) -> None:
         super().__init__()
         self.module = module
         self.hidden_size = hidden_size
+        self.initial_size = initial_size
+        for name in ("initial_output", "initial_cell"):
+            self.register_buffer(name, None if initial_size is None else torch.empty(initial_size))
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         state = self.state
         if state is None:
             zeros = x.new_zeros(*x.shape[:-1], self.hidden_size)
-            state = [zeros, zeros]
+            state = [zeros, zeros] if self.initial_size is None else [self.initial_output, self.initial_cell]
         self.state = self.module([x, *state])
         output: torch.Tensor = self.state[0]
         return output
@@ -72,21 +81,41 @@ def lstm(layer: Layer) -> LSTMStep:
         layer.refuse("it is not the class of the package rnn, but another one of the same name")
     layer.ignore("cellLayer", "inputGate", "forgetGate", "outputGate", "hiddenLayer", "cell2gate", "inputSize")
     layer.ignore("i2g", "o2g", "p", "mono", "eps", "momentum", "affine", "bn", "usenngraph")
-    module = LSTMStep(cell_of(layer), layer.integer("outputSize"))
+    given = layer.has("userPrevOutput")
+    if given != layer.has("userPrevCell"):
+        layer.refuse("it was given only one of userPrevOutput and userPrevCell to start each sequence from")
+    initial_size = list(layer.tensor("userPrevOutput").shape) if given else None
+    module = layer.make(LSTMStep, cell_of(layer), layer.integer("outputSize"), initial_size)
+    if given:
+        layer.put(module, "initial_output", field="userPrevOutput")
+        layer.put(module, "initial_cell", field="userPrevCell")
     module.state = remembered(layer, "outputs", "cells")
     return module
 
 
 class GRUStep(Remembering):
-    """One step of a GRU: `module` turns [x, output] into the next output."""
+    """One step of a GRU: `module` turns [x, output] into the next output.
 
-    def __init__(self, module: nn.Module, hidden_size: int) -> None:
+    Args:
+        module: the cell.
+        hidden_size: size of the output.
+        initial_size: size of the output that every sequence starts from, in a buffer; None: from zeros.
+    """
+
+    initial_output: torch.Tensor
+
+    def __init__(self, module: nn.Module, hidden_size: int, initial_size: list[int] | None = None) -> None:
         super().__init__()
         self.module = module
         self.hidden_size = hidden_size
+        self.initial_size = initial_size
+        self.register_buffer("initial_output", None if initial_size is None else torch.empty(initial_size))
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        previous = x.new_zeros(*x.shape[:-1], self.hidden_size) if self.state is None else self.state
+        previous = self.state
+        if previous is None:
+            zeros = x.new_zeros(*x.shape[:-1], self.hidden_size)
+            previous = zeros if self.initial_size is None else self.initial_output
         output: torch.Tensor = self.module([x, previous])
         self.state = output
         return output
@@ -102,7 +131,11 @@ def gru(layer: Layer) -> GRUStep:
     if not layer.has("recurrentModule"):
         layer.refuse("it is not the class of the package rnn, but another one of the same name")
     layer.ignore("i2g", "o2g", "p", "mono", "inputSize", "ops", "num_ops", "operations")
-    module = GRUStep(cell_of(layer), layer.integer("outputSize"))
+    given = layer.has("userPrevOutput")
+    initial_size = list(layer.tensor("userPrevOutput").shape) if given else None
+    module = layer.make(GRUStep, cell_of(layer), layer.integer("outputSize"), initial_size)
+    if given:
+        layer.put(module, "initial_output", field="userPrevOutput")
     module.state = remembered(layer, "outputs")
     return module
 
@@ -192,6 +225,8 @@ def recurrence(layer: Layer) -> Recurrence:
     A call is one time step; `forget(module)` starts a new sequence. In a sequencer that happens by itself.
     """
     layer.ignore("typeTensor", "module")
+    if layer.has("userPrevOutput"):
+        layer.refuse("it was given a state to start each sequence from (userPrevOutput)")
     size = nested_sizes(layer.value("outputSize"))
     if not size:
         layer.refuse("its outputSize is not a size, or a table of sizes")
@@ -232,8 +267,6 @@ def ignore_bookkeeping(layer: Layer) -> None:
     layer.ignore("sharedClones", "nSharedClone", "rmInSharedClones", "recurrentModule", "zeroTensor", "initialModule")
     layer.ignore("gradPrevOutput", "updateGradInputStep", "accGradParametersStep", "userNextGradOutput")
     layer.ignore("userNextGradCell", "userGradPrevOutput", "userGradPrevCell")
-    if layer.has("userPrevOutput") or layer.has("userPrevCell"):
-        layer.refuse("it was given a state to start each sequence from (userPrevOutput)")
 
 
 def remembered(layer: Layer, *names: str) -> Any:

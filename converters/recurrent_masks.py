@@ -10,7 +10,7 @@ from torch import nn
 from ..layer import Layer
 from ..registry import converts
 from .containers import only_child
-from .recurrent import Remembering, ignore_bookkeeping
+from .recurrent import Remembering, ignore_bookkeeping, remembered
 
 
 class MaskZero(nn.Module):
@@ -211,5 +211,8 @@ class NormStabilizer(Remembering):
 def norm_stabilizer(layer: Layer) -> NormStabilizer:
     """nn.NormStabilizer([beta = 1])"""
     ignore_bookkeeping(layer)
-    layer.ignore("modules", "step", "loss", "_normsum")
-    return NormStabilizer(layer.number("beta", 1.0))
+    layer.ignore("modules", "loss", "_normsum")
+    module = NormStabilizer(layer.number("beta", 1.0))
+    before = remembered(layer, "outputs")
+    module.state = None if before is None else before.norm(2, 1)
+    return module

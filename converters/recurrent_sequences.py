@@ -52,8 +52,8 @@ class SeqLSTM(Remembering):
         if self.batch_first:
             x = x.transpose(0, 1)
         h, c = self.start(x, given)
-        if self.mask_zero:
-            output, h, c = self.masked(x, h, c)
+        if self.mask_zero or self.project:  # ONNX has no LSTM with a projection
+            output, h, c = self.steps(x, h, c)
         else:
             output, (h, c) = self.lstm(x, (h.unsqueeze(0), c.unsqueeze(0)))
             h, c = h.squeeze(0), c.squeeze(0)
@@ -67,7 +67,7 @@ class SeqLSTM(Remembering):
             h, c = x.new_zeros(x.shape[1], self.output_size), x.new_zeros(x.shape[1], self.hidden_size)
         return given[-1] if given else h, given[0] if len(given) > 1 else c
 
-    def masked(
+    def steps(
         self, x: torch.Tensor, h: torch.Tensor, c: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         weight_ih, weight_hh, bias_ih, bias_hh, *projection = self.lstm.all_weights[0]
@@ -80,8 +80,9 @@ class SeqLSTM(Remembering):
             h = torch.sigmoid(o) * torch.tanh(c)
             if self.project:
                 h = nn.functional.linear(h, projection[0])
-            h = torch.where(kept[step], h, torch.zeros_like(h))
-            c = torch.where(kept[step], c, torch.zeros_like(c))
+            if self.mask_zero:
+                h = torch.where(kept[step], h, torch.zeros_like(h))
+                c = torch.where(kept[step], c, torch.zeros_like(c))
             outputs.append(h)
         return torch.stack(outputs), h, c
 
@@ -99,7 +100,7 @@ class SeqLSTM(Remembering):
 def seq_lstm(layer: Layer) -> SeqLSTM:
     """nn.SeqLSTM(inputSize, outputSize); nn.SeqLSTMP(inputSize, hiddenSize, outputSize)
 
-    It runs on nn.LSTM, whose second bias is zero. With remember('both') and the like the state lasts from one call to
+    It runs on nn.LSTM, whose second bias is zero, or step by step with its weights. With remember('both') and the like the state lasts from one call to
     the next, until `forget(module)`.
     """
     ignore_buffers(layer)

@@ -156,3 +156,16 @@ def test_cudnn_refuses_a_weight_of_another_size() -> None:
     fields = {"inputSize": 1.0, "hiddenSize": 1.0, "numLayers": 1.0}
     with pytest.raises(tm.UnsupportedLayers, match="its weight has 3 numbers, its sizes need 4"):
         tm.convert(lua("cudnn.RNNReLU", mode="CUDNN_RNN_RELU", weight=tensor([1.0, 2.0, 3.0]), **fields))
+
+
+def test_a_sequence_starts_from_a_given_state(tmp_path: Any) -> None:
+    parallel = lua("nn.ParallelTable", modules=listed(lua("nn.Identity"), linear([[0.5]])))
+    step = lua("nn.Sequential", modules=listed(parallel, lua("nn.CAddTable")))
+    cell = lua(
+        "nn.GRU", recurrentModule=step, modules=listed(step), outputSize=1.0, userPrevOutput=tensor([[4.0]]), step=1.0
+    )
+    conversion = tm.convert(lua("nn.Sequencer", modules=listed(cell), train=False))
+    conversion.save(tmp_path / "out")
+    for module in (conversion.module, tm.load_converted(tmp_path / "out")):
+        assert values(module(ones(2))) == [3.0, 2.5]
+        assert values(module(ones(1))) == [3.0]
