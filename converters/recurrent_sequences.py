@@ -100,7 +100,8 @@ class SeqLSTM(Remembering):
 def seq_lstm(layer: Layer) -> SeqLSTM:
     """nn.SeqLSTM(inputSize, outputSize); nn.SeqLSTMP(inputSize, hiddenSize, outputSize)
 
-    It runs on nn.LSTM, whose second bias is zero, or step by step with its weights. With remember('both') and the like the state lasts from one call to
+    It runs on nn.LSTM, whose second bias is zero, or step by step with its weights. With remember('both') and the like
+    the state lasts from one call to the next, until `forget(module)`.
     the next, until `forget(module)`.
     """
     ignore_buffers(layer)
