@@ -17,6 +17,13 @@ from ..t7 import LuaObject, LuaTable, Storage, Tensor, Value
 from .clones import same_module
 
 
+#: What is said where a file brings a state along.
+UNFINISHED = (
+    "the file holds the state of an unfinished sequence, from which the next call goes on unless a sequencer "
+    "starts a new one; a saved folder does not keep it"
+)
+
+
 class Remembering(nn.Module):
     """A module that keeps `state` from one call to the next; None: the next call is the first step of a sequence."""
 
@@ -277,7 +284,7 @@ def remembered(layer: Layer, *names: str) -> Any:
         if last > 0:
             layer.note("it was saved within a sequence, but without its state: it starts a new one")
         return None
-    layer.note("the file holds its state within a sequence; `forget` starts a new one, a saved folder does not keep it")
+    layer.note(UNFINISHED)
     state = [tensors_of(layer, value) for value in found]
     return state if len(names) > 1 else state[0]
 

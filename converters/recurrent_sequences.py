@@ -9,7 +9,7 @@ from torch import nn
 
 from ..layer import Layer
 from ..registry import converts
-from .recurrent import Remembering, detached
+from .recurrent import UNFINISHED, Remembering, detached
 from .sequencers import has_memory
 
 
@@ -102,7 +102,6 @@ def seq_lstm(layer: Layer) -> SeqLSTM:
 
     It runs on nn.LSTM, whose second bias is zero, or step by step with its weights. With remember('both') and the like
     the state lasts from one call to the next, until `forget(module)`.
-    the next, until `forget(module)`.
     """
     ignore_buffers(layer)
     layer.ignore("grad_c0", "cell", "c0", "_hidden", "next_h", "grad_next_h", "gradWeightO", "userNextGradCell")
@@ -150,7 +149,7 @@ def kept_state(layer: Layer, module: nn.Module, *names: str) -> list[torch.Tenso
     """The last entries of sequences that the file holds, if the next call of the layer goes on from them."""
     if not has_memory(module) or not all(layer.has(name) for name in names):
         return None
-    layer.note("the file holds its state within a sequence; `forget` starts a new one, a saved folder does not keep it")
+    layer.note(UNFINISHED)
     state: list[torch.Tensor] = detached([layer.tensor(name)[-1].clone() for name in names])
     return state
 

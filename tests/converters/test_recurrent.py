@@ -91,7 +91,7 @@ def test_a_file_brings_its_state_along() -> None:
     within = {"step": 3.0, "outputs": listed(tensor([[9.0]]), tensor([[4.0]]))}
     conversion = tm.convert(accumulator(**within))
     assert values([conversion.module(ones(1)[0])]) == [3.0]
-    assert any("within a sequence" in text for _, text in conversion.notes)
+    assert any("an unfinished sequence" in text for _, text in conversion.notes)
     remembering = tm.convert(sequencer("both", **within))
     assert values(remembering.module(ones(1))) == [3.0]
     forgetful = tm.convert(sequencer("neither", **within))
