@@ -64,6 +64,7 @@ class Concat(nn.ModuleList):
 @converts("nn.Concat")
 def concat(layer: Layer) -> Concat:
     """nn.Concat(dim)"""
+    layer.ignore("outputSize")
     return Concat(layer.modules(), zero_based(layer, "dimension"))
 
 

@@ -21,9 +21,10 @@ M = TypeVar("M", bound=nn.Module)
 LEFTOVERS = frozenset((
     "output", "gradInput", "gradWeight", "gradBias", "_type", "train", "_input", "_gradOutput", "_gradInput", "_output",
     "_weight", "_gradWeight", "finput", "fgradInput", "buffer", "_buffer", "gradInputBuffer", "iSize", "oSize",
-    "accUpdateGradParameters", "ones", "addBuffer", "save_mean", "save_std",
+    "accUpdateGradParameters", "ones", "addBuffer", "save_mean", "save_std", "shared",
     # dpnn's
     "dpnn_parameters", "dpnn_gradParameters", "dpnn_mediumEmpty", "dpnn_serialEmpty", "dpnn_serialType",
+    "dpnn_typename",
     # cudnn's descriptors and choices of algorithm
     "fmode", "bwmode", "bdmode", "algType", "algWorkspace", "workspace", "wDesc", "biasDesc", "convDesc",
     "convDescData", "iDesc", "oDesc", "oDescForBias", "iDescBias", "oSizeForBias", "poolDesc", "sDesc", "nElem",
