@@ -261,7 +261,7 @@ class BinaryTokens:
         try:
             (dimensions,) = _INT(self.data, pos)
             if 0 <= dimensions <= self._few:
-                numbers = self._longs[2 * dimensions + 1](self.data, pos + 4)
+                numbers: tuple[int, ...] = self._longs[2 * dimensions + 1](self.data, pos + 4)
                 self.pos = pos + 4 + (2 * dimensions + 1) * self.long_size
                 return numbers
         except struct.error:

@@ -1,0 +1,61 @@
+"""Nested values as Torch7 modules take and give them: a tensor, a number, or a list of these."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import torch
+
+
+def leaves(value: Any, path: tuple[int, ...] = ()) -> Iterator[tuple[tuple[int, ...], torch.Tensor]]:
+    """Every tensor of a nested value with its 1-based position, in order; numbers as tensors of one element."""
+    if isinstance(value, torch.Tensor):
+        yield path, value
+    elif isinstance(value, (list, tuple)):
+        for i, item in enumerate(value, 1):
+            yield from leaves(item, (*path, i))
+    elif isinstance(value, dict):
+        for i, (_, item) in enumerate(sorted(value.items(), key=_by_name), 1):
+            yield from leaves(item, (*path, i))
+    elif isinstance(value, (bool, int, float)):
+        yield path, torch.tensor([float(value)], dtype=torch.float64)
+
+
+def _by_name(item: tuple[Any, Any]) -> str:
+    return str(item[0])
+
+
+def apply(value: Any, change: Callable[[torch.Tensor], torch.Tensor]) -> Any:
+    """The same nesting with `change` applied to each tensor; all else stays."""
+    if isinstance(value, torch.Tensor):
+        return change(value)
+    if isinstance(value, (list, tuple)):
+        return [apply(item, change) for item in value]
+    if isinstance(value, dict):
+        return {key: apply(item, change) for key, item in value.items()}
+    return value
+
+
+def moved(value: Any, dtype: torch.dtype | None = None, device: str = "cpu") -> Any:
+    """A copy of its own on `device`, floating tensors as `dtype` (None: as they are)."""
+
+    def move(tensor: torch.Tensor) -> torch.Tensor:
+        wanted = dtype if tensor.is_floating_point() and dtype is not None else tensor.dtype
+        return tensor.detach().to(device=device, dtype=wanted, copy=True)
+
+    return apply(value, move)
+
+
+def position(path: tuple[int, ...]) -> str:
+    """How a place in a nested value is written: `[2][1]`; "" is the value itself."""
+    return "".join(f"[{i}]" for i in path)
+
+
+def shapes(value: Any) -> str:
+    """The sizes of a nested value as the command line takes them: `2x3x8x8`, `{2x10,2x20}`."""
+    if isinstance(value, torch.Tensor):
+        return "x".join(map(str, value.shape)) or "1"
+    if isinstance(value, (list, tuple)):
+        return "{" + ",".join(shapes(item) for item in value) + "}"
+    return str(value)
