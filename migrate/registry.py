@@ -73,12 +73,12 @@ def load_all() -> None:
     """Imports every module of torchmigrate.converters and every entry point, once."""
     if ENTRY_POINTS in _loaded:
         return
-    _loaded.add(ENTRY_POINTS)
     package = importlib.import_module(ENTRY_POINTS)
     for info in pkgutil.walk_packages(package.__path__, package.__name__ + "."):
         importlib.import_module(info.name)
     for entry in entry_points(group=ENTRY_POINTS):
         entry.load()
+    _loaded.add(ENTRY_POINTS)  # last, so that a file that fails to import is not forgotten
 
 
 def load_plugin(file: str | Path) -> str:
