@@ -7,6 +7,7 @@ from typing import Any
 import lua
 import pytest
 import torch
+
 import torchmigrate as tm
 from torchmigrate.shapes import infer_input, make_input, parse_shape
 

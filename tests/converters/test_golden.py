@@ -9,8 +9,9 @@ import golden
 import pytest
 import torch
 import torch7
-import torchmigrate as tm
 from golden import Row
+
+import torchmigrate as tm
 
 ROWS = golden.layer_rows()
 

@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-import torchmigrate as tm
 from torch import nn
+
+import torchmigrate as tm
 from torchmigrate.converters.recurrent import forget
 from torchmigrate.converters.sequencers import Sequencer
 

@@ -9,6 +9,7 @@ from typing import Any
 import lua
 import pytest
 import torch
+
 import torchmigrate as tm
 
 
