@@ -230,7 +230,8 @@ def load_converted(folder: str | Path, *, plugins: Iterable[str | Path] = ()) ->
     config = read_config(path)
     module = restore(config["architecture"])
     try:
-        state = load_file(path / WEIGHTS)
+        # copies, since the speed and the last bits of a sum depend on the alignment of its numbers
+        state = {name: tensor.clone() for name, tensor in load_file(path / WEIGHTS).items()}
         state.update({name: state[first] for name, first in config["tied"].items()})
         module.load_state_dict(state, strict=True, assign=True)
     except (OSError, KeyError, RuntimeError, safetensors.SafetensorError) as error:

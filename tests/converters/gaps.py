@@ -14,7 +14,11 @@ PACKAGES: dict[str, str] = {}
 #: nn.MaskZero masks the gradient on its way to the input, but not the one that its module's parameters get.
 UNMASKED = "Torch7 gives the bias of a masked module the gradient of masked rows too, which is no derivative"
 
+#: A sample without a batch is turned into a batch of one in place, and with it the shape of gradInput.
+BATCH_OF_ONE = "Torch7 changes the shape of the input tensor itself; autograd's gradient keeps the input's shape"
+
 GAPS: dict[str, str] = {
+    **{f"nn.{kind}BatchNormalization[8]:gradInput": BATCH_OF_ONE for kind in ("", "Spatial", "Volumetric")},
     **{f"nn.MaskZero[{i}]:gradParameters": UNMASKED for i in (0, 1, 3, 4, 6)},
     "nn.TrimZero[3]:gradParameters": UNMASKED,
     "nn.SoftMaxTree.t7:output": (
