@@ -140,6 +140,10 @@ class Build:
         finally:
             self._active.discard(id(obj))
 
+    def is_converted(self, obj: LuaObject) -> bool:
+        """Has this object been converted already?"""
+        return id(obj) in self._done
+
     def _convert(self, obj: LuaObject, path: str) -> nn.Module:
         layer = Layer(obj, path, self)
         converter = registry.find(self.aliases.get(obj.typename, obj.typename))

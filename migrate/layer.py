@@ -174,6 +174,10 @@ class Layer:
         fields = LuaTable([*value.items(), (field, self._build.computed(numbers))])
         return self.convert(LuaObject(value.typename, fields, version=value.version), name)
 
+    def is_converted(self, value: LuaObject) -> bool:
+        """Has this object been met before, elsewhere in the model?"""
+        return self._build.is_converted(value)
+
     # Making the module
 
     def make(self, cls: Callable[P, M], *args: P.args, **kwargs: P.kwargs) -> M:
