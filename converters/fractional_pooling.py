@@ -95,4 +95,5 @@ def volumetric_fractional_max_pooling(layer: Layer) -> FractionalMaxPool:
 
     After fixPoolingRegions() the saved samples are used again; else new ones are drawn each time.
     """
-    return _fractional(layer, ("T", "H", "W"))
+    # Torch7 takes the last two axes for width and height, in this order
+    return _fractional(layer, ("T", "W", "H"))

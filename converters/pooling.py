@@ -91,7 +91,8 @@ def _max_pool(layer: Layer, axes: tuple[str, ...]) -> nn.Module:
     layer.ignore(*_LEFT)
     kernel, stride = steps_of(layer, "k", *axes), _steps(layer, *axes)
     padding, dilation = padding_of(layer, *axes), steps_of(layer, "dilation", *axes)
-    ceil_mode = layer.flag("ceil_mode", False)
+    # VolumetricDilatedMaxPooling rounds down whatever ceil_mode says
+    ceil_mode = layer.flag("ceil_mode", False) and layer.typename != "nn.VolumetricDilatedMaxPooling"
     beyond = any(d > w * (k - 1) + 1 for k, d, w in zip(kernel, stride, dilation, strict=True))
     if ceil_mode and beyond and not any(padding):
         return OverhangingMaxPool(kernel, stride, dilation)
@@ -120,7 +121,10 @@ def volumetric_max_pooling(layer: Layer) -> nn.Module:
 
 @converts("nn.VolumetricDilatedMaxPooling")
 def volumetric_dilated_max_pooling(layer: Layer) -> nn.Module:
-    """nn.VolumetricDilatedMaxPooling(kT, kW, kH, [dT], [dW], [dH], [padT], [padW], [padH], [dilationT], [dilationW], [dilationH])"""
+    """nn.VolumetricDilatedMaxPooling(kT, kW, kH, [dT], [dW], [dH], [padT], [padW], [padH], [dilationT], [dilationW], [dilationH])
+
+    Torch7 rounds the size of the output down, also after ceil().
+    """
     return _max_pool(layer, ("T", "H", "W"))
 
 

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torchmigrate as tm
 
 #: Fields that `parameters()` returns, for classes where they are not weight and bias.
 FIELDS: dict[str, tuple[str, ...]] = {
     "nn.SeqLSTMP": ("weight", "bias", "weightO"),
     "nn.WeightNorm": ("v", "g", "bias"),
+    "nn.LinearWeightNorm": ("v", "g", "bias"),
+    "nn.PartialLinear": ("network.modules.1.modules.2.weight", "bias"),
+    "nn.WeightedEuclidean": ("weight", "diagCov"),
 }
 
 #: Where a class keeps its children, if not in `modules`.
@@ -29,7 +34,9 @@ def parameters(obj: tm.LuaObject) -> list[tm.Tensor]:
             found += parameters(child)
         return found
     for name in FIELDS.get(obj.typename, ("weight", "bias")):
-        value = obj.get(name)
+        value: Any = obj
+        for part in name.split("."):
+            value = None if value is None else value.get(float(part) if part.isdigit() else part)
         if isinstance(value, tm.Tensor) and value.numel():
             found.append(value)
     return found
