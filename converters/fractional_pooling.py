@@ -76,7 +76,8 @@ def _fractional(layer: Layer, axes: tuple[str, ...]) -> FractionalMaxPool:
         fixed=fixed,
     )
     if samples is not None:
-        layer.put(module, "samples", samples.detach(), field="randomSamples")
+        ordered = samples.detach().flip(-1) if len(axes) == 3 else samples.detach()
+        layer.put(module, "samples", ordered, field="randomSamples")
     return module
 
 
@@ -95,5 +96,5 @@ def volumetric_fractional_max_pooling(layer: Layer) -> FractionalMaxPool:
 
     After fixPoolingRegions() the saved samples are used again; else new ones are drawn each time.
     """
-    # Torch7 takes the last two axes for width and height, in this order
-    return _fractional(layer, ("T", "W", "H"))
+    # Torch7 has time as the last axis here, and its samples in the order time, width, height
+    return _fractional(layer, ("H", "W", "T"))

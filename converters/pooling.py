@@ -161,7 +161,8 @@ def _average_pool(layer: Layer, axes: tuple[str, ...]) -> nn.Module:
     else:
         cls: Any = nn.AvgPool2d if len(axes) == 2 else nn.AvgPool3d
         pool = cls(kernel, stride, padding, ceil_mode=ceil_mode, count_include_pad=include)
-    if layer.flag("divide", True):
+    # the first versions summed, and have no such field; nor has VolumetricAveragePooling, which always divides
+    if layer.flag("divide", len(axes) == 3 or layer.typename.startswith("cudnn.")):
         return pool
     size = 1.0
     for k in kernel:
@@ -173,7 +174,7 @@ def _average_pool(layer: Layer, axes: tuple[str, ...]) -> nn.Module:
 def spatial_average_pooling(layer: Layer) -> nn.Module:
     """nn.SpatialAveragePooling(kW, kH, [dW = 1], [dH = 1], [padW = 0], [padH = 0])
 
-    With divide = false the average is multiplied by kW * kH again, also at the borders.
+    With divide = false, or in files that know no `divide`, the average is multiplied by kW * kH again.
     """
     return _average_pool(layer, ("H", "W"))
 

@@ -9,13 +9,55 @@ from ..layer import Layer
 from ..registry import converts
 
 
+class PlaneAffine(nn.Module):
+    """Scales each plane and adds a bias: what an instance normalization comes to that runs on fresh statistics."""
+
+    def __init__(self, num_features: int, eps: float = 1e-5) -> None:
+        super().__init__()
+        self.num_features = num_features
+        self.eps = eps
+        self.weight = nn.Parameter(torch.empty(num_features))
+        self.bias = nn.Parameter(torch.empty(num_features))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        scale = self.weight / (1 + self.eps) ** 0.5
+        return x * scale.reshape(-1, 1, 1) + self.bias.reshape(-1, 1, 1)
+
+    def extra_repr(self) -> str:
+        return f"{self.num_features}, eps={self.eps}"
+
+
+#: Fields of fast-neural-style's layer beside its weights.
+_INSTANCE = ("momentum", "affine", "nOutput", "prev_batch_size", "bn", "prev_N")
+
+
 @converts("nn.InstanceNormalization")
-def instance_normalization(layer: Layer) -> nn.InstanceNorm2d:
+def instance_normalization(layer: Layer) -> PlaneAffine:
     """nn.InstanceNormalization(nOutput, [eps = 1e-5], [momentum = 0.1], [affine = true])
 
-    fast-neural-style's: each plane of each image is normalized by its own mean and variance.
+    fast-neural-style's. It runs a batch normalization on a batch of one, and the last nn passes such a batch through
+    its fresh running statistics: each plane is only scaled. Models trained with an nn before that normalized each
+    plane by its own statistics: convert these with --alias nn.InstanceNormalization=torchmigrate.InstanceNorm.
     """
-    layer.ignore("momentum", "affine", "nOutput", "prev_batch_size", "bn", "prev_N")
+    layer.ignore(*_INSTANCE)
+    layer.note(
+        "the last Torch7 only scales here, since its batch normalization passes a batch of one through its running "
+        "statistics. If the model was trained before nn did so (2016), and normalizes each plane, convert it with "
+        "--alias nn.InstanceNormalization=torchmigrate.InstanceNorm"
+    )
+    features = layer.tensor("weight").numel()
+    module = layer.make(PlaneAffine, features, eps=layer.number("eps", 1e-5))
+    layer.put_all(module, "weight", "bias")
+    return module
+
+
+@converts("torchmigrate.InstanceNorm")
+def instance_norm(layer: Layer) -> nn.InstanceNorm2d:
+    """--alias nn.InstanceNormalization=torchmigrate.InstanceNorm
+
+    Each plane of each image is normalized by its own mean and variance, as fast-neural-style meant it.
+    """
+    layer.ignore(*_INSTANCE)
     features = layer.tensor("weight").numel()
     module = layer.make(nn.InstanceNorm2d, features, eps=layer.number("eps", 1e-5), affine=True)
     layer.put_all(module, "weight", "bias")
@@ -36,22 +78,22 @@ class OneHot(nn.Module):
 
     Args:
         depth: numbers of a row.
-        dtype: of the rows, where the indices are whole numbers.
+        number_type: of the rows, where the indices are whole numbers.
     """
 
-    def __init__(self, depth: int, dtype: torch.dtype = torch.float32) -> None:
+    def __init__(self, depth: int, number_type: torch.dtype = torch.float32) -> None:
         super().__init__()
         self.depth = depth
-        self.dtype = dtype
+        self.number_type = number_type
 
     def forward(self, x: torch.Tensor | float) -> torch.Tensor:
         indices = torch.as_tensor(x)
-        dtype = indices.dtype if indices.is_floating_point() and isinstance(x, torch.Tensor) else self.dtype
+        dtype = indices.dtype if indices.is_floating_point() and isinstance(x, torch.Tensor) else self.number_type
         numbers = torch.arange(1, self.depth + 1, device=indices.device)
         return (indices.long().unsqueeze(-1) == numbers).to(dtype)
 
     def extra_repr(self) -> str:
-        return f"{self.depth}, dtype={self.dtype}"
+        return f"{self.depth}, number_type={self.number_type}"
 
 
 _TYPES = {

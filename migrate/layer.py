@@ -23,7 +23,7 @@ LEFTOVERS = frozenset((
     "_weight", "_gradWeight", "finput", "fgradInput", "buffer", "_buffer", "gradInputBuffer", "iSize", "oSize",
     "accUpdateGradParameters", "ones", "addBuffer", "save_mean", "save_std", "shared",
     # dpnn's
-    "dpnn_parameters", "dpnn_gradParameters", "dpnn_mediumEmpty", "dpnn_serialEmpty", "dpnn_serialType",
+    "dpnn_online", "dpnn_parameters", "dpnn_gradParameters", "dpnn_mediumEmpty", "dpnn_serialEmpty", "dpnn_serialType",
     "dpnn_typename",
     # cudnn's descriptors and choices of algorithm
     "fmode", "bwmode", "bdmode", "algType", "algWorkspace", "workspace", "wDesc", "biasDesc", "convDesc",

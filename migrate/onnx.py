@@ -20,6 +20,7 @@ import torch
 from torch import nn
 
 from .conversion import Conversion
+from .converters.recurrent import forget
 from .errors import ExportError, UsageError
 from .nested import apply, leaves, moved
 from .onnx_runtime import cause, open_session, run_session
@@ -223,9 +224,7 @@ def _batch_axis(tensor: torch.Tensor) -> Any:
 def _run_exporter(
     module: nn.Module, example: Any, opset: int, input_names: list[str], output_names: list[str], shapes: Any
 ) -> Any:
-    forget = getattr(module, "forget", None)
-    if callable(forget):
-        forget()
+    forget(module)
     try:
         with _quiet():
             program = torch.onnx.export(

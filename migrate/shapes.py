@@ -12,6 +12,7 @@ from torch import nn
 
 from .build import LayerRecord
 from .conversion import Conversion
+from .converters.recurrent import forget
 from .errors import UsageError
 from .nested import leaves
 from .t7 import LuaTable, Storage, Tensor, Value
@@ -180,9 +181,7 @@ def _rows_of(record: LayerRecord) -> int:
 
 def run(module: nn.Module, value: Any) -> Any:
     """Runs a module in the mode that it is in, forgetting any state that it remembers between calls."""
-    forget = getattr(module, "forget", None)
-    if callable(forget):
-        forget()
+    forget(module)
     return module(value)
 
 
