@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 from torch import nn
 from torch.nn import functional as F
@@ -82,15 +80,15 @@ class SubtractiveNorm(nn.Module):
         self.mean = mean
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        y: torch.Tensor = x - self.mean(x) / border(self.mean, x)
-        return y
+        # the mean comes once per plane, in a dimension of its own
+        return x - self.mean(x).reshape(x.shape) / border(self.mean, x)
 
 
 def border(mean: nn.Module, x: torch.Tensor) -> torch.Tensor:
     """What the weights of each neighbourhood sum up to: less at the borders."""
     ones = torch.ones_like(x[0] if x.dim() == 4 else x)
     weights: torch.Tensor = mean(ones)
-    return weights.detach()
+    return weights.reshape(ones.shape).detach()
 
 
 @converts("nn.SpatialSubtractiveNormalization")
@@ -118,8 +116,8 @@ class DivisiveNorm(nn.Module):
         self.value = value
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        y: Any = F.threshold(self.deviation(x) / border(self.mean, x), self.threshold, self.value)
-        return x / y
+        deviation = self.deviation(x).reshape(x.shape) / border(self.mean, x)
+        return x / F.threshold(deviation, self.threshold, self.value)
 
     def extra_repr(self) -> str:
         return f"threshold={self.threshold}, value={self.value}"

@@ -212,7 +212,10 @@ class Euclidean(nn.Module):
         difference = x.unsqueeze(-1) - self.weight
         if self.diag_cov is not None:
             difference = difference * self.diag_cov
-        return difference.norm(2, -2)
+        squares = difference.square().sum(-2)
+        distance = squares.detach().sqrt()
+        # the distance; its gradient is divided by a little more than it, as in Torch7
+        return distance + (squares - squares.detach()) / (2 * (distance + 1e-7))
 
     def extra_repr(self) -> str:
         return f"{self.in_features}, {self.out_features}, weighted={self.weighted}"
