@@ -185,11 +185,27 @@ def volumetric_average_pooling(layer: Layer) -> nn.Module:
     return _average_pool(layer, ("T", "H", "W"))
 
 
+class AdaptiveMaxPool2d(nn.AdaptiveMaxPool2d):
+    """Adaptive max pooling; exported window by window, since ONNX has no such operator."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        if not torch.compiler.is_exporting():
+            y: torch.Tensor = super().forward(x)
+            return y
+        (rows, columns), (height, width) = self.output_size, x.shape[-2:]
+        lines = []
+        for i in range(rows):
+            strip = x[..., i * height // rows : -(-(i + 1) * height // rows), :]
+            cells = [strip[..., j * width // columns : -(-(j + 1) * width // columns)] for j in range(columns)]
+            lines.append(torch.stack([cell.amax((-2, -1)) for cell in cells], -1))
+        return torch.stack(lines, -2)
+
+
 @converts("nn.SpatialAdaptiveMaxPooling")
-def spatial_adaptive_max_pooling(layer: Layer) -> nn.AdaptiveMaxPool2d:
+def spatial_adaptive_max_pooling(layer: Layer) -> AdaptiveMaxPool2d:
     """nn.SpatialAdaptiveMaxPooling(W, H)"""
     layer.ignore("indices")
-    return nn.AdaptiveMaxPool2d((layer.integer("H"), layer.integer("W")))
+    return AdaptiveMaxPool2d((layer.integer("H"), layer.integer("W")))
 
 
 @converts("nn.SpatialAdaptiveAveragePooling")

@@ -1,0 +1,72 @@
+"""Whole models, as people saved them, against what the real Torch7 answered: PyTorch and ONNX Runtime."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import golden
+import pytest
+
+import torchmigrate as tm
+from torchmigrate.workflow import reference_input
+
+PLUGIN = golden.FIXTURES / "plugins" / "shave_crop.py"
+
+#: (file, key, reference)
+CASES = [
+    (row["file"], None if row["key"] == "-" else row["key"], row["file"].replace(".t7", ".reference.t7"))
+    for row in golden.model_rows()
+] + [
+    ("autoencoder_list.t7", "2", "autoencoder_list.2.reference.t7"),
+    ("wordrnn_two_protos.t7", "protos.lstm", "wordrnn_two_protos.protos.lstm.reference.t7"),
+]
+
+#: Fields that users put on their modules; they are reported.
+OWN_FIELDS = {
+    "superres_vgg7.t7": {
+        "": ["w2nn_arch_name", "w2nn_offset", "w2nn_channels", "w2nn_input_size", "w2nn_scale_factor"],
+    }
+}
+
+#: Models whose batch can't be dynamic, and the class that forbids it.
+FIXED_BATCH = {
+    "crnn_bisequencer.t7": "nn.BiSequencer",
+    "lm_seqlstm.t7": "nn.SeqLSTM",
+    "lm_sequencer_fastlstm.t7": "nn.Sequencer",
+    "sentiment_gru_cuda.t7": "nn.Sequencer",
+}
+
+
+def case_id(value: Any) -> str:
+    return str(value) if value else "-"
+
+
+@pytest.mark.parametrize(("file", "key", "reference"), CASES, ids=case_id)
+def test_model(file: str, key: str | None, reference: str, tmp_path: Path) -> None:
+    plugins = [PLUGIN] if file.startswith("style_shave") else []
+    conversion = tm.convert(golden.MODELS / file, key=key, plugins=plugins)
+    example = reference_input(golden.MODELS / reference)
+    exported = tm.export_onnx(conversion, tmp_path / "model.onnx", example_input=example)
+    report = tm.verify(conversion, reference=golden.MODELS / reference, onnx=exported.path)
+    assert report, report.summary()
+    assert {backend.name: backend.status for backend in report.backends} == {
+        "pytorch-cpu": "passed",
+        "onnxruntime-cpu": "passed",
+    }
+    compared = [layer for layer in report.backends[0].layers if layer.own is not None]
+    assert compared, "the reference has the outputs of layers"
+    failed = [layer.path for layer in compared if layer.accumulated is None or not layer.accumulated.passed]
+    assert not failed
+    assert conversion.unread == OWN_FIELDS.get(file, {})
+    if file in FIXED_BATCH:
+        assert any(FIXED_BATCH[file] in note for note in exported.notes)
+    else:
+        assert all("batch" in sizes for sizes in exported.inputs.values())
+        assert len(exported.batches) == 2
+    assert not any(str(tmp_path) in text for text in exported.path.read_bytes().decode("latin-1").split("\0"))
+
+
+def test_a_class_that_only_its_user_knows_is_refused_by_name() -> None:
+    with pytest.raises(tm.UnsupportedLayers, match=r"nn\.ShaveCrop"):
+        tm.convert(golden.MODELS / "style_shave_batchnorm.t7")
