@@ -11,7 +11,7 @@ from ..registry import converts
 
 
 class BatchNorm(nn.modules.batchnorm._BatchNorm):
-    """Batch normalization as Torch7 does it: also of one sample without a batch, and, while training, of a batch of one.
+    """Batch normalization as Torch7 does it: also of one sample without a batch, and of a batch of one in training.
 
     Args:
         num_features: number of features, or planes.

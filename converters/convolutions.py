@@ -62,7 +62,7 @@ def spatial_convolution(layer: Layer) -> nn.Module:
 
 @converts("nn.SpatialDilatedConvolution", "cudnn.SpatialDilatedConvolution")
 def spatial_dilated_convolution(layer: Layer) -> nn.Module:
-    """nn.SpatialDilatedConvolution(nInputPlane, nOutputPlane, kW, kH, [dW], [dH], [padW], [padH], [dilationW], [dilationH])"""
+    """nn.SpatialDilatedConvolution(nInputPlane, nOutputPlane, kW, kH, [dW], [dH], [padW], [padH], [dilationW, H])"""
     return _convolution(layer, nn.Conv2d, ("H", "W"), dilation=steps_of(layer, "dilation", "H", "W"))
 
 
@@ -74,7 +74,7 @@ def volumetric_convolution(layer: Layer) -> nn.Module:
 
 @converts("nn.VolumetricDilatedConvolution")
 def volumetric_dilated_convolution(layer: Layer) -> nn.Module:
-    """nn.VolumetricDilatedConvolution(nInputPlane, nOutputPlane, kT, kW, kH, [dT], [dW], [dH], [padT], [padW], [padH], [dilationT], [dilationW], [dilationH])"""
+    """nn.VolumetricDilatedConvolution(nInputPlane, nOutputPlane, kT, kW, kH, [dT], [padT], [dilationT], …)"""
     return _convolution(layer, nn.Conv3d, ("T", "H", "W"), dilation=steps_of(layer, "dilation", "T", "H", "W"))
 
 
@@ -128,7 +128,7 @@ def spatial_full_convolution(layer: Layer) -> nn.Module:
 
 @converts("nn.VolumetricFullConvolution", "cudnn.VolumetricFullConvolution")
 def volumetric_full_convolution(layer: Layer) -> nn.Module:
-    """nn.VolumetricFullConvolution(nInputPlane, nOutputPlane, kT, kW, kH, [dT], [dW], [dH], [padT], [padW], [padH], [adjT], [adjW], [adjH])
+    """nn.VolumetricFullConvolution(nInputPlane, nOutputPlane, kT, kW, kH, [dT, W, H], [padT, W, H], [adjT, W, H])
 
     The input may be {tensor, target}: the output then has target's depth, height and width.
     """
@@ -142,14 +142,15 @@ def spatial_depthwise_convolution(layer: Layer) -> nn.Conv2d:
     nOutputPlane maps of each input plane.
     """
     planes, maps = layer.integer("nInputPlane"), layer.integer("nOutputPlane")
-    kernel = steps_of(layer, "k", "H", "W")
+    kernel = (layer.integer("kH"), layer.integer("kW"))
+    pad_height, pad_width = padding_of(layer, "H", "W")
     module = layer.make(
         nn.Conv2d,
         planes,
         planes * maps,
         kernel,
-        stride=steps_of(layer, "d", "H", "W"),
-        padding=padding_of(layer, "H", "W"),
+        stride=(layer.integer("dH", 1), layer.integer("dW", 1)),
+        padding=(pad_height, pad_width),
         groups=planes,
         bias=layer.has("bias"),
     )

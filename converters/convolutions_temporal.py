@@ -18,9 +18,7 @@ class TemporalConv1d(nn.Conv1d):
 
 def _temporal(layer: Layer, kernel: int, stride: int, padding: int) -> TemporalConv1d:
     inputs, outputs = layer.integer("inputFrameSize"), layer.integer("outputFrameSize")
-    module = layer.make(
-        TemporalConv1d, inputs, outputs, kernel, stride=stride, padding=padding, bias=layer.has("bias")
-    )
+    module = layer.make(TemporalConv1d, inputs, outputs, kernel, stride=stride, padding=padding, bias=layer.has("bias"))
     # Torch7 lays a window out as time x features
     weight = layer.tensor("weight").reshape(outputs, kernel, inputs).transpose(1, 2)
     layer.put(module, "weight", weight, field="weight")
@@ -68,7 +66,8 @@ class TemporalRowConv1d(nn.Conv1d):
         return super().forward(x.transpose(-1, -2)).transpose(-1, -2)
 
     def extra_repr(self) -> str:
-        return f"{super().extra_repr()}, features_first={self.features_first}"
+        kernel, stride = self.kernel_size[0], self.stride[0]
+        return f"{self.features}, {kernel}, stride={stride}, features_first={self.features_first}"
 
 
 @converts("nn.TemporalRowConvolution")

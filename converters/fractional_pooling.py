@@ -92,7 +92,7 @@ def spatial_fractional_max_pooling(layer: Layer) -> FractionalMaxPool:
 
 @converts("nn.VolumetricFractionalMaxPooling")
 def volumetric_fractional_max_pooling(layer: Layer) -> FractionalMaxPool:
-    """nn.VolumetricFractionalMaxPooling(poolSizeT, poolSizeW, poolSizeH, outT or ratioT, outW or ratioW, outH or ratioH)
+    """nn.VolumetricFractionalMaxPooling(poolSizeT, poolSizeW, poolSizeH, outT, outW, outH or ratioT, ratioW, ratioH)
 
     After fixPoolingRegions() the saved samples are used again; else new ones are drawn each time.
     """

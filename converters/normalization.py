@@ -81,7 +81,8 @@ class SubtractiveNorm(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         # the mean comes once per plane, in a dimension of its own
-        return x - self.mean(x).reshape(x.shape) / border(self.mean, x)
+        mean: torch.Tensor = self.mean(x)
+        return x - mean.reshape(x.shape) / border(self.mean, x)
 
 
 def border(mean: nn.Module, x: torch.Tensor) -> torch.Tensor:

@@ -121,7 +121,7 @@ def volumetric_max_pooling(layer: Layer) -> nn.Module:
 
 @converts("nn.VolumetricDilatedMaxPooling")
 def volumetric_dilated_max_pooling(layer: Layer) -> nn.Module:
-    """nn.VolumetricDilatedMaxPooling(kT, kW, kH, [dT], [dW], [dH], [padT], [padW], [padH], [dilationT], [dilationW], [dilationH])
+    """nn.VolumetricDilatedMaxPooling(kT, kW, kH, [dT, W, H], [padT, W, H], [dilationT, W, H])
 
     Torch7 rounds the size of the output down, also after ceil().
     """
@@ -192,7 +192,8 @@ class AdaptiveMaxPool2d(nn.AdaptiveMaxPool2d):
         if not torch.compiler.is_exporting():
             y: torch.Tensor = super().forward(x)
             return y
-        (rows, columns), (height, width) = self.output_size, x.shape[-2:]
+        size: Any = self.output_size
+        (rows, columns), (height, width) = size, x.shape[-2:]
         lines = []
         for i in range(rows):
             strip = x[..., i * height // rows : -(-(i + 1) * height // rows), :]

@@ -21,7 +21,8 @@ class PlaneAffine(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         scale = self.weight / (1 + self.eps) ** 0.5
-        return x * scale.reshape(-1, 1, 1) + self.bias.reshape(-1, 1, 1)
+        y: torch.Tensor = x * scale.reshape(-1, 1, 1) + self.bias.reshape(-1, 1, 1)
+        return y
 
     def extra_repr(self) -> str:
         return f"{self.num_features}, eps={self.eps}"

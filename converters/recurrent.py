@@ -16,7 +16,6 @@ from ..registry import converts
 from ..t7 import LuaObject, LuaTable, Storage, Tensor, Value
 from .clones import same_module
 
-
 #: What is said where a file brings a state along.
 UNFINISHED = (
     "the file holds the state of an unfinished sequence, from which the next call goes on unless a sequencer "

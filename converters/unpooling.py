@@ -22,16 +22,23 @@ class Places:
         self.size: list[int] = []
 
 
+def remembered(pooling: nn.Module) -> Places:
+    """What a pooling remembers; made when it runs first, since the pooling may have been a plain one before."""
+    if "places" not in pooling.__dict__:
+        pooling.__dict__["places"] = Places()
+    places: Places = pooling.__dict__["places"]
+    return places
+
+
 class PairedMaxPool2d(nn.MaxPool2d):
     """Max pooling that remembers where its maxima were, for the unpooling that is paired with it."""
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        places = self.places if hasattr(self, "places") else Places()
-        self.places = places
+        places = remembered(self)
         places.size = list(x.shape[-2:])
-        y, places.indices = F.max_pool2d_with_indices(
-            x, self.kernel_size, self.stride, self.padding, self.dilation, self.ceil_mode
-        )
+        pool: Any = F.max_pool2d_with_indices
+        y: torch.Tensor
+        y, places.indices = pool(x, self.kernel_size, self.stride, self.padding, self.dilation, self.ceil_mode)
         return y
 
 
@@ -39,12 +46,11 @@ class PairedMaxPool3d(nn.MaxPool3d):
     """Max pooling that remembers where its maxima were, for the unpooling that is paired with it."""
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        places = self.places if hasattr(self, "places") else Places()
-        self.places = places
+        places = remembered(self)
         places.size = list(x.shape[-3:])
-        y, places.indices = F.max_pool3d_with_indices(
-            x, self.kernel_size, self.stride, self.padding, self.dilation, self.ceil_mode
-        )
+        pool: Any = F.max_pool3d_with_indices
+        y: torch.Tensor
+        y, places.indices = pool(x, self.kernel_size, self.stride, self.padding, self.dilation, self.ceil_mode)
         return y
 
 

@@ -175,8 +175,9 @@ class Cosine(nn.Module):
         self.weight = nn.Parameter(torch.empty(out_features, in_features))
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        lengths = self.weight.norm(2, 1) + 1e-12
-        return F.linear(x, self.weight) / lengths / (x.norm(2, -1, keepdim=True) + 1e-12)
+        rows: torch.Tensor = self.weight.norm(2, 1) + 1e-12
+        length: torch.Tensor = x.norm(2, -1, keepdim=True) + 1e-12
+        return F.linear(x, self.weight) / rows / length
 
     def extra_repr(self) -> str:
         return f"{self.in_features}, {self.out_features}"
@@ -319,8 +320,9 @@ class LinearWeightNorm(nn.Module):
         return super().train(mode)
 
     def product(self) -> torch.Tensor:
-        """g * v / |v|"""
-        return self.v * (self.g / self.v.norm(2, 1, keepdim=True).clamp(min=self.eps))
+        """The weight g * v / |v|."""
+        length: torch.Tensor = self.v.norm(2, 1, keepdim=True)
+        return self.v * (self.g / length.clamp(min=self.eps))
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         weight = self.product()

@@ -107,18 +107,7 @@ class OnnxRuntime:
     def outputs(self, conv: Conversion, value: Any) -> Any:
         """What the file answers, nested as the model's output is."""
         session = open_session(self.file, self.provider)
-        given = moved(value)
-        indexed = {id(tensor) for tensor, _ in indexed_leaves(conv, given)}
-        wanted = {item.name: item.type for item in session.get_inputs()}
-        feeds = {}
-        for place, tensor in leaves(given):
-            name = "_".join(["input", *map(str, place)])
-            if name in wanted:
-                whole = id(tensor) in indexed or wanted[name] == "tensor(int64)"
-                feeds[name] = tensor.long() if whole else tensor.to(_TYPES.get(wanted[name], tensor.dtype))
-        if set(wanted) - set(feeds):
-            missing = ", ".join(sorted(set(wanted) - set(feeds)))
-            raise UsageError(f"{self.file.name} has inputs that the reference has not: {missing}")
+        feeds = feeds_of(conv, session, value)
         found = run_session(session, feeds)
         names = [item.name for item in session.get_outputs()]
         return _nested(dict(zip(names, found, strict=True)))
@@ -126,6 +115,26 @@ class OnnxRuntime:
     def layers(self, conv: Conversion, reference: Reference) -> list[LayerResult]:
         """None: an ONNX file shows its ends only."""
         return []
+
+
+def feeds_of(conv: Conversion, session: Any, value: Any) -> dict[str, torch.Tensor]:
+    """The tensors of a nested input by the names and in the types that an exported file wants.
+
+    Raises:
+        UsageError: the file has inputs for which there is nothing.
+    """
+    given = moved(value)
+    indexed = {id(tensor) for tensor, _ in indexed_leaves(conv, given)}
+    wanted = {item.name: item.type for item in session.get_inputs()}
+    feeds = {}
+    for place, tensor in leaves(given):
+        name = "_".join(["input", *map(str, place)])
+        if name in wanted:
+            whole = id(tensor) in indexed or wanted[name] == "tensor(int64)"
+            feeds[name] = tensor.long() if whole else tensor.to(_TYPES.get(wanted[name], tensor.dtype))
+    if missing := sorted(set(wanted) - set(feeds)):
+        raise UsageError(f"the ONNX file has inputs that were not given: {', '.join(missing)}")
+    return feeds
 
 
 _TYPES = {"tensor(float)": torch.float32, "tensor(double)": torch.float64, "tensor(float16)": torch.float16}

@@ -17,12 +17,12 @@ UNMASKED = "Torch7 gives the bias of a masked module the gradient of masked rows
 #: A sample without a batch is turned into a batch of one in place, and with it the shape of gradInput.
 BATCH_OF_ONE = "Torch7 changes the shape of the input tensor itself; autograd's gradient keeps the input's shape"
 
+#: nn.SparseLinear with doGradInput.
+PAIRS = "Torch7 returns (index, gradient) pairs of all inputs, not the gradient of the input"
+
 GAPS: dict[str, str] = {
     "nn.Normalize[9]:gradInput": "with p = infinity and a large eps Torch7's gradient is no derivative, by mistake",
-    **{
-        f"nn.SparseLinear[{i}]:gradInput": "Torch7 returns (index, gradient) of all inputs, not the gradient of the input"
-        for i in (4, 5)
-    },
+    **{f"nn.SparseLinear[{i}]:gradInput": PAIRS for i in (4, 5)},
     **{f"nn.{kind}BatchNormalization[8]:gradInput": BATCH_OF_ONE for kind in ("", "Spatial", "Volumetric")},
     **{f"nn.MaskZero[{i}]:gradParameters": UNMASKED for i in (0, 1, 3, 4, 6)},
     "nn.TrimZero[3]:gradParameters": UNMASKED,

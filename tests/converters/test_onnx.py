@@ -1,0 +1,57 @@
+"""Layers exported to ONNX: ONNX Runtime must answer what Torch7 did. One case per class; all of them if `slow`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import gaps
+import golden
+import pytest
+from golden import Row
+
+import torchmigrate as tm
+from torchmigrate.onnx_runtime import open_session, run_session
+from torchmigrate.parity.backends import feeds_of
+
+#: |a - b| <= absolute + relative * |b| of float32 kernels
+TOLERANCE = (1e-4, 1e-4)
+
+
+def exportable(row: Row) -> bool:
+    """Has the case an output that does not hang on chance or on training?"""
+    case = row.load()
+    return "module" in case and "output" in case and not case.get("random") and not case.get("train")
+
+
+def rows() -> list[Any]:
+    """Every case that can be exported; the first batched one of each class is not slow."""
+    candidates = [row for row in golden.layer_rows() if exportable(row)]
+    chosen: dict[str, Row] = {}
+    for row in sorted(candidates, key=_unbatched):
+        chosen.setdefault(row.typename, row)
+    marked = []
+    for row in candidates:
+        marks: list[Any] = [] if chosen[row.typename] == row else [pytest.mark.slow]
+        if why := gaps.reason(row, "onnx"):
+            marks.append(pytest.mark.xfail(reason=why, strict=True))
+        marked.append(pytest.param(row, id=str(row), marks=marks))
+    return marked
+
+
+def _unbatched(row: Row) -> bool:
+    return not row.load().get("batched")
+
+
+@pytest.mark.parametrize("row", rows())
+def test_onnx(row: Row, tmp_path: Path) -> None:
+    case = row.load()
+    conversion = tm.convert(case["module"])
+    value = tm.to_torch(case["input"])
+    exported = tm.export_onnx(conversion, tmp_path / "layer.onnx", example_input=value)
+    session = open_session(exported.path)
+    got = run_session(session, feeds_of(conversion, session, value))
+    expected = list(golden.tensors(tm.to_torch(case["output"])))
+    assert len(got) == len(expected)
+    for ours, theirs in zip(got, expected, strict=True):
+        golden.assert_same(ours.to(theirs.dtype), theirs, "output", TOLERANCE)
