@@ -84,6 +84,8 @@ class MaxUnpool(nn.Module):
         size = self.output_size if places is None else places.size
         if indices is None or size is None:
             raise RuntimeError("the pooling that this unpooling is paired with has not run yet")
+        if indices.shape != x.shape:
+            raise RuntimeError(f"the maxima were {tuple(indices.shape)}, the input is {tuple(x.shape)}")
         axes = len(size)
         flat = 1
         for n in size:

@@ -117,6 +117,7 @@ class Conversion:
         state = self.module.state_dict(keep_vars=True)
         tensors = {name: tensor.detach().contiguous() for name, tensor in state.items() if names[name] == name}
         save_file(tensors, folder / WEIGHTS, metadata={"format": "pt"})
+        (folder / WEIGHTS).chmod(0o644)  # safetensors leaves it to its owner alone
         (folder / CONFIG).write_text(json.dumps(self.config(), indent=1, ensure_ascii=True, sort_keys=False) + "\n")
 
     def config(self) -> dict[str, Any]:

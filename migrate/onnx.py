@@ -24,7 +24,7 @@ from .converters.recurrent import forget
 from .errors import ExportError, UsageError
 from .nested import apply, leaves, moved
 from .onnx_runtime import cause, open_session, run_session
-from .shapes import indexed_leaves, input_of, run
+from .shapes import indexed_leaves, input_of, mixed, run
 
 #: |a - b| <= ONNX_TOLERANCE * (largest |b| + |b|) for float32, where kernels may sum in another order.
 ONNX_TOLERANCE = 1e-4
@@ -119,6 +119,8 @@ def export_onnx(
     example = _example(conv, example_input, torch.float32 if dtype == "float32" else None)
     names = _names("input", example, input_names)
     outputs = _output(module, example)
+    if warning := mixed(example, outputs):
+        notes.append(warning)
     if not any(True for _ in leaves(outputs)):
         raise ExportError("the model returns no tensor, so there is nothing to export")
     out_names = _names("output", outputs, output_names)

@@ -12,6 +12,7 @@ from torch import nn
 
 from .build import LayerRecord
 from .conversion import Conversion
+from .converters.graph import Graph
 from .converters.recurrent import forget
 from .errors import UsageError
 from .nested import leaves
@@ -25,11 +26,7 @@ _LENGTHS = (16, 32, 8, 64, 100, 128, 4, 256)
 INDEXED = ("LookupTable", "OneHot")
 
 #: Layers that pass sizes on, so that the sizes of the layer behind them are known from theirs.
-_DIMENSIONS = {
-    "Spatial": 4,
-    "Volumetric": 5,
-    "Temporal": 3,
-}
+_DIMENSIONS = {"Spatial": 4, "Volumetric": 5, "Temporal": 3}
 
 
 @dataclass(frozen=True)
@@ -206,23 +203,37 @@ def infer_input(conv: Conversion, seed: int = 0) -> Guess:
 
 
 def accepts(conv: Conversion, sizes: Any) -> bool:
-    """Does the model run on an input of these sizes?"""
+    """Does the model run on an input of these sizes, without mixing samples?"""
     try:
         value = make_input(conv, sizes)
         with torch.no_grad():
-            run(_on_meta(conv), _to_meta(value))
+            return not mixed(value, run(_on_meta(conv), _to_meta(value)))
     except NotImplementedError:
         pass  # some operators need numbers
     except Exception:
         return False
-    else:
-        return True
     try:
         with torch.no_grad():
-            run(conv.module, make_input(conv, sizes))
+            return not mixed(value, run(conv.module, value))
     except Exception:
         return False
-    return True
+
+
+def mixed(value: Any, output: Any) -> str:
+    """Says that the samples of a batch of images were mixed, as a View of fixed size does when they are too large.
+
+    Returns:
+        "" if each output has as many rows as the batch.
+    """
+    inputs = [tensor for _, tensor in leaves(value)]
+    batches = {tensor.shape[0] for tensor in inputs if tensor.dim() > 3}
+    if len(batches) != 1 or any(tensor.dim() < 4 for tensor in inputs):
+        return ""
+    batch = batches.pop()
+    rows = {tensor.shape[0] for _, tensor in leaves(output) if tensor.dim()} - {batch}
+    if batch == 1 or not rows:
+        return ""
+    return f"a batch of {batch} gives {min(rows)} rows, so samples are mixed: is the input of another size?"
 
 
 def _to_meta(value: Any) -> Any:
@@ -246,12 +257,13 @@ def _candidates(conv: Conversion) -> Iterator[tuple[Any, str]]:
         sizes = _sizes_of(value)
         if sizes:
             yield sizes, "gradInput of the model was left in the file"
+    yield from _graph_candidates(conv)
     first = next((record for record in conv.layers if _input_size(record)), None)
     if first is None or _takes_table(conv):
         yield from _table_candidates(conv)
         return
     given = first.object.get("iSize")
-    if isinstance(given, Storage) and len(given.data) > 2:
+    if isinstance(given, Storage) and len(given.data) > 2 and min(given.data) > 0:
         yield (tuple(int(n) for n in given.data), f"{first.typename} at {first.path} remembers the size of its input")
     value = first.object.get("gradInput")
     recorded = _sizes_of(value)
@@ -280,12 +292,42 @@ def _tried(first: LayerRecord) -> Iterator[tuple[Any, str]]:
         for length in _LENGTHS:
             yield (2, length, size), f"{where} takes frames of {size} numbers; the length {length} was tried and fits"
     elif dimensions == 4:
-        for side in _SIDES:
+        # generators begin with a single pixel
+        for side in (1, 4, 8, *_SIDES) if "FullConvolution" in name else _SIDES:
             yield (2, size, side, side), f"{where} takes {size} channels; {side}x{side} was tried and fits"
     else:
         for side in _SIDES:
             yield (2, size, 16, side, side), f"{where} takes {size} channels; 16x{side}x{side} was tried and fits"
             yield (2, size, 8, side, side), f"{where} takes {size} channels; 8x{side}x{side} was tried and fits"
+
+
+def _graph_candidates(conv: Conversion) -> Iterator[tuple[Any, str]]:
+    """A table with one entry per input of a graph, of the size that the layer behind it takes."""
+    graph = conv.module
+    if not isinstance(graph, Graph):
+        return
+    sources = [source for _, found in graph.nodes for source in found]
+    entries = {source[1] for source in sources if source[0] == 0 and len(source) > 1}
+    if not entries or [0] in sources:
+        return
+    known = {entry: _size_behind(graph, [0, entry]) for entry in range(max(entries) + 1)}
+    states = [size for size in known.values() if size is not None and len(size) == 2]
+    sizes = [known[entry] or (states[0] if states else (2,)) for entry in sorted(known)]
+    yield sizes, f"one entry for each of the {len(sizes)} inputs of the graph, as the layers behind them take them"
+
+
+def _size_behind(graph: Graph, source: list[int]) -> tuple[int, ...] | None:
+    for step, (index, found) in enumerate(graph.nodes, 1):
+        if source not in found or index < 0:
+            continue
+        module = graph[index]
+        if isinstance(module, nn.Linear):
+            return (2, module.in_features)
+        if type(module).__name__.startswith(INDEXED):
+            return (2,)
+        if isinstance(module, (nn.Identity, nn.Dropout)) and (size := _size_behind(graph, [step])):
+            return size
+    return None
 
 
 def _table_candidates(conv: Conversion) -> Iterator[tuple[Any, str]]:

@@ -20,7 +20,13 @@ BATCH_OF_ONE = "Torch7 changes the shape of the input tensor itself; autograd's 
 #: nn.SparseLinear with doGradInput.
 PAIRS = "Torch7 returns (index, gradient) pairs of all inputs, not the gradient of the input"
 
+#: What ONNX has no operator for, or cannot know before it runs.
+NO_OPERATOR = "ONNX has no fractional pooling"
+
 GAPS: dict[str, str] = {
+    "nn.SpatialFractionalMaxPooling.t7:onnx": NO_OPERATOR,
+    "nn.VolumetricFractionalMaxPooling.t7:onnx": NO_OPERATOR,
+    "nn.MaskedSelect.t7:onnx": "the exporter has no operator whose output has as many elements as a mask selects",
     "nn.Normalize[9]:gradInput": "with p = infinity and a large eps Torch7's gradient is no derivative, by mistake",
     **{f"nn.SparseLinear[{i}]:gradInput": PAIRS for i in (4, 5)},
     **{f"nn.{kind}BatchNormalization[8]:gradInput": BATCH_OF_ONE for kind in ("", "Spatial", "Volumetric")},
