@@ -250,7 +250,8 @@ class Build:
         if not alone or value.requires_grad or data.untyped_storage().data_ptr() in self._owned:
             data = data.clone(memory_format=torch.contiguous_format)
         self._owned.add(data.untyped_storage().data_ptr())
-        return data
+        # dimensions of size 1 may have any stride, and kernels are chosen by strides
+        return data.reshape(-1).view(data.shape)
 
 
 def to_torch_tensor(value: Tensor) -> torch.Tensor:
