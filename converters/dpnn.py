@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import nn
+from torch.nn import functional as F
+from torch.nn import grad
 
 from ..layer import Layer
 from ..registry import converts
+from .convolutions import padding_of, steps_of
 
 
 class ArgMax(nn.Module):
@@ -111,4 +115,96 @@ def spatial_feat_normalization(layer: Layer) -> FeatNorm:
     module = layer.make(FeatNorm, layer.tensor("mean").numel())
     layer.put(module, "mean", layer.tensor("mean").detach())
     layer.put(module, "std", layer.tensor("std").detach())
+    return module
+
+
+class BinaryConvolution(torch.autograd.Function):
+    """Convolves with the signs of a weight, scaled by its mean size; gradients as of XNOR-Net in Torch7."""
+
+    @staticmethod
+    def forward(
+        x: torch.Tensor, weight: torch.Tensor, stride: list[int], padding: list[int], training: bool
+    ) -> torch.Tensor:
+        signs = torch.where(weight >= 0, 1.0, -1.0).to(weight.dtype)
+        return F.conv2d(x, signs, None, stride, padding) * weight.abs().mean((1, 2, 3))[:, None, None]
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
+        x, weight, ctx.stride, ctx.padding, ctx.training = inputs
+        ctx.save_for_backward(x, weight)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, None, None, None]:
+        x, weight = ctx.saved_tensors
+        # Torch7 keeps the signs in the place of the weight only while it trains
+        used = torch.where(weight >= 0, 1.0, -1.0).to(weight.dtype) if ctx.training else weight
+        grad_x = grad.conv2d_input(x.shape, used, gradient, ctx.stride, ctx.padding)  # type: ignore[no-untyped-call]
+        grad_x = grad_x * weight.abs().mean((0, 2, 3))[:, None, None]
+        grad_weight = grad.conv2d_weight(x, weight.shape, gradient, ctx.stride, ctx.padding)  # type: ignore[no-untyped-call]
+        return grad_x, grad_weight, None, None, None
+
+
+class BinaryConv2d(nn.Module):
+    """Convolution of images (N, C, H, W) or (C, H, W) with the signs of its weight, times the mean size of each filter.
+
+    Args:
+        in_channels, out_channels: planes.
+        kernel_size, stride, padding: rows and columns.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: Sequence[int],
+        stride: Sequence[int],
+        padding: Sequence[int],
+    ) -> None:
+        super().__init__()
+        self.in_channels = in_channels
+        self.out_channels = out_channels
+        self.kernel_size = kernel_size
+        self.stride = stride
+        self.padding = padding
+        self.weight = nn.Parameter(torch.empty(out_channels, in_channels, *kernel_size))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        images = x if x.dim() == 4 else x.unsqueeze(0)
+        stride, padding = list(self.stride), list(self.padding)
+        y: torch.Tensor
+        if torch.compiler.is_exporting():
+            signs = torch.where(self.weight >= 0, 1.0, -1.0).to(x.dtype)
+            y = F.conv2d(images, signs, None, stride, padding) * self.weight.abs().mean((1, 2, 3))[:, None, None]
+        else:
+            arguments = (images, self.weight, stride, padding, self.training)
+            y = BinaryConvolution.apply(*arguments)  # type: ignore[no-untyped-call]
+        return y if x.dim() == 4 else y.squeeze(0)
+
+    def extra_repr(self) -> str:
+        sizes = f"kernel_size={self.kernel_size}, stride={self.stride}, padding={self.padding}"
+        return f"{self.in_channels}, {self.out_channels}, {sizes}"
+
+
+@converts("nn.SpatialBinaryConvolution")
+def spatial_binary_convolution(layer: Layer) -> BinaryConv2d:
+    """nn.SpatialBinaryConvolution(nInputPlane, nOutputPlane, kW, kH, [dW], [dH], [padW], [padH])
+
+    Its gradients are no derivatives: they pass the signs by, and are scaled as Torch7 does.
+    """
+    layer.ignore("iwh", "owh", "tempWeight", "wmask", "alphas", "gradInputAlphas", "_tempAlphas", "_tempAlphasExpanded")
+    layer.ignore("_tempAlphasSamples", "_tempGradAlphas", "_tempGradAlphasExpanded", "_tempGradAlphasSamples")
+    layer.ignore("nInputPlane", "nOutputPlane")
+    axes = ("H", "W")
+    kernel = list(steps_of(layer, "k", *axes))
+    outputs = layer.integer("nOutputPlane")
+    weight = layer.tensor("weight").reshape(outputs, -1, *kernel)
+    module = layer.make(
+        BinaryConv2d,
+        weight.shape[1],
+        outputs,
+        kernel,
+        list(steps_of(layer, "d", *axes)),
+        list(padding_of(layer, *axes)),
+    )
+    layer.put(module, "weight", weight)
     return module

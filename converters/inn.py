@@ -8,8 +8,9 @@ from torch.nn import functional as F
 
 from ..layer import Layer
 from ..registry import converts
+from ..t7 import LuaTable
 from .normalization import LRN
-from .pooling import spatial_average_pooling, spatial_max_pooling
+from .pooling import AdaptiveMaxPool2d, spatial_average_pooling, spatial_max_pooling
 
 
 @converts("inn.SpatialMaxPooling")
@@ -122,3 +123,94 @@ def same_response_normalization(layer: Layer) -> SameResponseNorm:
     """inn.SpatialSameResponseNormalization(size, [alpha = 5e-5], [beta = 0.75])"""
     layer.ignore("modules")
     return SameResponseNorm(layer.integer("size", 3), layer.number("alpha", 5e-5), layer.number("beta", 0.75))
+
+
+class RoiPool(nn.Module):
+    """Max pooling of regions; input: [maps (N, C, H, W), regions (R, 5)], output (R, C, rows, columns).
+
+    A region is image, left, top, right, bottom, all 1-based.
+
+    Args:
+        rows, columns: cells of a region.
+        scale: from the pixels of regions to those of maps.
+        inclusive: the first version of the layer: the right and lower border belong to the region, cells overlap.
+    """
+
+    def __init__(self, rows: int, columns: int, scale: float, inclusive: bool = False) -> None:
+        super().__init__()
+        self.rows = rows
+        self.columns = columns
+        self.scale = scale
+        self.inclusive = inclusive
+
+    def forward(self, x: list[torch.Tensor]) -> torch.Tensor:
+        maps, regions = x[0], x[1].detach()
+        left, top, right, bottom = (self.rounded((regions[:, i] - 1) * self.scale) for i in range(1, 5))
+        lines = maps[regions[:, 0].long() - 1]
+        strips = self.pool(lines.transpose(2, 3), top, bottom, self.rows)
+        return self.pool(strips.transpose(2, 3), left, right, self.columns)
+
+    def rounded(self, x: torch.Tensor) -> torch.Tensor:
+        """To the nearest whole number; halves go away from 0."""
+        return x.sign() * (x.abs() + 0.5).floor()
+
+    def pool(self, x: torch.Tensor, start: torch.Tensor, end: torch.Tensor, cells: int) -> torch.Tensor:
+        """The maximum of each cell between `start` and `end` (R,), along the last axis; 0 for an empty cell."""
+        size = x.shape[-1]
+        length = (end - start + (1 if self.inclusive else 0)).clamp(min=1)
+        step = length / cells
+        place = torch.arange(size, device=x.device)
+        found = []
+        for i in range(cells):
+            low, high = i * step, (i + 1) * step
+            low, high = (low.floor(), high.ceil()) if self.inclusive else (self.rounded(low), self.rounded(high))
+            low, high = (low + start).clamp(0, size), (high + start).clamp(0, size)
+            inside = ((place >= low[:, None]) & (place < high[:, None]))[:, None, None, :]
+            highest = x.masked_fill(~inside, float("-inf")).amax(-1)
+            found.append(torch.where((high > low)[:, None, None], highest, 0))
+        return torch.stack(found, -1)
+
+    def extra_repr(self) -> str:
+        return f"{self.rows}, {self.columns}, scale={self.scale}, inclusive={self.inclusive}"
+
+
+@converts("inn.ROIPooling")
+def roi_pooling(layer: Layer) -> RoiPool:
+    """inn.ROIPooling(W, H, [spatial_scale = 1])
+
+    Files without `v2` hold the first version, whose cells overlap and include the far border.
+    """
+    layer.ignore("indices", "gradInput_boxes", "gradInput_rois")
+    inclusive = not layer.flag("v2", False)
+    return RoiPool(layer.integer("H"), layer.integer("W"), layer.number("spatial_scale", 1.0), inclusive)
+
+
+class PyramidPool(nn.Module):
+    """Adaptive max pooling to several sizes, all values of a sample in one row.
+
+    Args:
+        pools: one per size.
+    """
+
+    def __init__(self, pools: list[nn.Module]) -> None:
+        super().__init__()
+        self.pools = nn.ModuleList(pools)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return torch.cat([pool(x).flatten(-3) for pool in self.pools], -1)
+
+
+@converts("inn.SpatialPyramidPooling")
+def spatial_pyramid_pooling(layer: Layer) -> PyramidPool:
+    """inn.SpatialPyramidPooling({w1, h1}, {w2, h2}, …)"""
+    layer.ignore("modules", "dimension", "outputSize", "size")
+    sizes = layer.value("pyr")
+    if not isinstance(sizes, LuaTable):
+        layer.refuse(f"its field 'pyr' should be a list of sizes and is {sizes!r}")
+    pools: list[nn.Module] = []
+    for size in sizes.list():
+        if not isinstance(size, LuaTable) or len(size) != 2:
+            layer.refuse(f"its field 'pyr' should be a list of sizes and holds {size!r}")
+        columns, rows = (int(number) for number in size.list())
+        pools.append(AdaptiveMaxPool2d((rows, columns)))
+    return PyramidPool(pools)

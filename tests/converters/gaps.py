@@ -23,18 +23,7 @@ PAIRS = "Torch7 returns (index, gradient) pairs of all inputs, not the gradient 
 #: What ONNX has no operator for, or cannot know before it runs.
 NO_OPERATOR = "ONNX has no fractional pooling"
 
-#: Classes that have no converter yet.
-UNCONVERTED = (
-    "inn.ROIPooling", "inn.SpatialPyramidPooling", "nn.NCEModule", "nn.PCAColorTransform", "nn.PixelSort",
-    "nn.ReinforceBernoulli", "nn.ReinforceCategorical", "nn.ReinforceNormal", "nn.SimpleColorTransform",
-    "nn.SpatialBinaryConvolution", "nn.SpatialClassifier", "nn.SpatialColorTransform", "nn.SpatialDownSampling",
-    "nn.SpatialGlimpse", "nn.SpatialGraph", "nn.SpatialLinear", "nn.SpatialMaxSampling", "nn.SpatialPadding",
-    "nn.SpatialPyramid", "nn.SpatialReSampling", "nn.SpatialReSamplingEx", "nn.SpatialRegionDropout",
-    "nn.SpatialUniformCrop", "nn.SpatialUpSampling",
-)  # fmt: skip
-
 GAPS: dict[str, str] = {
-    **{f"{name}.t7": "it has no converter yet" for name in UNCONVERTED},
     "inn.MeanSubtraction.t7:gradInput": "Torch7 returns zeros: it was made to be a network's first layer",
     "nn.SpatialFractionalMaxPooling.t7:onnx": NO_OPERATOR,
     "nn.VolumetricFractionalMaxPooling.t7:onnx": NO_OPERATOR,

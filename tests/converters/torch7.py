@@ -16,7 +16,7 @@ FIELDS: dict[str, tuple[str, ...]] = {
 }
 
 #: Where a class keeps its children, if not in `modules`.
-CHILDREN: dict[str, tuple[str, ...]] = {}
+CHILDREN: dict[str, tuple[str, ...]] = {"nn.SpatialPyramid": ("unfocused_pipeline",)}
 
 
 def parameters(obj: tm.LuaObject) -> list[tm.Tensor]:
