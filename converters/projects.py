@@ -7,62 +7,81 @@ from torch import nn
 
 from ..layer import Layer
 from ..registry import converts
+from .projects_style import is_fresh
 
 
 class PlaneAffine(nn.Module):
     """Scales each plane and adds a bias: what an instance normalization comes to that runs on fresh statistics."""
 
-    def __init__(self, num_features: int, eps: float = 1e-5) -> None:
+    def __init__(self, num_features: int, eps: float = 1e-5, affine: bool = True) -> None:
         super().__init__()
         self.num_features = num_features
         self.eps = eps
-        self.weight = nn.Parameter(torch.empty(num_features))
-        self.bias = nn.Parameter(torch.empty(num_features))
+        self.affine = affine
+        if affine:
+            self.weight = nn.Parameter(torch.empty(num_features))
+            self.bias = nn.Parameter(torch.empty(num_features))
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        scale = self.weight / (1 + self.eps) ** 0.5
-        y: torch.Tensor = x * scale.reshape(-1, 1, 1) + self.bias.reshape(-1, 1, 1)
+        scale: float = (1 + self.eps) ** 0.5
+        if not self.affine:
+            return x / scale
+        y: torch.Tensor = x * (self.weight / scale).reshape(-1, 1, 1) + self.bias.reshape(-1, 1, 1)
         return y
 
     def extra_repr(self) -> str:
-        return f"{self.num_features}, eps={self.eps}"
+        return f"{self.num_features}, eps={self.eps}, affine={self.affine}"
 
 
-#: Fields of fast-neural-style's layer beside its weights.
-_INSTANCE = ("momentum", "affine", "nOutput", "prev_batch_size", "bn", "prev_N")
-
-
-@converts("nn.InstanceNormalization")
-def instance_normalization(layer: Layer) -> PlaneAffine:
-    """nn.InstanceNormalization(nOutput, [eps = 1e-5], [momentum = 0.1], [affine = true])
-
-    fast-neural-style's. It runs a batch normalization on a batch of one, and the last nn passes such a batch through
-    its fresh running statistics: each plane is only scaled. Models trained with an nn before that normalized each
-    plane by its own statistics: convert these with --alias nn.InstanceNormalization=torchmigrate.InstanceNorm.
-    """
-    layer.ignore(*_INSTANCE)
-    layer.note(
-        "the last Torch7 only scales here, since its batch normalization passes a batch of one through its running "
-        "statistics. If the model was trained before nn did so (2016), and normalizes each plane, convert it with "
-        "--alias nn.InstanceNormalization=torchmigrate.InstanceNorm"
-    )
-    features = layer.tensor("weight").numel()
-    module = layer.make(PlaneAffine, features, eps=layer.number("eps", 1e-5))
-    layer.put_all(module, "weight", "bias")
+def _instance_norm(layer: Layer, *, measure: bool) -> nn.Module:
+    layer.ignore("momentum", "affine", "prev_batch_size", "bn", "prev_N", "running_mean", "running_var")
+    features = layer.integer("nOutput") if layer.has("nOutput") else layer.tensor("weight").numel()
+    eps, affine = layer.number("eps", 1e-5), layer.has("weight")
+    if layer.flag("disabled", default=False):
+        layer.ignore("weight", "bias")
+        return nn.Identity()
+    module: nn.Module
+    if measure:
+        module = layer.make(nn.InstanceNorm2d, features, eps=eps, affine=affine)
+    else:
+        module = layer.make(PlaneAffine, features, eps=eps, affine=affine)
+    if affine:
+        layer.put_all(module, "weight", "bias")
     return module
 
 
+@converts("nn.InstanceNormalization")
+def instance_normalization(layer: Layer) -> nn.Module:
+    """nn.InstanceNormalization(nOutput, [eps = 1e-5], [momentum = 0.1], [affine = true])
+
+    Of jcjohnson/fast-neural-style, DmitryUlyanov/texture_nets, junyanz/CycleGAN and xunhuang1995/AdaIN-style. It runs a
+    batch normalization on a batch of one, and the last nn passes such a batch through its fresh running statistics:
+    each plane is only scaled. Models trained with an nn before that (2017) normalized each plane by its own statistics:
+    convert these with --alias nn.InstanceNormalization=torchmigrate.InstanceNorm. If the file holds running statistics
+    that were updated, which only that nn did, this happens by itself.
+    """
+    if not (is_fresh(layer.object) and is_fresh(layer.value("bn", None))):
+        layer.note(
+            "its running statistics were updated, which nn did only when it still normalized each plane by its own "
+            "statistics (until 2017): so does the converted layer. The last Torch7 computes something else from this "
+            "file, which depends on the size of the batch"
+        )
+        return _instance_norm(layer, measure=True)
+    layer.note(
+        "the last Torch7 only scales here, since its batch normalization passes a batch of one through its running "
+        "statistics. If the model was trained before nn did so (2017), and normalizes each plane, convert it with "
+        "--alias nn.InstanceNormalization=torchmigrate.InstanceNorm"
+    )
+    return _instance_norm(layer, measure=False)
+
+
 @converts("torchmigrate.InstanceNorm")
-def instance_norm(layer: Layer) -> nn.InstanceNorm2d:
+def instance_norm(layer: Layer) -> nn.Module:
     """--alias nn.InstanceNormalization=torchmigrate.InstanceNorm
 
     Each plane of each image is normalized by its own mean and variance, as fast-neural-style meant it.
     """
-    layer.ignore(*_INSTANCE)
-    features = layer.tensor("weight").numel()
-    module = layer.make(nn.InstanceNorm2d, features, eps=layer.number("eps", 1e-5), affine=True)
-    layer.put_all(module, "weight", "bias")
-    return module
+    return _instance_norm(layer, measure=True)
 
 
 @converts("nn.Rectifier")
