@@ -77,9 +77,10 @@ class LSTMStep(Remembering):
         return output
 
 
-@converts("nn.LSTM", "nn.FastLSTM")
+# nn.LSTM itself is registered in projects_language.py, since torch-rnn has another class of that name
+@converts("nn.FastLSTM")
 def lstm(layer: Layer) -> LSTMStep:
-    """nn.LSTM(inputSize, outputSize, [rho], [cell2gate = true], [p], [mono])
+    """nn.FastLSTM(inputSize, outputSize, [rho], [cell2gate = true], [p], [mono])
 
     A call is one time step; `forget(module)` starts a new sequence. In a sequencer that happens by itself.
     """

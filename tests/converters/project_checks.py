@@ -23,7 +23,7 @@ def torched(value: Any) -> Any:
 def converted(made: tm.LuaObject, **options: Any) -> Any:
     """The module of an object of which every field is explained."""
     conversion = tm.convert(made, **options)
-    assert [layer.unread for layer in conversion.layers if layer.unread] == []
+    assert {layer.typename: layer.unread for layer in conversion.layers if layer.unread} == {}
     return conversion
 
 

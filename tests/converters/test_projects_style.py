@@ -1,4 +1,4 @@
-"""Layers of fast-neural-style, neural-style, AdaIN-style, texture_nets and CycleGAN, compared with their definitions."""
+"""Layers of fast-neural-style, neural-style, AdaIN-style, texture_nets and CycleGAN, held to their definitions."""
 
 from __future__ import annotations
 
