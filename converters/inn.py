@@ -57,9 +57,9 @@ class ConstAffine(nn.Module):
         return f"{self.planes}"
 
 
-@converts("inn.ConstAffine")
+@converts("inn.ConstAffine", "nn.SpatialConstDiagonal")
 def const_affine(layer: Layer) -> ConstAffine:
-    """inn.ConstAffine(a, b)"""
+    """inn.ConstAffine(nOutputPlane, [inplace]); nn.SpatialConstDiagonal of facebookresearch/deepmask is the same"""
     layer.ignore("inplace")
     module = layer.make(ConstAffine, layer.tensor("a").numel())
     layer.put(module, "a", layer.tensor("a").detach())

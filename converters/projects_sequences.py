@@ -1,4 +1,4 @@
-"""Layers that projects of speech and text recognition defined beside their models: crnn, deepspeech.torch."""
+"""Layers for sequences that projects defined beside their models: crnn, deepspeech.torch, FARNN."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from ..layer import Layer
 from ..registry import converts
 from .containers import MapTable
 from .projects_language import over_sequences
+from .recurrent import LSTMStep, lstm
 
 
 class UnrolledLSTM(nn.Module):
@@ -100,3 +101,13 @@ def batch_brnn(layer: Layer) -> nn.Sequential:
     layer.ignore("rnn", "modules")
     views = [layer.value("view_in"), layer.value("view_out")]
     return nn.Sequential(*over_sequences(layer, layer.object, views))
+
+
+@converts("nn.BNFastLSTM")
+def batch_normalized_lstm(layer: Layer) -> LSTMStep:
+    """nn.BNFastLSTM(inputSize, outputSize, [rho], …), of robotsorcerer/FARNN
+
+    Package rnn's nn.FastLSTM around a cell with batch normalization. A call is one time step; `forget(module)` starts a
+    new sequence. In a sequencer that happens by itself.
+    """
+    return lstm(layer)

@@ -1,4 +1,4 @@
-"""Layers of crnn, deepspeech.torch and OpenNMT, compared with their definitions."""
+"""Layers of crnn, deepspeech.torch, FARNN and OpenNMT, compared with their definitions."""
 
 from __future__ import annotations
 
@@ -99,6 +99,17 @@ def test_batch_brnn_relu(tmp_path: Path) -> None:
             h = np.maximum(inputs[t] + h @ matrix.T + bias, 0)
             expected[t] += np.minimum(h, 20)
     checks.check(made, x, expected, tmp_path)
+
+
+def test_batch_normalized_lstm() -> None:
+    """Only the cell is its own: here the next output and cell are both the sum of [x, output, cell]."""
+    total = lua.module("nn.CAddTable")
+    step = lua.module("nn.ConcatTable", modules=[total, lua.module("nn.CAddTable")])
+    made = lua.module("nn.BNFastLSTM", recurrentModule=step, modules=[step], outputSize=4, inputSize=4, step=1, rho=9)
+    module = checks.converted(made).module
+    outputs = [module(torch.from_numpy(x)).numpy() for x in ENTRIES[:2]]
+    np.testing.assert_allclose(outputs[0], ENTRIES[0])
+    np.testing.assert_allclose(outputs[1], ENTRIES[1] + 2 * ENTRIES[0])
 
 
 # OpenNMT
