@@ -198,3 +198,22 @@ def _changes_input(value: Value) -> bool:
     while isinstance(value, LuaObject) and isinstance(children := value.get("modules"), LuaTable):
         value = children.get(1)
     return isinstance(value, LuaObject) and value.get("inplace") not in (None, False)
+
+
+class BatchFlip(nn.Module):
+    """Mirrors half of the images of a batch in training, chosen at random."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        if not self.training:
+            return x
+        chosen = torch.randperm(x.shape[0], device=x.device) < x.shape[0] // 2
+        return torch.where(chosen.reshape(-1, *[1] * (x.dim() - 1)), x.flip(-1), x)
+
+
+@converts("nn.BatchFlip")
+def batch_flip(layer: Layer) -> BatchFlip:
+    """nn.BatchFlip(), of szagoruyko/cifar.torch
+
+    Torch7 changes its input in place. Projects that copied it may flip another share of the images.
+    """
+    return BatchFlip()

@@ -1,4 +1,4 @@
-"""Layers of DenseNet, DeepMask, multipathnet and Atari, compared with their definitions."""
+"""Layers of DenseNet, DeepMask, nnx, cifar.torch, multipathnet and Atari, compared with their definitions."""
 
 from __future__ import annotations
 
@@ -101,6 +101,44 @@ def test_sharp_mask(tmp_path: Path) -> None:
 def test_sharp_mask_whose_features_are_overwritten_is_refused() -> None:
     scale, relu = lua.module("nn.MulConstant", constant_scalar=2), lua.module("nn.ReLU", inplace=True)
     assert "is not kept" in checks.refused(sharp_mask(scale, lua.sequential(relu), scale))
+
+
+def test_batch_flip(tmp_path: Path) -> None:
+    images = lua.numbers(7, 3, 4, 5)
+    module = checks.check(lua.module("nn.BatchFlip", train=True), images, images, tmp_path)
+    got = module.train()(torch.from_numpy(images)).numpy()
+    flipped = [i for i in range(7) if np.array_equal(got[i], images[i, :, :, ::-1])]
+    assert len(flipped) == 3
+    kept = [i for i in range(7) if i not in flipped]
+    np.testing.assert_array_equal(got[kept], images[kept])
+
+
+@pytest.mark.parametrize("threshold", [None, 0.5])
+def test_spatial_normalization_of_nnx(threshold: float | None, tmp_path: Path) -> None:
+    """Here each pixel counts with the one on its right."""
+    image, kernel = lua.numbers(3, 4, 5, seed=6), np.array([0.25, 0.75])
+
+    def summed(x: Any) -> Any:
+        padded = np.pad(x, ((0, 0), (0, 0), (0, 1)))
+        return np.repeat((kernel[0] * x + kernel[1] * padded[:, :, 1:]).sum(0, keepdims=True), 3, 0)
+
+    def sums() -> tm.LuaObject:
+        table = np.array([[1.0, 1], [2, 2], [3, 3]])
+        sizes = {"nInputPlane": 3, "nOutputPlane": 3, "kW": 2, "kH": 1, "dW": 1, "dH": 1}
+        weight = np.tile(kernel.reshape(1, 1, 2), (3, 1, 1))
+        return lua.sequential(
+            lua.module("nn.SpatialZeroPadding", pad_l=0, pad_r=1, pad_t=0, pad_b=0),
+            lua.module("nn.SpatialConvolutionMap", weight=weight, bias=np.zeros(3), connTable=table, **sizes),
+            lua.module("nn.Sum", dimension=1),
+            lua.module("nn.Replicate", nfeatures=3, dim=1),
+        )
+
+    made = lua.module("nn.SpatialNormalization", convo=sums(), convostd=sums(), fixedThres=threshold, nfeatures=3)
+    weight = summed(np.ones_like(image))
+    centred = image - summed(image) / weight
+    deviation = np.sqrt(summed(centred**2)) / weight
+    least = max(deviation.mean(), 1e-3) if threshold is None else threshold
+    checks.check(made, image, centred / np.maximum(deviation, least), tmp_path, onnx=False)
 
 
 # multipathnet
