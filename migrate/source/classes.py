@@ -1,0 +1,368 @@
+"""Finds parts of a model that are alike up to their hyperparameters, and makes one class of them."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from .expressions import Argument, Made, Reference, literal
+from .scopes import Block, Scope, free
+from .tidying import tidy
+from .writing import Forward
+
+#: A chain becomes a class from this many members on.
+_SHORTEST = 3
+
+
+@dataclass
+class Parameter:
+    """A constructor parameter of a class.
+
+    Attributes:
+        name: of the parameter.
+        type: as written.
+        default: as written; "" if it has none.
+    """
+
+    name: str
+    type: str
+    default: str = ""
+
+    def text(self) -> str:
+        """The parameter in a signature."""
+        return f"{self.name}: {self.type}" + (f" = {self.default}" if self.default else "")
+
+
+@dataclass
+class Class:
+    """A class to write.
+
+    Attributes:
+        name: of the class.
+        parameters: of its constructor.
+        attrs: attribute -> constructor call in which parameters stand; of a chain, the members under their numbers.
+        forward: its forward method; None for a chain, which is an nn.Sequential.
+    """
+
+    name: str
+    parameters: list[Parameter]
+    attrs: dict[str, str]
+    forward: Forward | None = None
+    kids: list[str] = field(default_factory=list)
+
+
+def height(made: Made) -> int:
+    """How deep a constructor call is nested, through classes too."""
+    inner = made.children() + (list(made.block.scope.attrs.values()) if made.block else [])
+    return 1 + max((height(child) for child in inner), default=0)
+
+
+def walk(made: Made) -> Iterator[Made]:
+    """The call and all within."""
+    yield made
+    for child in made.children():
+        yield from walk(child)
+    if made.block is not None:
+        for child in made.block.scope.attrs.values():
+            yield from walk(child)
+
+
+def extract(scope: Scope, taken: set[str]) -> list[Class]:
+    """Replaces what is alike in a model by instances of classes; returns the classes, inner ones first.
+
+    Args:
+        scope: the body of the model.
+        taken: names that classes must not have; grows.
+    """
+    found: dict[int, list[Made]] = {}
+    seen: set[int] = set()
+    for attr in scope.attrs.values():
+        for made in list(walk(attr)):
+            group_repeats(made)
+    for attr in scope.attrs.values():
+        for made in walk(attr):
+            if id(made) not in seen and (made.block is not None or _is_candidate(made)):
+                seen.add(id(made))
+                found.setdefault(height(made), []).append(made)
+    classes: list[Class] = []
+    for level in sorted(found):
+        groups: dict[Any, list[Made]] = {}
+        for made in found[level]:
+            if made.block is not None:
+                tidy(made.block.scope, made.block.result)
+            groups.setdefault(skeleton(made), []).append(made)
+        for group in groups.values():
+            if group[0].block is not None:
+                classes.append(_class_of_blocks(group, taken))
+            elif _saves(len(group), len(group[0].kids)):
+                classes.append(_class_of_chains(group, taken))
+    return classes
+
+
+def _saves(times: int, members: int) -> bool:
+    """Is a class for a chain that occurs so often shorter than the chains?"""
+    return times * (members + 1) > members + 7
+
+
+def group_repeats(made: Made) -> None:
+    """Puts what repeats within a chain, member for member, into chains of its own."""
+    if not made.is_chain:
+        return
+    for kid in made.kids:
+        group_repeats(kid)
+    kinds = [skeleton(kid) for kid in made.kids]
+    kids: list[Made] = []
+    start = 0
+    while start < len(kinds):
+        size, times = _repeat(kinds, start)
+        if times and _saves(times, size):
+            kids += [
+                Made("nn.Sequential", kids=made.kids[i : i + size]) for i in range(start, start + size * times, size)
+            ]
+            start += size * times
+        else:
+            kids.append(made.kids[start])
+            start += 1
+    made.kids[:] = kids
+
+
+def _repeat(kinds: list[Any], start: int) -> tuple[int, int]:
+    """The longest run of members that is repeated at once, and how often; (0, 0) if there is none."""
+    best = (0, 0)
+    for size in range(_SHORTEST, (len(kinds) - start) // 2 + 1):
+        run = kinds[start : start + size]
+        times = 1
+        while kinds[start + size * times : start + size * (times + 1)] == run:
+            times += 1
+        if times >= 2 and size * times > best[0] * best[1]:
+            best = (size, times)
+    return best
+
+
+def _is_candidate(made: Made) -> bool:
+    return made.is_chain and len(made.kids) >= _SHORTEST and not any(kid.is_chain for kid in made.kids)
+
+
+def skeleton(made: Made) -> Any:
+    """A call without its hyperparameters."""
+    if made.block is not None and not made.cls:
+        attrs = tuple((n, n if n == "shortcut" else skeleton(m)) for n, m in made.block.scope.attrs.items())
+        return ("block", made.block.kind, tuple(_forward(made.block).lines), attrs)
+    args = tuple((arg.name, _skeleton_of(arg.value)) for arg in made.args)
+    return (made.cls, args, tuple(skeleton(kid) for kid in made.kids) if made.is_chain else ())
+
+
+def _skeleton_of(value: Any) -> Any:
+    if isinstance(value, Made):
+        return skeleton(value)
+    if isinstance(value, list):
+        return tuple(_skeleton_of(item) for item in value)
+    return "" if isinstance(value, (bool, int, float, str, tuple)) or value is None else repr(value)
+
+
+def _forward(block: Block) -> Forward:
+    return Forward(block.scope, block.inputs, block.result)
+
+
+@dataclass
+class _Hole:
+    """A place where the calls of a group differ: the arguments, one per member of the group."""
+
+    name: str
+    arguments: list[Argument]
+
+    @property
+    def values(self) -> tuple[str, ...]:
+        return tuple(literal(arg.value) for arg in self.arguments)
+
+
+def _holes(group: list[Made]) -> Iterator[_Hole]:
+    for together in zip(*(made.args for made in group), strict=True):
+        values = [arg.value for arg in together]
+        if all(isinstance(value, Made) for value in values):
+            yield from _holes(values)
+        elif len({literal(value) for value in values}) > 1:
+            yield _Hole(together[0].name, list(together))
+    if group[0].is_chain:
+        for kids in zip(*(made.kids for made in group), strict=True):
+            yield from _holes(list(kids))
+
+
+def _parameters(holes: list[_Hole]) -> list[tuple[Parameter, list[_Hole]]]:
+    """One parameter for all holes whose values go together."""
+    alike: dict[tuple[str, ...], list[_Hole]] = {}
+    for hole in holes:
+        alike.setdefault((*hole.values, "" if hole.name.startswith(_WIDTHS) else hole.name), []).append(hole)
+    last = next((h for h in reversed(holes) if h.name.startswith("out_")), None)
+    taken: set[str] = set()
+    made: list[tuple[Parameter, list[_Hole]]] = []
+    for members in alike.values():
+        name = members[0].name
+        if name.startswith(_WIDTHS):
+            if members[0] is holes[0] or (name.startswith("in_") and len(members) == 1):
+                name = "in_features" if "features" in name and not name.startswith("num") else "in_channels"
+            elif last is not None and any(member is last for member in members):
+                name = last.name
+            else:
+                name = "features" if "features" in name and not name.startswith("num") else "channels"
+        name = free(name, taken)
+        taken.add(name)
+        values = [arg.value for arg in members[0].arguments]
+        common, count = Counter(literal(value) for value in values).most_common(1)[0]
+        optional = not members[0].name.startswith(_WIDTHS) and (
+            2 * count >= len(values)
+            or any(literal(a.default) == common for a in members[0].arguments if not a.required)
+        )
+        made.append((Parameter(name, _type_of(values), common if optional else ""), members))
+    return sorted(made, key=_is_optional)
+
+
+_WIDTHS = ("in_channels", "out_channels", "num_features", "in_features", "out_features")
+
+
+def _is_optional(item: tuple[Parameter, list[_Hole]]) -> bool:
+    return bool(item[0].default)
+
+
+def _type_of(values: list[Any]) -> str:
+    names = {type(value).__name__ for value in values}
+    if names <= {"int"}:
+        return "int"
+    if names <= {"int", "float"}:
+        return "float"
+    if names <= {"bool"} or names <= {"str"}:
+        return names.pop()
+    if names <= {"int", "tuple"}:
+        return "int | tuple[int, ...]"
+    return "Any"
+
+
+def _instantiate(group: list[Made], name: str, parameters: list[tuple[Parameter, list[_Hole]]]) -> None:
+    """Writes the members of a group as instances of the class; its template must have been written before."""
+    for place, made in enumerate(group):
+        args = []
+        for parameter, holes in parameters:
+            argument = holes[0].arguments[place]
+            default = next((h.value for h in holes[0].arguments if literal(h.value) == parameter.default), None)
+            args.append(Argument(parameter.name, argument.value, not parameter.default, default))
+        made.cls, made.args = name, args
+        made.chain = made.block is None
+
+
+def _with_references(group: list[Made], parameters: list[tuple[Parameter, list[_Hole]]], write: Any) -> Any:
+    """What `write()` gives while the first member's holes hold the names of the parameters."""
+    kept = [(holes_of.arguments[0], holes_of.arguments[0].value) for _, holes in parameters for holes_of in holes]
+    for parameter, holes in parameters:
+        for hole in holes:
+            hole.arguments[0].value = Reference(parameter.name)
+    try:
+        return write()
+    finally:
+        for argument, value in kept:
+            argument.value = value
+
+
+def _class_of_chains(group: list[Made], taken: set[str]) -> Class:
+    parameters = _parameters(list(_holes(group)))
+    kids = _with_references(group, parameters, group[0].kid_texts)
+    name = free(_chain_name(group[0]), taken)
+    taken.add(name)
+    _instantiate(group, name, parameters)
+    return Class(name, [parameter for parameter, _ in parameters], {}, kids=kids)
+
+
+def _chain_name(made: Made) -> str:
+    names = [kid.cls for kid in made.kids]
+    if any("Conv" in name for name in names):
+        return "ConvBlock"
+    return "LinearBlock" if "nn.Linear" in names else "Layers"
+
+
+def _class_of_blocks(group: list[Made], taken: set[str]) -> Class:
+    blocks = [made.block for made in group if made.block is not None]
+    first = blocks[0]
+    shortcuts = [block.scope.attrs.get("shortcut") for block in blocks]
+    varies = False
+    if all(s is not None and s.is_identity for s in shortcuts):
+        for block in blocks:
+            _drop_shortcut(block)
+    else:
+        varies = len({skeleton(s) for s in shortcuts if s is not None}) > 1
+    names = [name for name in first.scope.attrs if not (varies and name == "shortcut")]
+    holes = [hole for name in names for hole in _holes([block.scope.attrs[name] for block in blocks])]
+    parameters = _parameters(holes)
+    attrs: dict[str, str] = {}
+    for name in names:
+        attrs[name] = _with_references(group, parameters, first.scope.attrs[name].text)
+    if varies:
+        given = [s for s in shortcuts if s is not None]
+        attrs["shortcut"] = projection(given, parameters) or ""
+        if not attrs["shortcut"]:
+            arguments = [Argument("shortcut", None if s.is_identity else s) for s in given]
+            some = any(arg.value is None for arg in arguments)
+            parameter = Parameter("shortcut", "nn.Module | None" if some else "nn.Module", "None" if some else "")
+            parameters.append((parameter, [_Hole("shortcut", arguments)]))
+            attrs["shortcut"] = "nn.Identity() if shortcut is None else shortcut" if some else "shortcut"
+    parameters.sort(key=_is_optional)
+    name = free(_block_name(first), taken)
+    taken.add(name)
+    _instantiate(group, name, parameters)
+    return Class(name, [parameter for parameter, _ in parameters], attrs, _forward(first))
+
+
+def projection(shortcuts: list[Made], parameters: list[tuple[Parameter, list[_Hole]]]) -> str | None:
+    """The shortcuts as one expression of the parameters: nothing where sizes stay, else a projection."""
+    kept = [s.is_identity for s in shortcuts]
+    projected = [s for s in shortcuts if not s.is_identity]
+    if not any(kept) or len({skeleton(s) for s in projected}) != 1:
+        return None
+    values = {p.name: [arg.value for arg in holes[0].arguments] for p, holes in parameters}
+    condition = _condition(values, kept)
+    if condition is None:
+        return None
+    places = [i for i, same in enumerate(kept) if not same]
+    changed: list[tuple[Argument, Any]] = []
+    try:
+        for hole in _holes(projected):
+            known = [
+                n
+                for n, all_values in values.items()
+                if [all_values[i] for i in places] == [a.value for a in hole.arguments]
+            ]
+            named = [n for n in known if n == hole.name] or known
+            if not named:
+                return None
+            changed.append((hole.arguments[0], hole.arguments[0].value))
+            hole.arguments[0].value = Reference(named[0])
+        return f"nn.Identity() if {condition} else {projected[0].text()}"
+    finally:
+        for argument, value in changed:
+            argument.value = value
+
+
+def _condition(values: dict[str, list[Any]], wanted: list[bool]) -> str | None:
+    """A comparison of parameters that is true exactly where `wanted` is."""
+    numbers = {name: column for name, column in values.items() if all(isinstance(v, int) for v in column)}
+    for name, column in numbers.items():
+        for other, others in numbers.items():
+            if name < other and [a == b for a, b in zip(column, others, strict=True)] == wanted:
+                return f"{name} == {other}"
+    for name, column in numbers.items():
+        for value in dict.fromkeys(column):
+            if [a == value for a in column] == wanted:
+                return f"{name} == {value}"
+    return None
+
+
+def _drop_shortcut(block: Block) -> None:
+    """Removes a shortcut that does nothing."""
+    del block.scope.attrs["shortcut"]
+    for step in block.scope.steps:
+        if step.call and step.template == "self.shortcut({0})":
+            step.template, step.call = "{0}", False
+
+
+def _block_name(block: Block) -> str:
+    return {"Dense": "DenseLayer", "Residual": "ResidualBlock"}.get(block.kind, block.kind)

@@ -1,0 +1,301 @@
+"""From a converted module to the steps of forward methods: plumbing becomes Python, the rest calls of modules."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+
+from ..converters import containers, tables
+from ..converters.graph import Graph
+from ..converters.lookup import LookupTable
+from ..converters.recurrent import forget
+from ..nested import apply, leaves
+from .expressions import Argument, Made, leaf
+from .plumbing import REDUCERS, TABLES, plumb
+from .scopes import Block, Scope, Sym, Value, argument, at, examples, nested
+from .stock import substitute
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a module gave.
+
+    Attributes:
+        values: for each example.
+        fresh: is it no view of what came in?
+    """
+
+    values: tuple[Any, ...]
+    fresh: bool
+
+
+class Lowering:
+    """Lowers one model.
+
+    Args:
+        names: id of a converted module -> the name that it had in the Torch7 file.
+    """
+
+    def __init__(self, names: dict[int, str]) -> None:
+        self.names = names
+
+    def lower(self, module: nn.Module, value: Value, scope: Scope, *, top: bool = False) -> Value:
+        """Adds what `module` does with `value` to a forward method; returns the result."""
+        if isinstance(module, nn.Sequential) and (top or not is_pure(module)):
+            return self.sequence(module, value, scope, top=top)
+        if isinstance(module, containers.ConcatTable):
+            return self.branches(module, value, scope)
+        if isinstance(module, containers.Concat):
+            return self.concat(module, value, scope)
+        if isinstance(module, containers.ParallelTable) and isinstance(value, list):
+            return [self.lower(child, value[i], scope) for i, child in enumerate(module)]
+        if isinstance(module, Graph):
+            return self.graph(module, value, scope)
+        lowered = plumb(module, value, scope)
+        return self.call(module, value, scope) if lowered is None else lowered
+
+    def call(self, module: nn.Module, value: Value, scope: Scope, name: str = "") -> Value:
+        """Adds a call of a module."""
+        if isinstance(module, LookupTable) and isinstance(value, Sym):
+            embedding = embedding_of(module)
+            if embedding is not None:
+                rows = scope.op("{0}.long() - 1", [value], tuple(v.long() - 1 for v in value.values), atomic=False)
+                return scope.call(leaf(embedding), rows, run(embedding, rows.values).values, "embedding", fresh=True)
+        made, result = self.made(module, value)
+        name = name or self.names.get(id(module)) or role(made)
+        return scope.call(made, value, result.values, name, fresh=result.fresh)
+
+    def sequence(self, module: nn.Sequential, value: Value, scope: Scope, *, top: bool) -> Value:
+        """Child after child; a ConcatTable and what joins its results is a class where that happens often."""
+        children = list(module)
+        pairs = [i for i in range(len(children) - 1) if is_pair(children[i], children[i + 1])]
+        i = 0
+        while i < len(children):
+            child = children[i]
+            if i not in pairs:
+                value = self.lower(child, value, scope)
+            elif top and len(pairs) >= 2 and isinstance(value, Sym):
+                value = self.call(nn.Sequential(child, children[i + 1]), value, scope)
+                i += 1
+            else:
+                residual = isinstance(children[i + 1], tables.AddEntries)
+                value = self.branches(child, value, scope, residual=residual)
+            i += 1
+        return value
+
+    def branches(self, module: Any, value: Value, scope: Scope, *, residual: bool = False) -> list[Value]:
+        """The results of all children on the same value."""
+        children = list(module)
+        short = -1
+        if residual and len(children) == 2 and scope.is_block:
+            short = 0 if size_of(children[0]) < size_of(children[1]) else 1
+        found = []
+        for i, child in enumerate(children):
+            if i == short:
+                found.append(self.call(child, value, scope, "shortcut"))
+            elif isinstance(child, nn.Identity):
+                found.append(value)
+            elif isinstance(value, Sym) and isinstance(child, nn.Sequential):
+                count = sum(not isinstance(c, nn.Identity) for c in children)
+                numbered = count > 1 and not (residual and scope.is_block)
+                found.append(self.call(child, value, scope, f"branch{i + 1}" if numbered else "branch"))
+            else:
+                found.append(self.lower(child, value, scope))
+        return found
+
+    def concat(self, module: containers.Concat, value: Value, scope: Scope) -> Value:
+        """The results of all children, joined."""
+        parts = self.branches(module, value, scope)
+        ins: list[Sym] = []
+        text = argument(parts, ins)
+        joined = tuple(torch.cat(at(parts, i), module.dim) for i in range(examples(parts)))
+        return scope.op(f"torch.cat({text}, {module.dim})", ins, joined)
+
+    def graph(self, module: Graph, value: Value, scope: Scope) -> Value:
+        """The nodes of an nngraph, in their order; a ConcatTable and what joins its results is one block."""
+        values: list[Value] = [value]
+        skipped: dict[int, int] = {}
+        for number, (index, sources) in enumerate(module.nodes, 1):
+            given = entries(values, sources)
+            follower = self.follower(module, number)
+            if number in skipped:
+                values.append(values[skipped[number]])
+            elif follower is not None and isinstance(given, Sym):
+                pair = nn.Sequential(module[index], module[module.nodes[follower - 1][0]])
+                values.append(self.call(pair, given, scope))
+                skipped[follower] = number
+            else:
+                values.append(given if index < 0 else self.named(module[index], given, scope))
+        return entries(values, module.outputs)
+
+    def named(self, module: nn.Module, value: Value, scope: Scope) -> Value:
+        """`lower`, with the name of the node as a name of the result."""
+        lowered = self.lower(module, value, scope)
+        name = self.names.get(id(module))
+        if name and isinstance(lowered, Sym) and lowered is not value and not lowered.hint:
+            lowered.hint = name
+        return lowered
+
+    def follower(self, module: Graph, number: int) -> int | None:
+        """The node that alone takes all results of a ConcatTable, and joins them."""
+        index = module.nodes[number - 1][0]
+        if index < 0 or not isinstance(module[index], containers.ConcatTable):
+            return None
+        users = [
+            i for i, (_, sources) in enumerate(module.nodes, 1) for source in sources if source and source[0] == number
+        ]
+        if len(users) != 1 or any(source[0] == number for source in module.outputs):
+            return None
+        user, sources = module.nodes[users[0] - 1]
+        joined = user >= 0 and sources == [[number]] and is_pair(module[index], module[user])
+        return users[0] if joined else None
+
+    def made(self, module: nn.Module, value: Value) -> tuple[Made, Result]:
+        """The constructor call of a module that is called with `value`, and its results."""
+        inputs = concrete(value)
+        if isinstance(module, nn.Sequential) and is_pure(module):
+            kids: list[Made] = []
+            result = Result(inputs, fresh=False)
+            fresh = False
+            for child in module:
+                made, result = self.made(child, Sym(result.values))
+                kids.append(without_inplace(made) if fresh else made)
+                fresh = result.fresh or (fresh and made.is_identity)
+            kids = [kid for kid in kids if not kid.is_identity] or kids[:1]
+            kept = kids[0] if len(kids) == 1 else Made("nn.Sequential", kids=kids)
+            return kept, Result(result.values, fresh)
+        structural = isinstance(module, (nn.Sequential, containers.ConcatTable, containers.Concat, Graph))
+        if structural and isinstance(value, Sym) and value.values:
+            return self.block(module, value)
+        result = run(module, inputs)
+        return leaf(substitute(module, inputs, result.values)), result
+
+    def block(self, module: nn.Module, value: Sym) -> tuple[Made, Result]:
+        """A class with a forward method of its own."""
+        scope = Scope(is_block=True)
+        entry = Sym(value.values, hint="x")
+        result = self.lower(module, nested(scope, entry), scope)
+        results = tuple(at(result, i) for i in range(examples(result)))
+        made = Made("", block=Block(scope, [entry], result, kind_of(module)))
+        return made, Result(results, fresh=isinstance(result, Sym) and result.fresh)
+
+
+def is_pure(module: nn.Sequential) -> bool:
+    """Does each direct child make one value of one value?"""
+    return len(module) > 0 and not any(isinstance(child, TABLES) for child in module)
+
+
+def is_pair(first: nn.Module, second: nn.Module) -> bool:
+    """Are these several branches, and what makes one tensor of their results?"""
+    return isinstance(first, containers.ConcatTable) and isinstance(second, REDUCERS)
+
+
+def size_of(module: nn.Module) -> int:
+    """How many modules it holds."""
+    return sum(not isinstance(m, nn.Identity) for m in module.modules())
+
+
+def entries(values: list[Value], sources: list[list[int]]) -> Value:
+    """What a node of a Graph gets."""
+    found = []
+    for number, *path in sources:
+        value = values[number]
+        for entry in path:
+            value = value[entry]
+        found.append(value)
+    return found[0] if len(found) == 1 else found
+
+
+def concrete(value: Value) -> tuple[Any, ...]:
+    """The examples of a symbolic value."""
+    return tuple(at(value, i) for i in range(examples(value)))
+
+
+def run(module: nn.Module, inputs: tuple[Any, ...]) -> Result:
+    """What a module gives for each example; the examples stay as they are."""
+    results, fresh = [], bool(inputs)
+    for value in inputs:
+        forget(module)
+        given = apply(value, torch.clone)
+        memory = {tensor.untyped_storage().data_ptr() for _, tensor in leaves(given)}
+        result = module(given)
+        fresh = fresh and isinstance(result, torch.Tensor) and result.untyped_storage().data_ptr() not in memory
+        results.append(result)
+    forget(module)
+    return Result(tuple(results), fresh)
+
+
+def without_inplace(made: Made) -> Made:
+    """The same call without `inplace`."""
+    args = [Argument(a.name, False, a.required, a.default) if a.name == "inplace" else a for a in made.args]
+    return Made(made.cls, args, made.kids, made.module, made.own, made.block)
+
+
+def embedding_of(module: LookupTable) -> nn.Embedding | None:
+    """The same table as PyTorch has it, if it has one."""
+    if module.max_norm is not None or type(module) is not LookupTable:
+        return None
+    padding = module.padding_value - 1 if module.padding_value > 0 else None
+    made = nn.Embedding(
+        module.num_embeddings,
+        module.embedding_dim,
+        padding,
+        scale_grad_by_freq=module.scale_grad_by_freq,
+        _weight=module.weight.detach(),
+    )
+    made.weight = module.weight
+    return made
+
+
+#: What a class made of a part of the model is called, by what it begins or ends with.
+_KINDS: tuple[tuple[type[nn.Module], str], ...] = (
+    (containers.Concat, "Concat"),
+    (Graph, "Graph"),
+)
+
+
+def kind_of(module: nn.Module) -> str:
+    """What a part of a model is, for the name of its class."""
+    parts = [module, *(module if isinstance(module, nn.Sequential) else [])]
+    for cls, kind in _KINDS:
+        if isinstance(module, cls):
+            if kind != "Concat" or not isinstance(module, containers.Concat):
+                return kind
+            plain = any(isinstance(child, nn.Identity) for child in module)
+            return "Dense" if plain and len(module) == 2 else "Inception" if len(module) > 2 else "Branches"
+    if any(isinstance(part, tables.AddEntries) for part in parts):
+        convolutions = [m for m in module.modules() if isinstance(m, (nn.Conv1d, nn.Conv2d, nn.Conv3d))]
+        return "Bottleneck" if any(set(c.kernel_size) == {1} for c in convolutions[1:]) else "Residual"
+    return "Dense" if any(isinstance(part, tables.JoinTable) for part in parts) else "Block"
+
+
+def role(made: Made) -> str:
+    """A name for the attribute that holds a module."""
+    if made.block is not None:
+        return {"Dense": "dense", "Inception": "inception"}.get(made.block.kind, "block")
+    if made.is_chain:
+        return "layers"
+    name = made.cls.removeprefix("nn.")
+    for part, role_name in _ROLES:
+        if part in name:
+            return role_name
+    return "".join("_" + c.lower() if c.isupper() else c for c in name).strip("_")
+
+
+_ROLES = (
+    ("ConvTranspose", "deconv"),
+    ("Conv", "conv"),
+    ("BatchNorm", "norm"),
+    ("Norm", "norm"),
+    ("Pool", "pool"),
+    ("Linear", "linear"),
+    ("Dropout", "dropout"),
+    ("Embedding", "embedding"),
+    ("PReLU", "prelu"),
+    ("ReLU", "relu"),
+    ("Upsample", "upsample"),
+    ("Identity", "identity"),
+)

@@ -1,0 +1,88 @@
+"""Modules of torch.nn that do the same as torchmigrate's own on the inputs that a model has."""
+
+from __future__ import annotations
+
+import copy
+import math
+from typing import Any
+
+import torch
+from torch import nn
+
+from ..converters.batch_norm import BatchNorm
+from ..converters.normalization import LRN
+from ..converters.shapes import Reshape, View
+from ..converters.softmax import InstanceSoftMax, LogSoftMax, SoftMax
+from ..converters.upsampling import LinearUpsample, NearestUpsample
+from ..nested import apply
+
+_BATCH_NORMS: dict[int, Any] = {2: nn.BatchNorm1d, 4: nn.BatchNorm2d, 5: nn.BatchNorm3d}
+
+
+def substitute(module: nn.Module, inputs: tuple[Any, ...], outputs: tuple[Any, ...]) -> nn.Module:
+    """A stock module with the same tensors that gives the same bits, else the module itself.
+
+    Args:
+        module: any module of a converted model, in evaluation mode.
+        inputs: what it got, at two batch sizes or more.
+        outputs: what it gave.
+    """
+    if len(inputs) < 2 or type(module).__module__.startswith("torch."):
+        return module
+    if not all(isinstance(x, torch.Tensor) for x in [*inputs, *outputs]):
+        return module
+    stock = _candidate(module, inputs[0])
+    if stock is None:
+        return module
+    stock.eval()
+    try:
+        same = all(_equal(stock(apply(x, torch.clone)), y) for x, y in zip(inputs, outputs, strict=True))
+    except (RuntimeError, ValueError, NotImplementedError):
+        return module
+    return stock if same else module
+
+
+def _equal(a: torch.Tensor, b: torch.Tensor) -> bool:
+    return a.shape == b.shape and a.dtype == b.dtype and bool(torch.equal(a.nan_to_num(), b.nan_to_num()))
+
+
+def _candidate(module: nn.Module, x: torch.Tensor) -> nn.Module | None:
+    if isinstance(module, BatchNorm):
+        cls = _BATCH_NORMS.get(module.dimensions)
+        if cls is None or x.dim() != module.dimensions or (module.weight is None) != (module.bias is None):
+            return None
+        return _with_tensors(cls(module.num_features, module.eps, module.momentum, module.affine), module)
+    if isinstance(module, (View, Reshape)):
+        flat = x.dim() > 1 and math.prod(x.shape[1:]) == math.prod(module.size)
+        return nn.Flatten() if flat and len(module.size) in (1, 2) else None
+    if isinstance(module, (LogSoftMax, SoftMax)):
+        dim = 0 if x.dim() in (1, 3) else 1
+        return nn.LogSoftmax(dim) if isinstance(module, LogSoftMax) else nn.Softmax(dim)
+    if isinstance(module, InstanceSoftMax):
+        return nn.LogSoftmax(1) if module.log else nn.Softmax(1)
+    if isinstance(module, LRN):
+        return nn.LocalResponseNorm(module.size, module.alpha, module.beta, module.k)
+    if isinstance(module, NearestUpsample):
+        return nn.Upsample(scale_factor=module.scale_factor)
+    if isinstance(module, LinearUpsample) and x.dim() == 4 and isinstance(module.scale_factor, int):
+        return nn.Upsample(scale_factor=module.scale_factor, mode="bilinear", align_corners=True)
+    return _parent(module)
+
+
+def _parent(module: nn.Module) -> nn.Module | None:
+    """The same module without what its class adds to one of torch.nn."""
+    base = type(module).__mro__[1]
+    if not base.__module__.startswith("torch.nn.modules") or base in (nn.Module, nn.ModuleList, nn.Sequential):
+        return None
+    made = copy.copy(module)
+    made.__class__ = base
+    return made
+
+
+def _with_tensors(made: nn.Module, module: nn.Module) -> nn.Module:
+    """`made` with the very tensors of `module`."""
+    for name, parameter in module._parameters.items():
+        made._parameters[name] = parameter
+    for name, buffer in module._buffers.items():
+        made._buffers[name] = buffer
+    return made

@@ -1,0 +1,112 @@
+"""Writes forward methods: which values get a name, and which expressions stand inside others."""
+
+from __future__ import annotations
+
+import keyword
+import re
+from collections import Counter
+
+from .scopes import Scope, Step, Sym, Value
+from .tidying import count_uses, flat
+
+#: Longest expression that may stand inside another one.
+_INNER = 44
+
+#: Names that a variable must not hide.
+RESERVED = frozenset({"self", "torch", "nn", "F", "Tensor", "Path", "load_file", "math", "Any", "Model"})
+
+
+def identifier(text: str, default: str = "value") -> str:
+    """A valid Python name made of any text."""
+    name = re.sub(r"[^0-9a-z_]+", "_", text.lower().strip()).strip("_")[:40]
+    if not name or name[0].isdigit():
+        name = f"{default}_{name}" if name else default
+    return f"{name}_" if keyword.iskeyword(name) or keyword.issoftkeyword(name) or name in RESERVED else name
+
+
+class Forward:
+    """The text of a forward method.
+
+    Args:
+        scope: what it does.
+        inputs: its parameters.
+        result: what it returns.
+
+    Attributes:
+        parameters: names of the parameters.
+        lines: its body.
+    """
+
+    def __init__(self, scope: Scope, inputs: list[Sym], result: Value) -> None:
+        self.uses: Counter[int] = count_uses(scope, result)
+        self.text: dict[int, tuple[str, bool]] = {}
+        self.lines: list[str] = []
+        self.last: dict[int, int] = {}
+        for place, step in enumerate(scope.steps):
+            self.last.update({id(value): place for value in step.ins})
+        self.last.update({id(value): len(scope.steps) for value in flat(result)})
+        self.held: dict[str, int] = {}
+        self.bases: dict[int, list[Sym]] = {}
+        self.parameters = [
+            self._name(sym, -1, default="x" if len(inputs) == 1 else f"x{i}") for i, sym in enumerate(inputs, 1)
+        ]
+        for place, step in enumerate(scope.steps):
+            self._step(scope.steps, place, step)
+        self.lines.append(f"return {self._returned(result)}")
+
+    def _returned(self, result: Value) -> str:
+        if isinstance(result, list):
+            parts = [
+                f"({self._returned(item)})" if isinstance(item, list) else self.text[id(item)][0] for item in result
+            ]
+            return f"{parts[0]}," if len(parts) == 1 else ", ".join(parts)
+        return self.text[id(result)][0]
+
+    def _step(self, steps: list[Step], place: int, step: Step) -> None:
+        parts = []
+        for value in step.ins:
+            text, atomic = self.text[id(value)]
+            # inside the brackets of a call nothing needs parentheses
+            bare = step.atomic and not step.template.startswith("{0}") and "({0}" in step.template
+            parts.append(text if atomic or bare else f"({text})")
+        text = step.template.format(*parts)
+        if len(step.outs) == 1 and self._stands_inside(steps, place, step, text):
+            out = step.outs[0]
+            self.text[id(out)] = (text, step.atomic)
+            self.bases[id(out)] = [base for value in step.ins for base in self.bases[id(value)]]
+            return
+        names = [self._name(out, place) for out in step.outs]
+        self.lines.append(f"{', '.join(names)} = {text}")
+
+    def _stands_inside(self, steps: list[Step], place: int, step: Step, text: str) -> bool:
+        """May the result be written where it is used, without a name?"""
+        out = step.outs[0]
+        if self.uses[id(out)] != 1 or step.barrier or len(text) > _INNER:
+            return False
+        user = self.last[id(out)]
+        if any(other.barrier for other in steps[place + 1 : user + 1]):
+            return False
+        if user == len(steps):
+            return place == len(steps) - 1
+        if step.call and steps[user].call:
+            return False
+        for value in step.ins:
+            for base in self.bases[id(value)]:
+                # its name must not be given away before
+                self.last[id(base)] = max(self.last[id(base)], user)
+        return True
+
+    def _name(self, sym: Sym, place: int, default: str = "x") -> str:
+        wanted = identifier(sym.hint) if sym.hint else default
+        name, number = wanted, 1
+        while name in self.held and self.held[name] != id(sym) and self._alive(self.held[name], place):
+            number += 1
+            name = f"{wanted.rstrip('0123456789')}{number}"
+        self.held[name] = id(sym)
+        self.text[id(sym)] = (name, True)
+        self.bases[id(sym)] = [sym]
+        return name
+
+    def _alive(self, key: int, place: int) -> bool:
+        """Is the value read after this step?"""
+        return self.last.get(key, -1) > place
