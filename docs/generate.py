@@ -18,6 +18,7 @@ sys.path[:0] = [str(ROOT / "tests"), str(ROOT / "tests" / "converters")]
 
 import gaps  # noqa: E402
 import golden  # noqa: E402
+
 import torchmigrate as tm  # noqa: E402
 from torchmigrate.registry import all_converters  # noqa: E402
 

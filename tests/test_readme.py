@@ -6,6 +6,7 @@ import re
 import shutil
 from pathlib import Path
 
+import click
 import pytest
 
 from torchmigrate.cli import cli
@@ -24,4 +25,4 @@ def test_python_blocks(block: str, tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
 def test_every_command_is_described() -> None:
     described = set(re.findall(r"^\| `torchmigrate (\w+)", README, re.MULTILINE))
-    assert described == set(cli.commands)
+    assert described == set(cli.list_commands(click.Context(cli)))

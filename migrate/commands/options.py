@@ -1,0 +1,75 @@
+"""Options that several commands share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+FILE = click.argument("file", type=click.Path(path_type=Path))
+JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON only, also on failure.")
+QUIET = click.option("-q", "--quiet", is_flag=True, help="Print nothing but errors.")
+KEY = click.option("--key", help="Where the model is inside a checkpoint, such as model or protos.rnn.")
+PLUGINS = click.option(
+    "--plugin", "plugins", multiple=True, type=click.Path(path_type=Path), help="Python file that adds converters."
+)
+ALIASES = click.option(
+    "--alias",
+    "aliases",
+    multiple=True,
+    metavar="CLASS=CLASS",
+    help="Convert a class as another, such as my.ReLU=nn.ReLU.",
+)
+SHAPE = click.option(
+    "--input-shape", "input_shape", help="Such as 2x3x224x224; {2x10,2x20} for a table. Default: found by itself."
+)
+OPSET = click.option("--opset", type=int, default=20, show_default=True, help="ONNX opset.")
+DTYPE = click.option(
+    "--dtype",
+    type=click.Choice(["float32", "keep"]),
+    default="float32",
+    show_default=True,
+    help="Numbers in the ONNX file.",
+)
+REFERENCE = click.option(
+    "--reference", type=click.Path(path_type=Path), help="What Torch7 answered: see `torchmigrate reference`."
+)
+DEVICES = click.option(
+    "--device", "devices", multiple=True, default=("cpu",), show_default=True, help="cpu or cuda; may be repeated."
+)
+ATOL = click.option("--atol", type=float, help="Absolute tolerance; default: from dtype and depth.")
+RTOL = click.option("--rtol", type=float, help="Relative tolerance; default: from dtype and depth.")
+
+
+def options(*options: Callable[[F], F]) -> Callable[[F], F]:
+    """Several click options as one decorator."""
+
+    def decorate(function: F) -> F:
+        for option in reversed(options):
+            function = option(function)
+        return function
+
+    return decorate
+
+
+CONVERSION = options(FILE, KEY, PLUGINS, ALIASES)
+TOLERANCES = options(ATOL, RTOL)
+
+
+def with_aliases(options: dict[str, Any]) -> dict[str, Any]:
+    """The same options, with the values of --alias as a mapping.
+
+    Raises:
+        click.UsageError: one is not of the form CLASS=CLASS.
+    """
+    pairs = {}
+    for alias in options.pop("aliases"):
+        name, equals, stand_in = alias.partition("=")
+        if not equals or not name or not stand_in:
+            raise click.UsageError(f"--alias takes CLASS=CLASS, such as my.ReLU=nn.ReLU, not {alias!r}")
+        pairs[name] = stand_in
+    return {**options, "aliases": pairs}

@@ -1,0 +1,48 @@
+"""What the commands print: trees, tables and one-line verdicts, with rich. Every string of a file is escaped.
+
+One file per thing that is shown; here is what they share.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from rich.console import Console
+from rich.markup import escape
+
+
+def printable(text: str) -> str:
+    """Text of a file without control characters and without markup."""
+    return escape("".join(c if c.isprintable() else f"\\x{ord(c):02x}" for c in text))
+
+
+def print_json(value: Any) -> None:
+    """Prints JSON and nothing else."""
+    print(json.dumps(value, indent=1, ensure_ascii=True))  # noqa: T201 - this is what --json is for
+
+
+@contextmanager
+def progress(*, silent: bool) -> Iterator[Callable[[str], None]]:
+    """Shows on a terminal what is being done; silent in a pipe."""
+    console = Console(stderr=True)
+    if silent or not console.is_terminal:
+        yield _nothing
+        return
+    with console.status("") as status:
+
+        def step(text: str) -> None:
+            status.update(f"{text} …")
+
+        yield step
+
+
+def _nothing(text: str) -> None:
+    """Takes the place of a progress display where there is none."""
+
+
+def bytes_text(size: int) -> str:
+    """A number of bytes as people read it."""
+    return f"{size:,} bytes" if size < 100_000 else f"{size / 1e6:,.1f} MB"
