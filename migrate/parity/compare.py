@@ -6,9 +6,19 @@ import math
 from dataclasses import asdict, dataclass
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import torch
 
 from ..nested import leaves, position
+
+#: How many bins of a histogram make a factor of ten.
+BINS_PER_DECADE = 4
+
+#: Smaller errors are counted in the first bin, larger ones in the last.
+_SMALLEST, _LARGEST = 1e-20, 1e10
+
+Numbers = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -37,6 +47,42 @@ class Tolerance:
 
 
 @dataclass(frozen=True)
+class Histogram:
+    """How many elements have an error |a - b| of which size.
+
+    Bin i counts the errors from 10**((first + i) / per_decade) up to the next bin's.
+
+    Attributes:
+        zeros: how many elements are equal.
+        per_decade: bins per factor of ten.
+        first: number of the first bin; 0 begins at 1.
+        counts: one number per bin, the first and the last of them not 0.
+    """
+
+    zeros: int
+    per_decade: int
+    first: int
+    counts: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """How often two sets of class scores name the same classes; equal scores of the reference are interchangeable.
+
+    Attributes:
+        samples: how many samples there are.
+        classes: how many classes each has.
+        top1: samples whose largest score belongs to the same class.
+        top5: samples whose five largest scores belong to the same classes; None if there are no more than five classes.
+    """
+
+    samples: int
+    classes: int
+    top1: int
+    top5: int | None
+
+
+@dataclass(frozen=True)
 class Difference:
     """How far a tensor is from the reference's.
 
@@ -55,6 +101,8 @@ class Difference:
         cosine: of the angle between the two tensors.
         snr_db: signal to noise in decibel; None if there is no noise.
         needed_atol: the smallest atol with which, and the same rtol, the tensor would have passed.
+        histogram: of |a - b|; None where it was not asked for or the tensors can't be compared.
+        agreement: None where the tensor does not look like class scores, or as above.
     """
 
     place: str
@@ -76,14 +124,29 @@ class Difference:
     cosine: float | None = None
     snr_db: float | None = None
     needed_atol: float = 0.0
+    histogram: Histogram | None = None
+    agreement: Agreement | None = None
 
     def to_json(self) -> dict[str, Any]:
         """The same as JSON values."""
-        return {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(self).items()}
+        return {name: _plain(value) for name, value in asdict(self).items()}
 
 
-def compare(got: Any, expected: Any, tolerance: Tolerance) -> list[Difference]:
-    """Compares nested values tensor by tensor; a missing or an additional tensor is a failure of its own."""
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: _plain(item) for name, item in value.items()}
+    return list(value) if isinstance(value, tuple) else value
+
+
+def compare(got: Any, expected: Any, tolerance: Tolerance, *, details: bool = False) -> list[Difference]:
+    """Compares nested values tensor by tensor; a missing or an additional tensor is a failure of its own.
+
+    Args:
+        got: what is judged.
+        expected: the reference.
+        tolerance: the rule.
+        details: also count the errors by size, and see whether class scores agree.
+    """
     ours, theirs = dict(leaves(got)), dict(leaves(expected))
     found = []
     for place, b in theirs.items():
@@ -91,14 +154,16 @@ def compare(got: Any, expected: Any, tolerance: Tolerance) -> list[Difference]:
         if a is None:
             found.append(Difference(position(place), False, "it is missing", tuple(b.shape)))
         else:
-            found.append(_compare_tensors(position(place), a.detach(), b.detach(), tolerance))
+            found.append(_compare_tensors(position(place), a.detach(), b.detach(), tolerance, details))
     for place, a in ours.items():
         if place not in theirs:
             found.append(Difference(position(place), False, "the reference has no such output", tuple(a.shape)))
     return found
 
 
-def _compare_tensors(place: str, got: torch.Tensor, expected: torch.Tensor, tolerance: Tolerance) -> Difference:
+def _compare_tensors(
+    place: str, got: torch.Tensor, expected: torch.Tensor, tolerance: Tolerance, details: bool
+) -> Difference:
     shape = tuple(expected.shape)
     if got.dim() == 0 and expected.numel() == 1:
         got = got.reshape(shape)  # Torch7 has no tensors without dimensions
@@ -108,34 +173,31 @@ def _compare_tensors(place: str, got: torch.Tensor, expected: torch.Tensor, tole
         return Difference(place, False, f"its type is {got.dtype}, the reference's {expected.dtype}", shape)
     if expected.numel() == 0:
         return Difference(place, True, "", shape)
-    a, b = got.cpu().double().reshape(-1), expected.cpu().double().reshape(-1)
-    for name, tensor in (("it", a), ("the reference", b)):
-        bad = (~tensor.isfinite()).nonzero()
-        if len(bad):
-            index = _index(int(bad[0]), shape)
-            value = float(tensor[int(bad[0])])
-            return Difference(
-                place,
-                False,
-                f"{name} has {len(bad)} NaN or Inf, the first ({value}) at {list(index)}",
-                shape,
-                worst=index,
-            )
-    return _statistics(place, a, b, shape, tolerance)
+    a, b = (tensor.cpu().double().reshape(-1).numpy() for tensor in (got, expected))
+    with np.errstate(over="ignore", divide="ignore", invalid="ignore"):
+        for name, numbers in (("it", a), ("the reference", b)):
+            if math.isfinite(numbers.sum()):  # much faster than isfinite, and right whenever it says yes
+                continue
+            bad = np.flatnonzero(~np.isfinite(numbers))
+            if len(bad):
+                index = _index(int(bad[0]), shape)
+                problem = f"{name} has {len(bad)} NaN or Inf, the first ({float(numbers[bad[0]])}) at {list(index)}"
+                return Difference(place, False, problem, shape, worst=index)
+        return _statistics(place, a, b, shape, tolerance, details)
 
 
 def _statistics(
-    place: str, a: torch.Tensor, b: torch.Tensor, shape: tuple[int, ...], tolerance: Tolerance
+    place: str, a: Numbers, b: Numbers, shape: tuple[int, ...], tolerance: Tolerance, details: bool
 ) -> Difference:
-    distance, size = (a - b).abs(), b.abs()
+    distance, size = np.abs(a - b), np.abs(b)
     largest = float(size.max())
     atol = tolerance.absolute(largest)
-    excess = distance - tolerance.rtol * size
+    excess = distance - tolerance.rtol * size if tolerance.rtol else distance
     worst = int(excess.argmax())
     needed = max(float(excess[worst]), 0.0)
-    relative = (distance / size)[size > 0]
-    noise, signal = float((distance**2).sum()), float((b**2).sum())
-    norms = float(a.norm() * b.norm())
+    known = size > 0
+    relative = distance / size if known.all() else distance[known] / size[known]
+    norms = float(np.linalg.norm(a)) * float(np.linalg.norm(b))
     passed = needed <= atol
     problem = (
         ""
@@ -159,17 +221,51 @@ def _statistics(
         worst=_index(worst, shape),
         worst_got=float(a[worst]),
         worst_expected=float(b[worst]),
-        cosine=float(torch.dot(a, b)) / norms if norms else None,
-        snr_db=10 * math.log10(signal / noise) if noise and signal else None,
+        cosine=float(np.dot(a, b)) / norms if norms else None,
+        snr_db=_decibel(float(np.dot(b, b)), float(np.dot(distance, distance))),
         needed_atol=needed,
+        histogram=_histogram(distance) if details else None,
+        agreement=_agreement(a, b, shape) if details else None,
     )
 
 
-def _percentile(values: torch.Tensor) -> float:
-    """The 99th percentile; torch.quantile has a limit of 16 million elements."""
+def _decibel(signal: float, noise: float) -> float | None:
+    """None without noise, without a signal, and where one of them is too large to be told."""
+    ratio = signal / noise if noise else 0.0
+    return 10 * math.log10(ratio) if 0 < ratio < math.inf else None
+
+
+def _percentile(values: Numbers) -> float:
+    """The 99th percentile: the smallest value that at least 99 of 100 do not exceed."""
     if not len(values):
         return 0.0
-    return float(values.kthvalue(max(1, math.ceil(0.99 * len(values)))).values)
+    place = math.ceil(0.99 * len(values)) - 1
+    return float(np.partition(values, place)[place])
+
+
+def _histogram(distance: Numbers) -> Histogram:
+    errors = distance[distance > 0]
+    zeros = len(distance) - len(errors)
+    if not len(errors):
+        return Histogram(zeros, BINS_PER_DECADE, 0, ())
+    bins = np.floor(np.log10(errors.clip(_SMALLEST, _LARGEST)) * BINS_PER_DECADE).astype(int)
+    first = int(bins.min())
+    return Histogram(zeros, BINS_PER_DECADE, first, tuple(np.bincount(bins - first).tolist()))
+
+
+def _agreement(a: Numbers, b: Numbers, shape: tuple[int, ...]) -> Agreement | None:
+    """Of one score per class, for one sample or for a batch."""
+    if len(shape) not in (1, 2) or shape[-1] < 2:
+        return None
+    classes = shape[-1]
+    ours, theirs = a.reshape(-1, classes), b.reshape(-1, classes)
+
+    def agreeing(count: int) -> int:
+        chosen = np.argpartition(ours, classes - count, axis=1)[:, classes - count :]
+        least = np.partition(theirs, classes - count, axis=1)[:, classes - count]
+        return int((np.take_along_axis(theirs, chosen, axis=1) >= least[:, None]).all(axis=1).sum())
+
+    return Agreement(len(ours), classes, agreeing(1), agreeing(5) if classes > 5 else None)
 
 
 def _index(flat: int, shape: tuple[int, ...]) -> tuple[int, ...]:

@@ -3,21 +3,51 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field
+import shlex
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from ..nested import shapes
+from . import html, markdown
 from .compare import Difference, Tolerance
 from .layers import LayerResult, first_diverging
 from .references import Reference
+from .verdict import FAILED, NOT_RUN, PASSED, TORCH7, Verdict, judge
 
-PARITY = "parity.json"
+__all__ = ["FAILED", "NOT_RUN", "PARITY", "PASSED", "REPORT", "BackendResult", "ModelLayer", "ParityReport", "finite"]
+
+PARITY, REPORT = "parity.json", "report.html"
 
 #: Version of the layout of parity.json.
 PARITY_VERSION = 1
 
-PASSED, FAILED, NOT_RUN = "passed", "failed", "not run"
+
+@dataclass(frozen=True)
+class ModelLayer:
+    """One layer of the model, compared or not.
+
+    Attributes:
+        paths: every Torch7 path at which it is found; "" is the model itself.
+        typename: its Torch7 class.
+        module: class of the PyTorch module.
+        parameters: how many distinct numbers its parameters and those of the layers in it have.
+    """
+
+    paths: tuple[str, ...]
+    typename: str
+    module: str
+    parameters: int
+
+    def to_json(self) -> dict[str, Any]:
+        """The same as JSON values."""
+        return {
+            "paths": list(self.paths),
+            "class": self.typename,
+            "module": self.module,
+            "parameters": self.parameters,
+        }
 
 
 @dataclass
@@ -58,7 +88,7 @@ class BackendResult:
             "backend": self.name,
             "status": self.status,
             "reason": self.reason,
-            "tolerance": None if tolerance is None else {"rule": str(tolerance), "reason": tolerance.reason},
+            "tolerance": None if tolerance is None else {"rule": str(tolerance), **asdict(tolerance)},
             "outputs": [difference.to_json() for difference in self.outputs],
             "first_diverging": None if diverging is None else {"path": diverging.path, "class": diverging.typename},
             "layers": [layer.to_json() for layer in self.layers],
@@ -75,6 +105,8 @@ class ParityReport:
         source: provenance of the model.
         seed: of random inputs.
         environment: versions and settings.
+        model: every layer of the model, in its order.
+        options: what `torchmigrate verify` was told, by the names of its options; None stands for the default.
     """
 
     reference: Reference
@@ -82,14 +114,32 @@ class ParityReport:
     source: dict[str, Any]
     seed: int
     environment: dict[str, Any]
+    model: Sequence[ModelLayer] = ()
+    options: Mapping[str, Any] = field(default_factory=dict)
 
     def __bool__(self) -> bool:
         statuses = [backend.status for backend in self.backends]
         return PASSED in statuses and FAILED not in statuses
 
+    @property
+    def verdict(self) -> Verdict:
+        """What it shows, and what it does not show."""
+        return judge(self)
+
+    @property
+    def command(self) -> str:
+        """The command line that compares the same again, in the folder of the files."""
+        words = ["torchmigrate", "verify", self.source.get("file") or "model.t7"]
+        for name, value in self.options.items():
+            for item in value if isinstance(value, (list, tuple)) else [value]:
+                words += [] if item is None else [f"--{name}", str(item)]
+        return shlex.join(words)
+
     def summary(self) -> str:
         """The verdict in one line: what was compared with what, and how far it is off."""
-        against = {"dump": f"Torch7's own numbers ({self.reference.file})", "self": "itself in float64"}
+        against = TORCH7.get(self.reference.kind, "itself in float64")
+        if self.reference.file is not None:
+            against += f" ({self.reference.file})"
         ran = [backend for backend in self.backends if backend.status != NOT_RUN]
         parts = []
         for backend in ran:
@@ -100,9 +150,9 @@ class ParityReport:
                 if diverging is not None:
                     text += f"; the first layer that diverges is {diverging.typename} at {diverging.path or 'the top'}"
             parts.append(text)
-        end = "" if self.reference.kind != "self" else " This shows rounding, not that the mapping is right."
+        end = "" if self.reference.kind in TORCH7 else " This shows rounding, not that the mapping is right."
         verdict = "; ".join(parts) or "nothing ran"
-        return f"against {against.get(self.reference.kind, self.reference.kind)}: {verdict}.{end}"
+        return f"against {against}: {verdict}.{end}"
 
     def rows(self) -> list[tuple[str, str, str, str, str]]:
         """One row per backend: name, status, largest difference, tolerance, reason."""
@@ -125,6 +175,7 @@ class ParityReport:
             "format_version": PARITY_VERSION,
             "passed": bool(self),
             "summary": self.summary(),
+            "verdict": {**asdict(self.verdict), "limits": list(self.verdict.limits)},
             "source": self.source,
             "reference": {
                 "kind": reference.kind,
@@ -137,13 +188,29 @@ class ParityReport:
             "rule": "|a-b| <= atol + rtol*|b|, b being the reference",
             "seed": self.seed,
             "environment": self.environment,
+            "command": self.command,
+            "model": [layer.to_json() for layer in self.model],
             "backends": [backend.to_json() for backend in self.backends],
         }
 
+    def html(self) -> str:
+        """The report as one HTML file, which needs nothing else."""
+        return html.render(finite(self.to_json()))
+
+    def markdown(self) -> str:
+        """The verdict, the backends and the worst layers, for a pull request."""
+        return markdown.render(finite(self.to_json()))
+
     def write(self, folder: str | Path) -> Path:
-        """Writes parity.json into an existing folder."""
+        """Writes parity.json and report.html into an existing folder.
+
+        Returns:
+            The path of parity.json.
+        """
+        made = finite(self.to_json())
         path = Path(folder) / PARITY
-        path.write_text(json.dumps(finite(self.to_json()), indent=1, ensure_ascii=True, allow_nan=False) + "\n")
+        path.write_text(json.dumps(made, indent=1, ensure_ascii=True, allow_nan=False) + "\n", encoding="ascii")
+        (Path(folder) / REPORT).write_text(html.render(made), encoding="utf-8", newline="\n")
         return path
 
 

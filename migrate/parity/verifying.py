@@ -12,11 +12,12 @@ import torch
 
 from ..conversion import Conversion
 from ..errors import ExportError, UsageError
+from ..nested import shapes
 from ..shapes import Guess, input_of
 from .backends import Backend, OnnxRuntime, PyTorch
 from .compare import compare
 from .references import Reference, compute_self, read_dump
-from .report import FAILED, NOT_RUN, PASSED, BackendResult, ParityReport
+from .report import FAILED, NOT_RUN, PASSED, BackendResult, ModelLayer, ParityReport
 from .tolerances import coarser, tolerance_for
 
 
@@ -65,7 +66,17 @@ def verify(
     results = [_run(backend, conv, found, atol, rtol, layers) for backend in backends]
     if onnx is None:
         results.append(BackendResult("onnxruntime", NOT_RUN, "there is no ONNX file"))
-    return ParityReport(found, results, _source(conv), seed, _environment())
+    options = {
+        "key": conv.key or None,
+        "alias": [f"{name}={stand_in}" for name, stand_in in conv.build.aliases.items()],
+        "reference": found.file,
+        "onnx": None if onnx is None else Path(onnx).name,
+        "input-shape": shapes(found.input) if reference is None else None,
+        "device": devices,
+        "atol": atol,
+        "rtol": rtol,
+    }
+    return ParityReport(found, results, _source(conv), seed, _environment(), _model(conv), options)
 
 
 def _run(
@@ -80,7 +91,7 @@ def _run(
         compared = backend.layers(conv, reference) if layers else []
     except (RuntimeError, ValueError, TypeError, LookupError, ExportError, UsageError) as error:
         return BackendResult(backend.name, FAILED, f"it does not run on the reference's input: {_line(error)}")
-    outputs = compare(output, reference.output, tolerance)
+    outputs = compare(output, reference.output, tolerance, details=True)
     problems = [f"output{d.place}: {d.problem}" for d in outputs if not d.passed]
     own = [layer for layer in compared if not layer.passed]
     if own and not problems and own[0].own is not None:
@@ -98,6 +109,18 @@ def _line(error: Exception) -> str:
 
 def _source(conv: Conversion) -> dict[str, Any]:
     return {**asdict(conv.provenance), "key": conv.key, "layers": len(conv.layers)}
+
+
+def _model(conv: Conversion) -> list[ModelLayer]:
+    return [
+        ModelLayer(
+            tuple(record.paths),
+            record.typename,
+            type(record.module).__name__,
+            sum(parameter.numel() for parameter in record.module.parameters()),
+        )
+        for record in conv.layers
+    ]
 
 
 def _environment() -> dict[str, Any]:

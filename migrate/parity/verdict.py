@@ -1,0 +1,103 @@
+"""The verdict: what a comparison shows, and what it does not show."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import prod
+from typing import TYPE_CHECKING
+
+from ..nested import shapes
+
+if TYPE_CHECKING:
+    from .layers import LayerResult
+    from .report import ParityReport
+
+PASSED, FAILED, NOT_RUN = "passed", "failed", "not run"
+
+#: References that are numbers of a real Torch7, and how they are called; anything else proves no parity with it.
+TORCH7 = {
+    "dump": "Torch7's own numbers",
+    "live": "a Torch7 that was run for it",
+    "recorded": "the activations that Torch7 left in the file",
+}
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What a report says first.
+
+    Attributes:
+        level: "passed", "failed", "rounding" (all agrees, but Torch7's numbers were not there) or "nothing" (nothing
+            was compared).
+        title: the same in a few words.
+        meaning: what follows from it.
+        limits: what does not follow from it, one sentence each.
+    """
+
+    level: str
+    title: str
+    meaning: str
+    limits: tuple[str, ...]
+
+
+def judge(report: ParityReport) -> Verdict:
+    """The verdict on all backends together."""
+    statuses = [backend.status for backend in report.backends]
+    if FAILED in statuses:
+        failed = [backend.name for backend in report.backends if backend.status == FAILED]
+        against = TORCH7.get(report.reference.kind, "the same model in float64")
+        meaning = f"The numbers of {', '.join(failed)} are not those of {against}. Do not use this conversion as it is."
+        return Verdict("failed", "FAILED", meaning, _limits(report))
+    if PASSED not in statuses:
+        return Verdict("nothing", "NOTHING WAS COMPARED", "No backend ran, so nothing is known.", _limits(report))
+    if report.reference.kind not in TORCH7:
+        meaning = (
+            "This is not a proof of parity. No numbers of Torch7 were there to compare with, so the converted model "
+            "was compared with itself in float64. Its rounding is within the tolerance; a layer that was converted "
+            "wrongly would look just the same."
+        )
+        return Verdict("rounding", "NOT COMPARED WITH TORCH7", meaning, _limits(report))
+    proves = report.reference.proves
+    meaning = f"{proves[:1].upper()}{proves[1:].rstrip('.')}, within the tolerance."
+    return Verdict("passed", "PASSED", meaning, _limits(report))
+
+
+def _limits(report: ParityReport) -> tuple[str, ...]:
+    found = []
+    ran = [backend for backend in report.backends if backend.status != NOT_RUN]
+    absent = [backend for backend in report.backends if backend.status == NOT_RUN]
+    if absent:
+        names = "; ".join(f"{backend.name} ({backend.reason})" for backend in absent)
+        found.append(f"Not run, so not covered: {names}.")
+    if ran:
+        found.append(f"One input was compared, of size {shapes(report.reference.input)}. Others were not.")
+    layers = max((backend.layers for backend in ran), key=len, default=[])
+    if ran and not layers:
+        found.append("The layers were not compared one by one: the outputs alone decide.")
+    if unjudged := [layer for layer in layers if layer.own is None]:
+        found.append(f"{_runs(unjudged)} of {len(layers)} could not be judged by {_itself(unjudged)}.")
+    if summarized := [layer for layer in layers if layer.own and is_summary(layer.own.shape, layer.shape)]:
+        found.append(
+            f"{_runs(summarized)} of {len(layers)} {'was' if len(summarized) == 1 else 'were'} compared by first "
+            "numbers, mean and deviation: the reference does not keep outputs of that size whole."
+        )
+    return tuple(found)
+
+
+def _runs(layers: Sequence[LayerResult]) -> str:
+    return f"{len(layers)} run{'' if len(layers) == 1 else 's'} of layers"
+
+
+def _itself(layers: Sequence[LayerResult]) -> str:
+    return "itself" if len(layers) == 1 else "themselves"
+
+
+def is_summary(compared: Sequence[int], shapes: Sequence[Sequence[int]]) -> bool:
+    """Were fewer numbers compared than the largest of a layer's outputs has?
+
+    Args:
+        compared: sizes of what was compared.
+        shapes: sizes of the layer's outputs.
+    """
+    return bool(shapes) and prod(compared) < max(map(prod, shapes)) and list(compared) not in map(list, shapes)
