@@ -24,11 +24,13 @@ class Parameter:
         name: of the parameter.
         type: as written.
         default: as written; "" if it has none.
+        derived: is `name` an expression of other parameters instead?
     """
 
     name: str
     type: str
     default: str = ""
+    derived: bool = False
 
     def text(self) -> str:
         """The parameter in a signature."""
@@ -178,16 +180,17 @@ class _Hole:
         return tuple(literal(arg.value) for arg in self.arguments)
 
 
-def _holes(group: list[Made]) -> Iterator[_Hole]:
+def _holes(group: list[Made], *, alike: bool = False) -> Iterator[_Hole]:
+    """The arguments that differ; with `alike` also those that are the same in all calls."""
     for together in zip(*(made.args for made in group), strict=True):
         values = [arg.value for arg in together]
         if all(isinstance(value, Made) for value in values):
-            yield from _holes(values)
-        elif len({literal(value) for value in values}) > 1:
+            yield from _holes(values, alike=alike)
+        elif len({literal(value) for value in values}) > 1 or (alike and not together[0].is_default):
             yield _Hole(together[0].name, list(together))
     if group[0].is_chain:
         for kids in zip(*(made.kids for made in group), strict=True):
-            yield from _holes(list(kids))
+            yield from _holes(list(kids), alike=alike)
 
 
 def _parameters(holes: list[_Hole]) -> list[tuple[Parameter, list[_Hole]]]:
@@ -216,7 +219,20 @@ def _parameters(holes: list[_Hole]) -> list[tuple[Parameter, list[_Hole]]]:
             or any(literal(a.default) == common for a in members[0].arguments if not a.required)
         )
         made.append((Parameter(name, _type_of(values), common if optional else ""), members))
+    _derive_padding(made)
     return sorted(made, key=_is_optional)
+
+
+def _derive_padding(parameters: list[tuple[Parameter, list[_Hole]]]) -> None:
+    """Writes a padding that is always half of the kernel as that."""
+    columns = {p.name: [arg.value for arg in holes[0].arguments] for p, holes in parameters}
+    kernels = columns.get("kernel_size", [])
+    for parameter, _ in parameters:
+        values = columns[parameter.name]
+        if parameter.name != "padding" or not all(type(n) is int for n in [*values, *kernels]):
+            continue
+        if kernels and values == [n // 2 for n in kernels]:
+            parameter.name, parameter.derived = "kernel_size // 2", True
 
 
 _WIDTHS = ("in_channels", "out_channels", "num_features", "in_features", "out_features")
@@ -244,6 +260,8 @@ def _instantiate(group: list[Made], name: str, parameters: list[tuple[Parameter,
     for place, made in enumerate(group):
         args = []
         for parameter, holes in parameters:
+            if parameter.derived:
+                continue
             argument = holes[0].arguments[place]
             default = next((h.value for h in holes[0].arguments if literal(h.value) == parameter.default), None)
             args.append(Argument(parameter.name, argument.value, not parameter.default, default))
@@ -270,7 +288,7 @@ def _class_of_chains(group: list[Made], taken: set[str]) -> Class:
     name = free(_chain_name(group[0]), taken)
     taken.add(name)
     _instantiate(group, name, parameters)
-    return Class(name, [parameter for parameter, _ in parameters], {}, kids=kids)
+    return Class(name, [parameter for parameter, _ in parameters if not parameter.derived], {}, kids=kids)
 
 
 def _chain_name(made: Made) -> str:
@@ -309,7 +327,7 @@ def _class_of_blocks(group: list[Made], taken: set[str]) -> Class:
     name = free(_block_name(first), taken)
     taken.add(name)
     _instantiate(group, name, parameters)
-    return Class(name, [parameter for parameter, _ in parameters], attrs, _forward(first))
+    return Class(name, [parameter for parameter, _ in parameters if not parameter.derived], attrs, _forward(first))
 
 
 def projection(shortcuts: list[Made], parameters: list[tuple[Parameter, list[_Hole]]]) -> str | None:
@@ -318,20 +336,22 @@ def projection(shortcuts: list[Made], parameters: list[tuple[Parameter, list[_Ho
     projected = [s for s in shortcuts if not s.is_identity]
     if not any(kept) or len({skeleton(s) for s in projected}) != 1:
         return None
-    values = {p.name: [arg.value for arg in holes[0].arguments] for p, holes in parameters}
+    values = {p.name: [arg.value for arg in holes[0].arguments] for p, holes in parameters if not p.derived}
     condition = _condition(values, kept)
     if condition is None:
         return None
     places = [i for i, same in enumerate(kept) if not same]
     changed: list[tuple[Argument, Any]] = []
     try:
-        for hole in _holes(projected):
+        for hole in _holes(projected, alike=True):
             known = [
                 n
                 for n, all_values in values.items()
                 if [all_values[i] for i in places] == [a.value for a in hole.arguments]
             ]
-            named = [n for n in known if n == hole.name] or known
+            named = [n for n in known if n == hole.name] or (known if len(set(hole.values)) > 1 else [])
+            if not named and len(set(hole.values)) == 1:
+                continue
             if not named:
                 return None
             changed.append((hole.arguments[0], hole.arguments[0].value))

@@ -170,7 +170,7 @@ def _written(module: nn.Module, name: str, value: Any) -> Any:
         return leaf(value)
     if isinstance(value, list) and value and all(isinstance(item, nn.Module) for item in value):
         return [leaf(item) for item in value]
-    stock = type(module).__module__.startswith("torch.nn")
+    stock = any(cls.__module__.startswith("torch.nn.modules.") and cls is not nn.Module for cls in type(module).__mro__)
     if stock and name in _PER_AXIS and isinstance(value, tuple) and len(set(value)) == 1:
         return value[0]
     return value

@@ -12,11 +12,13 @@ from ..converters import containers, tables
 from ..converters.graph import Graph
 from ..converters.lookup import LookupTable
 from ..converters.recurrent import forget
+from ..converters.unpooling import PairedMaxPool2d, PairedMaxPool3d, Places
 from ..nested import apply, leaves
+from .checking import same
 from .expressions import Argument, Made, leaf
 from .plumbing import REDUCERS, TABLES, plumb
-from .scopes import Block, Scope, Sym, Value, argument, at, examples, nested
-from .stock import substitute
+from .scopes import Block, Scope, Step, Sym, Value, argument, at, examples, nested
+from .stock import recurrent_of, substitute
 
 
 @dataclass(frozen=True)
@@ -41,6 +43,7 @@ class Lowering:
 
     def __init__(self, names: dict[int, str]) -> None:
         self.names = names
+        self.places: dict[tuple[int, int], Places] = {}
 
     def lower(self, module: nn.Module, value: Value, scope: Scope, *, top: bool = False) -> Value:
         """Adds what `module` does with `value` to a forward method; returns the result."""
@@ -63,21 +66,44 @@ class Lowering:
             embedding = embedding_of(module)
             if embedding is not None:
                 rows = scope.op("{0}.long() - 1", [value], tuple(v.long() - 1 for v in value.values), atomic=False)
-                return scope.call(leaf(embedding), rows, run(embedding, rows.values).values, "embedding", fresh=True)
+                return scope.call(
+                    leaf(embedding), rows, self.run(embedding, rows.values).values, "embedding", fresh=True
+                )
+        if isinstance(value, Sym) and recurrent_of(module) is not None:
+            lowered = self.recurrent(module, value, scope)
+            if lowered is not None:
+                return lowered
         made, result = self.made(module, value)
         name = name or self.names.get(id(module)) or role(made)
         return scope.call(made, value, result.values, name, fresh=result.fresh)
+
+    def recurrent(self, module: nn.Module, value: Sym, scope: Scope) -> Sym | None:
+        """A call of a recurrent layer of torch.nn, whose last state nobody reads; None if its numbers are others."""
+        layer = recurrent_of(module)
+        if layer is None or not value.shapes:
+            return None
+        results = tuple(layer(example.clone())[0] for example in value.values)
+        if not all(same(a, b) for a, b in zip(results, self.run(module, value.values).values, strict=True)):
+            return None
+        attribute = scope.attribute(leaf(layer), type(layer).__name__.lower())
+        out = Sym(results, fresh=True)
+        scope.steps.append(Step([out, Sym()], f"self.{attribute}({{0}})", [value], call=True))
+        return out
 
     def sequence(self, module: nn.Sequential, value: Value, scope: Scope, *, top: bool) -> Value:
         """Child after child; a ConcatTable and what joins its results is a class where that happens often."""
         children = list(module)
         pairs = [i for i in range(len(children) - 1) if is_pair(children[i], children[i + 1])]
+        units = [i for i, child in enumerate(children) if is_unit(child)]
+        repeated = top and len(pairs) + len(units) >= 2
         i = 0
         while i < len(children):
             child = children[i]
-            if i not in pairs:
+            if repeated and i in units and isinstance(value, Sym) and self.gives_tensor(child, value):
+                value = self.call(child, value, scope)
+            elif i not in pairs:
                 value = self.lower(child, value, scope)
-            elif top and len(pairs) >= 2 and isinstance(value, Sym):
+            elif repeated and isinstance(value, Sym):
                 value = self.call(nn.Sequential(child, children[i + 1]), value, scope)
                 i += 1
             else:
@@ -85,6 +111,11 @@ class Lowering:
                 value = self.branches(child, value, scope, residual=residual)
             i += 1
         return value
+
+    def gives_tensor(self, module: nn.Module, value: Sym) -> bool:
+        """Does the module make one tensor of one tensor?"""
+        results = self.run(module, concrete(value)).values if value.shapes else ()
+        return bool(results) and all(isinstance(result, torch.Tensor) for result in results)
 
     def branches(self, module: Any, value: Value, scope: Scope, *, residual: bool = False) -> list[Value]:
         """The results of all children on the same value."""
@@ -170,8 +201,25 @@ class Lowering:
         structural = isinstance(module, (nn.Sequential, containers.ConcatTable, containers.Concat, Graph))
         if structural and isinstance(value, Sym) and value.values:
             return self.block(module, value)
-        result = run(module, inputs)
+        result = self.run(module, inputs)
         return leaf(substitute(module, inputs, result.values)), result
+
+    def run(self, module: nn.Module, inputs: tuple[Any, ...]) -> Result:
+        """What a module gives for each example; the examples stay as they are."""
+        results, fresh = [], bool(inputs)
+        poolings = [m for m in module.modules() if isinstance(m, (PairedMaxPool2d, PairedMaxPool3d))]
+        for i, value in enumerate(inputs):
+            forget(module)
+            for pooling in poolings:
+                pooling.__dict__["places"] = self.places.get((id(pooling), i)) or Places()
+            given = apply(value, torch.clone)
+            memory = {tensor.untyped_storage().data_ptr() for _, tensor in leaves(given)}
+            result = module(given)
+            fresh = fresh and isinstance(result, torch.Tensor) and result.untyped_storage().data_ptr() not in memory
+            results.append(result)
+            self.places.update({(id(pooling), i): pooling.__dict__["places"] for pooling in poolings})
+        forget(module)
+        return Result(tuple(results), fresh)
 
     def block(self, module: nn.Module, value: Sym) -> tuple[Made, Result]:
         """A class with a forward method of its own."""
@@ -185,7 +233,15 @@ class Lowering:
 
 def is_pure(module: nn.Sequential) -> bool:
     """Does each direct child make one value of one value?"""
-    return len(module) > 0 and not any(isinstance(child, TABLES) for child in module)
+    return len(module) > 0 and not any(isinstance(child, TABLES) or recurrent_of(child) is not None for child in module)
+
+
+def is_unit(module: nn.Module) -> bool:
+    """Does it split up and join again, all within itself?"""
+    if isinstance(module, containers.Concat):
+        return True
+    kids = list(module) if isinstance(module, nn.Sequential) and not is_pure(module) else []
+    return any(is_pair(kids[i], kids[i + 1]) for i in range(len(kids) - 1))
 
 
 def is_pair(first: nn.Module, second: nn.Module) -> bool:
@@ -212,20 +268,6 @@ def entries(values: list[Value], sources: list[list[int]]) -> Value:
 def concrete(value: Value) -> tuple[Any, ...]:
     """The examples of a symbolic value."""
     return tuple(at(value, i) for i in range(examples(value)))
-
-
-def run(module: nn.Module, inputs: tuple[Any, ...]) -> Result:
-    """What a module gives for each example; the examples stay as they are."""
-    results, fresh = [], bool(inputs)
-    for value in inputs:
-        forget(module)
-        given = apply(value, torch.clone)
-        memory = {tensor.untyped_storage().data_ptr() for _, tensor in leaves(given)}
-        result = module(given)
-        fresh = fresh and isinstance(result, torch.Tensor) and result.untyped_storage().data_ptr() not in memory
-        results.append(result)
-    forget(module)
-    return Result(tuple(results), fresh)
 
 
 def without_inplace(made: Made) -> Made:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -143,14 +144,16 @@ def _reshaped(module: nn.Module, value: Sym, scope: Scope) -> Value | None:
     """A view that keeps the batch, where the examples (of two batch sizes) show that."""
     results = _results(module, value)
     given = value.shapes
-    if given is None or len(given) < 2 or given[0][0] == given[1][0]:
+    if given is None or len({shape[0] for shape in given}) < 2:
         return None
     if all(result.shape == shape for result, shape in zip(results, given, strict=True)):
         return value
+    if all(result.shape == (shape_size,) for result, shape_size in zip(results, map(math.prod, given), strict=True)):
+        return scope.op("{0}.flatten()", [value], results, fresh=False)
     if any(result.shape[0] != shape[0] for result, shape in zip(results, given, strict=True)):
         return None
     size = tuple(results[0].shape[1:])
-    if tuple(results[1].shape[1:]) != size:
+    if any(tuple(result.shape[1:]) != size for result in results):
         return None
     if len(size) == 1:
         return scope.op("{0}.flatten(1)", [value], results, fresh=False)

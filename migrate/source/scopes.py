@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -202,3 +202,33 @@ def examples(value: Value) -> int:
     if isinstance(value, list):
         return min((examples(item) for item in value), default=0)
     return len(value.values)
+
+
+@dataclass
+class Draft:
+    """A model while its source is being made.
+
+    Attributes:
+        scope: the body of its class.
+        inputs: parameters of forward.
+        result: what forward returns.
+    """
+
+    scope: Scope
+    inputs: list[Sym]
+    result: Value
+
+
+def placed(made: Made, path: str) -> Iterator[tuple[str, Made]]:
+    """Every leaf within a call, and its path."""
+    if made.module is not None:
+        yield path, made
+    elif made.block is not None:
+        for name, attr in made.block.scope.attrs.items():
+            yield from placed(attr, f"{path}.{name}")
+    else:
+        kids = made.kids
+        if not kids and made.args and isinstance(made.args[0].value, list):
+            kids = [kid for kid in made.args[0].value if isinstance(kid, Made)]
+        for i, kid in enumerate(kids):
+            yield from placed(kid, f"{path}.{i}")

@@ -10,11 +10,16 @@ import torch
 from torch import nn
 
 from ..converters.batch_norm import BatchNorm
+from ..converters.containers import Bottle
 from ..converters.normalization import LRN
+from ..converters.recurrent_cudnn import CudnnRNN
+from ..converters.recurrent_sequences import SeqLSTM
 from ..converters.shapes import Reshape, View
 from ..converters.softmax import InstanceSoftMax, LogSoftMax, SoftMax
+from ..converters.unpooling import PairedMaxPool2d, PairedMaxPool3d
 from ..converters.upsampling import LinearUpsample, NearestUpsample
 from ..nested import apply
+from .checking import same
 
 _BATCH_NORMS: dict[int, Any] = {2: nn.BatchNorm1d, 4: nn.BatchNorm2d, 5: nn.BatchNorm3d}
 
@@ -36,14 +41,19 @@ def substitute(module: nn.Module, inputs: tuple[Any, ...], outputs: tuple[Any, .
         return module
     stock.eval()
     try:
-        same = all(_equal(stock(apply(x, torch.clone)), y) for x, y in zip(inputs, outputs, strict=True))
+        alike = all(same(stock(apply(x, torch.clone)), y) for x, y in zip(inputs, outputs, strict=True))
     except (RuntimeError, ValueError, NotImplementedError):
         return module
-    return stock if same else module
+    return stock if alike else module
 
 
-def _equal(a: torch.Tensor, b: torch.Tensor) -> bool:
-    return a.shape == b.shape and a.dtype == b.dtype and bool(torch.equal(a.nan_to_num(), b.nan_to_num()))
+def recurrent_of(module: nn.Module) -> nn.RNNBase | None:
+    """The recurrent layer of torch.nn that does what this layer does, if there is one that starts from zeros."""
+    if isinstance(module, SeqLSTM) and module.remember == "neither" and not (module.mask_zero or module.project):
+        lstm = copy.copy(module.lstm)
+        lstm.batch_first = module.batch_first
+        return lstm
+    return module.rnn if isinstance(module, CudnnRNN) and not module.remember else None
 
 
 def _candidate(module: nn.Module, x: torch.Tensor) -> nn.Module | None:
@@ -55,6 +65,11 @@ def _candidate(module: nn.Module, x: torch.Tensor) -> nn.Module | None:
     if isinstance(module, (View, Reshape)):
         flat = x.dim() > 1 and math.prod(x.shape[1:]) == math.prod(module.size)
         return nn.Flatten() if flat and len(module.size) in (1, 2) else None
+    if isinstance(module, Bottle):
+        inner = module.module
+        if isinstance(inner, (LogSoftMax, SoftMax)):
+            return nn.LogSoftmax(x.dim() - 1) if isinstance(inner, LogSoftMax) else nn.Softmax(x.dim() - 1)
+        return inner if type(inner) is nn.Linear else None
     if isinstance(module, (LogSoftMax, SoftMax)):
         dim = 0 if x.dim() in (1, 3) else 1
         return nn.LogSoftmax(dim) if isinstance(module, LogSoftMax) else nn.Softmax(dim)
@@ -72,6 +87,8 @@ def _candidate(module: nn.Module, x: torch.Tensor) -> nn.Module | None:
 def _parent(module: nn.Module) -> nn.Module | None:
     """The same module without what its class adds to one of torch.nn."""
     base = type(module).__mro__[1]
+    if isinstance(module, (PairedMaxPool2d, PairedMaxPool3d)):
+        return None  # an unpooling asks it where the maxima were
     if not base.__module__.startswith("torch.nn.modules") or base in (nn.Module, nn.ModuleList, nn.Sequential):
         return None
     made = copy.copy(module)

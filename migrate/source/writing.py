@@ -52,7 +52,10 @@ class Forward:
         ]
         for place, step in enumerate(scope.steps):
             self._step(scope.steps, place, step)
-        self.lines.append(f"return {self._returned(result)}")
+        returned = self._returned(result)
+        if self.lines and self.lines[-1].startswith(f"{returned} = "):
+            returned = self.lines.pop().removeprefix(f"{returned} = ")
+        self.lines.append(f"return {returned}")
 
     def _returned(self, result: Value) -> str:
         if isinstance(result, list):
@@ -75,7 +78,7 @@ class Forward:
             self.text[id(out)] = (text, step.atomic)
             self.bases[id(out)] = [base for value in step.ins for base in self.bases[id(value)]]
             return
-        names = [self._name(out, place) for out in step.outs]
+        names = [self._name(out, place) if self.uses[id(out)] else "_" for out in step.outs]
         self.lines.append(f"{', '.join(names)} = {text}")
 
     def _stands_inside(self, steps: list[Step], place: int, step: Step, text: str) -> bool:
