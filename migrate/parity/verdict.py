@@ -47,7 +47,7 @@ def judge(report: ParityReport) -> Verdict:
     if FAILED in statuses:
         failed = [backend.name for backend in report.backends if backend.status == FAILED]
         against = TORCH7.get(report.reference.kind, "the same model in float64")
-        meaning = f"The numbers of {', '.join(failed)} are not those of {against}. Do not use this conversion as it is."
+        meaning = f"{' and '.join(failed)} did not reproduce {against}. Do not use this conversion as it is."
         return Verdict("failed", "FAILED", meaning, _limits(report))
     if PASSED not in statuses:
         return Verdict("nothing", "NOTHING WAS COMPARED", "No backend ran, so nothing is known.", _limits(report))
@@ -75,22 +75,18 @@ def _limits(report: ParityReport) -> tuple[str, ...]:
     layers = max((backend.layers for backend in ran), key=len, default=[])
     if ran and not layers:
         found.append("The layers were not compared one by one: the outputs alone decide.")
-    if unjudged := [layer for layer in layers if layer.own is None]:
-        found.append(f"{_runs(unjudged)} of {len(layers)} could not be judged by {_itself(unjudged)}.")
-    if summarized := [layer for layer in layers if layer.own and is_summary(layer.own.shape, layer.shape)]:
+    if unjudged := sum(layer.own is None for layer in layers):
+        found.append(f"{unjudged} of {_runs(layers)} could not be judged by what they do themselves.")
+    if summarized := sum(layer.own is not None and is_summary(layer.own.shape, layer.shape) for layer in layers):
         found.append(
-            f"{_runs(summarized)} of {len(layers)} {'was' if len(summarized) == 1 else 'were'} compared by first "
-            "numbers, mean and deviation: the reference does not keep outputs of that size whole."
+            f"{summarized} of {_runs(layers)} {'was' if summarized == 1 else 'were'} compared by summary, that is by "
+            "the first numbers, the mean and the deviation: the reference does not keep outputs of that size whole."
         )
     return tuple(found)
 
 
 def _runs(layers: Sequence[LayerResult]) -> str:
     return f"{len(layers)} run{'' if len(layers) == 1 else 's'} of layers"
-
-
-def _itself(layers: Sequence[LayerResult]) -> str:
-    return "itself" if len(layers) == 1 else "themselves"
 
 
 def is_summary(compared: Sequence[int], shapes: Sequence[Sequence[int]]) -> bool:
