@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from .build import LayerRecord as LayerRecord
     from .conversion import Conversion as Conversion
-    from .conversion import load_converted as load_converted
     from .converting import convert as convert
     from .converting import to_torch as to_torch
     from .errors import ExportError as ExportError
@@ -25,6 +24,7 @@ if TYPE_CHECKING:
     from .parity import ParityReport as ParityReport
     from .parity import verify as verify
     from .registry import converts as converts
+    from .saving import load_converted as load_converted
     from .t7 import Limits as Limits
     from .t7 import LuaFunction as LuaFunction
     from .t7 import LuaObject as LuaObject
@@ -56,7 +56,7 @@ _HOMES = {
     "dump": "t7",
     "export_onnx": "onnx",
     "load": "t7",
-    "load_converted": "conversion",
+    "load_converted": "saving",
     "to_torch": "converting",
     "verify": "parity",
 }

@@ -7,11 +7,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from .conversion import Conversion, output_folder
+from .conversion import Conversion
 from .converting import convert
 from .errors import UsageError
 from .onnx import OnnxExport, export_onnx
 from .parity import ParityReport, verify
+from .saving import SOURCE, output_folder, source_of, write
+from .shapes import input_of
 
 ONNX = "model.onnx"
 PARITY_FAILED = "PARITY-FAILED.txt"
@@ -31,6 +33,7 @@ class Options:
     allow_unsupported: bool = False
     no_onnx: bool = False
     no_verify: bool = False
+    source_only: bool = False
     input_shape: str | None = None
     opset: int = 20
     dtype: str = "float32"
@@ -51,6 +54,7 @@ class Result:
         onnx: what was exported, or None.
         report: what was compared, or None.
         not_run: what was left out, and why.
+        source_note: why model.py follows the file module by module, or is missing; "" if neither.
     """
 
     folder: Path
@@ -59,6 +63,7 @@ class Result:
     onnx: OnnxExport | None
     report: ParityReport | None
     not_run: dict[str, str]
+    source_note: str = ""
 
     @property
     def passed(self) -> bool:
@@ -78,6 +83,7 @@ class Result:
             "onnx": None if self.onnx is None else self.onnx.to_json(),
             "parity": None if self.report is None else self.report.to_json(),
             "not_run": self.not_run,
+            "source_note": self.source_note,
             "passed": self.passed,
         }
 
@@ -107,9 +113,15 @@ def convert_file(file: Path, folder: Path, options: Options, step: Step) -> Resu
     report: ParityReport | None = None
     not_run = _not_run(conversion, options)
     with output_folder(folder, force=options.force) as made:
-        step("writing the weights")
-        conversion.write(made)
         example = reference_input(options.reference) if options.input_shape is None else None
+        step("writing the source" if options.source_only else "writing the weights and the source")
+        shown = example_for_source(conversion, options.input_shape, example)
+        if options.source_only:
+            source = source_of(conversion, shown)
+            (made / SOURCE).write_text(source.text, encoding="utf-8")
+            source_note = source.reason
+        else:
+            source_note = write(conversion, made, shown)
         if "onnx" not in not_run:
             step("exporting to ONNX")
             exported = export_onnx(
@@ -135,24 +147,28 @@ def convert_file(file: Path, folder: Path, options: Options, step: Step) -> Resu
             if not report:
                 (made / PARITY_FAILED).write_text(report.summary() + "\n")
         files = {path.name: path.stat().st_size for path in sorted(made.iterdir())}
-    return Result(folder, files, conversion, exported, report, not_run)
+    return Result(folder, files, conversion, exported, report, not_run, source_note)
+
+
+def example_for_source(conversion: Conversion, input_shape: str | None, example: Any) -> Any:
+    """The input that was given, or one of the sizes that were given; None: one is to be found."""
+    if example is not None or input_shape is None:
+        return example
+    return input_of(conversion, input_shape).value
 
 
 def _not_run(conversion: Conversion, options: Options) -> dict[str, str]:
+    if options.source_only:
+        return {"onnx": "--source-only", "parity": "--source-only"}
     if conversion.refusals:
         classes = ", ".join(sorted({refusal.typename for refusal in conversion.refusals}))
         reason = f"layers were not converted: {classes}"
         return {"onnx": reason, "parity": reason}
     chosen = {"onnx": options.no_onnx, "parity": options.no_verify}
     found = {name: f"--no-{'verify' if name == 'parity' else name}" for name, left_out in chosen.items() if left_out}
-    if is_criterion(conversion):
+    if conversion.is_criterion:
         found["onnx"] = found["parity"] = "a criterion is called with input and target, it has no graph of its own"
     return found
-
-
-def is_criterion(conversion: Conversion) -> bool:
-    """Is the converted object a loss rather than a network?"""
-    return bool(conversion.layers) and conversion.layers[0].typename.endswith(("Criterion", "Cost", "Reward"))
 
 
 def reference_input(reference: Path | None) -> Any:

@@ -21,6 +21,7 @@ from .options import CONVERSION, DEVICES, DTYPE, JSON, OPSET, QUIET, REFERENCE, 
     "--allow-unsupported", is_flag=True, help="Convert the rest; what is not converted raises when it is run."
 )
 @click.option("--no-onnx", is_flag=True, help="Write no model.onnx.")
+@click.option("--source-only", is_flag=True, help="Write only model.py, the source.")
 @click.option("--no-verify", is_flag=True, help="Write no parity.json.")
 @SHAPE
 @OPSET

@@ -36,6 +36,8 @@ def show_result(result: Result) -> None:
         console.print(f"  [red]not converted[/]: {printable(f'{refusal.typename} at {where}: {refusal.reason}')}")
     for name, reason in result.not_run.items():
         console.print(f"  {name} not run: {printable(reason)}")
+    if result.source_note:
+        console.print(f"  model.py: {printable(result.source_note)}")
     if result.onnx is not None:
         for note in result.onnx.notes:
             console.print(f"  ONNX: {printable(note)}")

@@ -186,6 +186,9 @@ def _holes(group: list[Made], *, alike: bool = False) -> Iterator[_Hole]:
         values = [arg.value for arg in together]
         if all(isinstance(value, Made) for value in values):
             yield from _holes(values, alike=alike)
+        elif all(isinstance(value, list) and any(isinstance(item, Made) for item in value) for value in values):
+            for items in zip(*values, strict=True):
+                yield from _holes(list(items), alike=alike)
         elif len({literal(value) for value in values}) > 1 or (alike and not together[0].is_default):
             yield _Hole(together[0].name, list(together))
     if group[0].is_chain:

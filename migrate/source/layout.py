@@ -140,7 +140,7 @@ def formatted(text: str) -> str:
     """Source as ruff formats it."""
     from ruff.__main__ import find_ruff_bin
 
-    for command in (["check", "--isolated", "--select", "F401,I", "--fix", "--quiet"], ["format", "--isolated"]):
+    for command in (["check", "--isolated", "--extend-select", "I", "--fix", "--quiet"], ["format", "--isolated"]):
         done = subprocess.run(
             [find_ruff_bin(), *command, "--target-version", "py311", "--stdin-filename", "model.py", "-"],
             input=text,

@@ -1,0 +1,81 @@
+"""model.py of every golden model: it runs without torchmigrate, to the same bits, and reads well."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import golden
+import pytest
+import torch
+from ruff.__main__ import find_ruff_bin
+
+import torchmigrate as tm
+from torchmigrate.saving import write
+from torchmigrate.shapes import run
+from torchmigrate.source.examples import several_sizes
+
+pytestmark = pytest.mark.usefixtures("own_registry")
+
+ROWS = golden.model_rows()
+ALONE = Path(__file__).parent / "run_alone.py"
+
+#: How long the source of a model may be at most: what a person would need.
+LINES = {
+    "resnet_bottleneck_B": 80,
+    "resnet_cifar_A_cudnn": 80,
+    "wrn_preact_double": 80,
+    "vgg_checkpoint": 45,
+    "hourglass_stacked": 100,
+    "unet_nngraph": 90,
+    "pix2pix_unet": 90,
+    "charrnn_checkpoint": 70,
+}
+
+
+def converted(row: dict[str, str]) -> tuple[tm.Conversion, Any]:
+    plugins = [golden.FIXTURES / "plugins" / "shave_crop.py"] if row["name"].startswith("style_shave") else []
+    key = None if row["key"] == "-" else row["key"]
+    conversion = tm.convert(golden.MODELS / row["file"], key=key, plugins=plugins)
+    return conversion, tm.to_torch(tm.load(golden.MODELS / f"{row['name']}.reference.t7")["input"])
+
+
+def cloned(value: Any) -> Any:
+    return [item.clone() for item in value] if isinstance(value, list) else value.clone()
+
+
+@pytest.mark.parametrize("part", range(4))
+def test_alone(part: int, tmp_path: Path) -> None:
+    folders = []
+    for row in ROWS[part::4]:
+        conversion, example = converted(row)
+        folder = tmp_path / row["name"]
+        folder.mkdir()
+        assert write(conversion, folder, example) == "", row["name"]
+        with torch.no_grad():
+            data = [
+                (value if isinstance(value, list) else [value], run(conversion.module, cloned(value)))
+                for value in several_sizes(conversion, example)
+            ]
+        torch.save(data, folder / "examples.pt")
+        folders.append(str(folder))
+        lines = (folder / "model.py").read_text().count("\n")
+        assert lines <= LINES.get(row["name"], lines), row["name"]
+    done = subprocess.run([sys.executable, str(ALONE), *folders], capture_output=True, text=True, check=True)
+    assert {name: found for name, found in json.loads(done.stdout.splitlines()[-1]).items() if found} == {}
+    for command in (["check"], ["format", "--check"]):
+        ruff = [find_ruff_bin(), *command, "--isolated", *(f"{folder}/model.py" for folder in folders)]
+        assert subprocess.run(ruff, capture_output=True).returncode == 0
+
+
+@pytest.mark.parametrize("name", ["resnet_bottleneck_B", "charrnn_checkpoint"])
+def test_two_conversions_give_the_same_source(name: str) -> None:
+    (row,) = [row for row in ROWS if row["name"] == name]
+    texts = set()
+    for _ in range(2):
+        conversion, example = converted(row)
+        texts.add(conversion.source(example))
+    assert len(texts) == 1
