@@ -65,7 +65,15 @@ class UsageError(TorchMigrateError):
 
 
 class ModelNotFound(UsageError):
-    """The file holds no model, or several and none was chosen with `key`."""
+    """The file holds no model, or several and none was chosen with `key`.
+
+    Attributes:
+        keys: where the models are that one can choose from; empty if there is none.
+    """
+
+    def __init__(self, message: str, keys: Sequence[str] = ()) -> None:
+        self.keys = tuple(keys)
+        super().__init__(message)
 
 
 @dataclass(frozen=True)

@@ -99,7 +99,8 @@ def locate(value: Value, key: str | None = None, known: Collection[str] = ()) ->
             others = tuple(candidate.key for candidate in networks if candidate is not chosen)
             return Candidate(chosen.key, chosen.object, others)
     listed = "\n".join(f"  --key {candidate.key}  ({candidate.object.typename})" for candidate in networks)
-    raise ModelNotFound(f"The file holds {len(networks)} models; choose one:\n{listed}")
+    keys = [candidate.key for candidate in networks]
+    raise ModelNotFound(f"The file holds {len(networks)} models; choose one:\n{listed}", keys)
 
 
 def _follow(value: Value, key: str) -> Candidate:

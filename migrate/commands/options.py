@@ -11,6 +11,7 @@ import click
 F = TypeVar("F", bound=Callable[..., Any])
 
 FILE = click.argument("file", type=click.Path(path_type=Path))
+FILES = click.argument("files", metavar="FILE...", nargs=-1)
 JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON only, also on failure.")
 QUIET = click.option("-q", "--quiet", is_flag=True, help="Print nothing but errors.")
 KEY = click.option("--key", help="Where the model is inside a checkpoint, such as model or protos.rnn.")
@@ -56,8 +57,21 @@ def options(*options: Callable[[F], F]) -> Callable[[F], F]:
     return decorate
 
 
-CONVERSION = options(FILE, KEY, PLUGINS, ALIASES)
+MODEL = options(KEY, PLUGINS, ALIASES)
+CONVERSION = options(FILE, MODEL)
 TOLERANCES = options(ATOL, RTOL)
+ZOO = options(
+    click.option(
+        "--files-from",
+        "lists",
+        multiple=True,
+        type=click.Path(path_type=Path),
+        help="Text file with one path or URL a line, in addition to FILE.",
+    ),
+    click.option("--jobs", type=click.IntRange(min=1), help="Convert so many files at a time, in processes."),
+    click.option("--shard", metavar="K/N", help="Convert the K-th of N parts of the list: one part per machine."),
+    click.option("--timeout", type=click.FloatRange(min=0, min_open=True), help="Seconds that a file may take."),
+)
 
 
 def with_aliases(options: dict[str, Any]) -> dict[str, Any]:

@@ -1,0 +1,169 @@
+"""Files behind URLs: downloaded once into a cache, and checked by their SHA-256 each time they are used."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from .errors import UsageError
+
+#: `https://…`, `s3://…`; a single letter is the drive of a Windows path.
+_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
+_SHA256 = re.compile(r"sha256=([0-9a-fA-F]{64})\Z")
+_BLOCK = 1 << 20
+
+#: Where the cache is; by default `torchmigrate` in XDG_CACHE_HOME or ~/.cache.
+CACHE_VARIABLE = "TORCHMIGRATE_CACHE"
+
+
+def is_url(text: str) -> bool:
+    """Is this the URL of a file, rather than a path?"""
+    return _URL.match(text) is not None
+
+
+@dataclass(frozen=True)
+class Address:
+    """Where a remote file is.
+
+    Attributes:
+        url: without the fragment.
+        sha256: what the file must be, in lower case; None: whatever is there.
+    """
+
+    url: str
+    sha256: str | None
+
+    @classmethod
+    def parse(cls, text: str) -> Address:
+        """Reads `URL` or `URL#sha256=…`.
+
+        Raises:
+            UsageError: what follows the # is something else.
+        """
+        url, hash_sign, fragment = text.partition("#")
+        if not hash_sign:
+            return cls(url, None)
+        found = _SHA256.match(fragment)
+        if found is None:
+            raise UsageError(f"{text!r} ends in {fragment!r}; write #sha256= and 64 hexadecimal digits, or nothing.")
+        return cls(url, found[1].lower())
+
+    @property
+    def file(self) -> str:
+        """The name of the file, fit for a file system."""
+        last = self.url.split("?")[0].rstrip("/").rsplit("/", 1)[-1]
+        return re.sub(r"[^A-Za-z0-9._+=@-]", "_", last).lstrip(".")[-100:] or "file"
+
+
+def cache_folder() -> Path:
+    """The folder of downloaded files."""
+    if given := os.environ.get(CACHE_VARIABLE):
+        return Path(given)
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "torchmigrate"
+
+
+def local_copy(text: str, step: Callable[[str], None] | None = None) -> Path:
+    """The path of a local copy of a remote file; it is downloaded if the cache has none, or another version of it.
+
+    Args:
+        text: `https://…`, `s3://…`, `hf://…` or whatever else fsspec opens; with `#sha256=…`, its content is checked.
+        step: is told what begins.
+
+    Raises:
+        UsageError: it can't be fetched, or is not the file that `#sha256=` promises.
+    """
+    address = Address.parse(text)
+    folder = cache_folder() / hashlib.sha256(address.url.encode()).hexdigest()[:32]
+    target, note = folder / address.file, folder / "origin.json"
+    system, path = _file_system(address.url)
+    version = _version(system, path)
+    if (kept := _kept(target, note)) is not None and _still_good(kept, address, version):
+        return target
+    if step is not None:
+        step("downloading")
+    folder.mkdir(parents=True, exist_ok=True)
+    found = _download(system, path, address, target)
+    if address.sha256 not in (None, found):
+        target.unlink()
+        raise UsageError(
+            f"{address.url} has the SHA-256 {found}, not {address.sha256}: it is another file, or it was damaged."
+        )
+    note.write_text(json.dumps({"url": address.url, "sha256": found, "version": version}) + "\n", encoding="utf-8")
+    return target
+
+
+def _still_good(kept: dict[str, Any], address: Address, version: str | None) -> bool:
+    if address.sha256 is not None:
+        return bool(kept["sha256"] == address.sha256)
+    # a server that can't be asked leaves us what we have
+    return version is None or kept.get("version") == version
+
+
+def _file_system(url: str) -> tuple[Any, str]:
+    try:
+        from fsspec.core import url_to_fs
+    except ImportError as error:
+        raise UsageError("Files behind URLs need fsspec: pip install 'torchmigrate[remote]'.") from error
+    try:
+        system, path = url_to_fs(url)
+    except ImportError as error:
+        raise UsageError(f"{url} can't be opened: {error}. Perhaps: pip install 'torchmigrate[remote]'.") from error
+    except ValueError as error:
+        raise UsageError(f"{url} can't be opened: {error}.") from error
+    return system, str(path)
+
+
+def _version(system: Any, path: str) -> str | None:
+    """What changes when the remote file does: its ETag, time or size; None if nobody says."""
+    try:
+        info = system.info(path)
+    except Exception:  # each file system has errors of its own; the download will show what is wrong
+        return None
+    told = {name: str(info[name]) for name in ("ETag", "etag", "mtime", "LastModified", "size") if info.get(name)}
+    return json.dumps(told, sort_keys=True) if told else None
+
+
+def _kept(target: Path, note: Path) -> dict[str, Any] | None:
+    """What is known of the copy in the cache; None if there is none, or it is not what was downloaded."""
+    try:
+        known = json.loads(note.read_text("utf-8"))
+        with target.open("rb") as stream:
+            whole = hashlib.file_digest(stream, "sha256").hexdigest()
+    except (OSError, ValueError):
+        return None
+    return known if isinstance(known, dict) and known.get("sha256") == whole else None
+
+
+def _download(system: Any, path: str, address: Address, target: Path) -> str:
+    """Writes the file, whole or not at all.
+
+    Returns:
+        Its SHA-256.
+    """
+    handle, name = tempfile.mkstemp(prefix=".", suffix=".part", dir=target.parent)
+    try:
+        with os.fdopen(handle, "wb") as part:
+            try:
+                with system.open(path, "rb") as stream:
+                    found = _copy(stream, part)
+            except Exception as error:  # each file system has errors of its own
+                raise UsageError(f"{address.url} can't be fetched: {type(error).__name__}: {error}") from error
+        Path(name).replace(target)
+    finally:
+        Path(name).unlink(missing_ok=True)
+    return found
+
+
+def _copy(stream: BinaryIO, part: BinaryIO) -> str:
+    digest = hashlib.sha256()
+    while block := stream.read(_BLOCK):
+        digest.update(block)
+        part.write(block)
+    return digest.hexdigest()

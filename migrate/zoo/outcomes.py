@@ -1,0 +1,116 @@
+"""What became of one file of a zoo, and the record of it by which a second run goes on."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from ..converting import sha256
+from ..errors import (
+    EXIT_BUG,
+    EXIT_EXPORT,
+    EXIT_OK,
+    EXIT_PARITY,
+    EXIT_UNREADABLE,
+    EXIT_UNSUPPORTED,
+    EXIT_USAGE,
+)
+from ..workflow import Options
+
+#: Below the output folder: records, and what is being made.
+STATE = ".torchmigrate-zoo"
+
+#: Exit codes, the worst first: wrong numbers are worse than none.
+SEVERITY = (EXIT_BUG, EXIT_PARITY, EXIT_EXPORT, EXIT_UNSUPPORTED, EXIT_UNREADABLE, EXIT_USAGE, EXIT_OK)
+
+CONVERTED = "converted"
+PARITY_FAILED = "parity failed"
+DIED = "died"
+
+
+@dataclass
+class Outcome:
+    """What became of one file.
+
+    Attributes:
+        source: path or URL.
+        name: of its folder.
+        status: "converted", "parity failed", "unsupported", "unreadable", "no model", "needs an option",
+            "export failed", "fault" or "died".
+        exit_code: what `torchmigrate convert` would have exited with for this file alone.
+        message: what went wrong, or the verdict.
+        sha256: of the file, once it was read.
+        size: of the file in bytes.
+        seconds: how long it took.
+        key: where the model was found in the file.
+        parameters: distinct numbers of the model.
+        reference: what the numbers were compared with: "dump", "recorded", "live", "self"; None: nothing was compared.
+        not_run: what was left out, and why.
+        missing: class -> number of layers, of the classes that have no converter.
+        refused: (path, class, reason) of each layer that could not be converted.
+        resumed: was it done by an earlier run?
+        options: fingerprint of the options and of the version of torchmigrate.
+    """
+
+    source: str
+    name: str
+    status: str
+    exit_code: int
+    message: str = ""
+    sha256: str | None = None
+    size: int | None = None
+    seconds: float = 0.0
+    key: str = ""
+    parameters: int | None = None
+    reference: str | None = None
+    not_run: dict[str, str] = field(default_factory=dict)
+    missing: dict[str, int] = field(default_factory=dict)
+    refused: list[tuple[str, str, str]] = field(default_factory=list)
+    resumed: bool = False
+    options: str = ""
+
+    @property
+    def has_folder(self) -> bool:
+        """Was a folder written?"""
+        return self.status in (CONVERTED, PARITY_FAILED)
+
+    def to_json(self) -> dict[str, Any]:
+        """The same as JSON values."""
+        return {name: value for name, value in asdict(self).items() if name != "options"}
+
+
+def record_path(folder: Path, name: str) -> Path:
+    """Where the record of a file is."""
+    return folder / STATE / f"{name}.json"
+
+
+def read_record(folder: Path, name: str) -> Outcome | None:
+    """What an earlier run wrote about a file; None if there is nothing that can be read."""
+    try:
+        found = json.loads(record_path(folder, name).read_text("utf-8"))
+        return Outcome(**{**found, "refused": [tuple(entry) for entry in found["refused"]]})
+    except (OSError, ValueError, TypeError, KeyError):
+        return None
+
+
+def write_record(folder: Path, outcome: Outcome, staging: Path) -> None:
+    """Writes the record of a file, whole or not at all."""
+    part = staging / "record.json"
+    part.write_text(json.dumps(asdict(outcome), indent=1) + "\n", encoding="utf-8")
+    part.replace(record_path(folder, outcome.name))
+
+
+def fingerprint(options: Options) -> str:
+    """Changes with everything that changes the folder of a file: options, plugins, the version of torchmigrate."""
+    told: Mapping[str, Any] = {
+        **{name: str(value) for name, value in sorted(vars(options).items()) if name not in ("force", "reference")},
+        "plugins": [sha256(path) if path.is_file() else None for path in map(Path, options.plugins)],
+        "reference": sha256(options.reference) if options.reference and options.reference.is_file() else None,
+        "version": version("torchmigrate"),
+    }
+    return hashlib.sha256(json.dumps(told).encode()).hexdigest()
