@@ -121,7 +121,7 @@ class DepthChart:
         names: of the backends, by number of the series.
         lines: what was measured.
         limits: what is allowed.
-        failures: points outside the tolerance.
+        failures: points to be marked as failed.
         diverging: where the first layer diverges, or None.
         group: how many runs of layers make one point of a line.
         description: the chart in words.
@@ -203,11 +203,17 @@ def depth_chart(series: Sequence[Series], count: int, first: tuple[int, str] | N
         tuple(item.name for item in series),
         tuple(lines),
         tuple(_limits(series, scale)),
-        tuple(_mark(point, scale) for point in points if not point.passed),
+        tuple(_mark(point, scale) for item in series for point in _failures(item)),
         None if first is None else Mark(scale.x(first[0]), _TOP, first[1]),
         group,
         _describe(series),
     )
+
+
+def _failures(series: Series) -> list[Point]:
+    """What is marked: accumulated errors above the tolerance follow from an own one, and their line shows them."""
+    alone = [point for point in series.accumulated if point.error is None]
+    return [point for point in series.own if not point.passed] + alone
 
 
 def _scale(points: Sequence[Point], count: int) -> _Scale:

@@ -18,6 +18,7 @@ from .histograms import HistogramChart, histogram_chart, histogram_range
 from .quantities import cosine, nine_digits, percent, scientific, share, sizes
 from .rows import STATES, Row, chart_series, layer_rows, measure, watched_backends
 from .tree import tree_nodes
+from .verdict import TORCH7
 
 _TEMPLATES = Path(__file__).parent / "templates"
 
@@ -75,6 +76,8 @@ def render(report: Mapping[str, Any]) -> str:
     return environment.get_template("report.html.jinja").render(
         report=report,
         verdict=report["verdict"],
+        torch7=TORCH7,
+        against=TORCH7.get(report["reference"]["kind"], "the same model in float64, not Torch7"),
         backends=[_backend(backend, rows) for backend in report["backends"]],
         outputs=list(_outputs(report)),
         watched=[backend["backend"] for backend in watched_backends(report)],
@@ -134,7 +137,7 @@ def _first(report: Mapping[str, Any], rows: list[Row]) -> tuple[int, str] | None
         found = backend["first_diverging"]
         if backend["status"] == "failed" and found is not None:
             for row in rows:
-                if row.path == found["path"] and row.state in ("own", "accumulated"):
+                if row.path == found["path"] and row.call in (0, found["call"]):
                     return row.place, row.label
     return None
 

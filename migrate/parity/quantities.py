@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from typing import Any
 
-
 #: Stands where there is no number.
 DASH = "\N{EN DASH}"
 
@@ -65,7 +64,7 @@ def percent(value: float | None) -> str:
     if value == 0:
         return "0 %"
     if value >= 10:
-        return f"{value:.3g}{TIMES}"
+        return f"{value:,.0f}{TIMES}" if value < 1e6 else f"{value:.3g}{TIMES}"
     text = f"{100 * value:.3g} %" if value >= 0.0001 else "< 0.01 %"
     if text == "100 %" and value != 1:
         return "< 100 %" if value < 1 else "> 100 %"

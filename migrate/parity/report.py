@@ -90,7 +90,14 @@ class BackendResult:
             "reason": self.reason,
             "tolerance": None if tolerance is None else {"rule": str(tolerance), **asdict(tolerance)},
             "outputs": [difference.to_json() for difference in self.outputs],
-            "first_diverging": None if diverging is None else {"path": diverging.path, "class": diverging.typename},
+            "first_diverging": None
+            if diverging is None
+            else {
+                "path": diverging.path,
+                "class": diverging.typename,
+                "call": diverging.call,
+                "by_itself": not diverging.passed,
+            },
             "layers": [layer.to_json() for layer in self.layers],
         }
 

@@ -142,13 +142,13 @@ def _state(cells: Sequence[Cell]) -> str:
 
 
 def _remark(layer: Mapping[str, Any], cells: Sequence[Cell]) -> str:
-    found = [measured for cell in cells for measured in (cell.own, cell.accumulated) if measured is not None]
-    problem = next((measured.difference["problem"] for measured in found if not measured.passed), "")
-    if problem:
-        return str(problem)
-    if found and is_summary(found[0].difference["shape"], layer["shape"]):
-        return "compared by summary"
-    return ""
+    own = [cell.own for cell in cells if cell.own is not None]
+    accumulated = [cell.accumulated for cell in cells if cell.accumulated is not None]
+    wrong = [each for each in own if not each.passed] or [each for each in accumulated if not each.comparable]
+    if wrong:
+        return str(wrong[0].difference["problem"])
+    compared = [*own, *accumulated]
+    return "by summary" if compared and is_summary(compared[0].difference["shape"], layer["shape"]) else ""
 
 
 def chart_series(report: Mapping[str, Any], rows: Sequence[Row]) -> list[Series]:
