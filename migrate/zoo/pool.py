@@ -72,6 +72,7 @@ class _Worker:
     staging: Path
     task: Task | None = None
     began: float = 0.0
+    fresh: bool = True
     served: int = 0
 
 
@@ -140,17 +141,21 @@ class Pool:
         for ready in wait(list(busy), self._remaining()):
             slot = busy[ready]  # type: ignore[index] # wait() gives back what it was given
             yield self._heard(slot)
-        if self.timeout is not None:
-            for slot, worker in list(self._workers.items()):
-                if worker.task is not None and time.monotonic() - worker.began > self.timeout:
-                    worker.process.kill()
-                    yield self._lost(slot, f"it took longer than {self.timeout:g} seconds (--timeout)")
+        for slot, worker in list(self._workers.items()):
+            if self._is_late(worker):
+                worker.process.kill()
+                yield self._lost(slot, f"it took longer than {self.timeout:g} seconds (--timeout)")
 
     def _remaining(self) -> float | None:
         if self.timeout is None:
             return None
-        began = [worker.began for worker in self._workers.values() if worker.task is not None]
+        began = [worker.began for worker in self._workers.values() if worker.task is not None and not worker.fresh]
         return max(0.0, min(began) + self.timeout - time.monotonic()) + 0.05 if began else None
+
+    def _is_late(self, worker: _Worker) -> bool:
+        if self.timeout is None or worker.task is None or worker.fresh:
+            return False
+        return time.monotonic() - worker.began > self.timeout
 
     def _heard(self, slot: int) -> Event:
         worker = self._workers[slot]
@@ -161,6 +166,8 @@ class Pool:
             worker.process.join(_PATIENCE)
             return self._lost(slot, _cause_of_death(worker))
         if isinstance(message, str):
+            if worker.fresh:  # what a worker takes to get ready is no fault of its first file
+                worker.fresh, worker.began = False, time.monotonic()
             return Began(slot, worker.task, message)
         task, worker.task = worker.task, None
         return Ended(slot, task, message)

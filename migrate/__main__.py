@@ -1,0 +1,8 @@
+"""`python -m torchmigrate`: the same as the command `torchmigrate`."""
+
+from __future__ import annotations
+
+from .cli import main
+
+if __name__ == "__main__":
+    main()
