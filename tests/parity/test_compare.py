@@ -69,3 +69,42 @@ def test_statistics() -> None:
 
 def test_tensors_without_dimensions_are_torch7s_of_one_element() -> None:
     assert compare(torch.tensor(2.0), torch.tensor([2.0]), EXACT)[0].passed
+
+
+def test_errors_are_counted_by_size() -> None:
+    got, expected = t(1.0, 2.0, 3.0, 4.5, 5.03, 6.04), t(1.0, 2.0, 3.0, 4.0, 5.0, 6.0)
+    histogram = compare(got, expected, EXACT, details=True)[0].histogram
+    assert histogram is not None
+    # 0.03 and 0.04 lie between 10**-1.75 = 0.018 and 10**-1.25 = 0.056, on both sides of 10**-1.5 = 0.0316
+    assert (histogram.zeros, histogram.per_decade, histogram.first) == (3, 4, -7)
+    assert histogram.counts == (1, 1, 0, 0, 0, 1)
+    assert compare(got, expected, EXACT)[0].histogram is None
+
+
+@pytest.mark.parametrize(
+    ("got", "expected", "found"),
+    [
+        ([[1.0, 2.0], [4.0, 3.0]], [[1.0, 2.1], [3.0, 4.0]], (2, 2, 1, None)),
+        # two classes that are equally good may change places
+        ([[2.0, 1.9, 0.0]], [[1.0, 1.0, 0.0]], (1, 3, 1, None)),
+        ([6.0, 5.0, 4.0, 3.0, 2.0, 1.0, 0.0], [5.0, 6.0, 4.0, 3.0, 2.0, 1.0, 0.0], (1, 7, 0, 1)),
+        ([6.0, 5.0, 4.0, 3.0, 1.0, 2.0, 0.0], [6.0, 5.0, 4.0, 3.0, 2.0, 1.0, 0.0], (1, 7, 1, 0)),
+    ],
+)
+def test_classes_agree(got: Any, expected: Any, found: tuple[int, int, int, int | None]) -> None:
+    (difference,) = compare(torch.tensor(got), torch.tensor(expected), EXACT, details=True)
+    agreement = difference.agreement
+    assert agreement is not None
+    assert (agreement.samples, agreement.classes, agreement.top1, agreement.top5) == found
+
+
+@pytest.mark.parametrize("shape", [(1,), (2, 1), (2, 3, 4)])
+def test_what_is_no_scores_of_classes(shape: tuple[int, ...]) -> None:
+    assert compare(torch.ones(shape), torch.ones(shape), EXACT, details=True)[0].agreement is None
+
+
+def test_numbers_too_large_to_be_squared() -> None:
+    (found,) = compare(t(1e300, -1e308), t(1e300, 1e308), EXACT, details=True)
+    assert not found.passed
+    assert found.snr_db is None
+    assert found.max_abs == float("inf")
