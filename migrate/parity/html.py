@@ -15,8 +15,8 @@ from markupsafe import Markup
 from ..text import visible
 from .charts import depth_chart
 from .histograms import HistogramChart, histogram_chart, histogram_range
-from .quantities import cosine, nine_digits, percent, scientific, share, sizes
-from .rows import STATES, Row, chart_series, layer_rows, measure, watched_backends
+from .quantities import cosine, nine_digits, percent, scientific, sizes
+from .rows import STATES, Row, chart_series, layer_rows, measure, watched_backends, worst_of
 from .tree import tree_nodes
 from .verdict import TORCH7
 
@@ -117,15 +117,13 @@ def _csp_hash(text: str) -> str:
 
 def _backend(backend: Mapping[str, Any], rows: list[Row]) -> dict[str, Any]:
     """A backend with what is said of it in the first table."""
-    outputs = backend["outputs"]
-    used = [share(each["needed_atol"], each["atol"]) for each in outputs]
-    known = [value for value in used if value is not None]
+    largest, used = worst_of(backend["outputs"])
     layers = backend["layers"]
     judged = [layer for layer in layers if layer["own"] is not None]
     return {
         **backend,
-        "largest": max((float(each["max_abs"]) for each in outputs), default=None),
-        "used": max(known) if known and len(known) == len(used) else None,
+        "largest": largest,
+        "used": used,
         "judged": len(judged),
         "within": sum(layer["own"]["passed"] for layer in judged),
     }

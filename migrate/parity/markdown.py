@@ -7,8 +7,8 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from ..text import visible
-from .quantities import DASH, percent, scientific, share
-from .rows import layer_rows, watched_backends, worst_rows
+from .quantities import DASH, percent, scientific
+from .rows import layer_rows, watched_backends, worst_of, worst_rows
 from .verdict import TORCH7
 
 #: How many layers are named.
@@ -84,15 +84,12 @@ def _sentence(text: str) -> str:
 
 
 def _backend(backend: Mapping[str, Any]) -> str:
-    outputs = backend["outputs"]
-    largest = scientific(max(float(each["max_abs"]) for each in outputs)) if outputs else DASH
-    used = [share(each["needed_atol"], each["atol"]) for each in outputs]
-    known = [value for value in used if value is not None]
+    largest, used = worst_of(backend["outputs"])
     cells = [
         code(backend["backend"]),
         f"**{backend['status']}**" if backend["status"] in ("passed", "failed") else code(backend["status"]),
-        largest,
-        percent(max(known)) if known and len(known) == len(used) else DASH,
+        scientific(largest),
+        percent(used),
         code(backend["tolerance"]["rule"]) if backend["tolerance"] else DASH,
         code(backend["reason"]) if backend["reason"] else "",
     ]

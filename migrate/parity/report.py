@@ -76,6 +76,11 @@ class BackendResult:
         return first_diverging(self.layers)
 
     @property
+    def comparable(self) -> bool:
+        """Has every output a difference? One of the wrong shape, or with a NaN, has none."""
+        return bool(self.outputs) and all(each.passed or each.max_abs > 0 for each in self.outputs)
+
+    @property
     def largest(self) -> float:
         """The largest absolute difference of all outputs."""
         return max((difference.max_abs for difference in self.outputs), default=0.0)
@@ -167,7 +172,7 @@ class ParityReport:
             (
                 backend.name,
                 backend.status,
-                f"{backend.largest:.3g}" if backend.outputs else "",
+                f"{backend.largest:.3g}" if backend.comparable else "",
                 "" if backend.tolerance is None else str(backend.tolerance),
                 backend.reason,
             )

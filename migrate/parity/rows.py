@@ -133,6 +133,17 @@ def measure(difference: Mapping[str, Any] | None) -> Measured | None:
     )
 
 
+def worst_of(differences: Sequence[Mapping[str, Any]]) -> tuple[float | None, float | None]:
+    """The largest error of several outputs and the largest share of a tolerance; None as soon as one has no number."""
+    found = [measured for measured in map(measure, differences) if measured is not None]
+    used = [measured.used for measured in found if measured.used is not None]
+    comparable = bool(found) and all(measured.comparable for measured in found)
+    return (
+        max(float(measured.difference["max_abs"]) for measured in found) if comparable else None,
+        max(used) if comparable and len(used) == len(found) else None,
+    )
+
+
 def _state(cells: Sequence[Cell]) -> str:
     if any(cell.own is not None and not cell.own.passed for cell in cells):
         return "own"
