@@ -262,26 +262,32 @@ def _path(places: Sequence[tuple[float, float]]) -> str:
 
 def _limits(series: Sequence[Series], scale: _Scale) -> list[Limit]:
     """One line per different tolerance: level where it is the same for all layers, else with its steps."""
-    found: dict[tuple[tuple[float, float], ...], list[str]] = {}
-    levels = {}
+    found: dict[str, list[str]] = {}
+    ends: dict[str, tuple[float, str]] = {}
     for item in series:
-        allowed = [(point.place, point.tolerance) for point in item.own or item.accumulated if point.tolerance]
-        if not allowed:
-            continue
-        values = {f"{tolerance:.3g}" for _, tolerance in allowed}
-        if len(values) == 1:
-            y = scale.y(allowed[0][1])
-            places: tuple[tuple[float, float], ...] = ((_LEFT, y), (_WIDTH - _RIGHT, y))
-            levels[places] = f"tolerance {values.pop()}"
-        else:
-            places = tuple((round(scale.x(place), 1), round(scale.y(value), 1)) for place, value in allowed)
-            levels[places] = "tolerance"
-        found.setdefault(places, []).append(item.name)
-    several = len(found) > 1
-    return [
-        Limit(_path(places), levels[places] + (f" of {', '.join(names)}" if several else ""), places[-1][1])
-        for places, names in found.items()
-    ]
+        for kind, points in (("own", item.own), ("accumulated", item.accumulated)):
+            allowed = [(point.place, point.tolerance) for point in points if point.tolerance]
+            if not allowed:
+                continue
+            values = {f"{tolerance:.3g}" for _, tolerance in allowed}
+            if len(values) == 1:
+                ys = [(_LEFT, scale.y(allowed[0][1])), (_WIDTH - _RIGHT, scale.y(allowed[0][1]))]
+            else:
+                ys = [(scale.x(place), scale.y(value)) for place, value in allowed]
+            path = _path(ys)
+            found.setdefault(path, []).append(f"{item.name} {kind}")
+            ends[path] = ys[-1][1], f"tolerance {values.pop()}" if len(values) == 1 else "tolerance"
+    made = []
+    for path, users in found.items():
+        y, label = ends[path]
+        made.append(Limit(path, label if len(found) == 1 else f"{label}, {_users(users)}", y))
+    return made
+
+
+def _users(users: Sequence[str]) -> str:
+    """What a tolerance holds for: `own errors` if it is for those of every backend."""
+    kinds = {user.rpartition(" ")[2] for user in users}
+    return f"{kinds.pop()} errors" if len(users) > 1 and len(kinds) == 1 else ", ".join(users)
 
 
 def _places(scale: _Scale) -> tuple[Tick, ...]:

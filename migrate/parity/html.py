@@ -18,7 +18,7 @@ from .histograms import HistogramChart, histogram_chart, histogram_range
 from .quantities import cosine, nine_digits, percent, scientific, sizes
 from .rows import STATES, Row, chart_series, layer_rows, measure, watched_backends, worst_of
 from .tree import tree_nodes
-from .verdict import TORCH7
+from .verdict import TORCH7, name_of
 
 _TEMPLATES = Path(__file__).parent / "templates"
 
@@ -77,7 +77,7 @@ def render(report: Mapping[str, Any]) -> str:
         report=report,
         verdict=report["verdict"],
         torch7=TORCH7,
-        against=TORCH7.get(report["reference"]["kind"], "the same model in float64, not Torch7"),
+        against=name_of(report["reference"]["kind"]),
         backends=[_backend(backend, rows) for backend in report["backends"]],
         outputs=list(_outputs(report)),
         watched=[backend["backend"] for backend in watched_backends(report)],
@@ -133,7 +133,7 @@ def _first(report: Mapping[str, Any], rows: list[Row]) -> tuple[int, str] | None
     """Place and name of the first layer that diverges on a backend that failed."""
     for backend in report["backends"]:
         found = backend["first_diverging"]
-        if backend["status"] == "failed" and found is not None:
+        if backend["status"] == "failed" and backend["decides"] and found is not None:
             for row in rows:
                 if row.path == found["path"] and row.call in (0, found["call"]):
                     return row.place, row.label

@@ -86,7 +86,7 @@ def _sentence(text: str) -> str:
 def _backend(backend: Mapping[str, Any]) -> str:
     largest, used = worst_of(backend["outputs"])
     cells = [
-        code(backend["backend"]),
+        code(backend["backend"]) + ("" if backend["decides"] else " (information)"),
         f"**{backend['status']}**" if backend["status"] in ("passed", "failed") else code(backend["status"]),
         scientific(largest),
         percent(used),

@@ -14,7 +14,7 @@ from . import html, markdown
 from .compare import Difference, Tolerance
 from .layers import LayerResult, first_diverging
 from .references import Reference
-from .verdict import FAILED, NOT_RUN, PASSED, TORCH7, Verdict, judge
+from .verdict import FAILED, NOT_RUN, PASSED, TORCH7, Verdict, judge, name_of
 
 __all__ = ["FAILED", "NOT_RUN", "PARITY", "PASSED", "REPORT", "BackendResult", "ModelLayer", "ParityReport", "finite"]
 
@@ -61,6 +61,7 @@ class BackendResult:
         tolerance: the rule; None if it was not run.
         outputs: one difference per output tensor.
         layers: one result per run of each layer, in the order of execution.
+        decides: does it make the verdict? Otherwise it is information.
     """
 
     name: str
@@ -69,6 +70,7 @@ class BackendResult:
     tolerance: Tolerance | None = None
     outputs: list[Difference] = field(default_factory=list)
     layers: list[LayerResult] = field(default_factory=list)
+    decides: bool = True
 
     @property
     def diverging(self) -> LayerResult | None:
@@ -92,6 +94,7 @@ class BackendResult:
         return {
             "backend": self.name,
             "status": self.status,
+            "decides": self.decides,
             "reason": self.reason,
             "tolerance": None if tolerance is None else {"rule": str(tolerance), **asdict(tolerance)},
             "outputs": [difference.to_json() for difference in self.outputs],
@@ -130,7 +133,7 @@ class ParityReport:
     options: Mapping[str, Any] = field(default_factory=dict)
 
     def __bool__(self) -> bool:
-        statuses = [backend.status for backend in self.backends]
+        statuses = [backend.status for backend in self.backends if backend.decides]
         return PASSED in statuses and FAILED not in statuses
 
     @property
@@ -149,7 +152,7 @@ class ParityReport:
 
     def summary(self) -> str:
         """The verdict in one line: what was compared with what, and how far it is off."""
-        against = TORCH7.get(self.reference.kind, "itself in float64")
+        against = "itself in float64" if self.reference.kind == "self" else name_of(self.reference.kind)
         if self.reference.file is not None:
             against += f" ({self.reference.file})"
         ran = [backend for backend in self.backends if backend.status != NOT_RUN]

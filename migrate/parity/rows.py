@@ -158,6 +158,8 @@ def _remark(layer: Mapping[str, Any], cells: Sequence[Cell]) -> str:
     wrong = [each for each in own if not each.passed] or [each for each in accumulated if not each.comparable]
     if wrong:
         return str(wrong[0].difference["problem"])
+    if layer.get("remark"):
+        return str(layer["remark"])
     compared = [*own, *accumulated]
     return "by summary" if compared and is_summary(compared[0].difference["shape"], layer["shape"]) else ""
 

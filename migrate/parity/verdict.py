@@ -15,12 +15,24 @@ if TYPE_CHECKING:
 
 PASSED, FAILED, NOT_RUN = "passed", "failed", "not run"
 
-#: References that are numbers of a real Torch7, and how they are called; anything else proves no parity with it.
+#: References that are numbers of a real Torch7, and how they are called.
 TORCH7 = {
     "dump": "Torch7's own numbers",
     "live": "a Torch7 that was run for it",
     "recorded": "the activations that Torch7 left in the file",
 }
+
+
+#: References that are not, and prove no parity with it; so does any kind that is in neither.
+OTHER = {
+    "self": "the same model in float64",
+    "run": "a saved run of the same conversion",
+}
+
+
+def name_of(kind: str) -> str:
+    """How a kind of reference is called."""
+    return TORCH7.get(kind) or OTHER.get(kind) or f"a reference of the kind {kind}"
 
 
 @dataclass(frozen=True)
@@ -42,20 +54,20 @@ class Verdict:
 
 
 def judge(report: ParityReport) -> Verdict:
-    """The verdict on all backends together."""
-    statuses = [backend.status for backend in report.backends]
-    if FAILED in statuses:
-        failed = [backend.name for backend in report.backends if backend.status == FAILED]
-        against = TORCH7.get(report.reference.kind, "the same model in float64")
-        meaning = f"{' and '.join(failed)} did not reproduce {against}. Do not use this conversion as it is."
+    """The verdict on all backends that decide together."""
+    statuses = {backend.name: backend.status for backend in report.backends if backend.decides}
+    against = name_of(report.reference.kind)
+    if FAILED in statuses.values():
+        failed = " and ".join(name for name, status in statuses.items() if status == FAILED)
+        meaning = f"{failed} did not reproduce {against}. Do not use this conversion as it is."
         return Verdict("failed", "FAILED", meaning, _limits(report))
-    if PASSED not in statuses:
+    if PASSED not in statuses.values():
         return Verdict("nothing", "NOTHING WAS COMPARED", "No backend ran, so nothing is known.", _limits(report))
     if report.reference.kind not in TORCH7:
         meaning = (
             "This is not a proof of parity. No numbers of Torch7 were there to compare with, so the converted model "
-            "was compared with itself in float64. Its rounding is within the tolerance; a layer that was converted "
-            "wrongly would look just the same."
+            f"was compared with {against}. They agree within the tolerance, but a layer that was converted wrongly "
+            "would look just the same."
         )
         return Verdict("rounding", "NOT COMPARED WITH TORCH7", meaning, _limits(report))
     proves = report.reference.proves
@@ -70,6 +82,9 @@ def _limits(report: ParityReport) -> tuple[str, ...]:
     if absent:
         names = "; ".join(f"{backend.name} ({backend.reason})" for backend in absent)
         found.append(f"Not run, so not covered: {names}.")
+    if silent := [backend for backend in ran if not backend.decides]:
+        names = "; ".join(f"{backend.name} ({backend.status})" for backend in silent)
+        found.append(f"For information, without a say in the verdict: {names}.")
     if ran:
         found.append(f"One input was compared, of size {shapes(report.reference.input)}. Others were not.")
     layers = max((backend.layers for backend in ran), key=len, default=[])
@@ -82,7 +97,7 @@ def _limits(report: ParityReport) -> tuple[str, ...]:
             f"{summarized} of {_runs(layers)} {'was' if summarized == 1 else 'were'} compared by summary, that is by "
             "the first numbers, the mean and the deviation: the reference does not keep outputs of that size whole."
         )
-    return tuple(found)
+    return (*found, *getattr(report.reference, "limits", ()))
 
 
 def _runs(layers: Sequence[LayerResult]) -> str:

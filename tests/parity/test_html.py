@@ -6,6 +6,7 @@ import base64
 import hashlib
 import json
 import re
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -354,3 +355,14 @@ def test_contrast(theme: int) -> None:
     for ink, paper in pairs:
         light, dark = sorted((luminance(colours[ink]), luminance(colours[paper])), reverse=True)
         assert (light + 0.05) / (dark + 0.05) >= 4.5, (ink, paper)
+
+
+def test_tolerances_that_differ_are_lines_of_their_own() -> None:
+    layers = [reports.layer(i) for i in range(1, 4)]
+    for i, layer in enumerate(layers, 1):
+        assert layer.accumulated is not None
+        layer.accumulated = replace(layer.accumulated, atol=1e-4 * i)
+    backend = BackendResult("pytorch-cpu", "passed", "", reports.RULE, [reports.difference()], layers)
+    chart = depth_chart(page_of(reports.by_hand(backends=[backend])))
+    words = [text.text for text in chart.all("text") if text.text.startswith("tolerance")]
+    assert words == ["tolerance 2e-05, pytorch-cpu own", "tolerance, pytorch-cpu accumulated"]
