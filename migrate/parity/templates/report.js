@@ -23,8 +23,11 @@
     headings.forEach((heading, index) => {
       const button = document.createElement("button");
       button.type = "button";
+      const printed = document.createElement("span"); // browsers leave buttons out where a heading is repeated
+      printed.className = "printed";
+      printed.textContent = heading.textContent;
       button.append(...heading.childNodes);
-      heading.append(button);
+      heading.append(button, printed);
       button.addEventListener("click", () => {
         const kind = heading.dataset.kind;
         const numbers = kind === "number" && index > 0;
