@@ -104,24 +104,45 @@ def locate(value: Value, key: str | None = None, known: Collection[str] = ()) ->
 
 
 def _follow(value: Value, key: str) -> Candidate:
-    item = value
-    walked = ""
-    rest = key
+    item = follow(value, key)
+    if not isinstance(item, LuaObject):
+        raise ModelNotFound(f"What is at {key} is no Torch7 module but {_summary(item)}.")
+    return Candidate(key, item)
+
+
+def follow(value: Value, key: str) -> Value:
+    """What is at a dotted path of table keys and fields, such as `opt.batchSize` or `model.modules.1.weight`.
+
+    A key that holds a dot itself is found too, since the longest one that fits is taken.
+
+    Raises:
+        ModelNotFound: the path leads nowhere; it says how far it leads, and which keys there are.
+    """
+    item, walked, rest = value, "", key
     while rest:
-        step, _, rest = rest.partition(".")
         table = item if isinstance(item, (LuaTable, LuaObject)) else None
-        found = None if table is None else table.get(step)
-        if table is not None and found is None and step.lstrip("-").isdigit():
-            found = table.get(float(step))
+        step, found = _longest_step(table, rest)
         if found is None:
             names = [join("", k) for k, _ in table.items() if isinstance(k, (str, float))] if table else []
             where = f"in {walked}" if walked else "at the top"
             there = ", ".join(sorted(names)) or "nothing"
             raise ModelNotFound(f"There is no key {step!r} {where}; there is: {there}.")
         walked, item = join(walked, step), found
-    if not isinstance(item, LuaObject):
-        raise ModelNotFound(f"What is at {key} is no Torch7 module but {_summary(item)}.")
-    return Candidate(key, item)
+        rest = rest[len(step) + 1 :]
+    return item
+
+
+def _longest_step(table: LuaTable | LuaObject | None, rest: str) -> tuple[str, Value]:
+    """The longest beginning of `rest` that is a key, and what is there; the first part of it and None if none is."""
+    step = rest
+    while table is not None:
+        found = table.get(step)
+        if found is None and step.lstrip("-").isdigit():
+            found = table.get(float(step))
+        if found is not None or "." not in step:
+            return step, found
+        step = step.rpartition(".")[0]
+    return rest.partition(".")[0], None
 
 
 def _summary(value: Value) -> str:
