@@ -1,7 +1,7 @@
-"""Generates migrate/data/layers.json and docs/layers.md from the registry and the golden files.
+"""Generates what follows from the code: the table of layers, and the examples of generated source.
 
-python docs/generate.py           write both
-python docs/generate.py --check   exit 1 if either is out of date
+python docs/generate.py           write migrate/data/layers.json, docs/layers.md and docs/examples/
+python docs/generate.py --check   exit 1 if any of them is out of date
 """
 
 from __future__ import annotations
@@ -105,12 +105,23 @@ def markdown(table: list[dict[str, Any]]) -> str:
     return HEADER + "\n".join(lines) + "\n"
 
 
+#: Golden models whose source is shown in docs/examples, with the key at which each lies in its file.
+EXAMPLES = {"resnet_bottleneck_B": None, "unet_nngraph": None, "charrnn_checkpoint": "protos.rnn"}
+
+
+def example(name: str, key: str | None) -> str:
+    """model.py of a golden model."""
+    given = tm.to_torch(tm.load(golden.MODELS / f"{name}.reference.t7")["input"])
+    return tm.convert(golden.MODELS / f"{name}.t7", key=key).source(given)
+
+
 def main() -> int:
-    """Writes or checks both files."""
+    """Writes or checks the files."""
     table = rows()
     wanted = {
         ROOT / "migrate" / "data" / "layers.json": json.dumps(table, indent=1) + "\n",
         ROOT / "docs" / "layers.md": markdown(table),
+        **{ROOT / "docs" / "examples" / f"{name}.py": example(name, key) for name, key in EXAMPLES.items()},
     }
     if "--check" in sys.argv:
         stale = [path.name for path, text in wanted.items() if not path.exists() or path.read_text() != text]
@@ -118,6 +129,7 @@ def main() -> int:
             sys.stderr.write(f"out of date: {', '.join(stale)}; run python docs/generate.py\n")
         return 1 if stale else 0
     for path, text in wanted.items():
+        path.parent.mkdir(exist_ok=True)
         path.write_text(text)
     return 0
 

@@ -17,6 +17,15 @@ from ..shapes import run
 _NAME = "torchmigrate_generated_model"
 
 
+class OtherType(ValueError):
+    """A tensor of the source has another type than it has in the converted model."""
+
+    def __init__(self, name: str, dtype: torch.dtype) -> None:
+        super().__init__(f"{name} is {dtype}")
+        self.owner = name.rpartition(".")[0]
+        self.dtype = dtype
+
+
 def instance(text: str, state: Mapping[str, torch.Tensor]) -> nn.Module:
     """The model of generated source, with the given tensors.
 
@@ -28,19 +37,21 @@ def instance(text: str, state: Mapping[str, torch.Tensor]) -> nn.Module:
     try:
         exec(compile(text, "model.py", "exec"), module.__dict__)  # our own source, to check it
         with torch.device("meta"):
-            model: nn.Module = module.Model()
+            model: nn.Module = module.Model().eval()
     finally:
         del sys.modules[_NAME]
     wanted = model.state_dict()
     if wanted.keys() != state.keys():
         raise ValueError(f"the state dict would differ: {', '.join(sorted(wanted.keys() ^ state.keys())[:3])}")
     for name, tensor in wanted.items():
-        if (tensor.shape, tensor.dtype) != (state[name].shape, state[name].dtype):
-            raise ValueError(f"{name} would be {tensor.dtype}{list(tensor.shape)}")
+        if tensor.shape != state[name].shape:
+            raise ValueError(f"{name} would have the size {list(tensor.shape)}")
+        if tensor.dtype != state[name].dtype:
+            raise OtherType(name, state[name].dtype)
     model.load_state_dict(dict(state), assign=True)
     if any(buffer.is_meta for buffer in model.buffers()):
         raise ValueError("a buffer is not saved")
-    return model.eval()
+    return model
 
 
 def differs(conv: Conversion, text: str, state: Mapping[str, torch.Tensor], inputs: list[Any]) -> str:
@@ -52,9 +63,12 @@ def differs(conv: Conversion, text: str, state: Mapping[str, torch.Tensor], inpu
     instance(text, state)
     for value in inputs:
         model = instance(text, state)  # anew, since it may remember a state
-        expected = run(conv.module, apply(value, torch.clone))
-        given = apply(value, torch.clone)
-        got = model(*given) if isinstance(given, list) else model(given)
+        with torch.random.fork_rng():
+            torch.manual_seed(0)
+            expected = run(conv.module, apply(value, torch.clone))
+            torch.manual_seed(0)
+            given = apply(value, torch.clone)
+            got = model(*given) if isinstance(given, list) else model(given)
         ours, theirs = list(leaves(got)), list(leaves(expected))
         if [place for place, _ in ours] != [place for place, _ in theirs] or not ours:
             return "it would return another structure"

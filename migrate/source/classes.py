@@ -8,12 +8,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from .expressions import Argument, Made, Reference, literal
-from .scopes import Block, Scope, free
+from .motifs import SHORTEST, flatten_short, forward_of, group_motifs, saves, skeleton
+from .scopes import Block, Scope, free, walk
 from .tidying import tidy
 from .writing import Forward
-
-#: A chain becomes a class from this many members on.
-_SHORTEST = 3
 
 
 @dataclass
@@ -61,16 +59,6 @@ def height(made: Made) -> int:
     return 1 + max((height(child) for child in inner), default=0)
 
 
-def walk(made: Made) -> Iterator[Made]:
-    """The call and all within."""
-    yield made
-    for child in made.children():
-        yield from walk(child)
-    if made.block is not None:
-        for child in made.block.scope.attrs.values():
-            yield from walk(child)
-
-
 def extract(scope: Scope, taken: set[str]) -> list[Class]:
     """Replaces what is alike in a model by instances of classes; returns the classes, inner ones first.
 
@@ -80,14 +68,19 @@ def extract(scope: Scope, taken: set[str]) -> list[Class]:
     """
     found: dict[int, list[Made]] = {}
     seen: set[int] = set()
-    for attr in scope.attrs.values():
-        for made in list(walk(attr)):
-            group_repeats(made)
+    group_motifs(list(scope.attrs.values()))
+    flatten_short(list(scope.attrs.values()))
     for attr in scope.attrs.values():
         for made in walk(attr):
             if id(made) not in seen and (made.block is not None or _is_candidate(made)):
                 seen.add(id(made))
                 found.setdefault(height(made), []).append(made)
+    owners = {
+        id(attr): (skeleton(made), name)
+        for made in (made for level in found.values() for made in level)
+        if made.block is not None
+        for name, attr in made.block.scope.attrs.items()
+    }
     classes: list[Class] = []
     for level in sorted(found):
         groups: dict[Any, list[Made]] = {}
@@ -98,74 +91,13 @@ def extract(scope: Scope, taken: set[str]) -> list[Class]:
         for group in groups.values():
             if group[0].block is not None:
                 classes.append(_class_of_blocks(group, taken))
-            elif _saves(len(group), len(group[0].kids)):
+            elif saves(len({owners.get(id(made), id(made)) for made in group}), len(group[0].kids)):
                 classes.append(_class_of_chains(group, taken))
     return classes
 
 
-def _saves(times: int, members: int) -> bool:
-    """Is a class for a chain that occurs so often shorter than the chains?"""
-    return times * (members + 1) > members + 7
-
-
-def group_repeats(made: Made) -> None:
-    """Puts what repeats within a chain, member for member, into chains of its own."""
-    if not made.is_chain:
-        return
-    for kid in made.kids:
-        group_repeats(kid)
-    kinds = [skeleton(kid) for kid in made.kids]
-    kids: list[Made] = []
-    start = 0
-    while start < len(kinds):
-        size, times = _repeat(kinds, start)
-        if times and _saves(times, size):
-            kids += [
-                Made("nn.Sequential", kids=made.kids[i : i + size]) for i in range(start, start + size * times, size)
-            ]
-            start += size * times
-        else:
-            kids.append(made.kids[start])
-            start += 1
-    made.kids[:] = kids
-
-
-def _repeat(kinds: list[Any], start: int) -> tuple[int, int]:
-    """The longest run of members that is repeated at once, and how often; (0, 0) if there is none."""
-    best = (0, 0)
-    for size in range(_SHORTEST, (len(kinds) - start) // 2 + 1):
-        run = kinds[start : start + size]
-        times = 1
-        while kinds[start + size * times : start + size * (times + 1)] == run:
-            times += 1
-        if times >= 2 and size * times > best[0] * best[1]:
-            best = (size, times)
-    return best
-
-
 def _is_candidate(made: Made) -> bool:
-    return made.is_chain and len(made.kids) >= _SHORTEST and not any(kid.is_chain for kid in made.kids)
-
-
-def skeleton(made: Made) -> Any:
-    """A call without its hyperparameters."""
-    if made.block is not None and not made.cls:
-        attrs = tuple((n, n if n == "shortcut" else skeleton(m)) for n, m in made.block.scope.attrs.items())
-        return ("block", made.block.kind, tuple(_forward(made.block).lines), attrs)
-    args = tuple((arg.name, _skeleton_of(arg.value)) for arg in made.args)
-    return (made.cls, args, tuple(skeleton(kid) for kid in made.kids) if made.is_chain else ())
-
-
-def _skeleton_of(value: Any) -> Any:
-    if isinstance(value, Made):
-        return skeleton(value)
-    if isinstance(value, list):
-        return tuple(_skeleton_of(item) for item in value)
-    return "" if isinstance(value, (bool, int, float, str, tuple)) or value is None else repr(value)
-
-
-def _forward(block: Block) -> Forward:
-    return Forward(block.scope, block.inputs, block.result)
+    return made.is_chain and len(made.kids) >= SHORTEST and not any(kid.is_chain for kid in made.kids)
 
 
 @dataclass
@@ -330,7 +262,7 @@ def _class_of_blocks(group: list[Made], taken: set[str]) -> Class:
     name = free(_block_name(first), taken)
     taken.add(name)
     _instantiate(group, name, parameters)
-    return Class(name, [parameter for parameter, _ in parameters if not parameter.derived], attrs, _forward(first))
+    return Class(name, [parameter for parameter, _ in parameters if not parameter.derived], attrs, forward_of(first))
 
 
 def projection(shortcuts: list[Made], parameters: list[tuple[Parameter, list[_Hole]]]) -> str | None:

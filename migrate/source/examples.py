@@ -12,7 +12,7 @@ from ..shapes import run
 
 
 def several_sizes(conv: Conversion, value: Any) -> list[Any]:
-    """An input, and the same with one more along each axis on which the model allows that.
+    """An input, and larger ones: one more sample, then each other axis doubled (or one more) where the model allows it.
 
     Args:
         conv: the converted model.
@@ -22,14 +22,16 @@ def several_sizes(conv: Conversion, value: Any) -> list[Any]:
     with torch.no_grad():
         answer = run(conv.module, apply(value, torch.clone))
     for axis in range(max((tensor.dim() for _, tensor in leaves(value)), default=0)):
-        larger = apply(value, _Longer(axis))
-        try:
-            with torch.no_grad():
-                output = run(conv.module, apply(larger, torch.clone))
-        except Exception:  # whatever a layer raises on a size that it does not take
-            continue
-        if axis == 0 or not _mixes(value, answer, output):
-            found.append(larger)
+        for change in (_Longer(axis),) if axis == 0 else (_Doubled(axis), _Longer(axis)):
+            larger = apply(value, change)
+            try:
+                with torch.no_grad():
+                    output = run(conv.module, apply(larger, torch.clone))
+            except Exception:  # whatever a layer raises on a size that it does not take
+                continue
+            if axis == 0 or not _mixes(value, answer, output):
+                found.append(larger)
+                break
     return found
 
 
@@ -50,3 +52,13 @@ class _Longer:
         if tensor.dim() <= self.axis:
             return tensor
         return torch.cat([tensor, tensor.narrow(self.axis, tensor.shape[self.axis] - 1, 1)], self.axis)
+
+
+class _Doubled:
+    """Repeats a tensor along an axis, if it has that axis."""
+
+    def __init__(self, axis: int) -> None:
+        self.axis = axis
+
+    def __call__(self, tensor: torch.Tensor) -> torch.Tensor:
+        return tensor if tensor.dim() <= self.axis else torch.cat([tensor, tensor], self.axis)

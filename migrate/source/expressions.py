@@ -57,6 +57,7 @@ class Made:
         module: the converted module whose tensors live here, for a leaf.
         own: the class to copy into the file, if it is none of torch.nn.
         block: the body of the class, if it is one made from the structure of the model.
+        inner: attribute of `module` -> the constructor call of what is there, where that is no leaf.
         chain: is it a repeated chain that became a class? Then `kids` are its members.
     """
 
@@ -66,6 +67,7 @@ class Made:
     module: nn.Module | None = None
     own: type | None = None
     block: Block | None = None
+    inner: dict[str, Made] = field(default_factory=dict)
     chain: bool = False
 
     @property
@@ -88,6 +90,10 @@ class Made:
     def kid_texts(self) -> list[str]:
         """The members of a chain in Python."""
         return [kid.text() for kid in self.kids]
+
+    def owns(self, name: str) -> bool:
+        """Does what has this name in `module` belong to the leaf itself?"""
+        return not any(name == inner or name.startswith(f"{inner}.") for inner in self.inner)
 
     def children(self) -> list[Made]:
         """The constructor calls inside this one, in the order in which they are written."""

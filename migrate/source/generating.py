@@ -13,14 +13,14 @@ from ..conversion import Conversion
 from ..converters.graph import Graph
 from ..errors import TorchMigrateError
 from ..t7 import LuaObject, LuaTable
-from .checking import differs
-from .classes import extract, walk
+from .checking import OtherType, differs, instance
+from .classes import extract
 from .examples import several_sizes
 from .expressions import leaf
 from .layout import file_text, formatted
 from .lowering import Lowering
 from .own import Copies
-from .scopes import Draft, Scope, Sym, Value, argument, placed
+from .scopes import Draft, Scope, Sym, Value, argument, nested, placed, walk
 from .tidying import tidy
 from .writing import Forward, identifier
 
@@ -57,16 +57,17 @@ def generate(conv: Conversion, example: Any = None) -> Source:
 
     Returns:
         Source that gives the same bits as `conv.module` in evaluation mode, on the example and on
-        inputs that are larger by one along each axis that may vary.
+        larger inputs along each axis that may vary.
 
     Raises:
         ValueError: the model can't be written as source; it says why.
     """
     with evaluating(conv), torch.no_grad():
-        inputs = [] if example is None else several_sizes(conv, example)
+        inputs: list[Any] = []
         reason = "no input is known"
-        if inputs:
+        if example is not None:
             try:
+                inputs = several_sizes(conv, example)
                 source = _write(conv, _structured(conv, inputs))
                 reason = differs(conv, source.text, source.state, inputs)
                 if not reason:
@@ -98,20 +99,14 @@ def evaluating(conv: Conversion) -> Iterator[None]:
 
 def _structured(conv: Conversion, inputs: list[Any]) -> Draft:
     scope = Scope()
-    entries = _entries(inputs)
-    parameters = entries if isinstance(entries, list) else [entries]
+    if isinstance(inputs[0], list):  # the members of a table are separate parameters
+        parameters = [Sym(members) for members in zip(*inputs, strict=True)]
+        entries: Value = [nested(scope, parameter) for parameter in parameters]
+    else:
+        parameters = [Sym(tuple(inputs), hint="x")]
+        entries = parameters[0]
     result = Lowering(_node_names(conv)).lower(conv.module, entries, scope, top=True)
-    return Draft(scope, [p for p in parameters if isinstance(p, Sym)], result)
-
-
-def _entries(inputs: list[Any]) -> Value:
-    """Symbolic inputs: the members of a list are separate parameters."""
-    if isinstance(inputs[0], (list, tuple)):
-        members = [Sym(tuple(value[i] for value in inputs)) for i in range(len(inputs[0]))]
-        if any(not isinstance(value, torch.Tensor) for value in inputs[0]):
-            raise ValueError("the input is a table of tables")
-        return members
-    return Sym(tuple(inputs), hint="x")
+    return Draft(scope, parameters, result)
 
 
 def _plain(conv: Conversion, inputs: list[Any] | None) -> Draft:
@@ -156,9 +151,18 @@ def _write(conv: Conversion, draft: Draft) -> Source:
     classes = extract(draft.scope, {*copies.definitions, "Model"})
     places = dict(_places(draft.scope))
     forward = Forward(draft.scope, draft.inputs, draft.result)
-    text = formatted(file_text(conv, draft, classes, copies, forward))
     state = {place: tensor.detach() for place, tensor in places.items()}
-    return Source(text, state, _names(conv, places))
+    casts: dict[str, torch.dtype] = {}
+    while True:
+        text = file_text(conv, draft, classes, copies, forward, casts)
+        try:
+            instance(text, state)
+        except OtherType as error:  # few models mix types
+            if error.owner in casts:
+                raise
+            casts[error.owner] = error.dtype
+            continue
+        return Source(formatted(text), state, _names(conv, places))
 
 
 def _places(scope: Scope) -> Iterator[tuple[str, torch.Tensor]]:
@@ -167,7 +171,8 @@ def _places(scope: Scope) -> Iterator[tuple[str, torch.Tensor]]:
         for path, part in placed(made, name):
             if part.module is not None:
                 for inner, tensor in part.module.state_dict(keep_vars=True).items():
-                    yield f"{path}.{inner}", tensor
+                    if part.owns(inner):
+                        yield f"{path}.{inner}", tensor
 
 
 def _names(conv: Conversion, places: dict[str, torch.Tensor]) -> dict[str, str]:

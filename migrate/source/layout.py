@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import subprocess
+import textwrap
+from collections.abc import Mapping
 
 import torch
 
@@ -10,19 +12,32 @@ from ..conversion import Conversion
 from ..shapes import floating_type
 from .classes import Class
 from .own import Copies
-from .scopes import Draft, Scope, Value, placed
+from .scopes import Draft, Scope, Sym, placed
+from .tidying import flat
 from .writing import Forward
 
+#: Longest line of a docstring, as ruff has it.
+_WIDTH = 88
 
-def file_text(conv: Conversion, draft: Draft, classes: list[Class], copies: Copies, forward: Forward) -> str:
-    """The text of model.py, not yet formatted."""
+
+def file_text(
+    conv: Conversion,
+    draft: Draft,
+    classes: list[Class],
+    copies: Copies,
+    forward: Forward,
+    casts: Mapping[str, torch.dtype],
+) -> str:
+    """The text of model.py, not yet formatted; `casts` names the modules that are of another type than the rest."""
     imports = {"import torch", *copies.imports}
     imports |= {"from safetensors.torch import load_file", "from torch import Tensor", "from torch import nn"}
+    if any("Any" in f.returns or "Any" in f.signature() for f in [forward, *(c.forward for c in classes if c.forward)]):
+        imports.add("from typing import Any")
     if copies.definitions:  # they may name each other before they are defined
         imports.add("from __future__ import annotations")
     parts = [_docstring(conv, draft), "\n".join(sorted(imports)) + "\n", *copies.definitions.values()]
     parts += [_class(item) for item in classes]
-    parts.append(_model(conv, draft, forward))
+    parts.append(_model(conv, draft, forward, casts))
     return "\n\n".join(parts)
 
 
@@ -33,11 +48,16 @@ def _docstring(conv: Conversion, draft: Draft) -> str:
     digest = f", sha256 {source.sha256[:12]}…" if source.sha256 else ""
     lines = [f'"""Converted from {origin}{key} (Torch7{digest}) by torchmigrate.']
     lines.append("")
-    given, made = describe(draft.inputs), describe(draft.result)
-    if given and made:
-        plural = "s" if len(draft.inputs) > 1 else ""
-        lines.append(f"Input{plural}: {given}. Output{'s' if isinstance(draft.result, list) else ''}: {made}.")
+    ins, outs = flat(draft.inputs), flat(draft.result)
+    if all(value.shapes and len({len(shape) for shape in value.shapes}) == 1 for value in [*ins, *outs]):
+        sizes = [f"{_named('Input', ins)}: {describe(ins)}.", f"{_named('Output', outs)}: {describe(outs)}."]
+        both = " ".join(sizes)
+        lines += [part for line in ([both] if len(both) <= _WIDTH else sizes) for part in textwrap.wrap(line, _WIDTH)]
     return "\n".join(lines).rstrip() + '\n"""\n'
+
+
+def _named(name: str, values: list[Sym]) -> str:
+    return f"{name}s" if len(values) > 1 else name
 
 
 def printable(text: str) -> str:
@@ -45,19 +65,20 @@ def printable(text: str) -> str:
     return "".join(c if c.isalnum() or c in " ._-:/()" else "?" for c in text)[:120]
 
 
-def describe(value: Value) -> str:
+def describe(values: list[Sym]) -> str:
     """Sizes and types of symbolic values; letters stand for sizes that may vary."""
-    if isinstance(value, list):
-        parts = [describe(item) for item in value]
-        return ", ".join(parts) if all(parts) else ""
-    shapes = value.shapes
-    if not shapes or len({len(shape) for shape in shapes}) > 1:
-        return ""
+    types = [str(value.values[0].dtype).removeprefix("torch.") for value in values]
+    if len(set(types)) == 1:
+        return f"{', '.join(_sizes(value) for value in values)} {types[0]}"
+    return ", ".join(f"{_sizes(value)} {dtype}" for value, dtype in zip(values, types, strict=True))
+
+
+def _sizes(value: Sym) -> str:
+    shapes = value.shapes or []
     dims = len(shapes[0])
     letters = ["N", *_LETTERS.get(dims, "TUVW")][:dims]
     sizes = [str(n) if all(s[i] == n for s in shapes) else letters[i] for i, n in enumerate(shapes[0])]
-    inner = f"{sizes[0]}," if dims == 1 else ", ".join(sizes)
-    return f"({inner}) {str(value.values[0].dtype).removeprefix('torch.')}"
+    return f"({sizes[0]},)" if dims == 1 else f"({', '.join(sizes)})"
 
 
 #: Letters of the sizes of a value with so many dimensions, behind N for the samples.
@@ -74,30 +95,29 @@ def _class(item: Class) -> str:
         )
     lines = [f"class {item.name}(nn.Module):", f"    def __init__({parameters}) -> None:", "        super().__init__()"]
     lines += [f"        self.{name} = {text}" for name, text in item.attrs.items()]
-    return "\n".join(lines) + "\n\n" + _forward_text(item.forward, "Tensor")
+    return "\n".join(lines) + "\n\n" + _forward_text(item.forward)
 
 
-def _forward_text(forward: Forward, returns: str) -> str:
-    parameters = ", ".join(["self", *(f"{name}: Tensor" for name in forward.parameters)])
+def _forward_text(forward: Forward) -> str:
     body = "\n".join(f"        {line}" for line in forward.lines)
-    return f"    def forward({parameters}) -> {returns}:\n{body}\n"
+    return f"    def forward({forward.signature()}) -> {forward.returns}:\n{body}\n"
 
 
-def _model(conv: Conversion, draft: Draft, forward: Forward) -> str:
+def _model(conv: Conversion, draft: Draft, forward: Forward, casts: Mapping[str, torch.dtype]) -> str:
     lines = ["class Model(nn.Module):", "    def __init__(self) -> None:", "        super().__init__()"]
     lines += [f"        self.{name} = {made.text()}" for name, made in draft.scope.attrs.items()]
     lines += _ties(draft.scope)
     if floating_type(conv.module) == torch.float64:
         lines.append("        self.double()")
-    returns = _returns(draft.result)
+    lines += [f"        self.{attribute_path(path)}.to({dtype})" for path, dtype in casts.items()]
     load = (
         "    @classmethod\n"
         '    def from_pretrained(cls, folder: str) -> "Model":\n'
-        "        model = cls()\n"
+        "        model = cls().eval()\n"
         '        model.load_state_dict(load_file(f"{folder}/model.safetensors"))\n'
-        "        return model.eval()\n"
+        "        return model\n"
     )
-    return "\n".join(lines) + "\n\n" + _forward_text(forward, returns) + "\n" + load
+    return "\n".join(lines) + "\n\n" + _forward_text(forward) + "\n" + load
 
 
 def _ties(scope: Scope) -> list[str]:
@@ -111,12 +131,16 @@ def _ties(scope: Scope) -> list[str]:
                 continue
             tied: list[str] = []
             for inner, module in part.module.named_modules(remove_duplicate=False):
+                if not part.owns(inner):
+                    continue
                 place = f"{path}.{inner}".rstrip(".")
                 known = modules.setdefault(id(module), place)
                 if known != place and not place.startswith(tuple(tied)):
                     tied.append(place + ".")
                     lines.append(f"        self.{attribute_path(place)} = self.{attribute_path(known)}")
             for inner, parameter in part.module.named_parameters(remove_duplicate=False):
+                if not part.owns(inner):
+                    continue
                 place = f"{path}.{inner}"
                 known = tensors.setdefault(id(parameter), place)
                 if known != place and not place.startswith(tuple(tied)):
@@ -128,12 +152,6 @@ def attribute_path(name: str) -> str:
     """A state dict name as Python: `a.0.weight` is `a[0].weight`."""
     first, *rest = name.split(".")
     return first + "".join(f"[{part}]" if part.isdigit() else f".{part}" for part in rest)
-
-
-def _returns(result: Value) -> str:
-    if isinstance(result, list):
-        return f"tuple[{', '.join(_returns(item) for item in result)}]" if result else "tuple[()]"
-    return "Tensor"
 
 
 def formatted(text: str) -> str:

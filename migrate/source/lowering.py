@@ -75,7 +75,10 @@ class Lowering:
                 return lowered
         made, result = self.made(module, value)
         name = name or self.names.get(id(module)) or role(made)
-        return scope.call(made, value, result.values, name, fresh=result.fresh)
+        called = scope.call(made, value, result.values, name, fresh=result.fresh)
+        if id(module) in self.names:
+            scope.given.add(next(reversed(scope.attrs)))
+        return called
 
     def recurrent(self, module: nn.Module, value: Sym, scope: Scope) -> Sym | None:
         """A call of a recurrent layer of torch.nn, whose last state nobody reads; None if its numbers are others."""
@@ -125,7 +128,7 @@ class Lowering:
             short = 0 if size_of(children[0]) < size_of(children[1]) else 1
         found = []
         for i, child in enumerate(children):
-            if i == short:
+            if i == short and isinstance(value, Sym):
                 found.append(self.call(child, value, scope, "shortcut"))
             elif isinstance(child, nn.Identity):
                 found.append(value)
@@ -150,7 +153,7 @@ class Lowering:
         values: list[Value] = [value]
         skipped: dict[int, int] = {}
         for number, (index, sources) in enumerate(module.nodes, 1):
-            given = entries(values, sources)
+            given = entries(values, sources, scope)
             follower = self.follower(module, number)
             if number in skipped:
                 values.append(values[skipped[number]])
@@ -160,7 +163,7 @@ class Lowering:
                 skipped[follower] = number
             else:
                 values.append(given if index < 0 else self.named(module[index], given, scope))
-        return entries(values, module.outputs)
+        return entries(values, module.outputs, scope)
 
     def named(self, module: nn.Module, value: Value, scope: Scope) -> Value:
         """`lower`, with the name of the node as a name of the result."""
@@ -202,7 +205,25 @@ class Lowering:
         if structural and isinstance(value, Sym) and value.values:
             return self.block(module, value)
         result = self.run(module, inputs)
-        return leaf(substitute(module, inputs, result.values)), result
+        stock = substitute(module, inputs, result.values)
+        made = leaf(stock)
+        if stock is module:
+            self.fill(made, module, inputs)
+        return made, result
+
+    def fill(self, made: Made, module: nn.Module, inputs: tuple[Any, ...]) -> None:
+        """Lowers the modules that a leaf was constructed with, on what it gives them first."""
+        for arg in made.args:
+            child = getattr(module, arg.name, None)
+            if not isinstance(arg.value, Made) or not isinstance(child, nn.Module) or not is_structured(child):
+                continue
+            seen = [first_input(module, child, value) for value in inputs]
+            if not seen or any(value is None for value in seen):
+                continue
+            inner, _ = self.made(child, Sym(tuple(seen)))
+            if inner.block is not None:
+                inner.block.kind = _CELLS.get(type(module).__name__, "Step")
+            arg.value = made.inner[arg.name] = inner
 
     def run(self, module: nn.Module, inputs: tuple[Any, ...]) -> Result:
         """What a module gives for each example; the examples stay as they are."""
@@ -211,13 +232,17 @@ class Lowering:
         for i, value in enumerate(inputs):
             forget(module)
             for pooling in poolings:
-                pooling.__dict__["places"] = self.places.get((id(pooling), i)) or Places()
+                pooling.__dict__.pop("places", None)
+                if (id(pooling), i) in self.places:
+                    pooling.__dict__["places"] = self.places[id(pooling), i]
             given = apply(value, torch.clone)
             memory = {tensor.untyped_storage().data_ptr() for _, tensor in leaves(given)}
             result = module(given)
             fresh = fresh and isinstance(result, torch.Tensor) and result.untyped_storage().data_ptr() not in memory
             results.append(result)
-            self.places.update({(id(pooling), i): pooling.__dict__["places"] for pooling in poolings})
+            for pooling in poolings:
+                if "places" in pooling.__dict__:
+                    self.places[id(pooling), i] = pooling.__dict__.pop("places")
         forget(module)
         return Result(tuple(results), fresh)
 
@@ -225,7 +250,13 @@ class Lowering:
         """A class with a forward method of its own."""
         scope = Scope(is_block=True)
         entry = Sym(value.values, hint="x")
-        result = self.lower(module, nested(scope, entry), scope)
+        given = nested(scope, entry)
+        if isinstance(given, list):
+            entry.hint = "inputs"
+            for sym, name in zip(given, ("x", "h", "c"), strict=False):
+                if isinstance(sym, Sym) and len(given) <= 3:
+                    sym.hint = name
+        result = self.lower(module, given, scope)
         results = tuple(at(result, i) for i in range(examples(result)))
         made = Made("", block=Block(scope, [entry], result, kind_of(module)))
         return made, Result(results, fresh=isinstance(result, Sym) and result.fresh)
@@ -254,15 +285,45 @@ def size_of(module: nn.Module) -> int:
     return sum(not isinstance(m, nn.Identity) for m in module.modules())
 
 
-def entries(values: list[Value], sources: list[list[int]]) -> Value:
+def entries(values: list[Value], sources: list[list[int]], scope: Scope) -> Value:
     """What a node of a Graph gets."""
     found = []
     for number, *path in sources:
         value = values[number]
         for entry in path:
-            value = value[entry]
+            if isinstance(value, Sym):
+                parts = tuple(example[entry] for example in value.values)
+                value = scope.op(f"{{0}}[{entry}]", [value], parts, fresh=False)
+            else:
+                value = value[entry]
         found.append(value)
     return found[0] if len(found) == 1 else found
+
+
+def is_structured(module: nn.Module) -> bool:
+    """Is there anything in it that reads better as Python?"""
+    return any(isinstance(m, (*TABLES, containers.Concat, Graph)) for m in module.modules())
+
+
+def first_input(module: nn.Module, child: nn.Module, value: Any) -> Any:
+    """What `module` gives `child` when it runs it first; None if it does not run it."""
+    seen: list[Any] = []
+
+    def keep(_: nn.Module, args: tuple[Any, ...]) -> None:
+        seen.append(apply(args[0], torch.clone))
+
+    handle = child.register_forward_pre_hook(keep)
+    try:
+        forget(module)
+        module(apply(value, torch.clone))
+    finally:
+        handle.remove()
+        forget(module)
+    return seen[0] if seen else None
+
+
+#: What the class is called that is made of the cell of a recurrent step.
+_CELLS = {"LSTMStep": "LSTMCell", "GRUStep": "GRUCell"}
 
 
 def concrete(value: Value) -> tuple[Any, ...]:

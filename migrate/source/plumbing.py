@@ -8,7 +8,7 @@ from typing import Any
 
 from torch import nn
 
-from ..converters import containers, elementwise, graph, shapes, tables
+from ..converters import containers, elementwise, graph, recurrent_masks, reductions, shapes, slices, tables
 from .scopes import Scope, Sym, Value, argument, at, examples
 
 #: Modules that take or give a list.
@@ -46,7 +46,7 @@ def plumb(module: nn.Module, value: Value, scope: Scope) -> Value | None:
             made = _of_tensors(module, value, scope)
             if made is not None:
                 return made
-        return _of_list(module, value)
+        return _of_list(module, value, scope)
     if isinstance(module, (nn.Identity, shapes.Contiguous)):
         return value
     if isinstance(module, graph.ListOfOne):
@@ -58,7 +58,7 @@ def _is_flat(value: list[Value]) -> bool:
     return bool(value) and all(isinstance(item, Sym) and item.shapes for item in value)
 
 
-def _of_list(module: nn.Module, value: list[Value]) -> Value | None:
+def _of_list(module: nn.Module, value: list[Value], scope: Scope) -> Value | None:
     if isinstance(module, nn.Identity):
         return value
     if isinstance(module, tables.SelectTable) and isinstance(module.index, int):
@@ -73,6 +73,10 @@ def _of_list(module: nn.Module, value: list[Value]) -> Value | None:
         return _flat(value)
     if isinstance(module, tables.ZipTable) and all(isinstance(item, list) for item in value):
         return [list(items) for items in zip(*value, strict=True)]
+    if isinstance(module, tables.ZipTable) and all(isinstance(item, Sym) and item.values for item in value):
+        names = ", ".join(f"{{{i}}}" for i in range(len(value)))
+        zipped = tuple([list(items) for items in zip(*at(value, i), strict=True)] for i in range(examples(value)))
+        return scope.op(f"[list(items) for items in zip({names}, strict=True)]", value, zipped, fresh=False)
     if isinstance(module, tables.ZipOneToMany) and len(value) == 2 and isinstance(value[1], list):
         return [[value[0], item] for item in value[1]]
     return None
@@ -120,11 +124,15 @@ def _results(module: nn.Module, value: Value) -> tuple[Any, ...]:
 
 
 def _of_tensor(module: nn.Module, value: Sym, scope: Scope) -> Value | None:
+    if value.values and all(isinstance(v, list) and v for v in value.values):
+        return _of_long_list(module, value, scope)
     if not value.shapes:
         return None
     if isinstance(module, tables.SplitTable):
         results = _results(module, value)
         batch = module.dim >= 0 and module.num_input_dims is not None and value.dims == module.num_input_dims + 1
+        if len({len(result) for result in results}) > 1:  # as long as the input is
+            return scope.op(f"list({{0}}.unbind({module.dim + batch}))", [value], results, fresh=False)
         if len({len(result) for result in results}) == 1:
             if len(results[0]) == 1:
                 part = scope.op(f"{{0}}.select({module.dim + batch}, 0)", [value], tuple(r[0] for r in results))
@@ -133,11 +141,49 @@ def _of_tensor(module: nn.Module, value: Sym, scope: Scope) -> Value | None:
         return None
     if isinstance(module, (shapes.View, shapes.Reshape)):
         return _reshaped(module, value, scope)
+    if type(module) in _REDUCTIONS:
+        return _reduced(module, value, scope)
+    if isinstance(module, slices.Transpose) and value.dims is not None:
+        moved = 0 if module.num_input_dims is None else value.dims - module.num_input_dims
+        swaps = "".join(f".transpose({first + moved}, {second + moved})" for first, second in module.swaps)
+        return scope.op(f"{{0}}{swaps}.contiguous()", [value], _results(module, value), fresh=False)
     handler = _EXPRESSIONS.get(type(module))
     if handler is None or getattr(module, "inplace", False):
         return None
     template, atomic = handler(module)
     return scope.op(template, [value], _results(module, value), atomic=atomic)
+
+
+def _of_long_list(module: nn.Module, value: Sym, scope: Scope) -> Value | None:
+    """The same for a list whose length follows from the input."""
+    if isinstance(module, nn.Identity):
+        return value
+    if isinstance(module, tables.ReverseTable):
+        return scope.op("{0}[::-1]", [value], tuple(v[::-1] for v in value.values), fresh=False)
+    if isinstance(module, tables.SelectTable) and isinstance(module.index, int):
+        return scope.op(f"{{0}}[{module.index}]", [value], tuple(v[module.index] for v in value.values), fresh=False)
+    return None
+
+
+#: Layers that reduce one dimension, as methods of tensors.
+_REDUCTIONS: dict[type[nn.Module], str] = {
+    reductions.Max: "max({dim}{keep}).values",
+    reductions.Min: "min({dim}{keep}).values",
+    reductions.Sum: "sum({dim}{keep})",
+}
+
+
+def _reduced(module: nn.Module, value: Sym, scope: Scope) -> Sym:
+    template = _REDUCTIONS[type(module)]
+    if getattr(module, "average", False):
+        template = template.replace("sum", "mean")
+    results = _results(module, value)
+    keep = ", keepdim=True" if results[0].dim() == value.dims else ""
+    dim, inputs = module.dim, module.num_input_dims
+    assert isinstance(dim, int)
+    assert inputs is None or isinstance(inputs, int)
+    batch = dim >= 0 and inputs is not None and value.dims == inputs + 1
+    return scope.op(f"{{0}}.{template.format(dim=dim + batch, keep=keep)}", [value], results)
 
 
 def _reshaped(module: nn.Module, value: Sym, scope: Scope) -> Value | None:
@@ -150,6 +196,10 @@ def _reshaped(module: nn.Module, value: Sym, scope: Scope) -> Value | None:
         return value
     if all(result.shape == (shape_size,) for result, shape_size in zip(results, map(math.prod, given), strict=True)):
         return scope.op("{0}.flatten()", [value], results, fresh=False)
+    for kept in range(1, len(given[0])):
+        pairs = list(zip(results, given, strict=True))
+        if all(r.dim() == kept + 1 and tuple(r.shape[:kept]) == shape[:kept] for r, shape in pairs):
+            return scope.op(f"{{0}}.flatten({kept})", [value], results, fresh=False)
     if any(result.shape[0] != shape[0] for result, shape in zip(results, given, strict=True)):
         return None
     size = tuple(results[0].shape[1:])
@@ -170,6 +220,12 @@ def _constant(operator: str, name: str) -> Callable[[nn.Module], tuple[str, bool
     return expression
 
 
+def _added(module: nn.Module) -> tuple[str, bool]:
+    addend, negate = module.addend, module.negate
+    assert isinstance(addend, float)
+    return (f"{-addend!r} - {{0}}" if negate else f"{{0}} + {addend!r}"), False
+
+
 def _function(template: str) -> Callable[[nn.Module], tuple[str, bool]]:
     def expression(module: nn.Module) -> tuple[str, bool]:
         return template, True
@@ -181,6 +237,7 @@ def _function(template: str) -> Callable[[nn.Module], tuple[str, bool]]:
 _EXPRESSIONS: dict[type[nn.Module], Callable[[nn.Module], tuple[str, bool]]] = {
     elementwise.MulConstant: _constant("*", "constant"),
     elementwise.AddConstant: _constant("+", "constant"),
+    recurrent_masks.SAdd: _added,
     elementwise.Abs: _function("{0}.abs()"),
     elementwise.Exp: _function("{0}.exp()"),
 }

@@ -72,11 +72,13 @@ class Scope:
         is_block: is it the body of a block, rather than of the whole model?
         attrs: attribute -> its constructor call.
         steps: the forward method.
+        given: attributes that have the name of a node in the Torch7 file.
     """
 
     is_block: bool = False
     attrs: dict[str, Made] = field(default_factory=dict)
     steps: list[Step] = field(default_factory=list)
+    given: set[str] = field(default_factory=set)
     _known: dict[Any, str] = field(default_factory=dict)
 
     def op(
@@ -223,6 +225,8 @@ def placed(made: Made, path: str) -> Iterator[tuple[str, Made]]:
     """Every leaf within a call, and its path."""
     if made.module is not None:
         yield path, made
+        for name, inner in made.inner.items():
+            yield from placed(inner, f"{path}.{name}")
     elif made.block is not None:
         for name, attr in made.block.scope.attrs.items():
             yield from placed(attr, f"{path}.{name}")
@@ -232,3 +236,13 @@ def placed(made: Made, path: str) -> Iterator[tuple[str, Made]]:
             kids = [kid for kid in made.args[0].value if isinstance(kid, Made)]
         for i, kid in enumerate(kids):
             yield from placed(kid, f"{path}.{i}")
+
+
+def walk(made: Made) -> Iterator[Made]:
+    """The call and all within."""
+    yield made
+    for child in made.children():
+        yield from walk(child)
+    if made.block is not None:
+        for child in made.block.scope.attrs.values():
+            yield from walk(child)

@@ -42,7 +42,7 @@ def substitute(module: nn.Module, inputs: tuple[Any, ...], outputs: tuple[Any, .
     stock.eval()
     try:
         alike = all(same(stock(apply(x, torch.clone)), y) for x, y in zip(inputs, outputs, strict=True))
-    except (RuntimeError, ValueError, NotImplementedError):
+    except (RuntimeError, ValueError, IndexError):
         return module
     return stock if alike else module
 

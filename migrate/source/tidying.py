@@ -104,7 +104,8 @@ def _chain(scope: Scope, uses: Counter[int]) -> None:
         kids = [scope.attrs[name] for name in names]
         made = Made("nn.Sequential", kids=kids)
         place = list(scope.attrs).index(names[0])
-        attribute = free("chain", scope.attrs)
+        given = [name for name in names if name in scope.given]
+        attribute = given[0] if len(given) == 1 else free("chain", scope.attrs)
         items = [(k, v) for k, v in scope.attrs.items() if k not in names]
         scope.attrs.clear()
         scope.attrs.update([*items[:place], (attribute, made), *items[place:]])
@@ -165,6 +166,9 @@ def roles(scope: Scope) -> dict[str, str]:
     found: dict[str, str] = {}
     for name, made in scope.attrs.items():
         base = name.rstrip("0123456789") or name
+        if name in scope.given:
+            found[name] = name
+            continue
         if scope.is_block or name not in chains:
             found[name] = base if base not in ("chain", "layers") else "layers"
             continue

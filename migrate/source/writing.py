@@ -6,11 +6,17 @@ import keyword
 import re
 from collections import Counter
 
+import torch
+
 from .scopes import Scope, Step, Sym, Value
 from .tidying import count_uses, flat
 
 #: Longest expression that may stand inside another one.
 _INNER = 44
+
+#: Templates whose operands need no parentheses where they are products, and those of products.
+_SUM = re.compile(r"\{0\}( \+ \{\d+\})+")
+_PRODUCT = re.compile(r"\{0\}( \* \{\d+\})+")
 
 #: Names that a variable must not hide.
 RESERVED = frozenset({"self", "torch", "nn", "F", "Tensor", "Path", "load_file", "math", "Any", "Model"})
@@ -24,6 +30,23 @@ def identifier(text: str, default: str = "value") -> str:
     return f"{name}_" if keyword.iskeyword(name) or keyword.issoftkeyword(name) or name in RESERVED else name
 
 
+def type_of(value: Value) -> str:
+    """The type of a symbolic value that is passed from method to method."""
+    if isinstance(value, list):
+        return "list[Tensor]" if all(type_of(item) == "Tensor" for item in value) else "list[Any]"
+    example = value.values[0] if value.values else None
+    if isinstance(example, list):
+        return "list[Tensor]" if all(isinstance(item, torch.Tensor) for item in example) else "list[Any]"
+    return "Tensor"
+
+
+def returned_type(value: Value) -> str:
+    """The type of what a whole model returns: tuples for tables."""
+    if isinstance(value, list):
+        return f"tuple[{', '.join(returned_type(item) for item in value)}]" if value else "tuple[()]"
+    return type_of(value)
+
+
 class Forward:
     """The text of a forward method.
 
@@ -34,6 +57,8 @@ class Forward:
 
     Attributes:
         parameters: names of the parameters.
+        types: of the parameters.
+        returns: type of the result.
         lines: its body.
     """
 
@@ -41,6 +66,7 @@ class Forward:
         self.uses: Counter[int] = count_uses(scope, result)
         self.text: dict[int, tuple[str, bool]] = {}
         self.lines: list[str] = []
+        self.products: set[int] = set()
         self.last: dict[int, int] = {}
         for place, step in enumerate(scope.steps):
             self.last.update({id(value): place for value in step.ins})
@@ -52,10 +78,18 @@ class Forward:
         ]
         for place, step in enumerate(scope.steps):
             self._step(scope.steps, place, step)
+        self.types = [type_of(sym) for sym in inputs]
+        self.returns = type_of(result) if scope.is_block else returned_type(result)
         returned = self._returned(result)
+        if scope.is_block and isinstance(result, list):
+            returned = f"[{returned.rstrip(',')}]"
         if self.lines and self.lines[-1].startswith(f"{returned} = "):
             returned = self.lines.pop().removeprefix(f"{returned} = ")
         self.lines.append(f"return {returned}")
+
+    def signature(self) -> str:
+        """The parameters with their types, `self` included."""
+        return ", ".join(["self", *(f"{n}: {t}" for n, t in zip(self.parameters, self.types, strict=True))])
 
     def _returned(self, result: Value) -> str:
         if isinstance(result, list):
@@ -71,11 +105,14 @@ class Forward:
             text, atomic = self.text[id(value)]
             # inside the brackets of a call nothing needs parentheses
             bare = step.atomic and not step.template.startswith("{0}") and "({0}" in step.template
-            parts.append(text if atomic or bare else f"({text})")
+            product = id(value) in self.products and _SUM.fullmatch(step.template) is not None
+            parts.append(text if atomic or bare or product else f"({text})")
         text = step.template.format(*parts)
         if len(step.outs) == 1 and self._stands_inside(steps, place, step, text):
             out = step.outs[0]
             self.text[id(out)] = (text, step.atomic)
+            if _PRODUCT.fullmatch(step.template):
+                self.products.add(id(out))
             self.bases[id(out)] = [base for value in step.ins for base in self.bases[id(value)]]
             return
         names = [self._name(out, place) if self.uses[id(out)] else "_" for out in step.outs]

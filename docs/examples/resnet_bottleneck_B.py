@@ -1,0 +1,69 @@
+"""Converted from resnet_bottleneck_B.t7 at model (Torch7, sha256 7b98535174da…) by torchmigrate.
+
+Input: (N, 3, 64, 64) float32. Output: (N, 20) float32.
+"""
+
+import torch
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+
+class Bottleneck(nn.Module):
+    def __init__(
+        self, in_channels: int, channels: int, out_channels: int, stride: int = 1
+    ) -> None:
+        super().__init__()
+        self.branch = nn.Sequential(
+            nn.Conv2d(in_channels, channels, 1, bias=False),
+            nn.BatchNorm2d(channels),
+            nn.ReLU(),
+            nn.Conv2d(channels, channels, 3, stride=stride, padding=1, bias=False),
+            nn.BatchNorm2d(channels),
+            nn.ReLU(),
+            nn.Conv2d(channels, out_channels, 1, bias=False),
+            nn.BatchNorm2d(out_channels),
+        )
+        self.shortcut = (
+            nn.Identity()
+            if in_channels == out_channels
+            else nn.Sequential(
+                nn.Conv2d(in_channels, out_channels, 1, stride=stride, bias=False),
+                nn.BatchNorm2d(out_channels),
+            )
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.relu(self.branch(x) + self.shortcut(x))
+
+
+class Model(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem = nn.Sequential(
+            nn.Conv2d(3, 8, 7, stride=2, padding=3, bias=False),
+            nn.BatchNorm2d(8),
+            nn.ReLU(),
+            nn.MaxPool2d(3, stride=2, padding=1),
+        )
+        self.layer1 = nn.Sequential(Bottleneck(8, 4, 16), Bottleneck(16, 4, 16))
+        self.layer2 = nn.Sequential(
+            Bottleneck(16, 8, 32, stride=2), Bottleneck(32, 8, 32)
+        )
+        self.layer3 = nn.Sequential(
+            Bottleneck(32, 12, 48, stride=2), Bottleneck(48, 12, 48)
+        )
+        self.pool = nn.AvgPool2d(4, stride=1)
+        self.linear = nn.Linear(48, 20)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.stem(x)
+        x = self.layer1(x)
+        x = self.layer2(x)
+        x = self.layer3(x)
+        return self.linear(self.pool(x).flatten(1))
+
+    @classmethod
+    def from_pretrained(cls, folder: str) -> "Model":
+        model = cls().eval()
+        model.load_state_dict(load_file(f"{folder}/model.safetensors"))
+        return model

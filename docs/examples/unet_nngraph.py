@@ -1,0 +1,51 @@
+"""Converted from unet_nngraph.t7 (Torch7, sha256 033ba5c76f6a…) by torchmigrate.
+
+Input: (N, 1, H, W) float32. Output: (N, 1, H, W) float32.
+"""
+
+import torch
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+
+class ConvBlock(nn.Sequential):
+    def __init__(self, in_channels: int, out_channels: int) -> None:
+        super().__init__(
+            nn.Conv2d(in_channels, out_channels, 3, padding=1),
+            nn.BatchNorm2d(out_channels),
+            nn.ReLU(),
+        )
+
+
+class Model(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.features1 = nn.Sequential(ConvBlock(1, 6), ConvBlock(6, 6))
+        self.features2 = nn.Sequential(
+            nn.MaxPool2d(2), ConvBlock(6, 12), ConvBlock(12, 12)
+        )
+        self.features3 = nn.Sequential(
+            nn.MaxPool2d(2),
+            ConvBlock(12, 24),
+            ConvBlock(24, 24),
+            nn.Dropout(),
+            nn.ConvTranspose2d(24, 12, 2, stride=2),
+        )
+        self.features4 = nn.Sequential(
+            ConvBlock(24, 12), ConvBlock(12, 12), nn.ConvTranspose2d(12, 6, 2, stride=2)
+        )
+        self.features5 = nn.Sequential(
+            ConvBlock(12, 6), ConvBlock(6, 6), nn.Conv2d(6, 1, 1), nn.Sigmoid()
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.features1(x)
+        x2 = self.features2(x)
+        x2 = self.features4(torch.cat([self.features3(x2), x2], 1))
+        return self.features5(torch.cat([x2, x], 1))
+
+    @classmethod
+    def from_pretrained(cls, folder: str) -> "Model":
+        model = cls().eval()
+        model.load_state_dict(load_file(f"{folder}/model.safetensors"))
+        return model

@@ -1,0 +1,161 @@
+"""Finds runs of layers that occur again and again in a model, such as convolution, batch norm and ReLU."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from .expressions import Made
+from .scopes import Block, walk
+from .writing import Forward
+
+#: A run becomes a class from this many members on, and has no more than that.
+SHORTEST, LONGEST = 3, 12
+
+#: Lines that a class needs beside those of its members.
+_FRAME = 7
+
+
+def skeleton(made: Made) -> Any:
+    """A call without its hyperparameters."""
+    if made.block is not None and not made.cls:
+        attrs = tuple((n, n if n == "shortcut" else skeleton(m)) for n, m in made.block.scope.attrs.items())
+        return ("block", made.block.kind, tuple(forward_of(made.block).lines), attrs)
+    args = tuple((arg.name, _skeleton_of(arg.value)) for arg in made.args)
+    return (made.cls, args, tuple(skeleton(kid) for kid in made.kids) if made.is_chain else ())
+
+
+def _skeleton_of(value: Any) -> Any:
+    if isinstance(value, Made):
+        return skeleton(value)
+    if isinstance(value, list):
+        return tuple(_skeleton_of(item) for item in value)
+    return "" if isinstance(value, (bool, int, float, str, tuple)) or value is None else repr(value)
+
+
+def forward_of(block: Block) -> Forward:
+    """The forward method of a block."""
+    return Forward(block.scope, block.inputs, block.result)
+
+
+def saves(times: int, members: int) -> bool:
+    """Is a class for a chain that occurs so often shorter than the chains?"""
+    return times * (members + 1) > members + 7
+
+
+def group_repeats(made: Made) -> None:
+    """Puts what repeats within a chain, member for member, into chains of its own."""
+    if not made.is_chain:
+        return
+    for kid in made.kids:
+        group_repeats(kid)
+    kinds = [skeleton(kid) for kid in made.kids]
+    kids: list[Made] = []
+    start = 0
+    while start < len(kinds):
+        size, times = _repeat(kinds, start)
+        if times and saves(times, size):
+            kids += [
+                Made("nn.Sequential", kids=made.kids[i : i + size]) for i in range(start, start + size * times, size)
+            ]
+            start += size * times
+        else:
+            kids.append(made.kids[start])
+            start += 1
+    made.kids[:] = kids
+
+
+def _repeat(kinds: list[Any], start: int) -> tuple[int, int]:
+    """The longest run of members that is repeated at once, and how often; (0, 0) if there is none."""
+    best = (0, 0)
+    for size in range(SHORTEST, (len(kinds) - start) // 2 + 1):
+        run = kinds[start : start + size]
+        times = 1
+        if any(kind[0] == "block" for kind in run):
+            break  # blocks read better side by side
+        while kinds[start + size * times : start + size * (times + 1)] == run:
+            times += 1
+        if times >= 2 and size * times > best[0] * best[1]:
+            best = (size, times)
+    return best
+
+
+def group_motifs(roots: list[Made]) -> None:
+    """Puts every run that pays for a class into a chain of its own, the one that saves most lines first."""
+    for root in roots:
+        for made in list(walk(root)):
+            group_repeats(made)
+    while True:
+        chains = [made for root in roots for made in walk(root) if made.is_chain]
+        kinds = [tuple(skeleton(kid) for kid in chain.kids) for chain in chains]
+        motif = _best(list(dict.fromkeys(kinds)))  # chains that are alike as a whole will be written once
+        if motif is None:
+            return
+        for chain in chains:
+            _group(chain, motif)
+
+
+def _best(chains: list[tuple[Any, ...]]) -> tuple[Any, ...] | None:
+    """The run that saves most lines; of several the one that chains begin with."""
+    times: dict[tuple[Any, ...], int] = {}
+    first: dict[tuple[Any, ...], int] = {}
+    for kinds in chains:
+        for size in range(SHORTEST, min(len(kinds) - 1, LONGEST) + 1):
+            for motif in dict.fromkeys(_windows(kinds, size)):
+                places = list(_occurrences(kinds, motif))
+                times[motif] = times.get(motif, 0) + len(places)
+                first[motif] = first.get(motif, 0) + (places[0] == 0)
+    best: tuple[Any, ...] | None = None
+    most = (0, 0)
+    for motif, count in times.items():
+        saved = count * (len(motif) - 1) - len(motif) - _FRAME
+        if saved > 0 and (saved, first[motif]) > most:
+            best, most = motif, (saved, first[motif])
+    return best
+
+
+def _windows(kinds: tuple[Any, ...], size: int) -> Iterator[tuple[Any, ...]]:
+    """The runs of a length in which nothing is a chain already."""
+    for start in range(len(kinds) - size + 1):
+        window = kinds[start : start + size]
+        if not any(kind[0] in ("nn.Sequential", "block") for kind in window):
+            yield window
+
+
+def _occurrences(kinds: tuple[Any, ...], motif: tuple[Any, ...]) -> Iterator[int]:
+    """Where a run begins, counted without overlaps."""
+    start = 0
+    while start + len(motif) <= len(kinds):
+        if kinds[start : start + len(motif)] == motif:
+            yield start
+            start += len(motif)
+        else:
+            start += 1
+
+
+def _group(chain: Made, motif: tuple[Any, ...]) -> None:
+    if len(chain.kids) == len(motif):
+        return
+    starts = set(_occurrences(tuple(skeleton(kid) for kid in chain.kids), motif))
+    kids: list[Made] = []
+    place = 0
+    while place < len(chain.kids):
+        if place in starts:
+            kids.append(Made("nn.Sequential", kids=chain.kids[place : place + len(motif)]))
+            place += len(motif)
+        else:
+            kids.append(chain.kids[place])
+            place += 1
+    chain.kids[:] = kids
+
+
+def flatten_short(roots: list[Made]) -> None:
+    """Takes the members of chains that are too short for a class into the chain around them."""
+    for root in roots:
+        for made in walk(root):
+            if made.is_chain:
+                made.kids[:] = [inner for kid in made.kids for inner in _members(kid)]
+
+
+def _members(made: Made) -> list[Made]:
+    return made.kids if made.is_chain and len(made.kids) < SHORTEST else [made]

@@ -1,0 +1,34 @@
+"""model.py of every golden layer: `generate` runs what it wrote and compares it bit by bit."""
+
+from __future__ import annotations
+
+import golden
+import pytest
+
+import torchmigrate as tm
+from torchmigrate.source import generate
+
+#: Cases whose structure is not written as Python, but module by module.
+PLAIN = {
+    "cuda.tensors[2]": "a Half layer is fed floats, which neither Torch7 nor PyTorch computes",
+    "nn.Container[0]": "abstract: it has no forward",
+    "nn.Module[0]": "abstract: it has no forward",
+    "nn.PushTable[0]": "it hands its entry to a layer elsewhere",
+    "nn.PushTable[1]": "it hands its entry to a layer elsewhere",
+    "nn.RecurrentAttention[0]": "its step is given other things than its input",
+    "nn.Reshape[18]": "a batch dimension that PyTorch's Flatten can't be told about",
+    "nn.SelectTable[5]": "the input is keyed by names",
+    "nn.ZeroGrad[0]": "the input is nested deeper than the output says",
+    "nn.ZeroGrad[1]": "the input is nested deeper than the output says",
+}
+
+ROWS = [pytest.param(row, id=str(row), marks=() if row.index == 0 else pytest.mark.slow) for row in golden.layer_rows()]
+
+
+@pytest.mark.parametrize("row", ROWS)
+def test_layer(row: golden.Row) -> None:
+    case = row.load()
+    if "module" not in case:
+        pytest.skip("a criterion is called with input and target, which source can't show")
+    source = generate(tm.convert(case["module"]), tm.to_torch(case["input"]))
+    assert source.structured is (str(row) not in PLAIN), source.reason
