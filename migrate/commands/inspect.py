@@ -7,29 +7,53 @@ from pathlib import Path
 import click
 
 from ..errors import EXIT_OK
-from .options import FILE, JSON, KEY
+from .options import FILE, JSON, KEY, SHAPE
 
 
 @click.command()
 @FILE
 @KEY
-@click.option("--depth", type=int, help="Show the tree down to this depth.")
+@click.option("--depth", type=click.IntRange(min=0), help="Show the tree and the contents down to this depth.")
+@click.option("--tensors", is_flag=True, help="Show the statistics of every tensor.")
+@click.option("--shapes", is_flag=True, help="Run the model, and show the output of every module (slower).")
+@SHAPE
+@click.option("--svg", type=click.Path(path_type=Path), help="Write a picture of the network.")
 @JSON
-def inspect(file: Path, key: str | None, depth: int | None, as_json: bool) -> int:
-    """Show what is in a .t7 file: models, classes, parameters, and whether they can be converted.
+def inspect(
+    file: Path,
+    key: str | None,
+    depth: int | None,
+    tensors: bool,
+    shapes: bool,
+    input_shape: str | None,
+    svg: Path | None,
+    as_json: bool,
+) -> int:
+    """Show what is in a .t7 file: its origin, models, classes, parameters, and whether they can be converted.
 
     \b
     torchmigrate inspect checkpoint.t7
     torchmigrate inspect checkpoint.t7 --key model --depth 2
+    torchmigrate inspect resnet.t7 --input-shape 2x3x224x224 --svg resnet.svg
     """
     from .. import console
     from ..console.inspections import show_inspection
     from ..inspection import inspect_file
     from ..support import table
 
-    found = inspect_file(file, table().keys(), key)
+    found = inspect_file(file, table().keys(), key, tensors=tensors)
+    if shapes or input_shape:
+        from ..inspection.running import add_shapes
+
+        add_shapes(found, file, input_shape)
+    if svg is not None:
+        from ..picture import draw_file
+
+        draw_file(file, svg, key, found, depth)
     if as_json:
         console.print_json(found.to_json())
     else:
         show_inspection(found, depth)
+        if svg is not None:
+            click.echo(f"{svg} shows the network")
     return EXIT_OK

@@ -1,40 +1,93 @@
-"""What inspect found, as a tree."""
+"""What inspect found: the file, where it comes from, its contents, a tree of each model, its tensors."""
 
 from __future__ import annotations
+
+from collections.abc import Mapping
 
 from rich.console import Console
 from rich.table import Table
 from rich.tree import Tree
 
-from ..inspection import Inspection, Model, Node
+from ..inspection import Content, Inspection, Model, Node, Sizes, Statistics
 from . import bytes_text, printable
+
+#: How many entries of a nested table are shown.
+_MAX_SHOWN = 12
 
 
 def show_inspection(found: Inspection, depth: int | None) -> None:
-    """What `inspect` found: the file, its contents, a tree of each model."""
+    """What `inspect` found, from the file as a whole to its single tensors."""
     console = Console(highlight=False)
     longs = f", {found.long_size}-byte longs" if found.long_size else ""
     functions = f", {found.functions} Lua functions (never run)" if found.functions else ""
     console.print(f"[bold]{printable(found.file)}[/]: {bytes_text(found.size)}, {found.format}{longs}{functions}")
+    console.print(f"  {printable(found.origin.text)}")
+    for evidence in found.origin.decisive:
+        console.print(f"    [dim]{evidence.sure}: {printable(evidence.what)}[/]")
+    if text := _sizes_text(found.sizes):
+        console.print(f"  {text}")
     if found.objects != 1:
         console.print(f"  {found.objects} objects one after the other; the first is shown")
     if "" not in found.contents:
         table = Table(box=None, pad_edge=False, show_header=False)
-        for key, line in found.contents.items():
-            table.add_row(f"  {printable(key)}", printable(line))
+        _rows(table, found.contents, 1, 2 if depth is None else depth)
         console.print(table)
     elif not found.models:
-        console.print(f"  {printable(found.contents[''])}")
+        console.print(f"  {printable(found.contents[''].text)}")
     for model in found.models:
         _show_model(console, model, depth)
+    if found.tensors is not None:
+        _show_tensors(console, found.tensors)
+    if any(model.unsupported for model in found.models):
+        console.print("next: torchmigrate convert FILE --plugin my_layers.py, or --alias my.Class=nn.Class")
+    elif found.models:
+        console.print("next: torchmigrate convert FILE")
+
+
+def _sizes_text(sizes: Sizes) -> str:
+    parts = {
+        "weights": sizes.weights,
+        "gradients": sizes.gradients,
+        "left by runs": sizes.left_by_runs,
+        "other tensors": sizes.other,
+        "structure": sizes.structure or 0,
+    }
+    total = sum(parts.values())
+    told = [f"{name} {bytes_text(size)} ({size / total:.0%})" for name, size in parts.items() if size > 0 and total]
+    return (
+        ("of its bytes: " if sizes.structure is not None else "its numbers in memory: ") + ", ".join(told)
+        if told
+        else ""
+    )
+
+
+def _rows(table: Table, contents: Mapping[str, Content], level: int, depth: int) -> None:
+    for i, (key, content) in enumerate(contents.items()):
+        if level > 1 and i >= _MAX_SHOWN:
+            table.add_row(f"{'  ' * level}…", "", f"{len(contents) - i} more (--json shows them)")
+            return
+        kind = "" if content.text.startswith(content.kind) else content.kind
+        table.add_row(f"{'  ' * level}{printable(key)}", f"[dim]{kind}[/]", printable(content.text))
+        if level < depth:
+            _rows(table, content.entries, level + 1, depth)
 
 
 def _show_model(console: Console, model: Model, depth: int | None) -> None:
     name = f"{model.key}: " if model.key else ""
+    recorded = (
+        f", {model.recorded} modules hold the output of their last run" if model.recorded and not model.input else ""
+    )
     title = f"{name}{model.typename}, {model.parameters:,} parameters"
-    tree = Tree(f"[bold]{printable(title)}[/]")
+    tree = Tree(f"[bold]{printable(title)}[/] ({bytes_text(model.bytes)}){recorded}")
     _grow(tree, model.tree, depth)
+    if model.input:
+        console.print(f"input {printable(model.input)}")
     console.print(tree)
+    modes = [node.train for node in model.tree.walk() if node.train is not None]
+    if modes:
+        training = sum(modes)
+        which = "training" if training == len(modes) else "evaluate" if not training else "mixed"
+        console.print(f"saved in {which} mode" + (f" ({training} of {len(modes)} train)" if which == "mixed" else ""))
     if model.unsupported:
         listed = ", ".join(f"{typename} ({len(paths)})" for typename, paths in model.unsupported.items())
         console.print(f"[red]no converter for:[/] {printable(listed)}")
@@ -46,11 +99,31 @@ def _grow(tree: Tree, node: Node, depth: int | None) -> None:
     if depth == 0:
         return
     for child in node.children:
-        tensors = " ".join(f"{name} {size}" for name, size in child.tensors.items())
-        colour = "" if child.convertible else "[red]"
-        text = f"{printable(child.path)} {colour}{printable(child.typename)}{'[/]' if colour else ''}"
-        if child.shared is not None:
-            text += f" [dim]the same object as {printable(child.shared or 'the model')}[/]"
-        if tensors:
-            text += f" [dim]{printable(tensors)} {child.dtype or ''}[/]"
-        _grow(tree.add(text), child, None if depth is None else depth - 1)
+        _grow(tree.add(_line(child)), child, None if depth is None else depth - 1)
+
+
+def _line(node: Node) -> str:
+    colour = "" if node.convertible else "[red]"
+    text = f"{printable(node.path)} {colour}{printable(node.typename)}{'[/]' if colour else ''}"
+    if node.shared is not None:
+        text += f" [dim]the same object as {printable(node.shared or 'the model')}[/]"
+    if node.tensors:
+        tensors = " ".join(f"{name} {size}" for name, size in node.tensors.items())
+        text += f" [dim]{printable(tensors)} {node.dtype or ''}[/]"
+    if node.tied:
+        tied = ", ".join(f"{name} = {other}" for name, other in node.tied.items())
+        text += f" [dim]shares {printable(tied)}[/]"
+    if node.output is not None:
+        text += f" [cyan]→ {printable(node.output)}[/]"
+    return text
+
+
+def _show_tensors(console: Console, rows: list[Statistics]) -> None:
+    table = Table(box=None, pad_edge=False)
+    for heading in ("tensor", "type", "size", "min", "max", "mean", "std", "NaN", "inf", "zeros"):
+        table.add_column(heading, justify="left" if heading in ("tensor", "type", "size") else "right", overflow="fold")
+    for row in rows:
+        numbers = ["-" if value is None else f"{value:.4g}" for value in (row.min, row.max, row.mean, row.std)]
+        wrong = [f"[red]{count}[/]" if count else "0" for count in (row.nan, row.inf)]
+        table.add_row(printable(row.path), printable(row.type), row.size, *numbers, *wrong, str(row.zeros))
+    console.print(table)

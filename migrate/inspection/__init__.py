@@ -1,0 +1,88 @@
+"""What is in a .t7 file, without converting it and without torch: format, origin, models, contents, tensors."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Collection
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from ..locate import candidates, locate
+from ..t7 import load_file
+from .contents import Content, contents_of, to_json
+from .origin import Evidence, Origin, origin_of
+from .sizes import Sizes, sizes_of
+from .statistics import Statistics, tensor_statistics
+from .tree import Model, Node, read_model
+
+__all__ = ["Content", "Evidence", "Inspection", "Model", "Node", "Origin", "Sizes", "Statistics", "inspect_file"]
+
+
+@dataclass
+class Inspection:
+    """What is in a file.
+
+    Attributes:
+        file: its name.
+        size: in bytes.
+        format: "binary" or "ascii".
+        long_size: bytes of a C long in it; None if it made no difference.
+        objects: how many objects stand one after the other.
+        functions: how many Lua functions it holds; they are never run.
+        origin: when and with which Torch it was likely written.
+        sizes: where its bytes are.
+        contents: key -> what is there, for a table at the top; the content of anything else under "".
+        models: the models in it.
+        tensors: statistics of every tensor; None unless they were asked for.
+    """
+
+    file: str
+    size: int
+    format: str
+    long_size: int | None
+    objects: int
+    functions: int
+    origin: Origin
+    sizes: Sizes
+    contents: dict[str, Content]
+    models: list[Model]
+    tensors: list[Statistics] | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """The same as JSON values."""
+        return {**asdict(self), "contents": to_json(self.contents)}
+
+
+def inspect_file(
+    path: str | os.PathLike[str], known: Collection[str], key: str | None = None, *, tensors: bool = False
+) -> Inspection:
+    """Looks into a file.
+
+    Args:
+        path: of the file.
+        known: classes that have a converter.
+        key: show only the model at this key.
+        tensors: compute statistics of every tensor.
+
+    Raises:
+        T7Error: the file can't be read.
+        ModelNotFound: there is no model at `key`.
+    """
+    file = load_file(path)
+    value = file.objects[0] if file.objects else None
+    found = candidates(value, known) if key is None else [locate(value, key, known)]
+    size = os.stat(path).st_size
+    return Inspection(
+        file=Path(path).name,
+        size=size,
+        format=file.format,
+        long_size=file.long_size,
+        objects=len(file.objects),
+        functions=file.functions,
+        origin=origin_of(file),
+        sizes=sizes_of(value, size, binary=file.format == "binary"),
+        contents=contents_of(value, known),
+        models=[read_model(c.key, c.object, known) for c in found],
+        tensors=tensor_statistics(value) if tensors else None,
+    )

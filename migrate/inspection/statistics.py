@@ -1,0 +1,78 @@
+"""Numbers about the tensors of a file: smallest, largest, mean, deviation, and whether any is not a number."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ..t7 import Tensor, Value
+from .tree import size_text
+from .walking import everything
+
+#: Elements that are looked at at a time, so that a large file does not fill the memory.
+_BLOCK = 1 << 22
+
+
+@dataclass
+class Statistics:
+    """What the elements of a tensor are like.
+
+    Attributes:
+        path: where it is in the file.
+        type: such as "torch.FloatTensor".
+        size: such as "16x3x3x3".
+        min, max, mean, std: of the finite elements (std of the population); None where there are none.
+        nan: how many elements are not a number.
+        inf: how many are infinite.
+        zeros: how many are zero.
+    """
+
+    path: str
+    type: str
+    size: str
+    min: float | None
+    max: float | None
+    mean: float | None
+    std: float | None
+    nan: int
+    inf: int
+    zeros: int
+
+
+def tensor_statistics(value: Value) -> list[Statistics]:
+    """Every tensor of a file that is not empty, in the order of the file."""
+    return [
+        statistics_of(found.path, found.value)
+        for found in everything(value)
+        if isinstance(found.value, Tensor) and found.value.numel()
+    ]
+
+
+def statistics_of(path: str, tensor: Tensor) -> Statistics:
+    """The statistics of one tensor, computed in double precision."""
+    numbers = tensor.numpy()
+    count = nan = inf = zeros = 0
+    low, high, total = np.inf, -np.inf, 0.0
+    for block in _blocks(numbers):
+        finite = block[np.isfinite(block)]
+        nan += int(np.isnan(block).sum())
+        inf += int(np.isinf(block).sum())
+        zeros += int((block == 0).sum())
+        if finite.size:
+            count += finite.size
+            low, high = min(low, float(finite.min())), max(high, float(finite.max()))
+            total += float(finite.sum())
+    size = size_text(tensor)
+    if not count:
+        return Statistics(path, tensor.type, size, None, None, None, None, nan, inf, zeros)
+    mean = total / count
+    squares = sum(float(((block[np.isfinite(block)] - mean) ** 2).sum()) for block in _blocks(numbers))
+    return Statistics(path, tensor.type, size, low, high, mean, float(np.sqrt(squares / count)), nan, inf, zeros)
+
+
+def _blocks(numbers: npt.NDArray[Any]) -> list[npt.NDArray[np.float64]]:
+    rows = max(1, _BLOCK * len(numbers) // numbers.size)
+    return [numbers[i : i + rows].astype(np.float64).reshape(-1) for i in range(0, len(numbers), rows)]

@@ -1,0 +1,208 @@
+"""How tensors flow through a network: boxes and edges, read from containers and graphs of Torch7."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from ..inspection.tree import children_of
+from ..t7 import LuaObject, LuaTable, Value
+from .labels import describe, kind_of
+
+#: The number of a box, or a list of such: what a module gets or gives.
+Tips = Any
+
+#: Boxes beyond which nothing can be drawn; it bounds the work.
+_MAX_BOXES = 20_000
+_MAX_DEPTH = 100
+
+_CHAINS = frozenset(
+    {"Sequential", "DataParallelTable", "DataParallel", "Bottle", "GPU", "NonContiguous", "Decorator", "ModelParallel"}
+)
+_MERGES = frozenset({"Concat", "DepthConcat", "Parallel"})
+
+#: What changes numbers but not their arrangement is drawn inside the box before it.
+_FUSED = frozenset({"activation", "normalization", "dropout"})
+
+
+@dataclass
+class Box:
+    """One box of the picture.
+
+    Attributes:
+        lines: what is written in it; the first line is the module, the others what follows it immediately.
+        kind: what colours it: "weights", "pooling", "merge", "activation", …, "input", "output".
+        paths: Torch7 paths of its modules.
+        unknown: has one of them no converter?
+        size: sizes of its output, or "".
+    """
+
+    lines: list[str]
+    kind: str
+    paths: list[str]
+    unknown: bool = False
+    size: str = ""
+
+
+@dataclass
+class Flow:
+    """Boxes, and the edges between them (each pair once, from earlier to later boxes)."""
+
+    boxes: list[Box] = field(default_factory=list)
+    edges: list[tuple[int, int]] = field(default_factory=list)
+
+
+def flow_of(model: LuaObject, known: Collection[str], outputs: Mapping[str, str], depth: int | None = None) -> Flow:
+    """The flow through a model.
+
+    Args:
+        model: the Lua object.
+        known: classes that have a converter.
+        outputs: Torch7 path -> sizes of the output.
+        depth: containers below it are one box each; None: none are.
+    """
+    builder = _Builder(known, outputs, depth)
+    start = builder.box(Box(["input"], "input", []), [])
+    end = builder.module(model, "", start, 0)
+    builder.box(Box(["output"], "output", []), _flat(end))
+    return _fused(builder.flow)
+
+
+class _Builder:
+    """Follows the tensors through the modules."""
+
+    def __init__(self, known: Collection[str], outputs: Mapping[str, str], depth: int | None) -> None:
+        self.known = known
+        self.outputs = outputs
+        self.depth = _MAX_DEPTH if depth is None else min(depth, _MAX_DEPTH)
+        self.flow = Flow()
+
+    def box(self, box: Box, sources: list[int]) -> int:
+        """Adds a box behind others."""
+        self.flow.boxes.append(box)
+        number = len(self.flow.boxes) - 1
+        self.flow.edges += [(source, number) for source in dict.fromkeys(sources)]
+        return number
+
+    def module(self, obj: LuaObject, path: str, value: Tips, depth: int) -> Tips:
+        """What a module gives for a value."""
+        name = obj.typename.split(".")[-1]
+        children = children_of(obj)
+        open_up = children and depth < self.depth and len(self.flow.boxes) < _MAX_BOXES
+        if name == "gModule" and open_up:
+            return self._graph(obj, path, value, depth)
+        if open_up and (name in _CHAINS or name.endswith("ConcatTable") or name == "ParallelTable" or name in _MERGES):
+            return self._container(obj, name, children, path, value, depth)
+        if (taken := _rearranged(obj, name, value)) is not None:
+            return taken
+        unknown = obj.typename not in self.known
+        text = describe(obj)
+        if children and name in (*_CHAINS, *_MERGES, "ConcatTable", "ParallelTable", "gModule"):
+            text = f"{name} of {len(children)}"
+        size = self.outputs.get(path, "")
+        return self.box(Box([text], kind_of(obj), [path], unknown, size), _flat(value))
+
+    def _container(
+        self, obj: LuaObject, name: str, children: list[tuple[str, LuaObject]], path: str, value: Tips, depth: int
+    ) -> Tips:
+        below = [(f"{path}.{number}" if path else number, child) for number, child in children]
+        if name in _CHAINS:
+            for place, child in below[: 1 if name == "DataParallelTable" else None]:
+                value = self.module(child, place, value, depth + 1)
+            return value
+        parts = value if name == "ParallelTable" and isinstance(value, list) and len(value) == len(below) else None
+        ends = [
+            self.module(child, place, value if parts is None else parts[i], depth + 1)
+            for i, (place, child) in enumerate(below)
+        ]
+        if name not in _MERGES:
+            return ends
+        box = Box([describe(obj)], "merge", [path], obj.typename not in self.known, self.outputs.get(path, ""))
+        return self.box(box, _flat(ends))
+
+    def _graph(self, obj: LuaObject, path: str, value: Tips, depth: int) -> Tips:
+        """An nngraph: its nodes are listed in the order in which they run."""
+        numbers = {id(child): number for number, child in children_of(obj)}
+        inner, outer = _data(obj.get("innode")), _data(obj.get("outnode"))
+        nodes = obj.get("forwardnodes")
+        values: dict[int, Tips] = {id(inner): value}
+        for node in nodes.list() if isinstance(nodes, LuaTable) else []:
+            data = _data(node)
+            if data is None or data is inner:
+                continue
+            sources = data.get("mapindex")
+            held = sources.list() if isinstance(sources, LuaTable) else []
+            given = [values.get(id(source), value) for source in held] or [value]
+            entering: Tips = given[0] if len(given) == 1 else given
+            select = data.get("selectindex")
+            module = data.get("module")
+            if isinstance(select, float):
+                entering = _entry(entering, int(select))
+            if isinstance(module, LuaObject) and data is not outer:
+                number = numbers.get(id(module), "?")
+                entering = self.module(module, f"{path}.{number}" if path else number, entering, depth + 1)
+            values[id(data)] = entering
+        return values.get(id(outer), value)
+
+
+def _data(node: Value) -> LuaTable | None:
+    data = node.get("data") if isinstance(node, (LuaObject, LuaTable)) else None
+    return data if isinstance(data, LuaTable) else None
+
+
+def _entry(value: Tips, index: int) -> Tips:
+    """One entry (1-based) of a list; of anything else the whole."""
+    if not isinstance(value, list) or not value:
+        return value
+    index = index - 1 if index > 0 else index
+    return value[index] if -len(value) <= index < len(value) else value
+
+
+def _rearranged(obj: LuaObject, name: str, value: Tips) -> Tips | None:
+    """What modules give that only rearrange lists; None for all others."""
+    if name == "Identity":
+        return value
+    if not isinstance(value, list):
+        return None
+    index, offset, length = obj.get("index"), obj.get("offset"), obj.get("length")
+    if name == "SelectTable" and isinstance(index, float):
+        return _entry(value, int(index))
+    if name == "FlattenTable":
+        return _flat(value)
+    if name == "NarrowTable" and isinstance(offset, float) and isinstance(length, float) and offset >= 1 <= length:
+        return value[int(offset) - 1 : int(offset) - 1 + int(length)] or value
+    return None
+
+
+def _flat(value: Tips) -> list[int]:
+    if isinstance(value, list):
+        return [number for item in value for number in _flat(item)]
+    return [value]
+
+
+def _fused(flow: Flow) -> Flow:
+    """Boxes that only change numbers join the box before them, if nothing else reads that."""
+    incoming = Counter(after for _, after in flow.edges)
+    outgoing = Counter(before for before, _ in flow.edges)
+    before = {after: source for source, after in flow.edges}
+    into: dict[int, int] = {}
+    for number, box in enumerate(flow.boxes):
+        source = before.get(number)
+        if source is None or box.kind not in _FUSED or incoming[number] != 1 or outgoing[source] != 1:
+            continue
+        target = into.get(source, source)
+        if flow.boxes[target].kind in ("input", "unknown") or len(flow.boxes[target].lines) > 5:
+            continue
+        into[number] = target
+        joined = flow.boxes[target]
+        joined.lines += box.lines
+        joined.paths += box.paths
+        joined.unknown |= box.unknown
+        joined.size = box.size or joined.size
+    kept = [number for number in range(len(flow.boxes)) if number not in into]
+    renumbered = {number: place for place, number in enumerate(kept)}
+    ends = {number: renumbered[into.get(number, number)] for number in range(len(flow.boxes))}
+    edges = dict.fromkeys((ends[a], ends[b]) for a, b in flow.edges if ends[a] != ends[b])
+    return Flow([flow.boxes[number] for number in kept], list(edges))

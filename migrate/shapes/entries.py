@@ -1,0 +1,236 @@
+"""The layers that read the input of a model: which there are, what each takes, how they are arranged in a table."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+
+from ..build import LayerRecord
+from ..conversion import Conversion
+from ..t7 import LuaObject, LuaTable, Tensor, Value
+from .making import INDEXED
+
+#: What a layer takes.
+IMAGES, VOLUMES, FRAMES, INDICES, NUMBERS, SEQUENCES = (
+    *("images", "volumes", "frames", "indices", "numbers", "sequences"),
+)
+
+#: It is joined with other tensors by a layer that takes a table.
+JOINED = "joined"
+
+_PREFIXES = {"Spatial": IMAGES, "Volumetric": VOLUMES, "Temporal": FRAMES}
+_CHAINS = frozenset({"Sequential", "DataParallelTable", "GPU", "NonContiguous", "ModelParallel"})
+_SAME_INPUT = frozenset({"ConcatTable", "Concat", "DepthConcat"})
+_STEPS = frozenset({"Sequencer", "BiSequencer", "BiSequencerLM", "Repeater"})
+#: Whole sequences in one tensor, time first unless `batchfirst`.
+_WHOLE = ("SeqLSTM", "SeqLSTMP", "SeqGRU", "SeqBRNN", "BLSTM", "BGRU", "RNNReLU", "RNNTanh")
+_TABLES = frozenset({"JoinTable", "CAddTable", "CMulTable", "CSubTable", "MM", "CosineDistance", "PairwiseDistance"})
+
+_MAX_DEPTH = 60
+
+
+@dataclass
+class Entry:
+    """What reads one tensor of the input.
+
+    Attributes:
+        first: the first layer that tells how many channels or numbers it takes; None if none does.
+        passed: the layers before it, and itself, in order; what a run left in any of them tells sizes.
+        beside: the same of other branches that read the same tensor.
+        channels: how many channels or numbers `first` takes; 0: not known.
+        kind: what it takes: "images", "volumes", "frames", "indices", "numbers", "sequences"; "" if not known.
+        steps: is it run once per step of a sequence?
+    """
+
+    first: LayerRecord | None = None
+    passed: list[LayerRecord] = field(default_factory=list)
+    channels: int = 0
+    kind: str = ""
+    steps: bool = False
+    beside: list[list[LayerRecord]] = field(default_factory=list)
+
+    @property
+    def where(self) -> str:
+        """The layer in words."""
+        return "" if self.first is None else f"{self.first.typename} at {self.first.path or 'the top'}"
+
+
+#: One tensor, or a table of them by 1-based entry.
+Entries = Entry | dict[int, "Entries"]
+
+
+def entries_of(conv: Conversion) -> Entries:
+    """The layers that read the input of a model."""
+    walk = _Walk({id(record.object): record for record in conv.layers})
+    return walk.value(conv.layers[0].object, 0) if conv.layers else Entry()
+
+
+class _Walk:
+    """Goes from the front of a model to the layers that read its input."""
+
+    def __init__(self, records: dict[int, LayerRecord]) -> None:
+        self.records = records
+
+    def value(self, obj: Value, depth: int) -> Entries:
+        """What a module reads."""
+        record = self.records.get(id(obj)) if isinstance(obj, LuaObject) else None
+        if record is None or depth > _MAX_DEPTH:
+            return Entry()
+        name = record.typename.split(".")[-1]
+        children = _children(record.object)
+        if name in _CHAINS:
+            return self._chain(children[:1] if name == "DataParallelTable" else children, depth)
+        if name in _SAME_INPUT:
+            return _merged([self.value(child, depth + 1) for child in children])
+        if name == "ParallelTable":
+            return {i: self.value(child, depth + 1) for i, child in enumerate(children, 1)}
+        if name == "gModule":
+            return self._graph(record.object, depth)
+        if name in _TABLES:
+            return {1: Entry(passed=[record]), 2: Entry()}
+        index = record.object.get("index")
+        if name == "SelectTable" and isinstance(index, float) and index >= 1:
+            return {int(index): Entry()}
+        if name in _STEPS:
+            inner = _inside(self.value(child, depth + 1) for child in _held(record.object, children))
+            return Entry(inner.first, [record, *inner.passed], inner.channels, inner.kind, True)
+        channels, kind = channels_of(record), kind_of(record)
+        if channels or kind == IMAGES:
+            return Entry(record if channels else None, [record], channels, kind)
+        if children or _held(record.object, children):
+            inner = _inside(self.value(child, depth + 1) for child in _held(record.object, children))
+            if inner.first is not None:
+                return Entry(inner.first, [record, *inner.passed], inner.channels, inner.kind, inner.steps)
+        return Entry(passed=[record])
+
+    def _chain(self, children: list[LuaObject], depth: int) -> Entries:
+        so_far = Entry()
+        for child in children:
+            found = self.value(child, depth + 1)
+            if isinstance(found, dict):
+                if so_far.passed and not _selects(so_far):
+                    return so_far
+                return found
+            so_far = replace(
+                so_far,
+                passed=[*so_far.passed, *found.passed],
+                kind=so_far.kind or found.kind,
+                beside=[*so_far.beside, *found.beside] if not so_far.passed else so_far.beside,
+            )
+            if found.first is not None:
+                # a Linear behind images reads what became of them
+                same = so_far.kind in ("", found.kind) or found.kind != NUMBERS
+                kind, channels = (found.kind, found.channels) if same else (so_far.kind, 0)
+                return replace(so_far, first=found.first, channels=channels, kind=kind, steps=found.steps)
+        return so_far
+
+    def _graph(self, obj: LuaObject, depth: int) -> Entries:
+        """The modules behind the input node of an nngraph, and behind its entries."""
+        nodes = obj.get("forwardnodes")
+        inner = _data(obj.get("innode"))
+        if not isinstance(nodes, LuaTable) or inner is None:
+            return Entry()
+        whole: list[Entries] = []
+        table: dict[int, list[Entries]] = {}
+        reads: dict[int, int] = {id(inner): 0}  # data of a node -> 0 for the input, k for its k-th entry
+        behind: dict[int, Entry] = {}
+        for node in nodes.list():
+            data = _data(node)
+            sources = data.get("mapindex") if data is not None else None
+            if data is None or data is inner or not isinstance(sources, LuaTable):
+                continue
+            for source in sources.list():
+                number = reads.get(id(source))
+                if number is None:
+                    continue
+                select, module = data.get("selectindex"), data.get("module")
+                if isinstance(select, float) and number == 0:
+                    number = int(select)
+                    table.setdefault(number, [])
+                    reads[id(data)] = number
+                    if not isinstance(module, LuaObject):
+                        continue
+                elif not isinstance(module, LuaObject):
+                    reads[id(data)] = number
+                    continue
+                found = self.value(module, depth + 1) if len(sources.list()) == 1 else Entry(kind=JOINED)
+                if isinstance(found, Entry) and found.first is None and not found.kind:
+                    reads[id(data)] = number  # it passes on what it gets
+                (table.setdefault(number, []) if number else whole).append(_after(behind.get(id(source)), found))
+                if isinstance(found, Entry):
+                    behind[id(data)] = found
+        if not table:
+            return _merged(whole)
+        return {number: _merged(found) for number, found in sorted(table.items())}
+
+
+def _after(before: Entry | None, found: Entries) -> Entries:
+    if before is None or isinstance(found, dict):
+        return found
+    return replace(found, passed=[*before.passed, *found.passed])
+
+
+def _selects(entry: Entry) -> bool:
+    return all(record.typename.split(".")[-1] in ("Identity", "FlattenTable") for record in entry.passed)
+
+
+def _inside(found: object) -> Entry:
+    merged = _merged(list(found))  # type: ignore[call-overload]
+    return merged if isinstance(merged, Entry) else Entry()
+
+
+def _merged(found: list[Entries]) -> Entries:
+    """What several modules read that get the same input: a table if any of them reads one."""
+    tables = [item for item in found if isinstance(item, dict)]
+    if tables:
+        keys = sorted({key for item in tables for key in item})
+        return {key: _merged([item[key] for item in tables if key in item]) for key in range(1, max(keys) + 1)}
+    single = [item for item in found if isinstance(item, Entry)]
+    best = next((item for item in single if item.first is not None), None) or next(
+        (item for item in single if item.kind not in ("", JOINED)), Entry()
+    )
+    beside = [chain for item in single for chain in (item.passed, *item.beside) if chain and chain is not best.passed]
+    return replace(best, beside=beside)
+
+
+def _children(obj: LuaObject) -> list[LuaObject]:
+    modules = obj.get("modules")
+    held = modules.list() if isinstance(modules, LuaTable) else []
+    return [child for child in held if isinstance(child, LuaObject)]
+
+
+def _held(obj: LuaObject, children: list[LuaObject]) -> list[LuaObject]:
+    """The children of a decorator, which may keep its module in a field."""
+    fields = (obj.get(name) for name in ("module", "recurrentModule", "initialModule"))
+    return children or [child for child in fields if isinstance(child, LuaObject)]
+
+
+def _data(node: Value) -> LuaTable | None:
+    data = node.get("data") if isinstance(node, LuaObject) else None
+    return data if isinstance(data, LuaTable) else None
+
+
+def kind_of(record: LayerRecord) -> str:
+    """What a layer takes, from its class."""
+    name, package = record.typename.split(".")[-1], record.typename.split(".")[0]
+    if name.startswith(INDEXED):
+        return INDICES
+    if name in _WHOLE or (package == "cudnn" and name in ("LSTM", "GRU", "RNN")):
+        return SEQUENCES
+    return next(
+        (kind for prefix, kind in _PREFIXES.items() if name.startswith(prefix)), NUMBERS if channels_of(record) else ""
+    )
+
+
+def channels_of(record: LayerRecord) -> int:
+    """How many channels or numbers a layer takes; 0 where its fields don't say."""
+    for name in ("nInputPlane", "inputSize", "inputsize", "inputFrameSize", "depth"):
+        value = record.object.get(name)
+        if isinstance(value, float) and value > 0:
+            return int(value)
+    weight = record.object.get("weight")
+    name = record.typename.split(".")[-1]
+    if not isinstance(weight, Tensor) or not weight.size or name in ("PReLU", "Mul", "Add", "CMul", "CAdd"):
+        return 0
+    if name.startswith(INDEXED):
+        return weight.size[0]
+    return weight.size[1] if len(weight.size) == 2 else weight.size[0]

@@ -1,0 +1,124 @@
+"""Runs a model to see what it takes and gives, without arithmetic where that is possible."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import nn
+
+from ..build import LayerRecord
+from ..conversion import Conversion
+from ..converters.recurrent import forget
+from ..nested import apply, leaves
+
+
+def run(module: nn.Module, value: Any) -> Any:
+    """Runs a module in the mode that it is in, forgetting any state that it remembers between calls."""
+    forget(module)
+    return module(value)
+
+
+def accepts(conv: Conversion, value: Any) -> bool:
+    """Does the model run on this input, without mixing samples?"""
+    outcome = _attempt(conv, value)
+    return outcome is not None and not mixed(value, outcome)
+
+
+def _attempt(conv: Conversion, value: Any) -> Any:
+    """What the model gives; None if it fails. On the meta device, unless operators need numbers."""
+    with torch.no_grad():
+        try:
+            return run(on_meta(conv.module), apply(value, _to_meta))
+        except NotImplementedError:
+            pass  # some operators need numbers
+        except Exception:
+            return None
+        try:
+            return run(conv.module, apply(value, torch.clone))
+        except Exception:
+            return None
+
+
+def dry_run(conv: Conversion, value: Any, visit: Callable[[LayerRecord, Any], None]) -> Exception | None:
+    """Tells the output of each layer, in the order in which they run.
+
+    Args:
+        conv: the converted model; it is not changed.
+        value: an input; only its sizes matter.
+        visit: told each layer and its output, whose tensors may be without numbers.
+
+    Returns:
+        What went wrong after the last layer that was told; None if all ran.
+    """
+    memo: dict[int, Any] = {}
+    module = on_meta(conv.module, memo)
+    error = _watched(conv, module, memo, apply(value, _to_meta), visit)
+    if isinstance(error, NotImplementedError):
+        return _watched(conv, conv.module, {}, apply(value, torch.clone), visit)
+    return error
+
+
+def _watched(
+    conv: Conversion, module: nn.Module, memo: dict[int, Any], value: Any, visit: Callable[[LayerRecord, Any], None]
+) -> Exception | None:
+    handles = [
+        memo.get(id(record.module), record.module).register_forward_hook(_Tell(record, visit)) for record in conv.layers
+    ]
+    try:
+        with torch.no_grad():
+            run(module, value)
+    except Exception as error:
+        return error
+    finally:
+        for handle in handles:
+            handle.remove()
+    return None
+
+
+class _Tell:
+    """A hook that tells a layer and its output."""
+
+    def __init__(self, record: LayerRecord, visit: Callable[[LayerRecord, Any], None]) -> None:
+        self.record = record
+        self.visit = visit
+
+    def __call__(self, module: nn.Module, args: tuple[Any, ...], output: Any) -> None:
+        self.visit(self.record, output)
+
+
+def mixed(value: Any, output: Any) -> str:
+    """Says that the samples of a batch of images were mixed, as a View of fixed size does when they are too large.
+
+    Returns:
+        "" if each output has as many rows as the batch.
+    """
+    inputs = [tensor for _, tensor in leaves(value)]
+    batches = {tensor.shape[0] for tensor in inputs if tensor.dim() > 3}
+    if len(batches) != 1 or any(tensor.dim() < 4 for tensor in inputs):
+        return ""
+    batch = batches.pop()
+    rows = {tensor.shape[0] for _, tensor in leaves(output) if tensor.dim()} - {batch}
+    if batch == 1 or not rows:
+        return ""
+    return f"a batch of {batch} gives {min(rows)} rows, so samples are mixed: is the input of another size?"
+
+
+def _to_meta(tensor: torch.Tensor) -> torch.Tensor:
+    return tensor.to("meta")
+
+
+def on_meta(module: nn.Module, memo: dict[int, Any] | None = None) -> nn.Module:
+    """A copy of a module whose tensors have sizes but no numbers.
+
+    Args:
+        module: it is not changed.
+        memo: as of `copy.deepcopy`; afterwards it leads from each part of the module to its copy.
+    """
+    memo = {} if memo is None else memo
+    for tensor in [*module.parameters(), *module.buffers()]:
+        made: torch.Tensor = tensor.detach().to("meta")
+        memo[id(tensor)] = nn.Parameter(made, tensor.requires_grad) if isinstance(tensor, nn.Parameter) else made
+    return copy.deepcopy(module, memo)
