@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import groupby
 
 from .quantities import scientific
 
@@ -203,7 +204,7 @@ def depth_chart(series: Sequence[Series], count: int, first: tuple[int, str] | N
         tuple(item.name for item in series),
         tuple(lines),
         tuple(_limits(series, scale)),
-        tuple(_mark(point, scale) for item in series for point in _failures(item)),
+        tuple(_mark(point, scale) for item in series for point in _thinned(_failures(item), group)),
         None if first is None else Mark(scale.x(first[0]), _TOP, first[1]),
         group,
         _describe(series),
@@ -234,7 +235,7 @@ def _mark(point: Point, scale: _Scale) -> Mark:
 
 
 def _line(number: int, kind: str, points: Sequence[Point], scale: _Scale, group: int) -> Line:
-    drawn = points if group == 1 else [_largest(points[i : i + group]) for i in range(0, len(points), group)]
+    drawn = _thinned(points, group)
     pieces: list[list[tuple[float, float]]] = [[]]
     for point in drawn:
         place = scale.x(point.place), scale.y(point.error)
@@ -246,8 +247,11 @@ def _line(number: int, kind: str, points: Sequence[Point], scale: _Scale, group:
     return Line(number, kind, "".join(_path(piece) for piece in pieces if piece), marks)
 
 
-def _largest(points: Sequence[Point]) -> Point:
-    return max(points, key=_size)
+def _thinned(points: Sequence[Point], group: int) -> Sequence[Point]:
+    """The largest of each group of places."""
+    if group == 1:
+        return points
+    return [max(found, key=_size) for _, found in groupby(points, key=lambda point: (point.place - 1) // group)]
 
 
 def _size(point: Point) -> float:

@@ -16,7 +16,7 @@ from ..text import visible
 from .charts import depth_chart
 from .histograms import HistogramChart, histogram_chart, histogram_range
 from .quantities import cosine, nine_digits, percent, scientific, sizes
-from .rows import STATES, Row, chart_series, layer_rows, measure, watched_backends, worst_of
+from .rows import STATES, Row, chart_series, layer_rows, measure, table_rows, watched_backends, worst_of
 from .tree import tree_nodes
 from .verdict import TORCH7, name_of
 
@@ -81,7 +81,8 @@ def render(report: Mapping[str, Any]) -> str:
         backends=[_backend(backend, rows) for backend in report["backends"]],
         outputs=list(_outputs(report)),
         watched=[backend["backend"] for backend in watched_backends(report)],
-        rows=rows,
+        rows=table_rows(rows),
+        runs=len(rows),
         states=STATES,
         chart=depth_chart(chart_series(report, rows), len(rows), _first(report, rows)),
         nodes=tree_nodes(report["model"]),

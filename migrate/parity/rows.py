@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from .charts import Point, Series
@@ -18,6 +18,10 @@ STATES = {
     "unjudged": "not judged",
     "ok": "within",
 }
+
+
+#: A table of more rows than this has one row per layer, with the worst of its runs.
+MAX_ROWS = 3000
 
 
 @dataclass(frozen=True)
@@ -105,6 +109,36 @@ def layer_rows(report: Mapping[str, Any]) -> list[Row]:
             found.setdefault(key, [None] * len(backends))[i] = layer
     runs = Counter(path for path, _ in found)
     return [_row(place, layers, runs) for place, layers in enumerate(found.values(), 1)]
+
+
+def table_rows(rows: Sequence[Row]) -> list[Row]:
+    """The rows that a table shows: all, or the worst run of each layer if there are more than `MAX_ROWS`."""
+    if len(rows) <= MAX_ROWS:
+        return list(rows)
+    by_path: dict[str, list[Row]] = {}
+    for row in rows:
+        by_path.setdefault(row.path, []).append(row)
+    return [_worst_run(runs) if len(runs) > 1 else runs[0] for runs in by_path.values()]
+
+
+def _worst_run(runs: Sequence[Row]) -> Row:
+    row = min(runs, key=lambda run: run.rank)
+    columns = [[run.cells[i] for run in runs] for i in range(len(row.cells))]
+    cells = tuple(
+        Cell(_worst([cell and cell.own for cell in column]), _worst([cell and cell.accumulated for cell in column]))
+        for column in columns
+    )
+    remark = f"the worst of {len(runs):,} runs" + (f"; {row.remark}" if row.remark else "")
+    return replace(row, place=runs[0].place, call=0, cells=cells, remark=remark)
+
+
+def _worst(found: Sequence[Measured | None]) -> Measured | None:
+    return min((each for each in found if each is not None), key=_goodness, default=None)
+
+
+def _goodness(measured: Measured) -> tuple[bool, float]:
+    """Less for what is worse."""
+    return measured.passed, -(float("inf") if measured.used is None else measured.used)
 
 
 def _row(place: int, layers: Sequence[Mapping[str, Any] | None], runs: Counter[str]) -> Row:
@@ -203,5 +237,4 @@ def worst_rows(rows: Sequence[Row], count: int) -> list[tuple[Row, int, Measured
 
 def _badness(entry: tuple[Row, int, Measured]) -> tuple[bool, float, int]:
     row, _, measured = entry
-    used = float("inf") if measured.used is None else measured.used
-    return measured.passed, -used, row.place
+    return *_goodness(measured), row.place

@@ -366,3 +366,22 @@ def test_tolerances_that_differ_are_lines_of_their_own() -> None:
     chart = depth_chart(page_of(reports.by_hand(backends=[backend])))
     words = [text.text for text in chart.all("text") if text.text.startswith("tolerance")]
     assert words == ["tolerance 2e-05, pytorch-cpu own", "tolerance, pytorch-cpu accumulated"]
+
+
+def test_a_network_that_runs_its_layers_very_often() -> None:
+    layers = [reports.layer(i % 4, accumulated=1e-7) for i in range(4000)]
+    for i, layer in enumerate(layers):
+        layer.call = i // 4 + 1
+    layers[2001].own = reports.difference(1e-3)
+    backend = BackendResult("pytorch-cpu", "failed", "far", reports.RULE, [reports.difference()], layers)
+    page = page_of(reports.by_hand(backends=[backend]))
+    table = tables(page)["All layers"]
+    assert "4,000 runs of layers" in next(table.all("caption")).text
+    rows = body_rows(table)
+    assert [cells(row)[1].text for row in rows] == ["0", "1", "2", "3"]
+    assert [row["data-state"] for row in rows] == ["ok", "own", "ok", "ok"]
+    worst = layers[2001].own
+    assert worst is not None
+    assert float(values(rows[1])[0]) == worst.max_abs
+    assert "the worst of 1,000 runs" in rows[1].text
+    assert [title.text for title in depth_chart(page).all("title")] == ["nn.Linear at 1, run 501: 0.001"]
