@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from .errors import UsageError as UsageError
     from .layer import Layer as Layer
     from .onnx import export_onnx as export_onnx
+    from .optim import OptimizerState as OptimizerState
+    from .optim import convert_optimizer as convert_optimizer
+    from .optim import load_optimizer as load_optimizer
     from .parity import ParityReport as ParityReport
     from .parity import verify as verify
     from .registry import converts as converts
@@ -44,6 +47,7 @@ _HOMES = {
     "LuaObject": "t7",
     "LuaTable": "t7",
     "ModelNotFound": "errors",
+    "OptimizerState": "optim",
     "ParityReport": "parity",
     "Storage": "t7",
     "T7Error": "errors",
@@ -52,11 +56,13 @@ _HOMES = {
     "UnsupportedLayers": "errors",
     "UsageError": "errors",
     "convert": "converting",
+    "convert_optimizer": "optim",
     "converts": "registry",
     "dump": "t7",
     "export_onnx": "onnx",
     "load": "t7",
     "load_converted": "saving",
+    "load_optimizer": "optim",
     "to_torch": "converting",
     "verify": "parity",
 }
@@ -71,6 +77,7 @@ __all__ = [
     "LuaObject",
     "LuaTable",
     "ModelNotFound",
+    "OptimizerState",
     "ParityReport",
     "Storage",
     "T7Error",
@@ -79,11 +86,13 @@ __all__ = [
     "UnsupportedLayers",
     "UsageError",
     "convert",
+    "convert_optimizer",
     "converts",
     "dump",
     "export_onnx",
     "load",
     "load_converted",
+    "load_optimizer",
     "to_torch",
     "verify",
 ]

@@ -12,7 +12,7 @@ import click
 from .errors import EXIT_BUG, EXIT_INTERRUPTED, EXIT_OK, EXIT_USAGE, TorchMigrateError
 
 #: The commands, as `--help` lists them; each is a file in `commands/`, imported when it is needed.
-COMMANDS = ("inspect", "convert", "verify", "export", "reference", "layers")
+COMMANDS = ("inspect", "convert", "verify", "export", "reference", "layers", "optimizer")
 
 
 class Commands(click.Group):

@@ -1,0 +1,148 @@
+"""OptimizerState: the state of a Torch7 optimizer, ready for the one of PyTorch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+from torch.optim.lr_scheduler import LambdaLR
+
+from ..errors import UsageError
+
+
+class LearningRateDecay:
+    """Torch7's `learningRateDecay`: the rate is divided by `1 + steps * decay`. For LambdaLR, which it is a factor of.
+
+    An object rather than a function, so that the scheduler's state dict holds it.
+    """
+
+    def __init__(self, decay: float) -> None:
+        self.decay = decay
+
+    def __call__(self, step: int) -> float:
+        """The factor after so many steps."""
+        return 1 / (1 + step * self.decay)
+
+
+@dataclass(frozen=True)
+class Group:
+    """Parameters that are trained with the same options.
+
+    Attributes:
+        names: their names in `module.named_parameters()`.
+        options: what differs from the options of the other groups, such as {"lr": 0.01}.
+    """
+
+    names: tuple[str, ...]
+    options: Mapping[str, float]
+
+
+@dataclass
+class OptimizerState:
+    """The state of a Torch7 optimizer, parameter by parameter.
+
+    Attributes:
+        method: its name in Torch7's optim, such as "adam".
+        optimizer_class: the PyTorch class that goes on.
+        options: arguments of its constructor; `lr` is the rate before any decay.
+        groups: the parameters that are trained.
+        tensors: name of a parameter -> its state, such as {"momentum_buffer": …}.
+        decay: the learning rate is divided by `1 + steps * decay`; 0: it stays.
+        steps: how many steps Torch7 made.
+        not_trained: parameters of the PyTorch module that Torch7 did not train; the optimizer leaves them alone.
+        notes: remarks worth knowing: doubts, and by how much the rules of the two libraries differ.
+        key: where in the file the state was found; "" is the top.
+        module: the converted model, or None.
+    """
+
+    method: str
+    optimizer_class: type[torch.optim.Optimizer]
+    options: dict[str, Any]
+    groups: list[Group]
+    tensors: dict[str, dict[str, torch.Tensor]]
+    decay: float = 0.0
+    steps: int = 0
+    not_trained: tuple[str, ...] = ()
+    notes: list[str] = field(default_factory=list)
+    key: str = ""
+    module: nn.Module | None = field(default=None, repr=False)
+
+    def optimizer(self, module: nn.Module | None = None) -> torch.optim.Optimizer:
+        """A new optimizer over the parameters of a module, with the state of Torch7's.
+
+        Args:
+            module: the converted model (moved, or loaded again) or a copy of it; by default the one that was converted.
+
+        Raises:
+            UsageError: the module has no such parameters, or the options contradict each other.
+        """
+        given = module if module is not None else self.module
+        if given is None:
+            raise UsageError("Whose parameters? Pass the module: optimizer(module).")
+        parameters = self._parameters(given)
+        groups = [{"params": [parameters[name] for name in group.names], **self._rates(group)} for group in self.groups]
+        try:
+            made = self.optimizer_class(groups, **self.options)
+        except ValueError as error:
+            raise UsageError(f"The options of the optimizer's state don't fit together: {error}.") from error
+        names = [name for group in self.groups for name in group.names]
+        state = {i: _copied(self.tensors[name]) for i, name in enumerate(names) if self.tensors.get(name)}
+        made.load_state_dict({"state": state, "param_groups": made.state_dict()["param_groups"]})
+        return made
+
+    def scheduler(self, optimizer: torch.optim.Optimizer) -> LambdaLR | None:
+        """The decay of the learning rate, to be stepped after each `optimizer.step()`; None if the rate stays.
+
+        Args:
+            optimizer: from `optimizer()`.
+        """
+        if self.decay == 0:
+            return None
+        return LambdaLR(optimizer, LearningRateDecay(self.decay), last_epoch=self.steps - 1)
+
+    def state_dict(self, module: nn.Module | None = None) -> dict[str, Any]:
+        """What `optimizer().state_dict()` gives."""
+        found: dict[str, Any] = self.optimizer(module).state_dict()
+        return found
+
+    def save(self, folder: str | Path) -> None:
+        """Writes optimizer.json and optimizer.safetensors into a folder that `Conversion.save` wrote.
+
+        Raises:
+            UsageError: it is no such folder.
+        """
+        from ..saving import read_config
+        from .saving import write_optimizer
+
+        write_optimizer(self, Path(folder), read_config(Path(folder))["tensors"])
+
+    def _rates(self, group: Group) -> dict[str, float]:
+        options = dict(group.options)
+        if self.decay:
+            # the rate as it is now, so that the optimizer is right without its scheduler too
+            options["initial_lr"] = options.get("lr", self.options["lr"])
+            options["lr"] = options["initial_lr"] * LearningRateDecay(self.decay)(self.steps)
+        return options
+
+    def _parameters(self, module: nn.Module) -> dict[str, nn.Parameter]:
+        parameters = dict(module.named_parameters())
+        for name in (name for group in self.groups for name in group.names):
+            if name not in parameters:
+                raise UsageError(
+                    f"The module has no parameter {name!r}: pass the converted model, or one loaded from its folder."
+                )
+            for key, tensor in self.tensors.get(name, {}).items():
+                if tensor.dim() > 0 and tensor.shape != parameters[name].shape:
+                    raise UsageError(
+                        f"{name} is of shape {tuple(parameters[name].shape)}, but its {key} of {tuple(tensor.shape)}."
+                    )
+        return parameters
+
+
+def _copied(tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """Copies, since an optimizer changes its state in place."""
+    return {name: tensor.clone() for name, tensor in tensors.items()}
