@@ -79,6 +79,7 @@ def render(report: Mapping[str, Any]) -> str:
         torch7=TORCH7,
         against=name_of(report["reference"]["kind"]),
         backends=[_backend(backend, rows) for backend in report["backends"]],
+        gradients=any(backend.get("gradients") for backend in report["backends"]),
         outputs=list(_outputs(report)),
         watched=[backend["backend"] for backend in watched_backends(report)],
         rows=table_rows(rows),

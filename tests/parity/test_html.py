@@ -17,7 +17,7 @@ from pages import Element, read_page
 
 from torchmigrate.parity import html
 from torchmigrate.parity.compare import Difference
-from torchmigrate.parity.report import BackendResult, ParityReport
+from torchmigrate.parity.report import BackendResult, ParityReport, finite
 
 TEMPLATES = Path(html.__file__).parent / "templates"
 
@@ -58,6 +58,11 @@ def body_rows(table: Element) -> list[Element]:
 
 def depth_chart(page: Element) -> Element:
     return next(svg for svg in page.all("svg") if svg["class"] == "chart depth")
+
+
+def words(row: Element) -> str:
+    """The text of all cells of a row."""
+    return " ".join(" ".join(cell.text for cell in cells(row)).split())
 
 
 def values(element: Element) -> list[str]:
@@ -385,3 +390,31 @@ def test_a_network_that_runs_its_layers_very_often() -> None:
     assert float(values(rows[1])[0]) == worst.max_abs
     assert "the worst of 1,000 runs" in rows[1].text
     assert [title.text for title in depth_chart(page).all("title")] == ["nn.Linear at 1, run 501: 0.001"]
+
+
+def test_batches_and_gradients() -> None:
+    found = reports.by_hand().to_json()
+    backend = found["backends"][0]
+    backend["batches"] = [
+        {"batch": 1, "status": "passed", "reason": "", "difference": reports.difference(3e-7).to_json()},
+        {"batch": 3, "status": "not run", "reason": reports.HOSTILE, "difference": None},
+    ]
+    backend["gradients"] = [
+        {"path": "", "class": "nn.Sequential", "field": "gradInput", "remark": "none came", "difference": None},
+        {
+            "path": "1",
+            "class": reports.HOSTILE,
+            "field": "gradWeight",
+            "remark": "",
+            "difference": reports.difference(1e-2).to_json(),
+        },
+    ]
+    found_tables = tables(read_page(html.render(finite(found))))
+    batches = [words(row) for row in body_rows(found_tables["Batches"])]
+    assert batches[0] == "pytorch-cpu 1 ✓ passed 3e-07 1.5 %"
+    assert batches[1].startswith("pytorch-cpu 3 \N{EN DASH} not run")
+    gradients = [words(row) for row in body_rows(found_tables["Gradients"])]
+    dash = "\N{EN DASH}"
+    assert gradients[0] == f"pytorch-cpu the model nn.Sequential gradInput {dash} not compared {dash} {dash} none came"
+    assert "gradWeight ✕ failed 0.01 500\N{MULTIPLICATION SIGN}" in gradients[1]
+    assert "numbers differ" in gradients[1]
