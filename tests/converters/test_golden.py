@@ -8,10 +8,10 @@ import gaps
 import golden
 import pytest
 import torch
-import torch7
 from golden import Row
 
 import torchmigrate as tm
+from torchmigrate.optim.flattening import parameters
 
 ROWS = golden.layer_rows()
 
@@ -102,12 +102,12 @@ def test_grad_parameters(row: Row) -> None:
     case, conversion = convert(row, track_gradients=True)
     _, output = run(case, conversion, tracked=True)
     golden.backward(output, tm.to_torch(case["gradOutput"]))
-    regions = [region(tensor) for tensor in torch7.parameters(case["module"])]
+    regions = [region(tensor) for tensor in parameters(case["module"])]
     given = case["gradParameters"].list()
     if "nn.MapTable" in conversion.classes:  # it clones its module at the first forward
         regions *= len(given) // len(regions)
     assert len(regions) == len(given), (
-        f"Torch7 has {len(given)} parameters, tests/converters/torch7.py finds {len(regions)}"
+        f"Torch7 has {len(given)} parameters, migrate/optim/flattening.py finds {len(regions)}"
     )
     expected: dict[Any, torch.Tensor] = {}
     counted = set()
