@@ -51,7 +51,7 @@ def candidates(value: Value, known: Collection[str] = ()) -> list[Candidate]:
             if id(item) in seen:
                 continue
             seen.add(id(item))
-            if isinstance(item, LuaObject) and _is_module(item, known):
+            if isinstance(item, LuaObject) and is_module(item, known):
                 found.append(Candidate(path, item))
             elif isinstance(item, LuaTable):
                 below += [(join(path, key), child) for key, child in item.items() if isinstance(key, (str, float))]
@@ -65,7 +65,8 @@ def join(path: str, key: Value) -> str:
     return f"{path}.{name}" if path else name
 
 
-def _is_module(obj: LuaObject, known: Collection[str]) -> bool:
+def is_module(obj: LuaObject, known: Collection[str]) -> bool:
+    """Is this object a network, a layer or a criterion, rather than a timer or a data loader?"""
     return obj.typename in known or _is_criterion(obj) or any(name in obj for name in _MODULE_FIELDS)
 
 

@@ -17,7 +17,7 @@ _MAX_SHOWN = 12
 
 def show_inspection(found: Inspection, depth: int | None) -> None:
     """What `inspect` found, from the file as a whole to its single tensors."""
-    console = Console(highlight=False)
+    console = _console()
     longs = f", {found.long_size}-byte longs" if found.long_size else ""
     functions = f", {found.functions} Lua functions (never run)" if found.functions else ""
     console.print(f"[bold]{printable(found.file)}[/]: {bytes_text(found.size)}, {found.format}{longs}{functions}")
@@ -42,6 +42,12 @@ def show_inspection(found: Inspection, depth: int | None) -> None:
         console.print("next: torchmigrate convert FILE --plugin my_layers.py, or --alias my.Class=nn.Class")
     elif found.models:
         console.print("next: torchmigrate convert FILE")
+
+
+def _console() -> Console:
+    """As wide as the terminal; in a pipe lines are not broken, so that they can be searched."""
+    console = Console(highlight=False)
+    return console if console.is_terminal else Console(highlight=False, width=1000)
 
 
 def _sizes_text(sizes: Sizes) -> str:
@@ -74,9 +80,9 @@ def _rows(table: Table, contents: Mapping[str, Content], level: int, depth: int)
 
 def _show_model(console: Console, model: Model, depth: int | None) -> None:
     name = f"{model.key}: " if model.key else ""
-    recorded = (
-        f", {model.recorded} modules hold the output of their last run" if model.recorded and not model.input else ""
-    )
+    count = model.recorded
+    recorded = f", {count} module{'s hold' if count > 1 else ' holds'} the output of the last run" if count else ""
+    recorded = "" if model.input else recorded
     title = f"{name}{model.typename}, {model.parameters:,} parameters"
     tree = Tree(f"[bold]{printable(title)}[/] ({bytes_text(model.bytes)}){recorded}")
     _grow(tree, model.tree, depth)
@@ -125,5 +131,5 @@ def _show_tensors(console: Console, rows: list[Statistics]) -> None:
     for row in rows:
         numbers = ["-" if value is None else f"{value:.4g}" for value in (row.min, row.max, row.mean, row.std)]
         wrong = [f"[red]{count}[/]" if count else "0" for count in (row.nan, row.inf)]
-        table.add_row(printable(row.path), printable(row.type), row.size, *numbers, *wrong, str(row.zeros))
+        table.add_row(printable(row.path), printable(row.type.removeprefix("torch.")), row.size, *numbers, *wrong, str(row.zeros))
     console.print(table)

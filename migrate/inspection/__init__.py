@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from ..locate import candidates, locate
+from ..locate import candidates, is_module, locate
 from ..t7 import load_file
 from .contents import Content, contents_of, to_json
 from .origin import Evidence, Origin, origin_of
@@ -71,7 +71,7 @@ def inspect_file(
     """
     file = load_file(path)
     value = file.objects[0] if file.objects else None
-    found = candidates(value, known) if key is None else [locate(value, key, known)]
+    found = [locate(value, key, known)] if key else [c for c in candidates(value, known) if is_module(c.object, known)]
     size = os.stat(path).st_size
     return Inspection(
         file=Path(path).name,

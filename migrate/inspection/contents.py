@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from ..locate import candidates, join
+from ..locate import candidates, is_module, join
 from ..t7 import LuaFunction, LuaObject, LuaTable, Storage, Tensor, Value
 from .tree import size_text
 
@@ -46,7 +46,7 @@ class Content:
 
 def contents_of(value: Value, known: Collection[str]) -> dict[str, Content]:
     """Each entry of the table at the top; the one content of anything else under ""."""
-    models = {id(candidate.object) for candidate in candidates(value, known)}
+    models = {id(found.object) for found in candidates(value, known) if is_module(found.object, known)}
     if isinstance(value, LuaTable):
         return _entries(value, models, 0, {id(value)})
     return {"": content_of(value, models)}
@@ -57,8 +57,10 @@ def content_of(
 ) -> Content:
     """What a value is."""
     above = above or frozenset()
-    if isinstance(value, LuaObject):
+    if isinstance(value, LuaObject) and not value.typename.startswith("tds."):
         return _object(value, models)
+    if isinstance(value, LuaObject):
+        return Content("table", f"{value.typename} of {len(value)}", _entries(value.fields, models, depth, above))
     if isinstance(value, LuaTable):
         kind, text = _table(value)
         entries = {}

@@ -19,6 +19,7 @@ from .walking import everything
 #: Certain: the form of a record, which the writer alone decides. Likely: a class or field, which a fork may have had
 #: earlier. Weak: a missing field, since a layer that was made long ago keeps its fields when it is saved again.
 CERTAIN, LIKELY, WEAK = "certain", "likely", "weak"
+_SURE = (CERTAIN, LIKELY, WEAK)
 
 #: How Torch marks a function in a file: since when, until when.
 _FUNCTION_TAGS = {
@@ -218,8 +219,9 @@ def _plural(items: Sequence[LuaObject]) -> str:
 def _conclusion(since: str | None, until: str | None, evidence: Sequence[Evidence]) -> str:
     if since is None and until is None:
         return "nothing in it tells when it was written"
-    surest = {e.sure for e in evidence if e.since == since or e.until == until}
-    sure = "surely" if surest == {CERTAIN} else "likely"
+    bounds = [[e.sure for e in evidence if e.since == since], [e.sure for e in evidence if e.until == until]]
+    told = [min(found, key=_SURE.index) for found, month in zip(bounds, (since, until), strict=True) if month]
+    sure = ("surely", "likely", "probably")[max(map(_SURE.index, told))]
     if since is None:
         return f"{sure} made with a Torch of {_month(until)} or before"
     if until is None:

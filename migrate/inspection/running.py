@@ -49,7 +49,8 @@ def _fill(model: Model, conv: Conversion, input_shape: str | None) -> None:
     failed = dry_run(conv, guess.value, _Keep(outputs))
     model.input = f"{shapes(guess.value)}: {guess.reason}"
     if failed is not None:
-        model.input += f"; the run ended early: {str(failed).splitlines()[0][:200] if str(failed) else failed!r}"
+        said = (str(failed) or repr(failed)).splitlines()[0]
+        model.input += f"; the run ended early: {said[:200]}"
     _set_outputs(model, outputs)
 
 

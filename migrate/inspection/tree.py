@@ -18,7 +18,18 @@ LEFTOVERS = frozenset(
         *("output", "gradInput", "_input", "_gradOutput", "_output", "_gradInput", "finput", "fgradInput"),
         *("buffer", "buffer2", "_buffer", "addBuffer", "noise", "indices", "save_mean", "save_std", "std", "centered"),
         *("normalized", "ones", "columns", "outputs", "gradInputs", "gradOutputs", "cell", "cells", "gradCells"),
-        *("hidden", "xSource", "gradInputBuffer", "algWorkspace", "workspace", "input", "gradOutput", "sharedClones"),
+        *(
+            "hidden",
+            "xSource",
+            "gradInputBuffer",
+            "algWorkspace",
+            "workspace",
+            "input",
+            "gradOutput",
+            "sharedClones",
+            "output_tensor",
+        ),
+        *("total_weight_tensor", "target"),
     }
 )
 
@@ -194,7 +205,7 @@ def parameters_of(obj: LuaObject) -> dict[str, Tensor]:
 def children_of(obj: LuaObject) -> list[tuple[str, LuaObject]]:
     """The modules that an object holds: those in `modules`, else those in fields of its own."""
     modules = obj.get("modules")
-    if isinstance(modules, LuaTable):
+    if isinstance(modules, LuaTable) and len(modules):
         return [(str(i), child) for i, child in enumerate(modules.list(), 1) if isinstance(child, LuaObject)]
     return [
         (str(name), value)
