@@ -6,6 +6,7 @@ import base64
 import hashlib
 import json
 import re
+import tomllib
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
@@ -418,3 +419,9 @@ def test_batches_and_gradients() -> None:
     assert gradients[0] == f"pytorch-cpu the model nn.Sequential gradInput {dash} not compared {dash} {dash} none came"
     assert "gradWeight ✕ failed 0.01 500\N{MULTIPLICATION SIGN}" in gradients[1]
     assert "numbers differ" in gradients[1]
+
+
+def test_the_templates_are_in_the_distribution() -> None:
+    project = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())
+    shipped = project["tool"]["setuptools"]["package-data"]["torchmigrate"]
+    assert "parity/templates/*" in shipped, "without them an installed torchmigrate can't write a report"
