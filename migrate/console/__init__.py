@@ -13,10 +13,12 @@ from typing import Any
 from rich.console import Console
 from rich.markup import escape
 
+from ..text import visible
+
 
 def printable(text: str) -> str:
     """Text of a file without control characters and without markup."""
-    return escape("".join(c if c.isprintable() else f"\\x{ord(c):02x}" for c in text))
+    return escape(visible(text))
 
 
 def print_json(value: Any) -> None:

@@ -15,8 +15,9 @@ if TYPE_CHECKING:
 
 def show_verdict(console: Console, report: ParityReport) -> None:
     """The verdict in one line."""
-    colour = "green" if report else "red"
-    console.print(f"[bold {colour}]{'PASSED' if report else 'FAILED'}[/] {printable(report.summary())}")
+    verdict = report.verdict
+    colour = {"passed": "green", "failed": "red"}.get(verdict.level, "yellow")
+    console.print(f"[bold {colour}]{verdict.title}[/] {printable(report.summary())}")
 
 
 def show_report(report: ParityReport) -> None:
