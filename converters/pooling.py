@@ -196,8 +196,10 @@ class AdaptiveMaxPool2d(nn.AdaptiveMaxPool2d):
         (rows, columns), (height, width) = size, x.shape[-2:]
         lines = []
         for i in range(rows):
-            strip = x[..., i * height // rows : -(-(i + 1) * height // rows), :]
-            cells = [strip[..., j * width // columns : -(-(j + 1) * width // columns)] for j in range(columns)]
+            strip = x[..., i * height // rows : ((i + 1) * height + rows - 1) // rows, :]
+            cells = [
+                strip[..., j * width // columns : ((j + 1) * width + columns - 1) // columns] for j in range(columns)
+            ]
             lines.append(torch.stack([cell.amax((-2, -1)) for cell in cells], -1))
         return torch.stack(lines, -2)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -22,18 +23,35 @@ def cause(error: BaseException) -> str:
     return re.sub(r"(/[\w.+-]+)+/", "", f"{type(error).__name__}: {text[:300]}")
 
 
-def open_session(model: bytes | str | Path, provider: str = "CPUExecutionProvider") -> Any:
+def open_session(
+    model: bytes | str | Path,
+    provider: str = "CPUExecutionProvider",
+    weights: Mapping[str, np.ndarray[Any, Any]] | None = None,
+) -> Any:
     """An ONNX Runtime session.
+
+    Args:
+        model: a file, or its bytes.
+        provider: what runs it.
+        weights: numbers of weights that are not in `model`; they are used where they lie, and must live as long as
+            the session.
 
     Raises:
         ExportError: ONNX Runtime refuses the model.
     """
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 4
+    if weights:
+        # rearranged copies of weights only pay for many runs
+        options.add_session_config_entry("session.disable_prepacking", "1")
+        values = {name: onnxruntime.OrtValue.ortvalue_from_numpy(numbers) for name, numbers in weights.items()}
+        # the first call says what the numbers are, the second that they may be used where they lie
+        options.add_external_initializers(list(values), list(values.values()))
+        for name, value in values.items():
+            options.add_initializer(name, value)
+    source = model if isinstance(model, bytes) else str(model)
     try:
-        return onnxruntime.InferenceSession(
-            model if isinstance(model, bytes) else str(model), options, providers=[provider]
-        )
+        return onnxruntime.InferenceSession(source, options, providers=[provider])
     except Exception as error:
         raise ExportError(f"ONNX Runtime refuses the model: {cause(error)}") from error
 

@@ -8,7 +8,20 @@ from typing import Any
 import click
 
 from ..errors import EXIT_OK
-from .options import CONVERSION, DTYPE, JSON, OPSET, SHAPE, with_aliases
+from .options import CONVERSION, JSON, OPSET, SHAPE, with_aliases
+
+DYNAMIC = click.option(
+    "--dynamic",
+    metavar="AXES",
+    help="Axes of free size: of batch,time,height,width, or none. Default: the batch, if the model allows it.",
+)
+DTYPE = click.option(
+    "--dtype",
+    type=click.Choice(["float32", "float16", "keep"]),
+    default="float32",
+    show_default=True,
+    help="Numbers in the ONNX file; keep: those of the model.",
+)
 
 
 @click.command()
@@ -17,23 +30,44 @@ from .options import CONVERSION, DTYPE, JSON, OPSET, SHAPE, with_aliases
     "-o", "--output", type=click.Path(path_type=Path), help="ONNX file to write; default: the file's name with .onnx."
 )
 @SHAPE
+@DYNAMIC
 @OPSET
 @DTYPE
+@click.option("--input-names", metavar="NAMES", help="Names of the inputs, such as image or tokens,state.")
+@click.option("--output-names", metavar="NAMES", help="Names of the outputs.")
+@click.option("--external-data", is_flag=True, help="Weights in a second file, as always above 2 GB.")
+@click.option("--simplify", is_flag=True, help='Run onnxslim too: pip install "torchmigrate[simplify]".')
+@click.option(
+    "--int8", is_flag=True, help="Write a dynamically quantized .int8.onnx beside, and say how far it is off."
+)
 @JSON
 def export(file: Path, output: Path | None, as_json: bool, **options: Any) -> int:
-    """Write only an ONNX file.
+    """Write only an ONNX file, checked against PyTorch at two sizes or more of every dynamic axis.
 
     \b
     torchmigrate export model.t7 -o model.onnx --input-shape 2x3x224x224
+    torchmigrate export style.t7 --input-shape 1x3x256x256 --dynamic batch,height,width
+    torchmigrate export lm.t7 --key model --dynamic batch,time --input-names tokens --output-names scores
+    torchmigrate export model.t7 --dtype float16 --opset 21 --simplify
     """
     from .. import console
-    from ..console.results import show_export
-    from ..workflow import export_file
+    from ..console.exports import show_export
+    from ..converting import convert
+    from ..onnx import export_onnx
 
     target = output or Path(file.name).with_suffix(".onnx")
-    exported = export_file(file, target, **with_aliases(options))
+    given = with_aliases(options)
+    conversion = convert(file, **{name: given.pop(name) for name in ("key", "plugins", "aliases")})
+    exported = export_onnx(conversion, target, **{name: _value(name, value) for name, value in given.items()})
     if as_json:
         console.print_json(exported.to_json())
     else:
         show_export(exported)
     return EXIT_OK
+
+
+def _value(name: str, value: Any) -> Any:
+    """Lists as the API takes them."""
+    if name not in ("dynamic", "input_names", "output_names") or value is None:
+        return value
+    return () if (name, value) == ("dynamic", "none") else tuple(word.strip() for word in value.split(","))

@@ -12,7 +12,7 @@ import torch
 
 import torchmigrate as tm
 from torchmigrate.onnx_runtime import open_session, run_session
-from torchmigrate.parity.backends import feeds_of
+from torchmigrate.parity.onnx_backend import feeds_of
 
 
 def torched(value: Any) -> Any:

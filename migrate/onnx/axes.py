@@ -1,0 +1,224 @@
+"""Which axes of an input are the batch, time, height and width, and with which sizes the model can run along them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import torch
+from torch import nn
+
+from ..conversion import Conversion
+from ..converters.recurrent_cudnn import CudnnRNN
+from ..converters.recurrent_sequences import SeqGRU, SeqLSTM
+from ..converters.sequencers import Sequencer
+from ..errors import ExportError, UsageError
+from ..nested import apply, leaves, moved
+from ..onnx_runtime import cause
+from ..shapes import indexed_leaves, run
+from .tracing import Dynamic, Places, Watch
+
+#: By how much an axis is grown to find a second size; many networks take multiples of a power of two only.
+_STEPS = (1, 2, 4, 8, 16, 32, 64)
+
+#: The axes of an input by its number of dimensions, where nothing else is known of it.
+_BY_RANK: dict[int, tuple[str | None, ...]] = {
+    1: ("batch",),
+    2: ("batch", None),
+    3: ("batch", "time", None),
+    4: ("batch", None, "height", "width"),
+    5: ("batch", None, "time", "height", "width"),
+}
+
+
+def name_axes(conv: Conversion, module: nn.Module, example: Any) -> Dynamic:
+    """The axes of every tensor of an input that have a name.
+
+    Args:
+        conv: the converted model.
+        module: it, ready to run on `example`.
+        example: an input.
+    """
+    time_first = _is_time_first(module, example)
+    indexed = {id(tensor) for tensor, _ in indexed_leaves(conv, example)}
+    kind = next((k for record in conv.layers for k in ("Spatial", "Volumetric") if f".{k}" in record.typename), "")
+    found: Dynamic = {}
+    for number, (_, tensor) in enumerate(leaves(example)):
+        names = _BY_RANK.get(tensor.dim(), ())
+        if time_first and tensor.dim() < 4:
+            names = ("time", "batch", None)[: tensor.dim()] if tensor.dim() != 2 or id(tensor) in indexed else ("time",)
+        elif tensor.dim() == 2 and id(tensor) in indexed:
+            names = ("batch", "time")
+        elif (tensor.dim(), kind) == (3, "Spatial"):
+            names = (None, "height", "width")  # an image without a batch
+        elif (tensor.dim(), kind) == (4, "Volumetric"):
+            names = (None, "time", "height", "width")
+        found |= {(number, dim): name for dim, name in enumerate(names) if name is not None}
+    return found
+
+
+def _is_time_first(module: nn.Module, example: Any) -> bool:
+    """Does a recurrent layer read the first axis of the input as time?"""
+    before = _lengths(module, example)
+    if not before or any(not tensor.dim() for _, tensor in leaves(example)):
+        return False
+    longer = apply(example, _one_longer)
+    return _lengths(module, longer) == before + 1
+
+
+def _one_longer(tensor: torch.Tensor) -> torch.Tensor:
+    return torch.cat([tensor, tensor[:1]])
+
+
+def _lengths(module: nn.Module, value: Any) -> int:
+    """The length of the sequence that the first recurrent layer gets; 0 if there is none."""
+    found: list[int] = []
+
+    def note(part: nn.Module, args: tuple[Any, ...]) -> None:
+        x = args[0] if isinstance(args[0], torch.Tensor) or isinstance(part, Sequencer) else args[0][-1]
+        found.append(x.shape[1] if getattr(part, "batch_first", False) else len(x))
+
+    kinds = (Sequencer, SeqLSTM, SeqGRU, CudnnRNN)
+    handles = [part.register_forward_pre_hook(note) for part in module.modules() if isinstance(part, kinds)]
+    try:
+        with torch.no_grad():
+            run(module, moved(value))
+    except Exception:
+        return found[0] if found else 0
+    finally:
+        for handle in handles:
+            handle.remove()
+    return found[0] if found else 0
+
+
+def resized(example: Any, named: Dynamic, sizes: Mapping[str, int]) -> Any:
+    """The same input with other sizes along named axes: cut off, or repeated from its beginning."""
+    numbers = iter(range(len(list(leaves(example)))))
+
+    def resize(tensor: torch.Tensor) -> torch.Tensor:
+        number = next(numbers)
+        for (i, dim), name in named.items():
+            if i == number and name in sizes:
+                tensor = tensor.index_select(dim, torch.arange(sizes[name]) % tensor.shape[dim])
+        return tensor
+
+    return apply(example, resize)
+
+
+def sizes_of(example: Any, named: Dynamic, axis: str) -> set[int]:
+    """The sizes that the tensors of an input have along an axis."""
+    tensors = [tensor for _, tensor in leaves(example)]
+    return {tensors[number].shape[dim] for (number, dim), name in named.items() if name == axis}
+
+
+@dataclass(frozen=True)
+class Freedom:
+    """What running the model showed of one axis.
+
+    Attributes:
+        axis: its name.
+        sizes: other sizes than the example's with which the model runs.
+        forbidden: why the axis can't be of free size, naming the layer; "" if it can.
+    """
+
+    axis: str
+    sizes: tuple[int, ...] = ()
+    forbidden: str = ""
+
+
+def explore(module: nn.Module, example: Any, named: Dynamic, axis: str, places: Places) -> Freedom:
+    """Finds sizes along an axis with which the model runs without mixing samples.
+
+    Args:
+        module: the reference, in PyTorch.
+        example: an input on which it runs.
+        named: the names of its axes.
+        axis: one of them.
+        places: the layers of the model.
+
+    Raises:
+        UsageError: no axis of the input has that name.
+    """
+    present = sizes_of(example, named, axis)
+    if not present:
+        shown = ", ".join("x".join(map(str, tensor.shape)) for _, tensor in leaves(example))
+        raise UsageError(f"the input ({shown}) has no axis that is called {axis}")
+    if len(present) > 1:
+        return Freedom(axis, forbidden=f"the inputs have different sizes along {axis}: {sorted(present)}")
+    size = present.pop()
+    batched = all(tensor.dim() > 3 for _, tensor in leaves(example)) and any(
+        (dim, name) == (0, "batch") for (_, dim), name in named.items()
+    )
+    rows_stay = axis != "batch" and batched
+    expected = _observe(module, example)
+    if expected.error is not None:
+        raise ExportError(f"the model does not run on the example input: {_refusal(expected, places)}")
+    # a larger size shows what a fixed View does; the next one only whether rounding hides it
+    complaint = ""
+    fits = []
+    for other in (2 * size, *(size + step for step in _STEPS if step < size)):
+        observed = _observe(module, resized(example, named, {axis: other}))
+        complaint = _complaint(expected, observed, places, rows_stay=rows_stay)
+        if complaint and other == 2 * size:
+            return Freedom(axis, forbidden=complaint)
+        if not complaint and other not in fits:
+            fits.append(other)
+        if len(fits) == 2:
+            break
+    return Freedom(axis, tuple(sorted(fits)))
+
+
+@dataclass
+class _Observed:
+    """One run: what each module gave, in the order in which they ended, as (rank, first size) of each tensor."""
+
+    made: list[tuple[str, list[tuple[int, int]]]]
+    running: str = ""
+    error: Exception | None = None
+
+
+def _observe(module: nn.Module, value: Any) -> _Observed:
+    made: list[tuple[str, list[tuple[int, int]]]] = []
+
+    def after(name: str, part: nn.Module, args: tuple[Any, ...], output: Any) -> None:
+        made.append((name, [(t.dim(), t.shape[0] if t.dim() else 0) for _, t in leaves(output)]))
+
+    watch = Watch(module)
+    handles = [part.register_forward_hook(partial(after, name)) for name, part in module.named_modules()]
+    try:
+        with torch.no_grad(), watch.on({}, {}):
+            run(module, moved(value))
+    except Exception as error:
+        return _Observed(made, watch.running[-1] if watch.running else "", error)
+    finally:
+        for handle in handles:
+            handle.remove()
+    return _Observed(made)
+
+
+def _refusal(observed: _Observed, places: Places) -> str:
+    assert observed.error is not None
+    return f"{places.layer(observed.running)} refuses it ({cause(observed.error)})"
+
+
+def _complaint(expected: _Observed, observed: _Observed, places: Places, *, rows_stay: bool) -> str:
+    """Why the model can't take an input of another size; "" if it can."""
+    if observed.error is not None:
+        return _refusal(observed, places)
+    _, wanted = expected.made[-1]
+    _, got = observed.made[-1]
+    if [rank for rank, _ in got] != [rank for rank, _ in wanted]:
+        return f"{_first_change(expected, observed, places, False)} gives other tensors then"
+    if rows_stay and got != wanted:
+        return f"{_first_change(expected, observed, places, True)} mixes the samples of the batch"
+    return ""
+
+
+def _first_change(expected: _Observed, observed: _Observed, places: Places, rows: bool) -> str:
+    """The first layer that gives tensors of other ranks, or with other first sizes."""
+    for (name, before), (_, after) in zip(expected.made, observed.made, strict=False):
+        if (before != after) if rows else ([rank for rank, _ in before] != [rank for rank, _ in after]):
+            return places.layer(name)
+    return "the model"

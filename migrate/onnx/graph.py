@@ -1,0 +1,269 @@
+"""Passes that make an exported graph plain: one operator where several stand, no leftovers of the exporter."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import onnx_ir as ir
+from onnx_ir.passes import common
+
+from ..errors import ExportError
+from .tracing import Places
+
+#: Metadata key under which each node keeps the Torch7 path of its layer.
+PATH_KEY = "torchmigrate.torch7_path"
+
+_SCOPES = "pkg.torch.onnx.name_scopes"
+
+#: Operators whose second input is indices along an axis.
+_INDEXED = ("Gather", "GatherElements")
+
+
+def tidy(model: ir.Model, axes: Mapping[str, str], places: Places, opset: int) -> None:
+    """Runs every pass.
+
+    Args:
+        model: as the exporter made it; it is changed.
+        axes: names of axes, by the symbols that stand for them.
+        places: the layers of the model.
+        opset: that was asked for.
+
+    Raises:
+        ExportError: the exporter made another opset, or used operators that are not standard ONNX.
+    """
+    _require_standard(model, opset)
+    _name_axes(model, axes)
+    fold_affine(model)
+    simple_thresholds(model)
+    guard_indices(model)
+    _spell_out(model)
+    common.IdentityEliminationPass()(model)
+    common.RemoveUnusedNodesPass()(model)
+    _share_equal_weights(model)
+    _keep_paths(model, places)
+
+
+def _require_standard(model: ir.Model, opset: int) -> None:
+    if foreign := sorted({node.domain for node in model.graph if node.domain}):
+        raise ExportError(f"the graph uses operators that are not standard ONNX, from {', '.join(foreign)}")
+    made = model.opset_imports.get("", 0)
+    if made != opset:
+        raise ExportError(f"opset {opset} was asked for, the exporter made {made}. Try --opset 20.")
+    model.opset_imports.clear()
+    model.opset_imports[""] = opset
+    model.functions.clear()
+
+
+def _name_axes(model: ir.Model, axes: Mapping[str, str]) -> None:
+    if not axes:
+        return
+    longest_first = sorted(axes, key=len, reverse=True)
+    pattern = re.compile(r"\b(" + "|".join(map(re.escape, longest_first)) + r")\b")
+
+    def named(match: re.Match[str]) -> str:
+        return axes[match.group()]
+
+    values = [*model.graph.inputs, *(value for node in model.graph for value in node.outputs)]
+    for value in values:
+        if value.shape is not None:
+            sizes = [size if isinstance(size, int) else pattern.sub(named, str(size.value)) for size in value.shape]
+            value.shape = ir.Shape([_plain(size) for size in sizes])
+
+
+def _plain(size: int | str) -> int | str | None:
+    """A size without needless brackets."""
+    return re.sub(r"\((\([^()]*\))\)", r"\1", size) if isinstance(size, str) else size
+
+
+def _constant(value: ir.Value | None) -> np.ndarray[Any, Any] | None:
+    """The numbers of a constant; None where it is computed."""
+    if value is None or value.const_value is None or value.is_graph_input():
+        return None
+    return value.const_value.numpy()
+
+
+def _only_user(value: ir.Value) -> ir.Node | None:
+    uses = value.uses()
+    return next(iter(uses)).node if len(uses) == 1 and not value.is_graph_output() else None
+
+
+def fold_affine(model: ir.Model) -> None:
+    """Folds a product with, or a sum of, one constant per plane into the convolution or matrix product before it."""
+    for node in list(model.graph):
+        if node.op_type not in ("Conv", "ConvTranspose"):
+            continue
+        while (user := _only_user(node.outputs[0])) is not None and user.op_type in ("Mul", "Add"):
+            other = user.inputs[1] if user.inputs[0] is node.outputs[0] else user.inputs[0]
+            weight, vector = _constant(node.inputs[1]), _per_plane(node, other)
+            bias = _constant(node.inputs[2]) if len(node.inputs) > 2 else None
+            if weight is None or vector is None or (len(node.inputs) > 2 and node.inputs[2] and bias is None):
+                break
+            before = np.zeros_like(vector) if bias is None else bias
+            if user.op_type == "Mul":
+                if not np.isfinite(vector).all():
+                    break
+                along = [1] * weight.ndim
+                along[0 if node.op_type == "Conv" else 1] = -1
+                _replace_input(model, node, 1, weight * vector.reshape(along), "scaled")
+                before = before * vector
+            else:
+                before = before + vector
+            _replace_input(model, node, 2, before, "bias")
+            user.outputs[0].replace_all_uses_with(node.outputs[0], replace_graph_outputs=True)
+            node.outputs[0].shape = user.outputs[0].shape
+            model.graph.remove(user, safe=True)
+
+
+def _per_plane(node: ir.Node, value: ir.Value | None) -> np.ndarray[Any, Any] | None:
+    """A constant as one number per plane of a convolution; None if it is none."""
+    numbers, shape = _constant(value), node.outputs[0].shape
+    groups = node.attributes.get_int("group", 1)
+    if numbers is None or shape is None or not isinstance(shape[1], int):
+        return None
+    if node.op_type == "ConvTranspose" and groups != 1:
+        return None
+    planes, rank = shape[1], len(shape)
+    if numbers.size == 1 and numbers.ndim <= rank:
+        return np.full(planes, numbers.reshape(())[()], numbers.dtype)
+    sizes = (1,) * (rank - numbers.ndim) + numbers.shape
+    return numbers.reshape(-1) if sizes == (1, planes, *(1,) * (rank - 2)) else None
+
+
+def _replace_input(model: ir.Model, node: ir.Node, place: int, numbers: np.ndarray[Any, Any], name: str) -> None:
+    while len(node.inputs) <= place:
+        node.resize_inputs(place + 1)
+    model.graph.register_initializer(made := _initializer(model, f"{node.name}.{name}", numbers))
+    node.replace_input_with(place, made)
+
+
+def _initializer(model: ir.Model, name: str, numbers: np.ndarray[Any, Any]) -> ir.Value:
+    unique, count = name, 1
+    while unique in model.graph.initializers:
+        unique, count = f"{name}_{count}", count + 1
+    tensor = ir.Tensor(np.array(numbers, order="C"), name=unique)
+    return ir.Value(name=unique, shape=ir.Shape(numbers.shape), type=ir.TensorType(tensor.dtype), const_value=tensor)
+
+
+def simple_thresholds(model: ir.Model) -> None:
+    """Makes `x <= c ? c : x` a Relu or a Max: what nn.Threshold(c, c) is."""
+    for node in list(model.graph):
+        if node.op_type != "Where" or node.inputs[0] is None:
+            continue
+        test = node.inputs[0].producer()
+        if test is None or test.op_type != "LessOrEqual" or test.inputs[0] is not node.inputs[2]:
+            continue
+        limit, value = _constant(test.inputs[1]), _constant(node.inputs[1])
+        if limit is None or value is None or limit.size != 1 or limit.reshape(()) != value.reshape(-1)[0]:
+            continue
+        if value.size != 1:
+            continue
+        x = node.inputs[2]
+        made = ir.node("Relu", [x]) if not limit.any() else ir.node("Max", [x, node.inputs[1]])
+        _put_instead(model, node, made)
+
+
+def _put_instead(model: ir.Model, node: ir.Node, made: ir.Node) -> None:
+    """Replaces a node of one output by another, under its name."""
+    made.name, made.metadata_props[_SCOPES] = node.name, node.metadata_props.get(_SCOPES, "[]")
+    old, new = node.outputs[0], made.outputs[0]
+    new.name, new.shape, new.type = old.name, old.shape, old.type
+    model.graph.insert_before(node, made)
+    old.replace_all_uses_with(new, replace_graph_outputs=True)
+    model.graph.remove(node, safe=True)
+
+
+def guard_indices(model: ir.Model) -> None:
+    """Lets an index below 1 fail: less one it is negative, and ONNX would count it from the end."""
+    for node in list(model.graph):
+        if node.op_type not in _INDEXED or node.inputs[1] is None or node.inputs[0] is None:
+            continue
+        less = node.inputs[1].producer()
+        shape = node.inputs[0].shape
+        rows = None if shape is None else shape[node.attributes.get_int("axis", 0)]
+        if less is None or not isinstance(rows, int) or not _is_less_one(less):
+            continue
+        one = less.inputs[1]
+        beyond = _initializer(model, f"{node.name}.beyond", np.array(rows, np.int64))
+        model.graph.register_initializer(beyond)
+        low = ir.node("Less", [less.inputs[0], one], name=f"{node.name}.low")
+        guarded = ir.node("Where", [low.outputs[0], beyond, less.outputs[0]], name=f"{node.name}.guarded")
+        for made, dtype in ((low, ir.DataType.BOOL), (guarded, ir.DataType.INT64)):
+            made.metadata_props[_SCOPES] = node.metadata_props.get(_SCOPES, "[]")
+            made.outputs[0].name, made.outputs[0].shape = f"{made.name}_out", less.outputs[0].shape
+            made.outputs[0].type = ir.TensorType(dtype)
+        model.graph.insert_before(node, [low, guarded])
+        node.replace_input_with(1, guarded.outputs[0])
+
+
+def _is_less_one(node: ir.Node) -> bool:
+    one = _constant(node.inputs[1]) if node.op_type == "Sub" else None
+    return one is not None and one.dtype == np.int64 and one.size == 1 and one.reshape(-1)[0] == 1
+
+
+def _spell_out(model: ir.Model) -> None:
+    """Writes what other programs than ONNX Runtime read otherwise (OpenCV does) in the way that all read alike."""
+    for node in model.graph:
+        if node.op_type == "ConstantOfShape" and "value" not in node.attributes:
+            node.attributes["value"] = ir.AttrTensor("value", ir.tensor(np.zeros(1, np.float32)))
+        if node.op_type == "AveragePool" and not any(node.attributes.get_ints("pads", ())):
+            # without padding there is nothing to include, but for the end of windows that ceil_mode adds
+            node.attributes.pop("count_include_pad", None)
+
+
+def _share_equal_weights(model: ir.Model) -> None:
+    """Keeps one of several equal initializers. onnx_ir's pass does the same, but copies each to look at it."""
+    first: dict[tuple[Any, ...], ir.Value] = {}
+    for name, value in list(model.graph.initializers.items()):
+        tensor = value.const_value
+        if tensor is None or value.is_graph_output():
+            continue
+        numbers = np.ascontiguousarray(tensor.numpy())
+        digest = hashlib.sha256(numbers.reshape(-1).view(np.uint8).data).digest()
+        kept = first.setdefault((tensor.dtype, tuple(tensor.shape.numpy()), digest), value)
+        if kept is not value:
+            value.replace_all_uses_with(kept)
+            del model.graph.initializers[name]
+
+
+def _keep_paths(model: ir.Model, places: Places) -> None:
+    """Keeps of each node's metadata only the Torch7 path of its layer."""
+    for node in model.graph:
+        scopes = re.findall(r"'([^']*)'|\"([^\"]*)\"", node.metadata_props.get(_SCOPES, ""))
+        names = [first or second for first, second in scopes if (first or second) in places.paths]
+        node.metadata_props.clear()
+        node.doc_string = None
+        if names:
+            node.metadata_props[PATH_KEY] = places.paths[names[-1]]
+    _inherit_paths(model)
+    for value in [
+        *model.graph.inputs,
+        *model.graph.initializers.values(),
+        *(value for node in model.graph for value in node.outputs),
+    ]:
+        value.metadata_props.clear()
+        value.doc_string = None
+    model.metadata_props.clear()
+    model.graph.metadata_props.clear()
+    model.doc_string = model.graph.doc_string = None
+
+
+def _inherit_paths(model: ir.Model) -> None:
+    """Gives nodes that the exporter made by itself the path of the node that they feed, or come from."""
+    for node in reversed(list(model.graph)):
+        if PATH_KEY not in node.metadata_props:
+            users = [use.node for value in node.outputs for use in value.uses()]
+            _inherit(node, users)
+    for node in model.graph:
+        if PATH_KEY not in node.metadata_props:
+            _inherit(node, [p for value in node.inputs if value and (p := value.producer()) is not None])
+            node.metadata_props.setdefault(PATH_KEY, "")
+
+
+def _inherit(node: ir.Node, others: list[ir.Node]) -> None:
+    found = next((other.metadata_props[PATH_KEY] for other in others if PATH_KEY in other.metadata_props), None)
+    if found is not None:
+        node.metadata_props[PATH_KEY] = found

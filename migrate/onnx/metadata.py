@@ -1,0 +1,48 @@
+"""What an exported file says of itself."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from importlib.metadata import version
+
+import onnx
+
+from ..conversion import Conversion
+from ..preprocessing import find_preprocessing
+
+#: Metadata keys under which the file keeps where each input and output stands in Torch7's (nested) value.
+INPUTS_KEY, OUTPUTS_KEY = "torchmigrate.inputs", "torchmigrate.outputs"
+
+Named = Sequence[tuple[str, tuple[int, ...]]]
+
+
+def describe_file(model: onnx.ModelProto, conv: Conversion, inputs: Named, outputs: Named) -> None:
+    """Writes the metadata of a file.
+
+    Args:
+        model: the graph; it is changed.
+        conv: the converted model.
+        inputs: the name of each input and its 1-based place in the nested input.
+        outputs: the same of the outputs.
+    """
+    model.graph.name = "torchmigrate"
+    model.producer_name, model.producer_version = "torchmigrate", version("torchmigrate")
+    properties = {
+        "torchmigrate.version": version("torchmigrate"),
+        "torchmigrate.source_sha256": conv.provenance.sha256 or "",
+        "torchmigrate.source_file": conv.provenance.file or "",
+        "torchmigrate.key": conv.key,
+        "torchmigrate.torch7_classes": json.dumps(conv.classes),
+        INPUTS_KEY: json.dumps([[name, list(place)] for name, place in inputs]),
+        OUTPUTS_KEY: json.dumps([[name, list(place)] for name, place in outputs]),
+    }
+    known = find_preprocessing(conv.value, conv.layers[0].object if conv.layers else None)
+    properties |= {
+        f"preprocessing.{name}": json.dumps(value) for name, value in known.to_json().items() if name != "labels"
+    }
+    if known.labels is not None:
+        properties["labels"] = json.dumps(known.labels)
+    del model.metadata_props[:]
+    for key, text in properties.items():
+        model.metadata_props.append(onnx.StringStringEntryProto(key=key, value=text))
