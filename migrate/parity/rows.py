@@ -123,10 +123,9 @@ def table_rows(rows: Sequence[Row]) -> list[Row]:
 
 def _worst_run(runs: Sequence[Row]) -> Row:
     row = min(runs, key=lambda run: run.rank)
-    columns = [[run.cells[i] for run in runs] for i in range(len(row.cells))]
+    columns = [[cell for run in runs if (cell := run.cells[i]) is not None] for i in range(len(row.cells))]
     cells = tuple(
-        Cell(_worst([cell and cell.own for cell in column]), _worst([cell and cell.accumulated for cell in column]))
-        for column in columns
+        Cell(_worst([cell.own for cell in column]), _worst([cell.accumulated for cell in column])) for column in columns
     )
     remark = f"the worst of {len(runs):,} runs" + (f"; {row.remark}" if row.remark else "")
     return replace(row, place=runs[0].place, call=0, cells=cells, remark=remark)

@@ -76,16 +76,16 @@ def test_numbers_of_the_outputs_are_those_of_the_json(tmp_path: Path) -> None:
     found = tables(read_page((tmp_path / "report.html").read_text()))
     fields = ["max_abs", "mean_abs", "p99_abs", "max_rel", "mean_rel", "p99_rel", "largest", "atol", "rtol"]
     fields += ["needed_atol", "worst_got", "worst_expected", "cosine", "snr_db"]
-    (backend,) = [each for each in written["backends"] if each["outputs"]]
-    assert len(backend["outputs"]) == 2
-    for difference in backend["outputs"]:
-        table = found[f"Statistics of output{difference['place']}"]
-        expected = [difference[field] for field in fields if difference[field] is not None]
+    compared = [backend["outputs"] for backend in written["backends"] if backend["outputs"]]
+    assert {len(outputs) for outputs in compared} == {2}
+    for columns in zip(*compared, strict=True):
+        table = found[f"Statistics of output{columns[0]['place']}"]
+        expected = [each[field] for field in fields for each in columns if each[field] is not None]
         assert [float(value) for value in values(table)] == expected
-        text = " ".join(table.text.split())
-        assert f"[{', '.join(map(str, difference['worst']))}]" in text
-        agreement = difference["agreement"]
-        assert f"{agreement['top1']} of {agreement['samples']}" in text
+        text = " ".join(words(row) for row in body_rows(table))
+        for each in columns:
+            assert f"[{', '.join(map(str, each['worst']))}]" in text
+            assert f"{each['agreement']['top1']} of {each['agreement']['samples']}" in text
 
 
 def test_numbers_of_the_layers_are_those_of_the_json(tmp_path: Path) -> None:
@@ -220,14 +220,15 @@ def test_the_table_of_layers_says_how_it_is_sorted() -> None:
 
 
 def test_every_figure_is_there(tmp_path: Path) -> None:
-    page = page_of(reports.dumped(tmp_path))
+    report = reports.dumped(tmp_path)
+    page = page_of(report)
     depth = [svg for svg in page.all("svg") if svg["class"] == "chart depth"]
     histograms = [svg for svg in page.all("svg") if svg["class"] == "chart histogram"]
-    assert (len(depth), len(histograms)) == (1, 2)
+    assert (len(depth), len(histograms)) == (1, sum(len(backend.outputs) for backend in report.backends))
     words = [text.text for text in depth[0].all("text")]
     assert "max |a \N{MINUS SIGN} b| / max |b|" in words
     assert "layers, in the order of execution (# in the table)" in words
-    assert "tolerance 1e-09" in words
+    assert any(word.startswith("tolerance") for word in words)
     assert "own error: largest 0, 0 of 3 outside the tolerance" in depth[0]["aria-label"]
     assert any("share of all numbers" in text.text for text in histograms[0].all("text"))
 
