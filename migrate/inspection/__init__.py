@@ -10,13 +10,25 @@ from typing import Any
 
 from ..locate import candidates, is_module, locate
 from ..t7 import load_file
-from .contents import Content, contents_of, to_json
+from .contents import Content, contents_of, summary, to_json
 from .origin import Evidence, Origin, origin_of
 from .sizes import Sizes, sizes_of
 from .statistics import Statistics, tensor_statistics
-from .tree import Model, Node, read_model
+from .tree import Model, Node, read_model, size_text
 
-__all__ = ["Content", "Evidence", "Inspection", "Model", "Node", "Origin", "Sizes", "Statistics", "inspect_file"]
+__all__ = [
+    "Content",
+    "Evidence",
+    "Inspection",
+    "Model",
+    "Node",
+    "Origin",
+    "Sizes",
+    "Statistics",
+    "inspect_file",
+    "size_text",
+    "summary",
+]
 
 
 @dataclass

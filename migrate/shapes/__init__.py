@@ -31,7 +31,7 @@ __all__ = [
 ]
 
 #: How many sizes are tried of each kind.
-_MAX_TRIED = 400
+_MAX_TRIED = 1200
 
 
 @dataclass(frozen=True)

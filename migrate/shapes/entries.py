@@ -104,9 +104,11 @@ class _Walk:
 
     def _chain(self, children: list[LuaObject], depth: int) -> Entries:
         so_far = Entry()
-        for child in children:
+        for place, child in enumerate(children, 1):
             found = self.value(child, depth + 1)
             if isinstance(found, dict):
+                if child.typename == "nn.SelectTable":  # the rest reads this entry
+                    found = dict.fromkeys(found, self._chain(children[place:], depth))
                 if so_far.passed and not _selects(so_far):
                     return so_far
                 return found
@@ -214,6 +216,8 @@ def kind_of(record: LayerRecord) -> str:
     name, package = record.typename.split(".")[-1], record.typename.split(".")[0]
     if name.startswith(INDEXED):
         return INDICES
+    if name == "Inception":
+        return IMAGES
     if name in _WHOLE or (package == "cudnn" and name in ("LSTM", "GRU", "RNN")):
         return SEQUENCES
     return next(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Iterator
 from itertools import product
 from typing import Any
@@ -17,13 +16,13 @@ from .making import make_input
 from .running import dry_run
 
 #: Sizes of images that are tried, the usual ones first; then all from small to large.
-_USUAL = (224, 32, 64, 28, 96, 128, 256, 227, 112, 84, 48, 16, 8)
+_USUAL = (224, 227, 231, 221, 32, 64, 28, 96, 128, 256, 112, 84, 48, 16, 8)
 SIDES = (*_USUAL, *range(4, 261, 2), *range(5, 261, 2), 299, 288, 300, 320, 384, 448, 512)
-_LENGTHS = (16, 32, 8, 64, 100, 128, 4, 256, *range(5, 300, 7))
+_LENGTHS = (16, 32, 8, 64, 100, 128, 4, 256, 1014, *range(2, 1025))
 _DEPTHS = (16, 8, 32, 4)
 
-#: Sides at which a network is measured, to know which sizes of an image give which of a feature map.
-_MEASURED = range(8, 521, 4)
+#: The largest side of an oblong image that is looked for.
+_LARGEST = 1024
 
 
 def tried_sizes(entry: Entry) -> Iterator[tuple[Any, str]]:
@@ -97,26 +96,59 @@ class _Maps:
 def oblong_sizes(conv: Conversion, entry: Entry) -> list[tuple[int, ...]]:
     """Sizes of oblong images from the arithmetic of the first View or Linear behind the feature maps.
 
-    The network is measured at many sizes; then those are found whose last map has as many numbers as the Linear wants.
+    The network is measured at some sizes; then those are found whose last map has as many numbers as the Linear wants.
     """
     wanted = _wanted(conv)
     if entry.kind != IMAGES or not entry.channels or not wanted:
         return []
-    heights: defaultdict[int, list[int]] = defaultdict(list)
-    widths: defaultdict[int, list[int]] = defaultdict(list)
-    planes = 0
-    for side in _MEASURED:
-        maps = _Maps()
-        dry_run(conv, make_input(conv, (2, entry.channels, side, side)), maps)
-        if maps.sizes:
-            _, planes, height, width = maps.sizes[-1]
-            heights[height].append(side)
-            widths[width].append(side)
-    found: list[tuple[int, ...]] = []
-    for height, width in sorted(product(heights, widths), key=_squareness):
-        if planes * height * width in wanted and height != width:
-            found.append((2, entry.channels, _nicest(heights[height]), _nicest(widths[width])))
-    return found
+    measure = _Measure(conv, entry.channels)
+    found: dict[tuple[int, ...], float] = {}
+    for count in wanted:
+        for height, width in _factors(count // measure.planes if measure.planes else 0, measure.planes, count):
+            rows, columns = measure.sides(0, height), measure.sides(1, width)
+            if rows and columns and height != width:
+                found[2, entry.channels, _nicest(rows), _nicest(columns)] = max(height, width) / min(height, width)
+    return sorted(found, key=found.__getitem__)
+
+
+def _factors(area: int, planes: int, count: int) -> list[tuple[int, int]]:
+    if area * planes != count:
+        return []
+    return [(n, area // n) for n in range(1, area + 1) if area % n == 0 and max(n, area // n) <= _LARGEST]
+
+
+class _Measure:
+    """How large the last feature map is for a square image, by side."""
+
+    def __init__(self, conv: Conversion, channels: int) -> None:
+        self.conv = conv
+        self.channels = channels
+        self.deepest = 0
+        self._maps: dict[int, tuple[int, ...]] = {}
+        self.planes = next((planes for planes in (self._of(side)[2] for side in (224, 64, 32)) if planes), 0)
+
+    def _of(self, side: int) -> tuple[int, ...]:
+        """Height, width and planes of the last map; zeros for an image that is too small."""
+        if side not in self._maps:
+            maps = _Maps()
+            dry_run(self.conv, make_input(self.conv, (2, self.channels, side, side)), maps)
+            self.deepest = max(self.deepest, len(maps.sizes))
+            whole = len(maps.sizes) == self.deepest > 0  # a small image does not come as far
+            self._maps[side] = (*maps.sizes[-1][2:], maps.sizes[-1][1]) if whole else (0, 0, 0)
+        return self._maps[side]
+
+    def sides(self, axis: int, extent: int) -> list[int]:
+        """The sides of an image whose last map has this extent."""
+        first = self._first(axis, extent)
+        return [] if self._of(first)[axis] != extent else list(range(first, self._first(axis, extent + 1)))
+
+    def _first(self, axis: int, extent: int) -> int:
+        """The smallest side whose map is at least so large (maps grow with the image)."""
+        low, high = 1, _LARGEST
+        while low < high:
+            middle = (low + high) // 2
+            low, high = (low, middle) if self._of(middle)[axis] >= extent else (middle + 1, high)
+        return low
 
 
 def _wanted(conv: Conversion) -> set[int]:
@@ -131,10 +163,6 @@ def _wanted(conv: Conversion) -> set[int]:
         if name == "Linear" and isinstance(weight, Tensor):
             return {*found, weight.size[1]}
     return found
-
-
-def _squareness(pair: tuple[int, int]) -> tuple[float, int]:
-    return max(pair) / min(pair), pair[0]
 
 
 def _nicest(sides: list[int]) -> int:
