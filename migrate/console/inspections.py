@@ -131,5 +131,7 @@ def _show_tensors(console: Console, rows: list[Statistics]) -> None:
     for row in rows:
         numbers = ["-" if value is None else f"{value:.4g}" for value in (row.min, row.max, row.mean, row.std)]
         wrong = [f"[red]{count}[/]" if count else "0" for count in (row.nan, row.inf)]
-        table.add_row(printable(row.path), printable(row.type.removeprefix("torch.")), row.size, *numbers, *wrong, str(row.zeros))
+        table.add_row(
+            printable(row.path), printable(row.type.removeprefix("torch.")), row.size, *numbers, *wrong, str(row.zeros)
+        )
     console.print(table)
