@@ -31,15 +31,6 @@ OWN_FIELDS = {
     }
 }
 
-#: Models whose batch can't be dynamic, and the class that forbids it.
-FIXED_BATCH = {
-    "crnn_bisequencer.t7": "nn.BiSequencer",
-    "lm_seqlstm.t7": "nn.SeqLSTM",
-    "lm_sequencer_fastlstm.t7": "nn.Sequencer",
-    "sentiment_gru_cuda.t7": "nn.Sequencer",
-}
-
-
 def case_id(value: Any) -> str:
     return str(value) if value else "-"
 
@@ -52,8 +43,11 @@ def test_model(file: str, key: str | None, reference: str, tmp_path: Path) -> No
     exported = tm.export_onnx(conversion, tmp_path / "model.onnx", example_input=example)
     report = tm.verify(conversion, reference=golden.MODELS / reference, onnx=exported.path)
     assert report, report.summary()
-    assert {backend.name: backend.status for backend in report.backends} == {
+    ran = {backend.name: backend.status for backend in report.backends if backend.status != "not run"}
+    other = "float32" if report.backends[0].tolerance.atol < 1e-8 else "float64"  # type: ignore[union-attr]
+    assert ran == {
         "pytorch-cpu": "passed",
+        f"pytorch-cpu-{other}": "passed",
         "onnxruntime-cpu": "passed",
     }
     compared = [layer for layer in report.backends[0].layers if layer.own is not None]

@@ -7,7 +7,7 @@ import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..nested import shapes
 from . import html, markdown
@@ -15,6 +15,10 @@ from .compare import Difference, Tolerance
 from .layers import LayerResult, first_diverging
 from .references import Reference
 from .verdict import FAILED, NOT_RUN, PASSED, TORCH7, Verdict, judge, name_of
+
+if TYPE_CHECKING:
+    from .batches import BatchResult
+    from .gradients import GradientResult
 
 __all__ = ["FAILED", "NOT_RUN", "PARITY", "PASSED", "REPORT", "BackendResult", "ModelLayer", "ParityReport", "finite"]
 
@@ -62,6 +66,8 @@ class BackendResult:
         outputs: one difference per output tensor.
         layers: one result per run of each layer, in the order of execution.
         decides: does it make the verdict? Otherwise it is information.
+        batches: one result per other size of the batch.
+        gradients: one result per gradient, if they were asked for and the reference has them.
     """
 
     name: str
@@ -71,6 +77,8 @@ class BackendResult:
     outputs: list[Difference] = field(default_factory=list)
     layers: list[LayerResult] = field(default_factory=list)
     decides: bool = True
+    batches: list[BatchResult] = field(default_factory=list)
+    gradients: list[GradientResult] = field(default_factory=list)
 
     @property
     def diverging(self) -> LayerResult | None:
@@ -107,6 +115,8 @@ class BackendResult:
                 "by_itself": not diverging.passed,
             },
             "layers": [layer.to_json() for layer in self.layers],
+            "batches": [batch.to_json() for batch in self.batches],
+            "gradients": [gradient.to_json() for gradient in self.gradients],
         }
 
 

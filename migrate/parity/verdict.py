@@ -70,6 +70,12 @@ def judge(report: ParityReport) -> Verdict:
             "would look just the same."
         )
         return Verdict("rounding", "NOT COMPARED WITH TORCH7", meaning, _limits(report))
+    if report.reference.stale:
+        meaning = (
+            f"This is no proof of parity: {report.reference.stale}. Nothing says that a layer is wrong, and nothing that "
+            "the layers with weights are right."
+        )
+        return Verdict("rounding", "ACTIVATIONS OLDER THAN THE WEIGHTS", meaning, _limits(report))
     proves = report.reference.proves
     meaning = f"{proves[:1].upper()}{proves[1:].rstrip('.')}, within the tolerance."
     return Verdict("passed", "PASSED", meaning, _limits(report))

@@ -139,10 +139,10 @@ def test_tolerances_of_the_user(conversion: tm.Conversion, tmp_path: Path) -> No
 
 
 def test_tf32_is_switched_off_and_back() -> None:
-    from torchmigrate.parity.backends import exact_float32
+    from torchmigrate.parity.backends import tf32
 
     before = torch.backends.cudnn.allow_tf32
-    with exact_float32():
+    with tf32(False):
         assert not torch.backends.cudnn.allow_tf32
         assert not torch.backends.cuda.matmul.allow_tf32
     assert torch.backends.cudnn.allow_tf32 == before
