@@ -179,6 +179,11 @@ def test_what_a_run_left_tells_the_size(layer: tm.LuaObject, sizes: str) -> None
     assert "left in the file" in guess.reason
 
 
+def test_a_single_image_of_torch7_becomes_a_batch() -> None:
+    model = lua.module("nn.Sequential", modules=[conv(3, 4, 3), RELU], gradInput=lua.numbers(3, 9, 17))
+    assert shapes(infer_input(tm.convert(model)).value) == "2x3x9x17"
+
+
 def test_an_oblong_image_is_said_not_guessed() -> None:
     model = chain(conv(3, 4, 3, p=1), pool(2, 2), view(80), linear(80))
     with pytest.raises(tm.UsageError, match=r"ambiguous: square images do not fit, but .*2x3x8x10.* do") as caught:

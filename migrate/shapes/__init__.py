@@ -7,12 +7,14 @@ from dataclasses import dataclass
 from itertools import islice, zip_longest
 from typing import Any
 
+from torch import nn
+
 from ..conversion import Conversion
 from ..errors import UsageError
 from .entries import IMAGES, NUMBERS, Entries, Entry, entries_of
 from .guesses import oblong_sizes, text_line_sizes, tried_sizes
 from .making import INDEXED, floating_type, indexed_leaves, make_input
-from .recorded import recorded_sizes, sizes_of
+from .recorded import batched, recorded_sizes, sizes_of
 from .running import accepts, dry_run, mixed, run
 from .spelling import parse_shape, spelled
 
@@ -32,6 +34,7 @@ __all__ = [
 
 #: How many sizes are tried of each kind.
 _MAX_TRIED = 1200
+_FEW = 30
 
 
 @dataclass(frozen=True)
@@ -89,7 +92,8 @@ def _candidates(conv: Conversion, entries: Entries) -> Iterator[tuple[Any, str]]
     """Sizes worth trying, the surest first."""
     left = sizes_of(conv.layers[0].object.get("gradInput")) if conv.layers else None
     if left:
-        yield _two_samples(left), "gradInput of the model was left in the file"
+        kind = entries.kind if isinstance(entries, Entry) else ""
+        yield _two_samples(batched(left, kind)), "gradInput of the model was left in the file"
     if isinstance(entries, Entry):
         yield from ((_two_samples(sizes), reason) for sizes, reason in recorded_sizes(entries))
         if entries.kind == IMAGES:
@@ -98,29 +102,36 @@ def _candidates(conv: Conversion, entries: Entries) -> Iterator[tuple[Any, str]]
         return
     yield from _tables(entries, recorded=True)
     yield from islice(_tables(entries, recorded=False), _MAX_TRIED)
+    # a part that is only added to others, or joined with them, may have the size of what a layer gives
+    for width in sorted({record.module.out_features for record in conv.layers if isinstance(record.module, nn.Linear)}):
+        yield from islice(_tables(entries, recorded=False, spare=(2, width)), _FEW)
 
 
-def _tables(entries: dict[int, Entries], *, recorded: bool) -> Iterator[tuple[Any, str]]:
+def _tables(
+    entries: dict[int, Entries], *, recorded: bool, spare: tuple[int, ...] | None = None
+) -> Iterator[tuple[Any, str]]:
     """A table with one entry per part of the input."""
-    parts = [list(islice(_part(part, recorded=recorded), _MAX_TRIED)) for _, part in sorted(entries.items())]
+    parts = [
+        list(islice(_part(part, recorded=recorded, spare=spare), _MAX_TRIED)) for _, part in sorted(entries.items())
+    ]
     known = [part for part in parts if part]
     if not known or (recorded and len(known) < len(parts)):
         return
-    spare = _spare(known)
+    left = (spare, "") if spare else _spare(known)
     reason = f"one entry for each of the {len(parts)} parts of its input"
     told = "what was left in the file" if recorded else "as the layers behind them take them"
-    longest = zip_longest(*(part or [spare] for part in parts))
+    longest = zip_longest(*(part or [left] for part in parts))
     for choice in longest:
-        sizes = [(chosen or part[-1] if part else spare)[0] for chosen, part in zip(choice, parts, strict=True)]
+        sizes = [(chosen or part[-1] if part else left)[0] for chosen, part in zip(choice, parts, strict=True)]
         yield sizes, f"{reason}: {told}"
 
 
-def _part(entries: Entries, *, recorded: bool) -> Iterator[tuple[Any, str]]:
+def _part(entries: Entries, *, recorded: bool, spare: tuple[int, ...] | None) -> Iterator[tuple[Any, str]]:
     if isinstance(entries, Entry):
         found = recorded_sizes(entries) if recorded else _within_a_table(entries)
         yield from ((_two_samples(sizes), reason) for sizes, reason in found)
     else:
-        yield from _tables(entries, recorded=recorded)
+        yield from _tables(entries, recorded=recorded, spare=spare)
 
 
 def _within_a_table(entry: Entry) -> Iterator[tuple[Any, str]]:
@@ -191,6 +202,7 @@ def _told(entries: Entries) -> str:
 def _example(entries: Entries) -> str:
     if isinstance(entries, dict):
         return "{" + ",".join(_example(part) for _, part in sorted(entries.items())) + "}"
-    if entries.kind == NUMBERS and entries.channels and len(entries.passed) == 1:
+    before = [record.typename for record in entries.passed if record is not entries.first]
+    if entries.kind == NUMBERS and entries.channels and all(name in ("nn.Identity", "nn.Dropout") for name in before):
         return f"2x{entries.channels}"
     return f"2x{entries.channels if entries.kind == IMAGES and entries.channels else 3}x224x224"

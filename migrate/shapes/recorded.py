@@ -8,7 +8,10 @@ from typing import Any
 
 from ..build import LayerRecord
 from ..t7 import LuaObject, LuaTable, Storage, Tensor, Value
-from .entries import INDICES, Entry, kind_of
+from .entries import FRAMES, IMAGES, INDICES, VOLUMES, Entry, kind_of
+
+#: Dimensions of a batch of what a layer takes.
+_DIMENSIONS = {IMAGES: 4, VOLUMES: 5, FRAMES: 3}
 
 #: Outputs of these have the size of their input.
 _KEEPS_SIZE = (
@@ -35,25 +38,32 @@ def recorded_sizes(entry: Entry) -> Iterator[tuple[Any, str]]:
     The first layer tells most. Behind a layer that changes sizes nothing more is known.
     """
     for chain in (entry.passed, *entry.beside):
-        yield from _remembered(chain)
+        yield from _remembered(chain, entry.kind)
 
 
-def _remembered(chain: list[LayerRecord]) -> Iterator[tuple[Any, str]]:
+def _remembered(chain: list[LayerRecord], kind: str) -> Iterator[tuple[Any, str]]:
     for record in chain:
         where = f"{record.typename} at {record.path or 'the top'}"
         for name in ("gradInput", "_input", "input"):
             if sizes := sizes_of(record.object.get(name)):
-                yield sizes, f"{name} of {where} was left in the file"
+                yield batched(sizes, kind), f"{name} of {where} was left in the file"
         remembered = record.object.get("iSize")
         if isinstance(remembered, Storage) and len(remembered) > 2 and min(remembered.data) > 0:
             yield tuple(int(n) for n in remembered.data), f"{where} remembers the size of its input"
         output = record.object.get("output")
         if isinstance(output, Tensor) and len(output.size) > 1 and output.numel():
             told = f"the output of {where} was left in the file, {'x'.join(map(str, output.size))}"
-            for sizes in before(record, output.size):
+            for sizes in before(record, batched(output.size, kind_of(record))):
                 yield sizes, told
         if not _name(record).endswith(_KEEPS_SIZE):
             return
+
+
+def batched(sizes: Any, kind: str) -> Any:
+    """Sizes with a batch in front: Torch7 takes a single image too, but what is exported should take many."""
+    if isinstance(sizes, tuple) and len(sizes) + 1 == _DIMENSIONS.get(kind):
+        return (2, *sizes)
+    return sizes
 
 
 def before(record: LayerRecord, output: tuple[int, ...]) -> Iterator[tuple[int, ...]]:
