@@ -1,0 +1,174 @@
+"""Writes the smallest part of a model that fails, with its input and a script that shows the failure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from ..conversion import Conversion
+from ..nested import moved
+from ..saving import output_folder
+from ..t7 import LuaTable, dump
+from .layers import LayerResult, replacement
+from .live import to_lua
+from .networks import copy_network
+from .references import Reference
+from .report import FAILED, ParityReport
+from .trace import Walk
+
+MODULE, CASE, SCRIPT = "module.t7", "case.t7", "reproduce.py"
+
+
+@dataclass(frozen=True)
+class Reproduction:
+    """What was written.
+
+    Attributes:
+        folder: where.
+        path: Torch7 path of the layer.
+        typename: its class.
+        exact: is the input the reference's own? Else it is what our layers made of it.
+    """
+
+    folder: Path
+    path: str
+    typename: str
+    exact: bool
+
+
+def write_reproduction(
+    conv: Conversion, report: ParityReport, folder: Path, *, plugins: Sequence[Path] = (), force: bool = False
+) -> Reproduction | None:
+    """Writes the first layer that fails by itself: a .t7 file, its input and expected output, a script.
+
+    Args:
+        conv: the converted model.
+        report: what was found out about it.
+        folder: is made; it appears whole or not at all.
+        plugins: the user's files with converters.
+        force: replace an existing folder.
+
+    Returns:
+        What was written; None if no layer fails by itself.
+
+    Raises:
+        UsageError: the folder exists.
+    """
+    failing = _failing(report)
+    if failing is None:
+        return None
+    index = next(i for i, record in enumerate(conv.layers) if record.path == failing.path)
+    found = _fed(conv, report.reference, (index, failing.call))
+    if found is None:
+        return None
+    given, expected, exact = found
+    record = conv.layers[index]
+    assert failing.own is not None
+    with output_folder(folder, force=force) as made:
+        dump(record.object, made / MODULE)
+        case = {"input": to_lua(given), "output": to_lua(expected)}
+        dump(LuaTable(case.items()), made / CASE)
+        names = []
+        for plugin in plugins:
+            (made / plugin.name).write_bytes(plugin.read_bytes())
+            names.append(plugin.name)
+        text = _script(conv, failing, report, names, training=index in report.reference.training)
+        (made / SCRIPT).write_text(text, encoding="utf-8")
+    return Reproduction(folder, record.path, record.typename, exact)
+
+
+def _failing(report: ParityReport) -> LayerResult | None:
+    for backend in report.backends:
+        for layer in backend.layers if backend.status == FAILED else ():
+            if not layer.passed:
+                return layer
+    return None
+
+
+def _fed(conv: Conversion, reference: Reference, key: tuple[int, int]) -> tuple[Any, Any, bool] | None:
+    """The input and the expected output of a layer, and whether all before it was replaced by the reference's."""
+    network = copy_network(conv)
+    network.train(reference.training)
+    exact = True
+    with ExitStack() as stack:
+        value = reference.input if reference.probe is None else reference.probe
+        walk = stack.enter_context(Walk(network.layers, network.module, network.taken(value), copy_inputs=True))
+        follows = None
+        if reference.follows is not None:
+            other = reference.follows
+            follows = stack.enter_context(Walk(other.layers, other.module, other.taken(reference.input)))
+        reply: Any = None
+        while (step := walk.next(reply)) is not None:
+            expected = reference.layers.get(step.key)
+            if follows is not None:
+                beside = follows.next()
+                expected = None if beside is None else beside.output
+            if step.key == key:
+                judged = {theirs: blamed for theirs, blamed in reference.together.items() if key in blamed}
+                return None if expected is None or judged else (moved(step.input), moved(expected), exact)
+            reply = None if expected is None else replacement(expected, step.output)
+            exact = exact and reply is not None
+    return None
+
+
+def _script(
+    conv: Conversion, layer: LayerResult, report: ParityReport, plugins: Sequence[str], *, training: bool
+) -> str:
+    own = layer.own
+    assert own is not None
+    arguments = "".join(f", plugins=[HERE / {name!r}]" for name in plugins)
+    if conv.build.aliases:
+        arguments += f", aliases={dict(conv.build.aliases)!r}"
+    where = layer.path or "the top"
+    mode = 'conversion.module.train()  # Torch7 ran it in training mode\n' if training else ""
+    return f'''"""Shows where a converted layer differs from its reference.
+
+layer: {ascii(layer.typename)[1:-1]} at {ascii(where)[1:-1]} of {ascii(report.source.get("file") or "a value")[1:-1]}
+module.t7 is the layer, case.t7 its input and the output that is expected of it.
+"""
+
+import sys
+from pathlib import Path
+
+import torch
+
+import torchmigrate as tm
+
+HERE = Path(__file__).parent
+ATOL, RTOL = {own.atol!r}, {own.rtol!r}
+
+
+def tensors(value):
+    if isinstance(value, torch.Tensor):
+        yield value
+    elif isinstance(value, list):
+        for item in value:
+            yield from tensors(item)
+
+
+conversion = tm.convert(HERE / "module.t7"{arguments})
+{mode}case = tm.to_torch(tm.load(HERE / "case.t7"))
+with torch.no_grad():
+    got = list(tensors(conversion.module(case["input"])))
+expected = list(tensors(case["output"]))
+print(conversion.module)
+failed = len(got) != len(expected)
+for number, (a, b) in enumerate(zip(got, expected), 1):
+    if a.shape != b.shape:
+        print(f"tensor {{number}}: its shape is {{tuple(a.shape)}}, expected {{tuple(b.shape)}}")
+        failed = True
+        continue
+    a, b = a.double(), b.double()
+    off = (a - b).abs() - ATOL - RTOL * b.abs()
+    worst = int(torch.nan_to_num(off, nan=float("inf")).argmax())
+    print(f"tensor {{number}}: {{int((~(off <= 0)).sum())}} of {{off.numel()}} numbers are off; at worst "
+          f"{{float(a.reshape(-1)[worst])!r}} where {{float(b.reshape(-1)[worst])!r}} is expected")
+    failed = failed or not bool((off <= 0).all())
+print("FAILED" if failed else "PASSED")
+sys.exit(1 if failed else 0)
+'''
