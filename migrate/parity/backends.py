@@ -1,24 +1,19 @@
-"""What runs the converted model: PyTorch on a device, ONNX Runtime with a provider."""
+"""What runs the converted model with PyTorch, on a device and in a type."""
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any, Protocol
 
-import onnxruntime
 import torch
 
 from ..conversion import Conversion
-from ..errors import UsageError
-from ..nested import leaves, moved
-from ..onnx_runtime import open_session, run_session
-from ..shapes import floating_type, indexed_leaves, run
+from ..shapes import floating_type
 from .layers import LayerResult, compare_layers
-from .references import Reference, copy_record
-from .tolerances import coarser, tolerance_for
+from .networks import Network, copy_network
+from .references import Reference
+from .tolerances import Rules
 
 
 class Backend(Protocol):
@@ -27,10 +22,14 @@ class Backend(Protocol):
     Attributes:
         name: as the report shows it.
         onnx: does it run the ONNX file?
+        gpu: does a GPU compute?
+        decides: does a difference make the verdict? Otherwise it is information.
     """
 
     name: str
     onnx: bool
+    gpu: bool
+    decides: bool
 
     def missing(self) -> str:
         """Why it can't run here; "" if it can."""
@@ -41,126 +40,91 @@ class Backend(Protocol):
     def outputs(self, conv: Conversion, value: Any) -> Any:
         """What the model answers, on the CPU."""
 
-    def layers(self, conv: Conversion, reference: Reference) -> list[LayerResult]:
+    def layers(self, conv: Conversion, reference: Reference, rules: Rules) -> list[LayerResult]:
         """How its layers compare; [] where they can't be seen."""
+
+    def locate(self, conv: Conversion, value: Any, rules: Rules) -> list[LayerResult]:
+        """After a failure of a backend whose layers can't be seen: what can be found out about them nevertheless."""
+
+    def fixed_batch(self, batch: int) -> str:
+        """Why it can't run another batch; "" if it can."""
+
+    def close(self) -> None:
+        """Gives back what it holds."""
 
 
 class PyTorch:
-    """PyTorch on a device, in the type of the model's weights."""
+    """PyTorch on a device.
+
+    Args:
+        device: "cpu", "cuda", "cuda:1".
+        dtype: type of the floating numbers; None: that of the model.
+        tf32: may a GPU round the factors of products to TF32?
+        decides: does a difference make the verdict?
+    """
 
     onnx = False
 
-    def __init__(self, device: str) -> None:
+    def __init__(
+        self, device: str, dtype: torch.dtype | None = None, *, tf32: bool = False, decides: bool = True
+    ) -> None:
         self.device = device
-        self.name = f"pytorch-{device}"
+        self.gpu = torch.device(device).type == "cuda"
+        self.decides = decides
+        suffix = "-tf32" if tf32 else "" if dtype is None else f"-{str(dtype).removeprefix('torch.')}"
+        self.name = f"pytorch-{device}{suffix}"
+        self._dtype = dtype
+        self._tf32 = tf32
+        self._network: Network | None = None
 
     def missing(self) -> str:
         """Why it can't run here; "" if it can."""
-        kind = torch.device(self.device).type
-        if kind == "cuda" and not torch.cuda.is_available():
+        if self.gpu and not torch.cuda.is_available():
             return "no CUDA device was found"
-        if kind == "cuda" and (torch.device(self.device).index or 0) >= torch.cuda.device_count():
+        if self.gpu and (torch.device(self.device).index or 0) >= torch.cuda.device_count():
             return f"there are {torch.cuda.device_count()} CUDA devices"
+        if self._dtype == torch.bfloat16 and self.gpu and not torch.cuda.is_bf16_supported():
+            return "the GPU has no bfloat16"
         return ""
 
     def dtype(self, conv: Conversion) -> torch.dtype:
         """The type in which it computes."""
-        return floating_type(conv.module)
+        return self._dtype or floating_type(conv.module)
+
+    def network(self, conv: Conversion) -> Network:
+        """The copy of the model that it runs, made once."""
+        if self._network is None:
+            self._network = copy_network(conv, self._dtype, self.device)
+        return self._network
 
     def outputs(self, conv: Conversion, value: Any) -> Any:
         """What the model answers, on the CPU."""
-        module = copy.deepcopy(conv.module).eval().to(self.device)
-        with torch.no_grad(), exact_float32():
-            return moved(run(module, moved(value, self.dtype(conv), self.device)))
+        with tf32(self._tf32):
+            return self.network(conv).run(value)
 
-    def layers(self, conv: Conversion, reference: Reference) -> list[LayerResult]:
+    def layers(self, conv: Conversion, reference: Reference, rules: Rules) -> list[LayerResult]:
         """How its layers compare with the reference's."""
-        memo: dict[int, Any] = {}
-        module = copy.deepcopy(conv.module, memo).eval().to(self.device)
-        copies = [copy_record(record, memo) for record in conv.layers]
-        dtype = self.dtype(conv)
-        tolerance = tolerance_for(coarser(dtype, reference.dtype))
-        with exact_float32():
-            return compare_layers(copies, module, moved(reference.input, dtype, self.device), reference, tolerance)
+        with tf32(self._tf32):
+            return compare_layers(self.network(conv), reference, rules.layer, rules.output())
 
-
-class OnnxRuntime:
-    """ONNX Runtime on an exported file."""
-
-    onnx = True
-
-    def __init__(self, file: Path, device: str = "cpu") -> None:
-        self.file = file
-        self.provider = "CUDAExecutionProvider" if device.startswith("cuda") else "CPUExecutionProvider"
-        self.name = f"onnxruntime-{device}"
-
-    def missing(self) -> str:
-        """Why it can't run here; "" if it can."""
-        return "" if self.provider in onnxruntime.get_available_providers() else f"ONNX Runtime has no {self.provider}"
-
-    def dtype(self, conv: Conversion) -> torch.dtype:
-        """The type in which it computes: that of the file's floating inputs, outputs and weights."""
-        session = open_session(self.file, self.provider)
-        types = {value.type for value in [*session.get_inputs(), *session.get_outputs()]}
-        return torch.float64 if types & {"tensor(double)"} and "tensor(float)" not in types else torch.float32
-
-    def outputs(self, conv: Conversion, value: Any) -> Any:
-        """What the file answers, nested as the model's output is."""
-        session = open_session(self.file, self.provider)
-        feeds = feeds_of(conv, session, value)
-        found = run_session(session, feeds)
-        names = [item.name for item in session.get_outputs()]
-        return _nested(dict(zip(names, found, strict=True)))
-
-    def layers(self, conv: Conversion, reference: Reference) -> list[LayerResult]:
-        """None: an ONNX file shows its ends only."""
+    def locate(self, conv: Conversion, value: Any, rules: Rules) -> list[LayerResult]:
+        """Nothing: its layers were seen already."""
         return []
 
+    def fixed_batch(self, batch: int) -> str:
+        """Nothing forbids another batch."""
+        return ""
 
-def feeds_of(conv: Conversion, session: Any, value: Any) -> dict[str, torch.Tensor]:
-    """The tensors of a nested input by the names and in the types that an exported file wants.
-
-    Raises:
-        UsageError: the file has inputs for which there is nothing.
-    """
-    given = moved(value)
-    indexed = {id(tensor) for tensor, _ in indexed_leaves(conv, given)}
-    wanted = {item.name: item.type for item in session.get_inputs()}
-    feeds = {}
-    for place, tensor in leaves(given):
-        name = "_".join(["input", *map(str, place)])
-        if name in wanted:
-            whole = id(tensor) in indexed or wanted[name] == "tensor(int64)"
-            feeds[name] = tensor.long() if whole else tensor.to(_TYPES.get(wanted[name], tensor.dtype))
-    if missing := sorted(set(wanted) - set(feeds)):
-        raise UsageError(f"the ONNX file has inputs that were not given: {', '.join(missing)}")
-    return feeds
-
-
-_TYPES = {"tensor(float)": torch.float32, "tensor(double)": torch.float64, "tensor(float16)": torch.float16}
-
-
-def _nested(outputs: dict[str, torch.Tensor]) -> Any:
-    """Nests outputs by their names: `output`, or `output_1`, `output_2_1`."""
-    if list(outputs) == ["output"]:
-        return outputs["output"]
-    root: list[Any] = []
-    for name, tensor in outputs.items():
-        place = [int(part) for part in name.split("_")[1:]]
-        items = root
-        for i in place[:-1]:
-            while len(items) < i:
-                items.append([])
-            items = items[i - 1]
-        items.append(tensor)
-    return root
+    def close(self) -> None:
+        """Drops the copy of the model."""
+        self._network = None
 
 
 @contextmanager
-def exact_float32() -> Iterator[None]:
-    """Switches TF32 off on CUDA, and back to what it was."""
+def tf32(allowed: bool) -> Iterator[None]:
+    """Switches TF32 on CUDA on or off, and back to what it was."""
     matmul, cudnn = torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32
-    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
+    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = allowed
     try:
         yield
     finally:

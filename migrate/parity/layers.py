@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import nn
 
 from ..build import LayerRecord
 from ..nested import leaves
-from ..shapes import run
 from .compare import Difference, Tolerance, compare
+from .networks import Network
 from .references import Reference, Summary, cast_like
-from .trace import watched
+from .trace import Step, Walk
 
 
 @dataclass
@@ -27,8 +27,9 @@ class LayerResult:
         module: class of the PyTorch module.
         call: which run of the layer, 1-based.
         shape: sizes of its output, one per tensor.
-        own: its own error, on the reference's input; None if the reference's input is not known.
+        own: its own error, on the reference's input; None if it can't be judged.
         accumulated: its error in the running network.
+        remark: why it can't be judged by itself, or in which way it was; "" if there is nothing to say.
     """
 
     path: str
@@ -38,6 +39,7 @@ class LayerResult:
     shape: list[tuple[int, ...]]
     own: Difference | None = None
     accumulated: Difference | None = None
+    remark: str = ""
 
     @property
     def passed(self) -> bool:
@@ -54,61 +56,151 @@ class LayerResult:
             "shape": [list(sizes) for sizes in self.shape],
             "own": None if self.own is None else self.own.to_json(),
             "accumulated": None if self.accumulated is None else self.accumulated.to_json(),
+            "remark": self.remark,
         }
 
 
-def compare_layers(
-    layers: Sequence[LayerRecord], module: nn.Module, value: Any, reference: Reference, tolerance: Tolerance
-) -> list[LayerResult]:
-    """Runs `module` twice: as it is, and with each layer's output replaced by the reference's as soon as it is known.
+#: Said of a layer that was run as Torch7 ran it.
+TRAINING = "compared in training mode, in which Torch7 ran it; its running statistics are not covered"
 
-    In the second run each layer gets the reference's own input, so that its error is its own.
+#: The tolerance of one layer.
+Rule = Callable[[LayerRecord], Tolerance]
+
+
+def compare_layers(network: Network, reference: Reference, own: Rule, accumulated: Tolerance) -> list[LayerResult]:
+    """Runs a network twice, side by side: as it is, and with each layer's output replaced by the reference's.
+
+    In the second run each layer gets the reference's own input, so that its error is its own. Where the reference is
+    another network, that runs beside the two, so that no more than one layer's output of each is held.
 
     Args:
-        layers: the converted layers, whose modules are those of `module`, in the order of the conversion.
-        module: the network.
-        value: its input, on its device and in its type.
+        network: what is judged.
         reference: what to compare with.
-        tolerance: for every layer, relative to the layer's largest output.
+        own: the tolerance of each layer by itself.
+        accumulated: the tolerance in the running network.
+
+    Raises:
+        Exception: whatever the network raises on the reference's input.
     """
-    index = {id(record): i for i, record in enumerate(layers)}
-    found: dict[tuple[int, int], LayerResult] = {}
+    fed = network.twin()
+    fed.train(reference.training)
+    comparison = _Comparison(network, reference, own, accumulated)
+    with ExitStack() as stack:
 
-    def result(record: LayerRecord, call: int, output: Any) -> LayerResult:
-        key = index[id(record)], call
-        if key not in found:
-            sizes = [tuple(tensor.shape) for _, tensor in leaves(output)]
-            found[key] = LayerResult(record.path, record.typename, type(record.module).__name__, call, sizes)
-        return found[key]
+        def walk(runs: Network, value: Any) -> Walk:
+            return stack.enter_context(Walk(runs.layers, runs.module, runs.taken(value)))
 
-    def accumulate(record: LayerRecord, call: int, output: Any) -> None:
-        expected = reference.layers.get((index[id(record)], call))
+        follows = None if reference.follows is None else walk(reference.follows, reference.input)
+        if reference.probe is None:
+            running, replaced = walk(network, reference.input), walk(fed, reference.input)
+            comparison.go(follows, running, replaced)
+        else:
+            comparison.go(follows, None, walk(fed, reference.probe))
+    return list(comparison.found.values())
+
+
+class _Comparison:
+    """Runs side by side."""
+
+    def __init__(self, network: Network, reference: Reference, own: Rule, accumulated: Tolerance) -> None:
+        self.layers = network.layers
+        self.reference = reference
+        self.own = own
+        self.accumulated = accumulated
+        self.found: dict[tuple[int, int], LayerResult] = {}
+
+    def go(self, follows: Walk | None, running: Walk | None, replaced: Walk) -> None:
+        reply: Any = None
+        while (fed := replaced.next(reply)) is not None:
+            expected = self.reference.layers.get(fed.key) if follows is None else _same_step(follows, fed)
+            if running is not None:
+                self.accumulate(_next(running, fed), expected)
+            reply = self.judge(fed, expected)
+        if running is not None:
+            running.next()
+        if follows is not None:
+            follows.next()
+
+    def result(self, step: Step) -> LayerResult:
+        if step.key not in self.found:
+            record = self.layers[step.index]
+            sizes = [tuple(tensor.shape) for _, tensor in leaves(step.output)]
+            name = type(record.module).__name__
+            self.found[step.key] = LayerResult(record.path, record.typename, name, step.call, sizes)
+        return self.found[step.key]
+
+    def accumulate(self, step: Step, expected: Any) -> None:
         if expected is not None:
-            result(record, call, output).accumulated = _worst(output, expected, tolerance)
+            self.result(step).accumulated = worst(step.output, expected, self.accumulated)
 
-    def replace(record: LayerRecord, call: int, output: Any) -> Any:
-        expected = reference.layers.get((index[id(record)], call))
-        if expected is None:
+    def judge(self, step: Step, expected: Any) -> Any:
+        """Compares a layer by itself; returns what the layers behind it are to get."""
+        reason = self.reference.unjudged.get(step.key)
+        if expected is None and reason is None:
             return None
-        result(record, call, output).own = _worst(output, expected, tolerance)
-        return None if isinstance(expected, Summary) else cast_like(expected, output)
+        found = self.result(step)
+        if reason is not None:
+            found.remark = reason
+        else:
+            found.own = worst(step.output, expected, self.own(self.layers[step.index]))
+            if not found.own.passed and step.key in self.reference.together:
+                self.blame(found, self.reference.together[step.key])
+            elif step.index in self.reference.training:
+                found.remark = TRAINING
+        return None if expected is None else replacement(expected, step.output)
 
-    with torch.no_grad():
-        with watched(layers, module, accumulate):
-            run(module, value)
-        with watched(layers, module, replace):
-            run(module, value)
-    return list(found.values())
+    def blame(self, found: LayerResult, others: Sequence[tuple[int, int]]) -> None:
+        """Gives the error of a layer to those whose outputs it overwrote in Torch7."""
+        own, found.own = found.own, None
+        for key in others:
+            other = self.found[key]
+            other.own, other.remark = own, f"its output was written over by {found.typename} at {found.path}"
+            found.remark = f"it was judged together with {other.typename} at {other.path}"
 
 
-def _worst(output: Any, expected: Any, tolerance: Tolerance) -> Difference:
-    if isinstance(expected, Summary):
-        return _compare_summary(output, expected, tolerance)
-    found = compare(output, expected, tolerance)
+def _next(walk: Walk, other: Step) -> Step:
+    step = walk.next()
+    if step is None or step.key != other.key:
+        raise ValueError("the layers run in another order on the reference's values than on the model's own")
+    return step
+
+
+def _same_step(walk: Walk, other: Step) -> Any:
+    return _next(walk, other).output
+
+
+def replacement(expected: Any, output: Any) -> Any:
+    """The reference's output as the layers behind get it; None where it is not known whole, or is something else."""
+    return None if _summarized(expected) else cast_like(expected, output)
+
+
+def _summarized(expected: Any) -> bool:
+    if isinstance(expected, (list, tuple)):
+        return any(_summarized(item) for item in expected)
+    return isinstance(expected, Summary)
+
+
+def worst(output: Any, expected: Any, tolerance: Tolerance) -> Difference:
+    """The difference of the tensor that fails first, or is farthest off, among all of a nested output."""
+    found = _differences(output, expected, tolerance)
     if not found:
         return Difference("", True, "", ())
     failed = [difference for difference in found if not difference.passed]
     return failed[0] if failed else max(found, key=_relative)
+
+
+def _differences(output: Any, expected: Any, tolerance: Tolerance) -> list[Difference]:
+    if not _summarized(expected):
+        return compare(output, expected, tolerance)
+    if isinstance(expected, Summary):
+        return [_compare_summary(output, expected, tolerance)]
+    if not isinstance(output, (list, tuple)) or len(output) != len(expected):
+        return [Difference("", False, f"it is no table of {len(expected)}, as the reference's is", ())]
+    return [
+        difference
+        for ours, theirs in zip(output, expected, strict=True)
+        for difference in _differences(ours, theirs, tolerance)
+    ]
 
 
 def _relative(difference: Difference) -> float:
@@ -123,7 +215,8 @@ def _compare_summary(output: Any, expected: Summary, tolerance: Tolerance) -> Di
         return Difference("", False, f"its shape is {sizes}, the reference's {expected.size}", expected.size)
     numbers = tensors[0].detach().cpu().double().reshape(-1)
     known = torch.cat([expected.head.double(), torch.tensor([expected.mean, expected.std], dtype=torch.float64)])
-    ours = torch.cat([numbers[: len(expected.head)], torch.stack([numbers.mean(), numbers.std()])])
+    spread = numbers.std() if len(numbers) > 1 else torch.zeros((), dtype=torch.float64)
+    ours = torch.cat([numbers[: len(expected.head)], torch.stack([numbers.mean(), spread])])
     return compare(ours, known, tolerance)[0]
 
 

@@ -1,26 +1,46 @@
-"""Watches every converted layer while the model runs, and feeds the reference's values forward on request."""
+"""Watches every converted layer while the model runs, and lets several runs go side by side, layer by layer."""
 
 from __future__ import annotations
 
+import queue
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any, Self
 
+import torch
 from torch import nn
 
 from ..build import LayerRecord
+from ..nested import moved
+from ..shapes import run
 
-#: Told a layer, which run of it this is (1-based), and its output; may return another output to go on with.
-Visit = Callable[[LayerRecord, int, Any], Any]
+#: Told a layer, which run of it this is (1-based), its input and its output; may return another output to go on with.
+Visit = Callable[[LayerRecord, int, Any, Any], Any]
 
 
 @contextmanager
-def watched(layers: Sequence[LayerRecord], root: nn.Module, visit: Visit) -> Iterator[None]:
-    """Calls `visit` after each layer of `root` that runs, in the order of execution, inside the block."""
+def watched(
+    layers: Sequence[LayerRecord], root: nn.Module, visit: Visit, *, copy_inputs: bool = False
+) -> Iterator[None]:
+    """Calls `visit` after each layer of `root` that runs, in the order of execution, inside the block.
+
+    Args:
+        layers: the converted layers, whose modules are those of `root`.
+        root: the network.
+        visit: what to call.
+        copy_inputs: give it the input as it was before the layer ran, which in-place layers change.
+    """
     present = {id(module) for module in root.modules()}
-    handles = [
-        record.module.register_forward_hook(_Hook(record, visit)) for record in layers if id(record.module) in present
-    ]
+    handles = []
+    for record in layers:
+        if id(record.module) in present:
+            hook = _Hook(record, visit)
+            if copy_inputs:
+                handles.append(record.module.register_forward_pre_hook(hook.before))
+            handles.append(record.module.register_forward_hook(hook))
     try:
         yield
     finally:
@@ -35,7 +55,133 @@ class _Hook:
         self.record = record
         self.visit = visit
         self.calls = 0
+        self.inputs: list[Any] = []
+
+    def before(self, module: nn.Module, args: tuple[Any, ...]) -> None:
+        self.inputs.append(moved(_only(args)))
 
     def __call__(self, module: nn.Module, args: tuple[Any, ...], output: Any) -> Any:
         self.calls += 1
-        return self.visit(self.record, self.calls, output)
+        return self.visit(self.record, self.calls, self.inputs.pop() if self.inputs else _only(args), output)
+
+
+def _only(args: tuple[Any, ...]) -> Any:
+    return args[0] if len(args) == 1 else list(args)
+
+
+@dataclass(frozen=True)
+class Step:
+    """One run of one layer.
+
+    Attributes:
+        index: number of the layer.
+        call: which run of it, 1-based.
+        input: what it was given; changed meanwhile if the layer works in place, unless the walk copies inputs.
+        output: what it computed.
+    """
+
+    index: int
+    call: int
+    input: Any
+    output: Any
+
+    @property
+    def key(self) -> tuple[int, int]:
+        """Layer and run."""
+        return self.index, self.call
+
+
+@dataclass(frozen=True)
+class _End:
+    """A walk is over, with an output or an error."""
+
+    output: Any = None
+    error: Exception | None = None
+
+
+@dataclass(frozen=True)
+class _Go:
+    """The walk may go on, with `output` in place of the layer's own unless that is None."""
+
+    output: Any = None
+
+
+class _Stopped(BaseException):
+    """Ends a walk that nobody wants to see the end of; no model catches it."""
+
+
+class Walk:
+    """A run of a network that stops after each layer, so that it can be compared with other runs as they go.
+
+    Only one of them computes at any time, and no more than one layer's output of each is held.
+
+    Args:
+        layers: the converted layers, whose modules are those of `root`.
+        root: the network.
+        value: its input.
+        copy_inputs: keep the input of a layer as it was before the layer ran.
+    """
+
+    def __init__(
+        self, layers: Sequence[LayerRecord], root: nn.Module, value: Any, *, copy_inputs: bool = False
+    ) -> None:
+        self._layers = layers
+        self._root = root
+        self._value = value
+        self._copy_inputs = copy_inputs
+        self._index = {id(record): i for i, record in enumerate(layers)}
+        self._seen: queue.SimpleQueue[Step | _End] = queue.SimpleQueue()
+        self._replies: queue.SimpleQueue[_Go | None] = queue.SimpleQueue()
+        self._thread = threading.Thread(target=self._run, name="torchmigrate-walk", daemon=True)
+        self._started = False
+        self.output: Any = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if self._started:
+            self._replies.put(None)
+            self._thread.join()
+
+    def next(self, output: Any = None) -> Step | None:
+        """Goes on to the next layer; None at the end, when `self.output` is what the network answered.
+
+        Args:
+            output: takes the place of what the layer before computed; None: leave that.
+
+        Raises:
+            Exception: whatever the network raises.
+        """
+        if not self._started:
+            self._started = True
+            self._thread.start()
+        else:
+            self._replies.put(_Go(output))
+        found = self._seen.get()
+        if isinstance(found, Step):
+            return found
+        if found.error is not None:
+            raise found.error
+        self.output = found.output
+        return None
+
+    def _run(self) -> None:
+        try:
+            with torch.no_grad(), watched(self._layers, self._root, self._stop, copy_inputs=self._copy_inputs):
+                end = _End(run(self._root, self._value))
+        except _Stopped:
+            return
+        except Exception as error:
+            end = _End(error=error)
+        self._value = None
+        self._seen.put(end)
+
+    def _stop(self, record: LayerRecord, call: int, given: Any, output: Any) -> Any:
+        self._seen.put(Step(self._index[id(record)], call, given, output))
+        reply = self._replies.get()
+        if reply is None:
+            raise _Stopped
+        return reply.output

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
@@ -13,12 +13,22 @@ import torch
 from ..conversion import Conversion
 from ..errors import ExportError, UsageError
 from ..nested import shapes
-from ..shapes import Guess, input_of
-from .backends import Backend, OnnxRuntime, PyTorch
-from .compare import compare
-from .references import Reference, compute_self, read_dump
+from ..shapes import Guess, floating_type
+from .backends import Backend, PyTorch
+from .batches import BATCHES, compare_batches
+from .choosing import AUTO, choose_reference
+from .compare import Difference, compare
+from .gradients import compare_gradients
+from .onnx_backend import OnnxRuntime
+from .references import Reference
 from .report import FAILED, NOT_RUN, PASSED, BackendResult, ModelLayer, ParityReport
-from .tolerances import coarser, tolerance_for
+from .tolerances import Rules, coarser, depth_of, fan_in_of
+
+#: A tolerance for all outputs, or by the place of an output such as "[2]"; "" stands for the others.
+Allowed = float | Mapping[str, float] | None
+
+#: What may go wrong when a model is run on an input that does not suit it.
+_ERRORS = (RuntimeError, ValueError, TypeError, LookupError, ExportError, UsageError)
 
 
 def verify(
@@ -29,25 +39,37 @@ def verify(
     onnx: str | Path | None = None,
     input: Any = None,  # noqa: A002 - the word that Torch7 and its references use
     input_shape: Any = None,
-    atol: float | None = None,
-    rtol: float | None = None,
+    atol: Allowed = None,
+    rtol: Allowed = None,
     layers: bool = True,
     seed: int = 0,
+    torch7: str | None = None,
+    model_file: str | Path | None = None,
+    compare_run: str | Path | None = None,
+    gradients: bool = False,
+    batches: Sequence[int] = BATCHES,
+    input_reason: str = "the input was given",
 ) -> ParityReport:
     """Compares a converted model with a reference, end to end and layer by layer.
 
     Args:
         conv: the converted model.
-        reference: a file that dump_reference.lua wrote on a Torch7; None: the converted model in float64, which shows
-            rounding only.
+        reference: a file that dump_reference.lua wrote on a Torch7; "recorded": the activations in the model's file;
+            "self": the converted model in float64, which shows rounding only; None or "auto": the strongest there is.
         devices: where PyTorch runs: "cpu", "cuda", "cuda:1"; one that is absent is reported as "not run".
         onnx: an exported file to compare too, with ONNX Runtime on the same devices.
-        input: a tensor or nested list to feed; only without `reference`, which has its own.
-        input_shape: sizes of random input, as `export_onnx` takes them; only without `reference`.
-        atol: absolute tolerance; by default it follows from the type of the numbers.
+        input: a tensor or nested list to feed; only without a reference file, which has its own.
+        input_shape: sizes of random input, as `export_onnx` takes them; only without a reference file.
+        atol: absolute tolerance; by default it follows from the type of the numbers, the depth and the sums.
         rtol: relative tolerance.
         layers: compare every layer as well.
         seed: of random input.
+        torch7: a command that starts a Torch7, which is then asked for a reference.
+        model_file: the .t7 file, which such a Torch7 reads.
+        compare_run: a run that was saved on another machine, to compare with.
+        gradients: compare gradients too, where the reference has them.
+        batches: sizes in which the samples are run again.
+        input_reason: where `input` comes from, in words.
 
     Returns:
         The report; true when every backend that ran agrees.
@@ -55,51 +77,175 @@ def verify(
     Raises:
         UsageError: the reference belongs to another model, or no input was given and none could be found.
     """
-    if reference is not None:
-        found = read_dump(conv, Path(reference))
-    else:
-        guess = Guess(input, "the input was given") if input is not None else input_of(conv, input_shape, seed)
-        found = compute_self(conv, guess)
-    backends: list[Backend] = [PyTorch(device) for device in devices]
-    if onnx is not None:
-        backends += [OnnxRuntime(Path(onnx), device) for device in devices]
-    results = [_run(backend, conv, found, atol, rtol, layers) for backend in backends]
+    found = choose_reference(
+        conv,
+        reference,
+        guess=None if input is None else Guess(input, input_reason),
+        input_shape=input_shape,
+        seed=seed,
+        torch7=torch7,
+        model_file=None if model_file is None else Path(model_file),
+        compare_run=compare_run,
+        gradients=gradients,
+    )
+    backends = backends_for(conv, found, devices, onnx)
+    comparison = Comparison(conv, found, by_place(atol), by_place(rtol), layers, gradients, batches)
+    results = [comparison.of(backend) for backend in backends]
     if onnx is None:
         results.append(BackendResult("onnxruntime", NOT_RUN, "there is no ONNX file"))
+    results += _not_asked(devices)
     options = {
         "key": conv.key or None,
         "alias": [f"{name}={stand_in}" for name, stand_in in conv.build.aliases.items()],
-        "reference": found.file,
+        "reference": found.file if found.kind == "dump" else None if str(reference) in ("None", AUTO) else reference,
+        "torch7": torch7,
+        "compare-run": found.file if found.kind == "run" else None,
         "onnx": None if onnx is None else Path(onnx).name,
-        "input-shape": shapes(found.input) if reference is None else None,
+        "input-shape": None if found.kind in ("dump", "run") or input is not None else shapes(found.input),
         "device": devices,
-        "atol": atol,
-        "rtol": rtol,
+        "atol": _spelled(atol),
+        "rtol": _spelled(rtol),
     }
     return ParityReport(found, results, _source(conv), seed, _environment(), _model(conv), options)
 
 
-def _run(
-    backend: Backend, conv: Conversion, reference: Reference, atol: float | None, rtol: float | None, layers: bool
-) -> BackendResult:
-    if reason := backend.missing():
-        return BackendResult(backend.name, NOT_RUN, reason)
-    try:
-        dtype = coarser(backend.dtype(conv), reference.dtype)
-        tolerance = tolerance_for(dtype, onnx=backend.onnx, atol=atol, rtol=rtol)
-        output = backend.outputs(conv, reference.input)
-        compared = backend.layers(conv, reference) if layers else []
-    except (RuntimeError, ValueError, TypeError, LookupError, ExportError, UsageError) as error:
-        return BackendResult(backend.name, FAILED, f"it does not run on the reference's input: {_line(error)}")
-    outputs = compare(output, reference.output, tolerance, details=True)
-    problems = [f"output{d.place}: {d.problem}" for d in outputs if not d.passed]
-    own = [layer for layer in compared if not layer.passed]
-    if own and not problems and own[0].own is not None:
-        layer = own[0]
-        problems.append(f"{layer.typename} at {layer.path or 'the top'} by itself: {own[0].own.problem}")
-    status = FAILED if problems or not outputs else PASSED
-    reason = "; ".join(problems) if outputs else "there is no output to compare"
-    return BackendResult(backend.name, status, reason, tolerance, outputs, compared)
+def by_place(allowed: Allowed) -> Mapping[str, float]:
+    """Tolerances by the place of an output; "" stands for all others."""
+    if allowed is None:
+        return {}
+    return dict(allowed) if isinstance(allowed, Mapping) else {"": allowed}
+
+
+def _spelled(allowed: Allowed) -> Any:
+    if not isinstance(allowed, Mapping):
+        return allowed
+    return [f"{place}={value:g}" if place else f"{value:g}" for place, value in allowed.items()]
+
+
+def backends_for(
+    conv: Conversion, reference: Reference, devices: Sequence[str], onnx: str | Path | None
+) -> list[Backend]:
+    """All that is to run: PyTorch in the model's type and in the other, on a GPU also in faster ones; ONNX Runtime."""
+    found: list[Backend] = []
+    own = floating_type(conv.module)
+    for device in devices:
+        found.append(PyTorch(device))
+        if torch.device(device).type == "cpu":
+            other = torch.float32 if own == torch.float64 else torch.float64
+            if not (other == torch.float64 and reference.follows is not None):  # that is the reference itself
+                found.append(PyTorch(device, other))
+        else:
+            found.append(PyTorch(device, tf32=True, decides=False))
+            found += [PyTorch(device, dtype, decides=False) for dtype in (torch.float16, torch.bfloat16)]
+    if onnx is not None:
+        found += [OnnxRuntime(Path(onnx), device) for device in devices]
+    return found
+
+
+def _not_asked(devices: Sequence[str]) -> list[BackendResult]:
+    """What could have run and was not asked for, lest its absence be taken for a pass."""
+    if any(torch.device(device).type == "cuda" for device in devices):
+        return []
+    reason = "--device cuda was not asked for" if torch.cuda.is_available() else "no CUDA device was found"
+    return [BackendResult("pytorch-cuda", NOT_RUN, reason)]
+
+
+class Comparison:
+    """Compares one backend after the other with the same reference.
+
+    Args:
+        conv: the converted model.
+        reference: what to compare with.
+        atol, rtol: tolerances of the user, by the place of an output.
+        layers: compare every layer too.
+        gradients: compare gradients too.
+        batches: sizes in which the samples are run again.
+    """
+
+    def __init__(
+        self,
+        conv: Conversion,
+        reference: Reference,
+        atol: Mapping[str, float],
+        rtol: Mapping[str, float],
+        layers: bool,
+        gradients: bool,
+        batches: Sequence[int],
+    ) -> None:
+        self.conv = conv
+        self.reference = reference
+        self.atol, self.rtol = atol, rtol
+        self.layers, self.gradients, self.batches = layers, gradients, batches
+        self.fan_in = max((fan_in_of(record) for record in conv.layers), default=1)
+        self.depth = depth_of(conv.layers)
+
+    def of(self, backend: Backend) -> BackendResult:
+        """What a backend does."""
+        if reason := backend.missing():
+            return BackendResult(backend.name, NOT_RUN, reason, decides=backend.decides)
+        try:
+            return self._run(backend)
+        except _ERRORS as error:
+            reason = f"it does not run on the reference's input: {_line(error)}"
+            return BackendResult(backend.name, FAILED, reason, decides=backend.decides)
+        finally:
+            backend.close()
+
+    def _rules(self, dtype: torch.dtype, backend: Backend) -> Rules:
+        reference = self.reference
+        return Rules(
+            coarser(dtype, reference.dtype),
+            self.fan_in,
+            self.depth,
+            onnx=backend.onnx,
+            gpu=backend.gpu or reference.coarse,
+            atol=self.atol,
+            rtol=self.rtol,
+        )
+
+    def _run(self, backend: Backend) -> BackendResult:
+        conv, reference = self.conv, self.reference
+        rules = self._rules(backend.dtype(conv), backend)
+        outputs = self._outputs(backend.outputs(conv, reference.input), rules)
+        problems = [f"output{d.place}: {d.problem}" for d in outputs if not d.passed]
+        result = BackendResult(backend.name, PASSED, "", rules.output(), outputs, decides=backend.decides)
+        if self.layers and backend.decides:
+            result.layers = backend.layers(conv, reference, rules)
+            if problems and not result.layers:
+                result.layers = backend.locate(conv, reference.input, rules)
+        if problems or backend.decides:
+            result.batches = [] if problems else compare_batches(backend, conv, reference, rules, self.batches)
+        problems += [f"in a batch of {b.batch}: {b.reason}" for b in result.batches if b.status == FAILED]
+        if self.gradients and backend.name == "pytorch-cpu" and reference.gradients is not None:
+            result.gradients = compare_gradients(conv, reference, rules)
+            problems += [
+                f"{g.field} of {g.typename} at {g.path or 'the top'}: {g.difference.problem}"
+                for g in result.gradients
+                if g.difference is not None and not g.difference.passed
+            ][:3]
+        own = [layer for layer in result.layers if not layer.passed]
+        if own and not problems and own[0].own is not None:
+            layer = own[0]
+            problems.append(f"{layer.typename} at {layer.path or 'the top'} by itself: {own[0].own.problem}")
+        if not outputs:
+            problems.append("there is no output to compare")
+        result.status, result.reason = FAILED if problems else PASSED, "; ".join(problems)
+        return result
+
+    def _outputs(self, got: Any, rules: Rules) -> list[Difference]:
+        """The difference of every output, each by its own tolerance."""
+        found = compare(got, self.reference.output, rules.output(), details=True)
+        places = (set(self.atol) | set(self.rtol)) - {""}
+        if not places:
+            return found
+        known = {difference.place for difference in found}
+        if unknown := sorted(places - known):
+            raise UsageError(f"there is no output {', '.join(unknown)}; there is {', '.join(sorted(known))}")
+        by_place = {
+            place: {d.place: d for d in compare(got, self.reference.output, rules.output(place), details=True)}[place]
+            for place in places
+        }
+        return [by_place.get(difference.place, difference) for difference in found]
 
 
 def _line(error: Exception) -> str:

@@ -1,0 +1,111 @@
+"""The strongest reference: a file that dump_reference.lua wrote on the user's own Torch7."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from ..conversion import Conversion
+from ..converting import sha256, to_torch
+from ..errors import UsageError
+from ..nested import leaves
+from ..t7 import LuaTable, Storage, Value, load
+from .references import GradientEntry, Gradients, Reference, Summary
+
+PROVES = "the converted model computes what Torch7 computed, on this input"
+
+
+def read_dump(conv: Conversion, file: Path, kind: str = "dump", notes: tuple[str, ...] = ()) -> Reference:
+    """Reads a reference file.
+
+    Args:
+        conv: the converted model that it is about.
+        file: what dump_reference.lua wrote.
+        kind: what to call it: "dump" or "live".
+        notes: what else is known of it.
+
+    Raises:
+        T7Error: it can't be read.
+        UsageError: it is no reference, or one of another model.
+    """
+    value = load(file)
+    if not isinstance(value, LuaTable) or "input" not in value or "output" not in value:
+        raise UsageError(f"{file} is no reference: dump_reference.lua writes one (see `torchmigrate reference`).")
+    given, output = to_torch(value["input"]), to_torch(value["output"])
+    found = list(notes)
+    layers = _layers(conv, value.get("layers"), found)
+    dtypes = [tensor.dtype for _, tensor in leaves(output) if tensor.is_floating_point()]
+    meta = value.get("meta")
+    if isinstance(meta, LuaTable) and meta.get("mode") == "training":
+        raise UsageError(
+            f"{file} was made in training mode (--training), in which layers are random; make one without that option."
+        )
+    return Reference(
+        kind,
+        PROVES,
+        given,
+        output,
+        torch.float32 if torch.float32 in dtypes else torch.float64,
+        file.name,
+        sha256(file),
+        layers,
+        tuple(found),
+        coarse=isinstance(meta, LuaTable) and meta.get("device") == "gpu",
+        gradients=_gradients(value),
+    )
+
+
+def _layers(conv: Conversion, recorded: Value, notes: list[str]) -> dict[tuple[int, int], Any]:
+    by_path = {path: i for i, record in enumerate(conv.layers) for path in record.paths}
+    found: dict[tuple[int, int], Any] = {}
+    unknown = 0
+    for entry in recorded.list() if isinstance(recorded, LuaTable) else []:
+        path = entry.get("path")
+        index = by_path.get(path)
+        if index is None:
+            unknown += 1
+            continue
+        typename = conv.layers[index].typename
+        if entry.get("class") != typename:
+            raise UsageError(
+                f"The reference is of another model: it has a {entry.get('class')} at {path or 'the top'}, "
+                f"the model a {typename}."
+            )
+        found[index, int(entry.get("call", 1.0))] = _output_of(entry)
+    if unknown:
+        notes.append(f"{unknown} outputs in the reference belong to modules that have no converted layer of their own")
+    return found
+
+
+def _output_of(entry: LuaTable) -> Any:
+    if "size" in entry:
+        return _summary(entry)
+    if "elements" in entry:
+        return _summaries(entry["elements"])
+    return to_torch(entry["output"]) if "output" in entry else None
+
+
+def _summaries(value: Value) -> Any:
+    """The summaries of a table of tensors, nested as the tensors were."""
+    if isinstance(value, LuaTable) and "size" in value:
+        return _summary(value)
+    return [_summaries(item) for item in value.list()] if isinstance(value, LuaTable) and value.is_list else None
+
+
+def _summary(entry: LuaTable) -> Summary:
+    size = entry["size"]
+    sizes = size.data.tolist() if isinstance(size, Storage) else to_torch(size)
+    return Summary(tuple(int(n) for n in sizes), float(entry["mean"]), float(entry["std"]), to_torch(entry["head"]))
+
+
+def _gradients(value: LuaTable) -> Gradients | None:
+    if "gradOutput" not in value:
+        return None
+    entries = []
+    for entry in to_torch(value["gradParameters"]) if "gradParameters" in value else []:
+        fields = {name: item for name, item in entry.items() if isinstance(item, torch.Tensor)}
+        entries.append(GradientEntry(entry["path"], entry["class"], fields))
+    given = to_torch(value["gradInput"]) if "gradInput" in value else None
+    return Gradients(to_torch(value["gradOutput"]), given, tuple(entries))
