@@ -191,8 +191,8 @@ def _sizes(conv: Conversion, recording: Recording) -> list[Any]:
             else:
                 found.append(tuple(output.shape))
     if guessed is not None:
-        found.append(guessed)
-        found += [_with_batch(guessed, batch) for batch in dict.fromkeys(batches)]
+        # first, since what is exported has this size too, where several would do
+        found = [*(_with_batch(guessed, batch) for batch in dict.fromkeys(batches)), *found, guessed]
     return found
 
 
