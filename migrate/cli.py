@@ -4,15 +4,29 @@ from __future__ import annotations
 
 import importlib
 import json
+import os
 import sys
+import traceback
 from typing import NoReturn
 
 import click
 
 from .errors import EXIT_BUG, EXIT_INTERRUPTED, EXIT_OK, EXIT_USAGE, TorchMigrateError
+from .text import visible
 
 #: The commands, as `--help` lists them; each is a file in `commands/`, imported when it is needed.
-COMMANDS = ("inspect", "convert", "verify", "export", "reference", "layers", "optimizer")
+COMMANDS = (
+    "inspect",
+    "convert",
+    "verify",
+    "export",
+    "optimizer",
+    "extract",
+    "pack",
+    "reference",
+    "layers",
+    "doctor",
+)
 
 
 class Commands(click.Group):
@@ -31,16 +45,22 @@ class Commands(click.Group):
 @click.group(
     cls=Commands,
     context_settings={"help_option_names": ["-h", "--help"]},
-    epilog="Exit codes: 0 ok, 1 parity failed, 2 usage, 3 unreadable input, 4 unsupported layers, 5 export failed.",
+    epilog="`torchmigrate COMMAND --help` has examples. Exit codes: 0 ok, 1 parity failed, 2 usage, 3 unreadable "
+    "input, 4 unsupported layers, 5 export failed, 70 a fault of torchmigrate, 130 interrupted.",
 )
 @click.version_option(package_name="torchmigrate")
 def cli() -> None:
     """Bring Lua Torch7 models (.t7) back to life: PyTorch, safetensors and ONNX, with proof of numeric parity.
 
     \b
-    torchmigrate inspect model.t7                     what is in the file
-    torchmigrate convert model.t7 -o model            PyTorch weights, ONNX, parity
-    torchmigrate verify model.t7 --reference ref.t7   compare with what Torch7 answered
+    torchmigrate inspect model.t7                       what is in the file
+    torchmigrate convert model.t7 -o model              PyTorch weights and source, ONNX, parity
+    torchmigrate convert *.t7 -o models --jobs 4        a whole collection
+    torchmigrate verify model.t7 --reference ref.t7     compare with what Torch7 answered
+    torchmigrate optimizer checkpoint.t7 -o model       go on training
+    torchmigrate extract checkpoint.t7 --key opt        options, vocabularies, data sets
+    torchmigrate pack input.npy -o input.t7             back to Torch7
+    torchmigrate doctor                                 what this machine has
     """
 
 
@@ -61,6 +81,8 @@ def _run(words: list[str]) -> int:
     except click.ClickException as error:
         return _fail(error.format_message(), EXIT_USAGE, as_json, error)
     except TorchMigrateError as error:
+        if {"-v", "--verbose"} & set(words):
+            traceback.print_exc()
         return _fail(str(error), error.exit_code, as_json, error)
     except (KeyboardInterrupt, click.Abort):
         return _fail("interrupted", EXIT_INTERRUPTED, as_json, None)
@@ -68,8 +90,6 @@ def _run(words: list[str]) -> int:
         sys.stderr.close()  # whoever read our output has closed it
         return EXIT_OK
     except Exception as error:
-        import traceback
-
         traceback.print_exc()
         text = (
             f"{type(error).__name__}: {error}\nThis is a fault of torchmigrate: please report it with the lines above."
@@ -82,6 +102,7 @@ def _fail(message: str, code: int, as_json: bool, error: Exception | None) -> in
         kind = type(error).__name__ if error is not None else "Interrupted"
         click.echo(json.dumps({"error": {"type": kind, "message": message}, "exit_code": code}, indent=1))
     else:
-        click.secho("error: ", fg="red", bold=True, nl=False, err=True)
-        click.echo(message, err=True)
+        # NO_COLOR asks for none, however it is set; https://no-color.org
+        click.secho("error: ", fg=None if os.environ.get("NO_COLOR") else "red", nl=False, err=True)
+        click.echo("\n".join(visible(line) for line in message.split("\n")), err=True)
     return code

@@ -20,6 +20,7 @@ from .options import (
     REFERENCE,
     SHAPE,
     TOLERANCES,
+    VERBOSE,
     ZOO,
     with_aliases,
 )
@@ -50,6 +51,7 @@ if TYPE_CHECKING:
 @TOLERANCES
 @JSON
 @QUIET
+@VERBOSE
 def convert(
     files: tuple[str, ...],
     output: Path | None,

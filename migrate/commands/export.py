@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from ..errors import EXIT_OK
-from .options import CONVERSION, JSON, OPSET, SHAPE, with_aliases
+from .options import CONVERSION, JSON, OPSET, QUIET, SHAPE, VERBOSE, with_aliases
 
 DYNAMIC = click.option(
     "--dynamic",
@@ -41,7 +41,9 @@ DTYPE = click.option(
     "--int8", is_flag=True, help="Write a dynamically quantized .int8.onnx beside, and say how far it is off."
 )
 @JSON
-def export(file: Path, output: Path | None, as_json: bool, **options: Any) -> int:
+@QUIET
+@VERBOSE
+def export(file: Path, output: Path | None, as_json: bool, quiet: bool, **options: Any) -> int:
     """Write only an ONNX file, checked against PyTorch at two sizes or more of every dynamic axis.
 
     \b
@@ -57,11 +59,14 @@ def export(file: Path, output: Path | None, as_json: bool, **options: Any) -> in
 
     target = output or Path(file.name).with_suffix(".onnx")
     given = with_aliases(options)
-    conversion = convert(file, **{name: given.pop(name) for name in ("key", "plugins", "aliases")})
-    exported = export_onnx(conversion, target, **{name: _value(name, value) for name, value in given.items()})
+    with console.progress(silent=as_json or quiet) as step:
+        step("reading and converting")
+        conversion = convert(file, **{name: given.pop(name) for name in ("key", "plugins", "aliases")})
+        step("exporting to ONNX")
+        exported = export_onnx(conversion, target, **{name: _value(name, value) for name, value in given.items()})
     if as_json:
         console.print_json(exported.to_json())
-    else:
+    elif not quiet:
         show_export(exported)
     return EXIT_OK
 

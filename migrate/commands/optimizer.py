@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from ..errors import EXIT_OK
-from .options import CONVERSION, JSON, QUIET, with_aliases
+from .options import CONVERSION, JSON, QUIET, VERBOSE, with_aliases
 
 
 @click.command()
@@ -22,6 +22,7 @@ from .options import CONVERSION, JSON, QUIET, with_aliases
 @click.option("--force", is_flag=True, help="Replace a state that the folder holds already.")
 @JSON
 @QUIET
+@VERBOSE
 def optimizer(
     file: Path,
     state: Path | None,
@@ -49,9 +50,12 @@ def optimizer(
     from ..converting import convert
     from ..optim import convert_optimizer, save_optimizer
 
-    conversion = convert(file, **with_aliases(options))
-    found = convert_optimizer(conversion, state, key=state_key, config=config_key, method=method, exact=exact)
-    found.optimizer()  # says now whether the options fit together
+    with console.progress(silent=as_json or quiet) as step:
+        step("reading and converting")
+        conversion = convert(file, **with_aliases(options))
+        step("converting the state of the optimizer")
+        found = convert_optimizer(conversion, state, key=state_key, config=config_key, method=method, exact=exact)
+        found.optimizer()  # says now whether the options fit together
     files = save_optimizer(found, output, conversion, force=force) if output is not None else []
     if as_json:
         console.print_json(optimizer_json(found, output, files))

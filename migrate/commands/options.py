@@ -14,6 +14,22 @@ FILE = click.argument("file", type=click.Path(path_type=Path))
 FILES = click.argument("files", metavar="FILE...", nargs=-1)
 JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON only, also on failure.")
 QUIET = click.option("-q", "--quiet", is_flag=True, help="Print nothing but errors.")
+
+
+def _keep(context: click.Context, _option: click.Parameter, value: bool) -> None:
+    context.meta[VERBOSE_KEY] = value
+
+
+#: Under it the context of a command says whether -v was given; console.progress asks it.
+VERBOSE_KEY = "torchmigrate.verbose"
+VERBOSE = click.option(
+    "-v",
+    "--verbose",
+    is_flag=True,
+    expose_value=False,
+    callback=_keep,
+    help="Say each step with its time; on an error, say where it came from.",
+)
 KEY = click.option("--key", help="Where the model is inside a checkpoint, such as model or protos.rnn.")
 PLUGINS = click.option(
     "--plugin", "plugins", multiple=True, type=click.Path(path_type=Path), help="Python file that adds converters."

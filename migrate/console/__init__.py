@@ -6,13 +6,16 @@ One file per thing that is shown; here is what they share.
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import click
 from rich.console import Console
 from rich.markup import escape
 
+from ..commands.options import VERBOSE_KEY
 from ..text import visible
 
 
@@ -28,8 +31,13 @@ def print_json(value: Any) -> None:
 
 @contextmanager
 def progress(*, silent: bool) -> Iterator[Callable[[str], None]]:
-    """Shows on a terminal what is being done; silent in a pipe."""
+    """Shows on a terminal what is being done; silent in a pipe, unless -v asks for a line each."""
     console = Console(stderr=True)
+    context = click.get_current_context(silent=True)
+    if context is not None and context.meta.get(VERBOSE_KEY):
+        with _timed() as line:
+            yield line
+        return
     if silent or not console.is_terminal:
         yield _nothing
         return
@@ -39,6 +47,18 @@ def progress(*, silent: bool) -> Iterator[Callable[[str], None]]:
             status.update(f"{text} …")
 
         yield step
+
+
+@contextmanager
+def _timed() -> Iterator[Callable[[str], None]]:
+    """Says on standard error what is being done, and how long after the beginning."""
+    began = time.monotonic()
+
+    def line(text: str) -> None:
+        click.echo(f"{time.monotonic() - began:7.2f} s  {visible(text)}", err=True)
+
+    yield line
+    line("done")
 
 
 def _nothing(text: str) -> None:
