@@ -11,6 +11,7 @@ from ..t7 import LuaObject, LuaTable, Tensor, Value
 
 #: Deeper than any network; it bounds the recursion.
 _MAX_DEPTH = 200
+_MAX_TABLES = 8
 
 #: What a forward or backward pass leaves in a module, and `clearState()` takes away.
 LEFTOVERS = frozenset(
@@ -122,12 +123,12 @@ def size_text(tensor: Tensor) -> str:
     return "x".join(map(str, tensor.size)) or "empty"
 
 
-def nested_size(value: Value) -> str | None:
-    """The sizes of a recorded tensor, or of a table of them; None if there are no numbers in it."""
+def nested_size(value: Value, depth: int = 0) -> str | None:
+    """The sizes of a recorded tensor, or of a table of them; None if there are no numbers in it, or it is too deep."""
     if isinstance(value, Tensor):
         return size_text(value) if value.numel() else None
-    if isinstance(value, LuaTable) and value.is_list and len(value):
-        sizes = [nested_size(item) for item in value.list()[:9]]
+    if isinstance(value, LuaTable) and value.is_list and len(value) and depth < _MAX_TABLES:
+        sizes = [nested_size(item, depth + 1) for item in value.list()[:9]]
         if any(size is None for size in sizes):
             return None
         shown = ",".join(str(size) for size in sizes[:8])

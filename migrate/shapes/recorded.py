@@ -13,6 +13,9 @@ from .entries import FRAMES, IMAGES, INDICES, VOLUMES, Entry, kind_of
 #: Dimensions of a batch of what a layer takes.
 _DIMENSIONS = {IMAGES: 4, VOLUMES: 5, FRAMES: 3}
 
+#: How deep tables are looked into.
+_MAX_DEPTH = 8
+
 #: Outputs of these have the size of their input.
 _KEEPS_SIZE = (
     *("ReLU", "Tanh", "Sigmoid", "ELU", "Threshold", "Identity", "Dropout", "BatchNormalization", "MulConstant"),
@@ -115,12 +118,12 @@ def _untransposed(obj: LuaObject, output: tuple[int, ...]) -> tuple[int, ...] | 
     return tuple(sizes)
 
 
-def sizes_of(value: Value) -> Any:
-    """The sizes of a tensor, or of a list of them; None where there are none."""
+def sizes_of(value: Value, depth: int = 0) -> Any:
+    """The sizes of a tensor, or of a list of them; None where there are none, or where it is nested too deep."""
     if isinstance(value, Tensor) and len(value.size) > 1 and value.numel():
         return value.size
-    if isinstance(value, LuaTable) and value.is_list and len(value):
-        found = [sizes_of(item) for item in value.list()]
+    if isinstance(value, LuaTable) and value.is_list and len(value) and depth < _MAX_DEPTH:
+        found = [sizes_of(item, depth + 1) for item in value.list()]
         return found if all(found) else None
     return None
 

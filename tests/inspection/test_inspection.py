@@ -230,3 +230,24 @@ def test_what_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
         "next: torchmigrate convert FILE",
     ):
         assert words in shown
+
+
+def test_deep_nesting_is_no_problem(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    value, output = lua.linear(2, 3), lua.numbers(2, 3)
+    output = tm.Tensor.from_numpy(output)
+    for _ in range(600):
+        value, output = lua.sequential(value), tm.LuaTable.from_list([output])
+    value.fields["output"] = output
+    path = written(value, tmp_path)
+    for options in ([], ["--tensors"], ["--json"], ["--svg", str(tmp_path / "net.svg")]):
+        with pytest.raises(SystemExit) as stopped:
+            cli.main(["inspect", str(path), *options])
+        assert not stopped.value.code, options
+    assert capsys.readouterr().out
+
+
+def test_an_output_that_holds_itself(tmp_path: Path) -> None:
+    output = tm.LuaTable()
+    output[1] = output
+    (model,) = look(written(lua.module("nn.Identity", output=output), tmp_path)).models
+    assert model.tree.output is None
