@@ -31,6 +31,7 @@ OWN_FIELDS = {
     }
 }
 
+
 def case_id(value: Any) -> str:
     return str(value) if value else "-"
 

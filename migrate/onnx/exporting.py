@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import onnx
+import onnx_ir as ir
 import torch
 from torch import nn
 
@@ -18,9 +19,9 @@ from ..errors import ExportError, UsageError
 from ..nested import apply, leaves, moved
 from ..shapes import indexed_leaves, input_of, mixed, run
 from .axes import explore, name_axes, resized, sizes_of
-from .checking import TOLERANCES, Checker, check_graph, no_doubles
+from .checking import TOLERANCES, Checker, check_graph
 from .copies import release_file, shared_copy
-from .graph import PATH_KEY, tidy
+from .graph import PATH_KEY, narrow, tidy
 from .metadata import describe_file
 from .result import OnnxExport
 from .settings import Settings, name_list
@@ -81,7 +82,15 @@ def export_onnx(
         example_input = guess.value
         if input_shape is None:
             notes.append(f"the input shape was inferred: {guess.reason}")
-    return _Export(conv, settings, notes, example_input).to(Path(path))
+    try:
+        return _Export(conv, settings, list(notes), example_input).to(Path(path))
+    except _FixedBatch as error:
+        notes.append(str(error))
+        return _Export(conv, replace(settings, dynamic=()), notes, example_input).to(Path(path))
+
+
+class _FixedBatch(Exception):
+    """The batch, which would be dynamic if it could, can't: the reason."""
 
 
 @dataclass
@@ -119,6 +128,7 @@ class _Export:
         self.reference = shared_copy(self.conv.module, compare_type)
         example = self._example(self.given, compare_type)
         self.named = name_axes(self.conv, self.reference, example)
+        self.original = example
         example = self._grown(example)
         outputs = self._answer(example)
         if warning := mixed(example, outputs):
@@ -132,9 +142,7 @@ class _Export:
         put_stand_ins(module)
         runs, axes = self._plan(example)
         names = [name for name, _ in input_names], [name for name, _ in output_names]
-        graph, axes = self._trace(module, example, axes, *names)
-        if self.settings.dtype == "float32":
-            no_doubles(graph)
+        graph = self._trace(module, example, axes, *names)
         stored = store(graph)
         describe_file(stored.model, self.conv, input_names, output_names)
         if self.settings.simplify:
@@ -237,8 +245,7 @@ class _Export:
                 continue
             freedom = explore(self.reference, example, self.named, axis, self.places)
             if freedom.forbidden:
-                self._forbid(axis, example, freedom.forbidden)
-                continue
+                self._forbid(axis, freedom.forbidden)
             axes.append(axis)
             self.wanted[axis] = freedom.sizes
             sizes = freedom.sizes if axis != "batch" else freedom.sizes[:1]
@@ -251,11 +258,11 @@ class _Export:
         sizes = {run.inputs[number].shape[dim] for (number, dim), name in self.named.items() if name == axis}
         return axis == "batch" or sizes <= set(self.wanted[axis])
 
-    def _forbid(self, axis: str, example: Any, reason: str) -> None:
+    def _forbid(self, axis: str, reason: str) -> NoReturn:
         if self.settings.dynamic is not None:
             raise ExportError(f"the axis {axis!r} can't be dynamic: {reason}")
-        sizes = sorted(sizes_of(example, self.named, axis))
-        self.notes.append(f"the batch size is fixed at {sizes[0]}: {reason}")
+        size = min(sizes_of(self.original, self.named, axis))
+        raise _FixedBatch(f"the batch size is fixed at {size}: {reason}")
 
     def _run(self, value: Any) -> _Run:
         return _Run([t for _, t in leaves(value)], [t for _, t in leaves(self._answer(value))])
@@ -282,8 +289,8 @@ class _Export:
 
     def _trace(
         self, module: nn.Module, example: Any, axes: list[str], input_names: list[str], output_names: list[str]
-    ) -> tuple[Any, list[str]]:
-        """The tidied graph, and the axes that are dynamic in it."""
+    ) -> ir.Model:
+        """The tidied graph."""
         factors: dict[str, int] = {}
         while True:
             dynamic = {place: name for place, name in self.named.items() if name in axes}
@@ -306,11 +313,11 @@ class _Export:
                 axis = error.axis or ("batch" if "batch" in axes and self.settings.dynamic is None else None)
                 if axis is None:
                     raise
-                self._forbid(axis, example, str(error))
-                axes = [other for other in axes if other != axis]
-                continue
+                self._forbid(axis, str(error))
             tidy(graph, symbols, self.places, self.settings.opset)
-            return graph, axes
+            if self.settings.number_type is not None:
+                narrow(graph, ir.DataType.FLOAT if self.settings.dtype == "float32" else ir.DataType.FLOAT16)
+            return graph
 
     def _factors(self, example: Any, axes: list[str]) -> dict[str, int]:
         """What the sizes of each axis but the batch have in common; only its multiples are wanted from here on."""

@@ -64,19 +64,36 @@ def _name_axes(model: ir.Model, axes: Mapping[str, str]) -> None:
     longest_first = sorted(axes, key=len, reverse=True)
     pattern = re.compile(r"\b(" + "|".join(map(re.escape, longest_first)) + r")\b")
 
-    def named(match: re.Match[str]) -> str:
+    def name(match: re.Match[str]) -> str:
         return axes[match.group()]
+
+    def named(size: str | None) -> str | None:
+        return None if size is None else re.sub(r"\((\([^()]*\))\)", r"\1", pattern.sub(name, size))
 
     values = [*model.graph.inputs, *(value for node in model.graph for value in node.outputs)]
     for value in values:
         if value.shape is not None:
-            sizes = [size if isinstance(size, int) else pattern.sub(named, str(size.value)) for size in value.shape]
-            value.shape = ir.Shape([_plain(size) for size in sizes])
+            value.shape = ir.Shape([size if isinstance(size, int) else named(size.value) for size in value.shape])
 
 
-def _plain(size: int | str) -> int | str | None:
-    """A size without needless brackets."""
-    return re.sub(r"\((\([^()]*\))\)", r"\1", size) if isinstance(size, str) else size
+def narrow(model: ir.Model, dtype: ir.DataType) -> None:
+    """Lets everything that is float64 be of another type: what layers make of nothing is of Torch7's default type."""
+    for value in model.graph.initializers.values():
+        if value.dtype == ir.DataType.DOUBLE and value.const_value is not None:
+            numbers = value.const_value.numpy().astype(dtype.numpy())
+            value.const_value = ir.Tensor(numbers, name=value.name)
+            value.type = ir.TensorType(dtype)
+    for node in model.graph:
+        for name, attribute in list(node.attributes.items()):
+            if attribute.type == ir.AttributeType.INT and name in ("to", "dtype"):
+                if attribute.as_int() == ir.DataType.DOUBLE:
+                    node.attributes[name] = ir.AttrInt64(name, int(dtype))
+            elif attribute.type == ir.AttributeType.TENSOR and attribute.as_tensor().dtype == ir.DataType.DOUBLE:
+                numbers = attribute.as_tensor().numpy().astype(dtype.numpy())
+                node.attributes[name] = ir.AttrTensor(name, ir.Tensor(numbers))
+        for value in node.outputs:
+            if value.dtype == ir.DataType.DOUBLE:
+                value.type = ir.TensorType(dtype)
 
 
 def _constant(value: ir.Value | None) -> np.ndarray[Any, Any] | None:

@@ -11,6 +11,7 @@ from typing import Any
 
 import onnx_ir as ir
 import torch
+from onnxscript import opset18
 from torch import nn
 
 from ..conversion import Conversion
@@ -192,6 +193,7 @@ def trace(
                 opset_version=opset,
                 input_names=list(input_names),
                 output_names=list(output_names),
+                custom_translation_table={torch.ops.aten.masked_select.default: _masked_select},
                 verbose=False,
                 optimize=True,
             )
@@ -247,6 +249,12 @@ def _sizes(example: Any, dynamic: Dynamic, free: Mapping[str, Any]) -> Any:
         return [sizes(item) for item in value]
 
     return sizes(example)
+
+
+def _masked_select(x: Any, mask: Any) -> Any:
+    """The elements that a mask of the same size selects."""
+    flat: Any = opset18.Constant(value_ints=[-1])
+    return opset18.Compress(x, opset18.Reshape(mask, flat))
 
 
 def _untraceable(error: Exception, watch: Watch, places: Places) -> Untraceable:

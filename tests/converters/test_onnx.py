@@ -18,15 +18,9 @@ from torchmigrate.parity.onnx_backend import feeds_of
 TOLERANCE = (1e-4, 1e-4)
 
 
-def exportable(row: Row) -> bool:
-    """Has the case an output that does not hang on chance or on training?"""
-    case = row.load()
-    return "module" in case and "output" in case and not case.get("random") and not case.get("train")
-
-
 def rows() -> list[Any]:
     """Every case that can be exported; the first batched one of each class is not slow."""
-    candidates = [row for row in golden.layer_rows() if exportable(row)]
+    candidates = [row for row in golden.layer_rows() if gaps.exportable(row)]
     chosen: dict[str, Row] = {}
     for row in sorted(candidates, key=_unbatched):
         chosen.setdefault(row.typename, row)

@@ -1,0 +1,100 @@
+"""The graph itself: operators, names, metadata, weights."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import exports
+import lua
+import numpy as np
+import onnx
+import pytest
+import torch
+from onnx import numpy_helper
+
+import torchmigrate as tm
+from torchmigrate.onnx_runtime import open_session, run_session
+
+
+@pytest.mark.parametrize(
+    ("name", "wanted", "unwanted"),
+    [
+        ("resnet_bottleneck_B", {"Conv", "Gemm"}, {"BatchNormalization", "Dropout", "Identity", "Shape"}),
+        ("alexnet_grouped_lrn", {"LRN"}, {"Dropout", "Pow", "Pad", "Squeeze"}),
+        ("lm_seqlstm", {"LSTM"}, {"Sigmoid", "ConstantOfShape", "Dropout"}),
+        ("enet_unpooling", {"MaxUnpool"}, {"ScatterElements", "Shape"}),
+        ("fcn_fullconv", {"Resize"}, {"Gather"}),
+        ("stn_classifier", {"GridSample"}, {"Identity"}),
+        ("style_instancenorm", {"Conv"}, {"BatchNormalization"}),
+        ("superres_pixelshuffle", {"DepthToSpace"}, {"Transpose"}),
+    ],
+)
+def test_operators(name: str, wanted: set[str], unwanted: set[str], tmp_path: Path) -> None:
+    _, model = exports.export(name, tmp_path)
+    found = set(exports.operators(model))
+    assert wanted <= found
+    assert not unwanted & found
+    types = {tensor.data_type for tensor in model.graph.initializer}
+    assert onnx.TensorProto.DOUBLE not in types
+    assert set(exports.paths(model)) == {node.name for node in model.graph.node}
+    constants = [(numpy_helper.to_array(t).tobytes(), tuple(t.dims)) for t in model.graph.initializer]
+    assert len(constants) == len(set(constants))
+
+
+def test_a_view_is_one_reshape(tmp_path: Path) -> None:
+    _, model = exports.export("vgg_checkpoint", tmp_path)
+    assert exports.operators(model).count("Reshape") == 1
+
+
+def test_two_exports_are_the_same_bytes(tmp_path: Path) -> None:
+    first, _ = exports.export("resnet_bottleneck_B", tmp_path / "a")
+    second, _ = exports.export("resnet_bottleneck_B", tmp_path / "b")
+    assert first.path.read_bytes() == second.path.read_bytes()
+    assert b"/onnx/exporting" not in first.path.read_bytes()
+
+
+def test_the_file_is_what_protobuf_would_write(tmp_path: Path) -> None:
+    exported, model = exports.export("resnet_bottleneck_B", tmp_path)
+    assert model.SerializeToString(deterministic=True) == exported.path.read_bytes()
+
+
+def test_metadata(tmp_path: Path) -> None:
+    net = lua.sequential(lua.linear(4, 3, dtype="f4"), lua.module("nn.LogSoftMax"))
+    transform = lua.value({"mean": [0.485, 0.456], "std": [0.25, 0.5]})
+    file = tmp_path / "checkpoint.t7"
+    tm.dump(lua.value({"model": net, "transform": transform, "classes": ["cat", "dog", "owl"]}), file)
+    exported = tm.export_onnx(tm.convert(file), tmp_path / "m.onnx", input_shape="2x4")
+    known = {entry.key: entry.value for entry in onnx.load(exported.path).metadata_props}
+    assert json.loads(known["preprocessing.mean"]) == [0.485, 0.456]
+    assert json.loads(known["preprocessing.std"]) == [0.25, 0.5]
+    assert json.loads(known["labels"]) == ["cat", "dog", "owl"]
+    assert json.loads(known["torchmigrate.torch7_classes"]) == {"nn.Linear": 1, "nn.LogSoftMax": 1, "nn.Sequential": 1}
+    assert known["torchmigrate.version"] == tm.__version__
+    assert len(known["torchmigrate.source_sha256"]) == 64
+
+
+@pytest.mark.parametrize("index", [0, -3, 6])
+def test_an_index_outside_of_the_table_fails(index: int, tmp_path: Path) -> None:
+    table = lua.module("nn.LookupTable", weight=lua.numbers(5, 3, dtype="f4"), paddingValue=0)
+    exported = tm.export_onnx(
+        tm.convert(table), tmp_path / "m.onnx", example_input=torch.tensor([[1.0, 5.0], [2.0, 3.0]])
+    )
+    session = open_session(exported.path)
+    (right,) = run_session(session, {"input": torch.tensor([[5, 1]])})
+    np.testing.assert_array_equal(right[0], lua.numbers(5, 3, dtype="f4")[[4, 0]])
+    with pytest.raises(tm.ExportError, match="out of"):
+        run_session(session, {"input": torch.tensor([[1, index]])})
+
+
+def test_a_layer_that_onnx_has_not_is_named(tmp_path: Path) -> None:
+    layer = lua.module("nn.SpatialFractionalMaxPooling", poolSizeW=2, poolSizeH=2, outW=3, outH=4)
+    conversion = tm.convert(lua.sequential(lua.module("nn.Tanh"), layer))
+    with pytest.raises(tm.ExportError, match=r"nn\.SpatialFractionalMaxPooling at 2 .* no two runs agree"):
+        tm.export_onnx(conversion, tmp_path / "m.onnx", input_shape="2x3x9x7")
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_layer_that_remembers_is_named(tmp_path: Path) -> None:
+    exported, _ = exports.export("lm_sequencer_fastlstm", tmp_path)
+    assert any("nn.FastLSTM at 3.1 remembers" in note for note in exported.notes)

@@ -1,0 +1,92 @@
+"""The options of an export."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import exports
+import golden
+import onnx
+import pytest
+
+import torchmigrate as tm
+from torchmigrate.cli import main
+from torchmigrate.onnx_runtime import open_session, run_session
+
+
+@pytest.mark.parametrize("opset", [18, 19, 21, onnx.defs.onnx_opset_version()])
+def test_opset(opset: int, tmp_path: Path) -> None:
+    exported, model = exports.export("fcn_fullconv", tmp_path, opset=opset)
+    assert [(entry.domain, entry.version) for entry in model.opset_import] == [("", opset)]
+    assert exported.opset == opset
+
+
+@pytest.mark.parametrize("opset", [17, onnx.defs.onnx_opset_version() + 1])
+def test_an_opset_that_is_not_there(opset: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = str(golden.MODELS / "mobile_b32.t7")
+    with pytest.raises(SystemExit) as end:
+        main(["export", file, "-o", str(tmp_path / "m.onnx"), "--opset", str(opset), "--json"])
+    assert end.value.code == 5
+    assert f"opset {opset} can't be made" in json.loads(capsys.readouterr().out)["error"]["message"]
+
+
+def test_float16(tmp_path: Path) -> None:
+    exported, model = exports.export("resnet_bottleneck_B", tmp_path, dtype="float16")
+    assert {t.data_type for t in model.graph.initializer} <= {onnx.TensorProto.FLOAT16, onnx.TensorProto.INT64}
+    assert 0 < exported.max_difference < 1e-2
+
+
+def test_keep(tmp_path: Path) -> None:
+    _, model = exports.export("mlp_batchnorm_regression", tmp_path, dtype="keep")
+    assert {t.data_type for t in model.graph.initializer} == {onnx.TensorProto.DOUBLE}
+
+
+def test_names(tmp_path: Path) -> None:
+    names = ["image", "features"], ["pose", "shape", "age", "scores"]
+    exported, _ = exports.export("multitask_tables", tmp_path, input_names=names[0], output_names=names[1])
+    assert (list(exported.inputs), list(exported.outputs)) == names
+    report = tm.verify(
+        exports.converted("multitask_tables"),
+        reference=golden.MODELS / "multitask_tables.reference.t7",
+        onnx=exported.path,
+    )
+    assert report, report.summary()
+    with pytest.raises(tm.UsageError, match=r"4 outputs \(output_1, output_2_1"):
+        exports.export("multitask_tables", tmp_path, output_names=["a", "b"])
+
+
+def test_external_data(tmp_path: Path) -> None:
+    exported, _ = exports.export("vgg_checkpoint", tmp_path, external_data=True)
+    assert exported.external == tmp_path / "model.onnx.data"
+    assert exported.path.stat().st_size < exported.external.stat().st_size
+    given, expected = exports.reference("vgg_checkpoint")
+    (got,) = run_session(open_session(exported.path), {"input": given.float()})
+    golden.assert_same(got, expected.float(), "output", (1e-4, 1e-4))
+
+
+def test_simplify(tmp_path: Path) -> None:
+    exported, model = exports.export("lm_seqlstm", tmp_path, simplify=True)
+    assert set(exports.paths(model)) == {node.name for node in model.graph.node}
+    assert exported.max_difference < 1e-5
+
+
+def test_int8(tmp_path: Path) -> None:
+    exported, _ = exports.export("wrn_preact_double", tmp_path, int8=True)
+    assert exported.int8 is not None
+    assert exported.int8.path == tmp_path / "model.int8.onnx"
+    assert exported.int8.size < 0.5 * exported.path.stat().st_size
+    assert 1e-5 < exported.int8.difference < 0.1
+    assert {path.name for path in tmp_path.iterdir()} == {"model.onnx", "model.int8.onnx"}
+
+
+def test_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = str(golden.MODELS / "superres_vgg7.t7")
+    target = tmp_path / "m.onnx"
+    words = ["export", file, "-o", str(target), "--input-shape", "2x3x20x20", "--dynamic", "batch,height", "--json"]
+    with pytest.raises(SystemExit) as end:
+        main([*words, "--input-names", "image", "--output-names", "pixels"])
+    assert end.value.code == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["inputs"] == {"image": ["batch", 3, "height", 20]}
+    assert {tuple(run["image"]) for run in told["runs"]} >= {(2, 3, 20, 20), (2, 3, 40, 20), (1, 3, 20, 20)}
