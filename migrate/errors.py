@@ -2,6 +2,7 @@
 
 TorchMigrateError
 ├── T7Error              the file can't be read                    (exit 3)
+│   ├── TornFile         it ends before its end: a download or save was interrupted
 │   └── LimitExceeded    reading it would need more than `Limits` allow
 ├── UsageError           the call can't be carried out as it was made   (exit 2)
 │   └── ModelNotFound    no model, or several, in that file
@@ -52,6 +53,10 @@ class T7Error(TorchMigrateError):
             where.append(f"in {path}")
         text = f"{message} ({', '.join(where)})" if where else message
         super().__init__(f"{text}. {hint}" if hint else text)
+
+
+class TornFile(T7Error):
+    """The file ends too early: its download, copy or save was interrupted."""
 
 
 class LimitExceeded(T7Error):

@@ -8,14 +8,25 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Any, Literal, get_args
-
-import numpy as np
+from typing import Literal, NamedTuple, get_args
 
 from ..errors import UsageError
-from .values import ELEMENT_TYPES
+from .values import ELEMENT_CODES
 
-_Form = Literal["objects", "hash", "vec", "raw", "tensor", "storage"]
+_Form = Literal["objects", "fields", "hash", "vec", "raw", "tensor", "storage"]
+
+
+class Field(NamedTuple):
+    """A field that is written at its place, without its name.
+
+    Attributes:
+        name: the name that it has in Lua.
+        kind: "object"; "i" an int, "l" a long, "d" a double, "b" a boolean; "t" an int that is there only if the field
+            `kernel` is a table; "@" a table of all fields.
+    """
+
+    name: str
+    kind: str
 
 
 @dataclass(frozen=True)
@@ -24,20 +35,23 @@ class Body:
 
     Attributes:
         form: "objects": `count` objects one after the other; "hash": a long n, then n keys and values; "vec": a long
-            n, then n values; "raw": `count` bytes; "tensor" and "storage": those of Torch.
+            n, then n values; "raw": `count` bytes; "fields": `fields` one after the other; "tensor" and "storage":
+            those of Torch.
         count: number of objects or bytes.
         since: objects of a version below this have the usual body, one table.
         count_long4: number of bytes of a raw body where longs have 4 bytes, if it differs.
-        dtype: element type of a storage.
+        dtype: element type of a storage, as numpy spells it.
         storage: class of a tensor's storage.
+        fields: the fields of a body that has no table of them.
     """
 
     form: _Form = "objects"
     count: int = 1
     since: int = 0
     count_long4: int | None = None
-    dtype: np.dtype[Any] | None = None
+    dtype: str | None = None
     storage: str = ""
+    fields: tuple[Field, ...] = ()
 
     def of(self, version: int) -> Body:
         """The body of an object of this version."""
@@ -50,6 +64,8 @@ class Body:
     def __post_init__(self) -> None:
         if self.form not in get_args(_Form) or self.count < 0 or self.since < 0:
             raise UsageError(f"a class has no such body: {self.form!r}, count={self.count}, since={self.since}")
+        if (self.form == "fields") != bool(self.fields):
+            raise UsageError("a body of the form 'fields' has fields, and no other has any")
         if (self.form == "storage") != (self.dtype is not None) or (self.form == "tensor") != bool(self.storage):
             raise UsageError("a storage has a dtype, a tensor the class of its storage, and other bodies neither")
 
@@ -70,7 +86,7 @@ def _standard_bodies() -> dict[str, Body]:
         "tds_hash": Body("hash"),
         "tds.Vec": Body("vec"),
     }
-    for kind, dtype in ELEMENT_TYPES.items():
+    for kind, dtype in ELEMENT_CODES.items():
         storage = f"torch.{kind}Storage"
         bodies[storage] = Body("storage", dtype=dtype)
         bodies[f"torch.{kind}Tensor"] = Body("tensor", storage=storage)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import mmap
 import re
-import struct
 from dataclasses import dataclass
 
 _HEAD = 4096
@@ -90,13 +89,6 @@ def _structured(head: bytes, size: int) -> Diagnosis | None:
         return Diagnosis("a safetensors file", "safetensors opens it.")
     if _ONNX.match(head):
         return Diagnosis("an ONNX model, or another protobuf file", "onnx.load opens it if it is ONNX.")
-    first, second = struct.unpack(">ii", head[:8].ljust(8, b"\xff"))
-    if 1 <= first <= 8 and (first in (1, 2, 5, 6) or 1 <= second < 1 << 16):
-        return Diagnosis(
-            "a .t7 file of a big-endian machine",
-            "Torch7 can rewrite it: f = torch.DiskFile(path, 'r'):binary():bigEndianEncoding(); "
-            "torch.save(new, f:readObject()).",
-        )
     return None
 
 

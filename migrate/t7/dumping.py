@@ -23,6 +23,7 @@ def dump(
     *,
     ascii: bool = False,  # noqa: A002 - Torch7's own word
     long_size: int = 8,
+    big_endian: bool = False,
     bodies: Mapping[str, Body] | None = None,
 ) -> None:
     """Writes a value as a `.t7` file, as `torch.save` in Lua does.
@@ -32,13 +33,14 @@ def dump(
         target: a path, or a file object opened in binary mode.
         ascii: write text; NaNs then keep only their sign, not their payload.
         long_size: bytes of a C long in a binary file, 8 or 4 (32-bit and Windows Torch).
+        big_endian: write a binary file for a machine whose numbers begin with the highest byte.
         bodies: how classes write themselves that have a way of their own, in addition to the known ones.
 
     Raises:
         T7Error: the value can't be written exactly, or the file can't be written.
         UsageError: `long_size` is neither 4 nor 8.
     """
-    dump_all([value], target, ascii=ascii, long_size=long_size, bodies=bodies)
+    dump_all([value], target, ascii=ascii, long_size=long_size, big_endian=big_endian, bodies=bodies)
 
 
 def dump_all(
@@ -47,6 +49,7 @@ def dump_all(
     *,
     ascii: bool = False,  # noqa: A002 - Torch7's own word
     long_size: int = 8,
+    big_endian: bool = False,
     bodies: Mapping[str, Body] | None = None,
 ) -> None:
     """Writes several objects one after the other into one file; what they share is written once.
@@ -56,6 +59,7 @@ def dump_all(
         target: a path, or a file object opened in binary mode.
         ascii: write text; NaNs then keep only their sign, not their payload.
         long_size: bytes of a C long in a binary file, 8 or 4.
+        big_endian: as in `dump`.
         bodies: how classes write themselves that have a way of their own, in addition to the known ones.
 
     Raises:
@@ -67,7 +71,8 @@ def dump_all(
     known = with_standard(bodies)
 
     def write(file: BinaryIO) -> None:
-        writer = Writer(AsciiOutput(file) if ascii else BinaryOutput(file, long_size), known)
+        output = AsciiOutput(file) if ascii else BinaryOutput(file, long_size, big_endian=big_endian)
+        writer = Writer(output, known)
         for value in values:
             writer.write(value)
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from typing import Protocol
 
+from .bodies import Field
 from .fault import Fault
 from .tags import FUNCTION, FUNCTION_LEGACY, TABLE, TORCH
 from .values import LuaFunction, LuaObject, LuaTable, Storage, Tensor, Value, table_key
@@ -46,6 +48,10 @@ class Frame:
     def name(self) -> str:
         """The class of the object, "" for a table."""
         return ""
+
+    def progress(self) -> tuple[int, int]:
+        """(how many values it has, how many it takes), for one that was cut off; entries of a table count as one."""
+        return 0, self.left
 
 
 class RootFrame(Frame):
@@ -104,6 +110,9 @@ class TableFrame(Frame):
     def name(self) -> str:
         return self.typename
 
+    def progress(self) -> tuple[int, int]:
+        return len(self.entries), len(self.entries) + self.left
+
 
 class VecFrame(Frame):
     """A list whose keys are not in the file."""
@@ -124,6 +133,9 @@ class VecFrame(Frame):
 
     def name(self) -> str:
         return self.typename
+
+    def progress(self) -> tuple[int, int]:
+        return len(self.entries), len(self.entries) + self.left
 
 
 class ObjectFrame(Frame):
@@ -147,6 +159,82 @@ class ObjectFrame(Frame):
 
     def name(self) -> str:
         return self.typename
+
+
+class PlainTokens(Protocol):
+    """What a `FieldsFrame` reads its plain fields from."""
+
+    def integer(self, what: str) -> int:
+        """A C int."""
+
+    def longs(self, count: int, what: str) -> tuple[int, ...]:
+        """C longs."""
+
+    def double(self, what: str) -> float:
+        """A C double."""
+
+
+class FieldsFrame(Frame):
+    """An object whose fields follow each other without their names: takes those that are objects."""
+
+    __slots__ = ("fields", "object", "position", "table", "typename")
+
+    def __init__(self, item: LuaObject, fields: tuple[Field, ...]) -> None:
+        self.object = item
+        self.fields = fields
+        self.position = 0
+        self.left = len(fields)
+        self.typename = item.typename
+        if fields[0].kind != "@":
+            item.parts.append(LuaTable())
+
+    def read_plain(self, tokens: PlainTokens) -> None:
+        """Reads the fields before the next one that is an object."""
+        while self.left:
+            name, kind = self.fields[self.position]
+            if kind in ("object", "@"):
+                return
+            value = self._plain(tokens, name, kind)
+            if value is not None:
+                self.object.fields[name] = value
+            self._next()
+
+    def _plain(self, tokens: PlainTokens, name: str, kind: str) -> Value:
+        what = f"the field {name}"
+        if kind == "d":
+            return tokens.double(what)
+        if kind == "l":
+            return float(tokens.longs(1, what)[0])
+        if kind == "t" and not isinstance(self.object.get("kernel"), LuaTable):
+            return None
+        number = tokens.integer(what)
+        if kind == "b" and number not in (0, 1):
+            raise Fault(f"{what} is a boolean, but {number}", hint="The file is damaged.")
+        return bool(number) if kind == "b" else float(number)
+
+    def _next(self) -> None:
+        self.position += 1
+        self.left -= 1
+
+    def take(self, value: Value) -> None:
+        name, kind = self.fields[self.position]
+        if kind != "@":
+            self.object.fields[name] = value
+        elif isinstance(value, LuaTable):
+            self.object.parts.append(value)
+        else:
+            raise Fault(f"the fields of a {self.typename} are no table")
+        self._next()
+
+    def step(self, *, child: bool) -> str:
+        name = self.fields[self.position - 1 if child else min(self.position, len(self.fields) - 1)].name
+        return key_text(name) if name else ""
+
+    def name(self) -> str:
+        return self.typename
+
+    def progress(self) -> tuple[int, int]:
+        return self.position, len(self.fields)
 
 
 class FunctionFrame(Frame):
@@ -202,11 +290,16 @@ def key_text(key: Value) -> str:
     return f"[{describe(key)}]"
 
 
-def path_of(stack: Sequence[Frame]) -> str:
-    """Where in the tree of objects the innermost frame is reading, such as `[1].modules[3].weight`."""
+def path_of(stack: Sequence[Frame], *, child: bool = False) -> str:
+    """Where in the tree of objects the innermost frame is reading, such as `[1].modules[3].weight`.
+
+    Args:
+        stack: the objects being read.
+        child: name the innermost frame itself, not what is read in it.
+    """
     last = len(stack) - 1
-    chosen = range(len(stack))
-    if len(stack) <= _PATH_STEPS:
+    chosen = range(last if child else last + 1)
+    if len(chosen) <= _PATH_STEPS:
         return "".join(stack[i].step(child=i < last) for i in chosen).removeprefix(".")
     half = _PATH_STEPS // 2
     first = "".join(stack[i].step(child=True) for i in chosen[:half])

@@ -22,6 +22,7 @@ class Limits:
         dimensions: dimensions of one tensor; numpy has no more than 32 in its older versions.
         elements: elements of all tensors together, an expanded tensor counted as large as it looks.
         expanded_elements: elements of one tensor beyond those that its storage has (a stride of 0 costs no bytes).
+        unpacked_bytes: bytes that a gzip archive may hold.
     """
 
     depth: int = 10_000
@@ -31,6 +32,7 @@ class Limits:
     dimensions: int = 32
     elements: int = 2**34
     expanded_elements: int = 2**28
+    unpacked_bytes: int = 2**32
 
     def __post_init__(self) -> None:
         for field in fields(self):

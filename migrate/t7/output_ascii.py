@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
 import numpy as np
 
-from .values import Array
+if TYPE_CHECKING:
+    from .values import Array
 
 _CHUNK = 1 << 16
 

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
 from typing import NamedTuple
 
-from ..errors import LimitExceeded, T7Error
+from ..errors import LimitExceeded, T7Error, TornFile
 from .bodies import ONE_TABLE, Body
 from .fault import Fault, over
 from .frames import (
     CLASSES,
+    FieldsFrame,
     Frame,
     FunctionFrame,
     ObjectFrame,
@@ -42,6 +44,23 @@ class _ClassRecord(NamedTuple):
     form: str
 
 
+@dataclass(frozen=True)
+class Loss:
+    """Something that a torn or damaged file has only a part of, or nothing.
+
+    Attributes:
+        path: where in the tree of objects it is; "" is the top.
+        typename: its class; "" for a table; "?" where that was not read.
+        read: how many of its entries or parts are there (the last one perhaps not whole).
+        of: how many it should have; None where that was not read.
+    """
+
+    path: str
+    typename: str
+    read: int = 0
+    of: int | None = None
+
+
 class Reader:
     """Reads the objects of one file; indices go on from one object to the next.
 
@@ -50,6 +69,9 @@ class Reader:
         functions: number of Lua functions so far.
         reached: after an error, how far the file made sense: to its end if it is only cut off there.
         known: everything with an index so far.
+        salvaged: after an error, what was read of the object that it is in.
+        losses: after an error, what is not whole in that object, from the top to the place of the error.
+        odd_class: the last class whose body was no table, which hints at a body that is not known; or "".
     """
 
     def __init__(self, tokens: Tokens, limits: Limits, bodies: Mapping[str, Body]) -> None:
@@ -59,12 +81,13 @@ class Reader:
         self.functions = 0
         self.reached = 0
         self.known: dict[int, Value] = {}
+        self.salvaged: Value = None
+        self.losses: list[Loss] = []
         self._records: dict[bytes, _ClassRecord] = {}
         self._objects_read = 0
         self._elements = 0
         self._layouts: dict[tuple[int, ...], Layout] = {}
-        # the last class whose body was no table, which hints at a body that is not known
-        self._odd_class = ""
+        self.odd_class = ""
 
     def read(self) -> Value:
         """The next object.
@@ -78,8 +101,44 @@ class Reader:
         try:
             self._fill(stack)
         except Fault as fault:
+            self._salvage(fault, stack)
             raise self._error(fault, stack) from None
+        except MemoryError:
+            hint = "Read it on a machine with more memory."
+            raise self._error(Fault("there is not enough memory to go on", hint=hint), stack) from None
         return root.value
+
+    def forget(self) -> None:
+        """Begins anew with the indices, as a file does that was made of several."""
+        self.known.clear()
+
+    def starts_anew(self) -> bool:
+        """Does the next object have the index of the first one, as in a file that was appended to another?"""
+        before = self.tokens.pos
+        try:
+            tag, index = self.tokens.head()
+        except Fault:
+            return False
+        finally:
+            self.tokens.pos = before
+        return tag in CLASSES and index == 1 and 1 in self.known
+
+    def saw(self, typenames: Collection[str]) -> bool:
+        """Was there an object of one of these classes?"""
+        return any(record.typename in typenames for record in self._records.values())
+
+    def _salvage(self, fault: Fault, stack: list[Frame]) -> None:
+        """Notes what was read before an error, and what is not whole."""
+        root = stack[0]
+        assert isinstance(root, RootFrame)
+        self.salvaged = root.value
+        self.losses = [
+            Loss(path_of(stack[: i + 1], child=True), frame.name(), *frame.progress())
+            for i, frame in enumerate(stack)
+            if i and frame.left
+        ]
+        if len(stack) > 1 or fault.inside:
+            self.losses.append(Loss(path_of(stack), fault.inside or "?"))
 
     def _fill(self, stack: list[Frame]) -> None:
         """Reads until all frames of the stack are complete."""
@@ -87,6 +146,8 @@ class Reader:
         head, read_tables = tokens.head, tokens.read_tables
         frame = stack[-1]
         while True:
+            if type(frame) is FieldsFrame:
+                frame.read_plain(tokens)
             if not frame.left:
                 stack.pop()
                 if not stack:
@@ -96,7 +157,7 @@ class Reader:
             if type(frame) is TableFrame and frame.key is None:
                 read_tables(stack, known, self._open_torch)
                 frame = stack[-1]
-                if not frame.left:
+                if not frame.left or type(frame) is FieldsFrame:
                     continue
             tag, value = head()
             if tag <= STRING or tag == BOOLEAN:
@@ -166,8 +227,7 @@ class Reader:
         version = int(match[1]) if match else 0
         body = self.bodies.get(typename, ONE_TABLE).of(version)
         record = _ClassRecord(typename, version, match is not None, body, body.form)
-        if key:
-            self._records[key] = record
+        self._records[key or name] = record
         return record
 
     def _open_torch(self, index: int) -> _Opened:
@@ -192,6 +252,8 @@ class Reader:
         self.known[index] = item
         if body is ONE_TABLE:
             return item, self._open_fields(parts, record.typename)
+        if body.form == "fields":
+            return item, FieldsFrame(item, body.fields)
         if body.form == "objects":
             return item, ObjectFrame(parts, body.count, record.typename) if body.count else None
         tokens = self.tokens
@@ -219,7 +281,7 @@ class Reader:
             parts.append(table)
             return frame
         # a class that writes something else: read it the general way
-        self._odd_class = typename
+        self.odd_class = typename
         self.tokens.pos = before
         return ObjectFrame(parts, 1, typename)
 
@@ -230,7 +292,7 @@ class Reader:
         assert record.body.dtype is not None
         storage = new_object(Storage)
         storage.typename, storage.version, storage.versioned, _, _ = record
-        storage.data = self.tokens.elements(record.body.dtype, count)
+        storage._held = self.tokens.elements(record.body.dtype, count)
         self.known[index] = storage
         return storage
 
@@ -248,7 +310,7 @@ class Reader:
         self.known[index] = tensor
         tensor.storage = storage = self._storage_of(body)
         if count:
-            available = 0 if storage is None else len(storage.data)
+            available = 0 if storage is None else len(storage._held)
             if offset + lowest < 1 or offset + highest > available:
                 raise Fault(outside(tensor), hint="The file is damaged.")
             self._elements += count
@@ -302,11 +364,11 @@ class Reader:
         # misread longs ask for more than 4 GB, which is no sign of a file that is cut off
         cut_off = fault.missing is not None and fault.missing < 2**31
         self.reached = self.tokens.size if cut_off else offset
-        kind = LimitExceeded if fault.limit else T7Error
+        kind = LimitExceeded if fault.limit else TornFile if cut_off else T7Error
         hint = fault.hint
-        if self._odd_class:
+        if self.odd_class:
             hint += (
-                f" The class {self._odd_class} holds something else than a table: it may write itself in a way of its "
+                f" The class {self.odd_class} holds something else than a table: it may write itself in a way of its "
                 "own, which the argument `bodies` can describe."
             )
         return kind(message[:1].upper() + message[1:], offset=offset, path=path_of(stack), hint=hint.strip())

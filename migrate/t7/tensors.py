@@ -13,28 +13,32 @@ def layout_of(shape: tuple[int, ...]) -> Layout:
     """What follows from the sizes and the strides of a tensor, which are the two halves of `shape`.
 
     Raises:
-        Fault: a size is negative.
+        Fault: a size is negative, or too large for any machine.
     """
     dimensions = len(shape) // 2
     size, stride = shape[:dimensions], shape[dimensions:]
     lowest = highest = 0
     count = 1 if size else 0
+    bytes_at_most = 8
     for extent, step in zip(size, stride, strict=True):
         if extent < 0:
             raise Fault(f"a tensor has the negative size {size}", hint="The file is damaged.")
         count *= extent
+        bytes_at_most *= extent or 1
         reach = (extent - 1) * step
         if reach < 0:
             lowest += reach
         else:
             highest += reach
+    if not count and bytes_at_most >= 1 << 63:
+        raise Fault(f"a tensor without elements has the size {size}, more than 64 bits hold")
     return size, stride, lowest, highest, count
 
 
 def outside(tensor: Tensor) -> str:
     """Says how a tensor goes beyond its storage, or "" if it doesn't."""
     size, stride, lowest, highest, count = layout_of(tensor.size + tensor.stride)
-    available = 0 if tensor.storage is None else len(tensor.storage.data)
+    available = 0 if tensor.storage is None else len(tensor.storage)
     lowest += tensor.offset
     highest += tensor.offset
     if count == 0 or (lowest >= 1 and highest <= available):

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
-import numpy as np
-
+from .elements import Elements
 from .frames import Frame
-from .values import Array, Value
+from .values import Value
+
+if TYPE_CHECKING:
+    from .values import Array
 
 #: Begins the Torch object of an index: the object, and the frame that waits for what it holds.
 OpenTorch = Callable[[int], tuple[Value, Frame | None]]
@@ -22,6 +24,7 @@ class Tokens(Protocol):
         size: length of the file in bytes.
         pos: byte offset of the next token.
         long_size: bytes of a C long, 4 or 8.
+        big_endian: do numbers begin with their highest byte?
         longs_read: did any token so far depend on `long_size`?
         smallest_object: the fewest bytes an object can take.
     """
@@ -30,6 +33,7 @@ class Tokens(Protocol):
     size: int
     pos: int
     long_size: int
+    big_endian: bool
     longs_read: bool
     smallest_object: int
 
@@ -66,6 +70,9 @@ class Tokens(Protocol):
     def longs(self, count: int, what: str) -> tuple[int, ...]:
         """`count` C longs; `what` names them in an error."""
 
+    def double(self, what: str) -> float:
+        """A C double; `what` names it in an error."""
+
     def tensor(self) -> tuple[int, ...]:
         """The sizes of a tensor, then its strides, then its offset."""
 
@@ -75,5 +82,5 @@ class Tokens(Protocol):
     def raw(self, count: int, what: str) -> bytes:
         """`count` bytes; `what` names them in an error."""
 
-    def elements(self, dtype: np.dtype[Any], count: int) -> Array:
-        """`count` numbers, read-only."""
+    def elements(self, code: str, count: int) -> Array | Elements:
+        """`count` numbers of a type as numpy spells it, read-only."""

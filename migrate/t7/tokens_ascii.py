@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import mmap
 import re
-from typing import Any
-
-import numpy as np
+from typing import TYPE_CHECKING
 
 from .diagnosis import explain_tag
 from .fault import Fault, check_dimensions, over
@@ -14,7 +12,10 @@ from .frames import Frame
 from .limits import Limits
 from .tags import BOOLEAN, FUNCTION, FUNCTION_LEGACY, FUNCTION_WITHOUT_INDEX, NIL, NUMBER, STRING, TABLE, TORCH
 from .tokens import OpenTorch
-from .values import Array, Value
+from .values import Value
+
+if TYPE_CHECKING:
+    from .values import Array
 
 # C's scanf skips white space before a number, and Torch7 takes one newline after each group of numbers.
 _TOO_LONG = 400
@@ -25,8 +26,6 @@ _NUMBER = re.compile(rb"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]{1,5})
 _INDEXED = frozenset((TABLE, TORCH, FUNCTION, FUNCTION_LEGACY))
 #: Longest text of a number that printf writes, with the space after it, rounded up.
 _WIDEST = 32
-_DIGITS = b"0123456789+- "
-_FLOATING = _DIGITS + b".eEnaifNAIF"
 
 
 class AsciiTokens:
@@ -40,6 +39,7 @@ class AsciiTokens:
         self.size = len(data)
         self.pos = 0
         self.long_size = 8
+        self.big_endian = False
         self.longs_read = False
         self._limits = limits
 
@@ -61,7 +61,7 @@ class AsciiTokens:
             except UnicodeDecodeError:
                 return STRING, raw
         if tag == NUMBER:
-            return NUMBER, self._number()
+            return NUMBER, self.double("a number")
         if tag == BOOLEAN:
             value = self.integer("a boolean")
             if value not in (0, 1):
@@ -117,49 +117,35 @@ class AsciiTokens:
             self._newline()
         return self.data[pos:end]
 
-    def elements(self, dtype: np.dtype[Any], count: int) -> Array:
+    def elements(self, code: str, count: int) -> Array:
         """`count` numbers, read-only."""
+        import numpy as np
+
+        from .numbers_ascii import read_numbers
+
         what = f"a storage of {count} elements"
-        if dtype.itemsize == 1:
-            return np.frombuffer(self.raw(count, what), dtype)
+        if code[-1] == "1":
+            return np.frombuffer(self.raw(count, what), code)
         # each takes a digit and a separator, but for the last one
         missing = self.pos + 2 * count - 1 - self.size
         if missing > 0:
             raise self._short(what, f"at least {2 * count - 1} bytes long, ", self.pos, missing)
-        start = self.pos
-        texts = self._texts(count, what)
-        try:
-            array = self._integer_array(texts, dtype) if dtype.kind in "iu" else self._float_array(texts, dtype)
-        except (ValueError, OverflowError, FloatingPointError):
-            raise Fault(f"{what} has an element that is no {dtype}", start, hint="The file is damaged.") from None
+        array, end = read_numbers(self.data, self.pos, count, np.dtype(code))
+        if array is None:
+            if end >= self.size:
+                raise self._short(what, "", self.pos, None)
+            bad = self.data[end : end + 40].split(None, 1)[0]
+            raise Fault(f"{what} has an element that is no {np.dtype(code)}: {bad!r}", end, hint="The file is damaged.")
+        self.pos = end
+        if count:
+            self._newline()
         array.flags.writeable = False
         return array
 
-    @staticmethod
-    def _integer_array(texts: list[bytes], dtype: np.dtype[Any]) -> Array:
-        """Raises ValueError or OverflowError for a text that is not a number of this type."""
-        if b"".join(texts).translate(None, _DIGITS):
-            raise ValueError
-        # via int64, since numpy wraps a Python int that is too large for a smaller type
-        wide = np.fromiter(map(int, texts), np.int64, len(texts))
-        array = wide.astype(dtype, copy=False)
-        if not np.array_equal(array, wide):
-            raise OverflowError
-        return array
-
-    @staticmethod
-    def _float_array(texts: list[bytes], dtype: np.dtype[Any]) -> Array:
-        """Raises ValueError or FloatingPointError for a text that is not a number of this type."""
-        # Python's float() also takes forms that C doesn't write, such as 1_0 and infinity
-        if b"".join(texts).translate(None, _FLOATING):
-            raise ValueError
-        with np.errstate(over="raise"):
-            return np.fromiter(map(float, texts), np.dtype("<f8"), len(texts)).astype(dtype, copy=False)
-
-    def _number(self) -> float:
-        """A double."""
+    def double(self, what: str) -> float:
+        """A double; `what` names it in an error."""
         start = self.pos
-        (text,) = self._texts(1, "a number")
+        (text,) = self._texts(1, what)
         if _NUMBER.match(text) is None:
             raise Fault(f"{text[:40]!r} is not a number", start, hint="The file is damaged.")
         return float(text)

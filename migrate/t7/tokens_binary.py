@@ -1,35 +1,32 @@
-"""The tokens of a binary file: little-endian integers, doubles, strings and arrays."""
+"""The tokens of a binary file: integers, doubles, strings and arrays, usually little-endian."""
 
 from __future__ import annotations
 
 import mmap
 import struct
+from collections.abc import Callable
+from functools import cache
 from typing import Any
 
-import numpy as np
-
 from .diagnosis import explain_tag
+from .elements import Elements
 from .fault import Fault, check_dimensions, over
 from .frames import CLASSES, Frame, TableFrame, new_object
 from .limits import Limits
 from .tags import BOOLEAN, FUNCTION, FUNCTION_LEGACY, FUNCTION_WITHOUT_INDEX, NIL, NUMBER, STRING, TABLE, TORCH
 from .tokens import OpenTorch
-from .values import Array, LuaTable, Value
+from .values import LuaTable, Value
 
-_INT = struct.Struct("<i").unpack_from
-_TWO_INTS = struct.Struct("<ii").unpack_from
-_DOUBLE = struct.Struct("<d").unpack_from
-#: The record "V n" of a version below 10, with the lengths of it and of the class name.
-_VERSION_RECORD = struct.Struct("<i3si").unpack_from
+#: For tensors of so few dimensions there are ready-made readers of their longs.
 _FEW = 8
-#: For each size of a long, the readers of 0, 1, 2, … longs: enough for a tensor of few dimensions.
-_LONGS = {
-    size: tuple(struct.Struct(f"<{count}{letter}").unpack_from for count in range(2 * _FEW + 2))
-    for size, letter in ((4, "i"), (8, "q"))
-}
 _INDEXED = frozenset((TABLE, TORCH, FUNCTION, FUNCTION_LEGACY))
-_INT64 = np.dtype("<i8")
-_INT32 = np.dtype("<i4")
+
+_Unpack = Callable[[bytes | mmap.mmap, int], tuple[Any, ...]]
+
+
+@cache
+def _unpack(form: str) -> _Unpack:
+    return struct.Struct(form).unpack_from
 
 
 class BinaryTokens:
@@ -40,6 +37,7 @@ class BinaryTokens:
         size: its length in bytes.
         pos: byte offset of the next token.
         long_size: bytes of a C long, 4 or 8.
+        big_endian: do numbers begin with their highest byte?
         longs_read: did any token so far depend on `long_size`?
         smallest_object: the fewest bytes an object can take.
     """
@@ -47,14 +45,23 @@ class BinaryTokens:
     format = "binary"
     smallest_object = 4
 
-    def __init__(self, data: bytes | mmap.mmap, limits: Limits, long_size: int = 8) -> None:
+    def __init__(
+        self, data: bytes | mmap.mmap, limits: Limits, long_size: int = 8, *, big_endian: bool = False
+    ) -> None:
         self.data = data
         self.size = len(data)
         self.pos = 0
         self.long_size = long_size
         self.longs_read = False
         self._limits = limits
-        self._longs = _LONGS[long_size]
+        self.big_endian = big_endian
+        self._order = order = ">" if big_endian else "<"
+        self._letter = letter = "i" if long_size == 4 else "q"
+        self._int, self._two_ints, self._double = _unpack(f"{order}i"), _unpack(f"{order}ii"), _unpack(f"{order}d")
+        # the record "V n" of a version below 10, with the lengths of it and of the class name
+        self._version_record = _unpack(f"{order}i3si")
+        # the readers of 0, 1, 2, … longs
+        self._longs = [_unpack(f"{order}{count}{letter}") for count in range(2 * _FEW + 2)]
         self._few = min(_FEW, limits.dimensions)
         self._keys: dict[bytes, Value] = {}
 
@@ -71,7 +78,7 @@ class BinaryTokens:
         """
         pos = self.pos
         try:
-            tag, word = _TWO_INTS(self.data, pos)
+            tag, word = self._two_ints(self.data, pos)
         except struct.error:
             return self._last_head()
         if tag in _INDEXED:
@@ -86,7 +93,7 @@ class BinaryTokens:
                 return STRING, raw
         if tag == NUMBER:
             try:
-                (number,) = _DOUBLE(self.data, pos + 4)
+                (number,) = self._double(self.data, pos + 4)
             except struct.error:
                 raise self._short("a number", pos + 4, 8) from None
             self.pos = pos + 12
@@ -110,7 +117,7 @@ class BinaryTokens:
         pos = self.pos
         if pos + 4 > self.size:
             raise self._short("an object", pos, 4)
-        (tag,) = _INT(self.data, pos)
+        (tag,) = self._int(self.data, pos)
         if tag in _INDEXED or tag in (NUMBER, STRING, BOOLEAN):
             raise self._short("an object", pos, 12 if tag == NUMBER else 8)
         return self._rare_head(tag)
@@ -128,7 +135,7 @@ class BinaryTokens:
         """
         data, size, pos = self.data, self.size, self.pos
         keys, string_bytes, limits = self._keys, self._limits.string_bytes, self._limits
-        two_ints, integer, double = _TWO_INTS, _INT, _DOUBLE
+        two_ints, integer, double = self._two_ints, self._int, self._double
         frame = stack[-1]
         assert type(frame) is TableFrame
         entries, left = frame.entries, frame.left
@@ -223,6 +230,11 @@ class BinaryTokens:
         except (struct.error, UnicodeDecodeError):
             # the careful way of reading says what is wrong, or that this string is bytes
             pass
+        except Fault:
+            # what is whole so far can be salvaged
+            if type(frame) is TableFrame:
+                frame.left = left
+            raise
         self.pos = pos
         if type(frame) is TableFrame:
             frame.left = left
@@ -235,7 +247,7 @@ class BinaryTokens:
         """
         pos = self.pos
         try:
-            length, _, name_length = _VERSION_RECORD(self.data, pos)
+            length, _, name_length = self._version_record(self.data, pos)
         except struct.error:
             return b""
         if length != 3 or not 0 <= name_length <= 256:
@@ -248,18 +260,28 @@ class BinaryTokens:
         """A 4-byte integer; `what` names it in an error."""
         pos = self.pos
         try:
-            (value,) = _INT(self.data, pos)
+            (value,) = self._int(self.data, pos)
         except struct.error:
             raise self._short(what, pos, 4) from None
         self.pos = pos + 4
         return int(value)
+
+    def double(self, what: str) -> float:
+        """A double; `what` names it in an error."""
+        pos = self.pos
+        try:
+            (value,) = self._double(self.data, pos)
+        except struct.error:
+            raise self._short(what, pos, 8) from None
+        self.pos = pos + 8
+        return float(value)
 
     def tensor(self) -> tuple[int, ...]:
         """The sizes of a tensor, then its strides, then its offset."""
         pos = self.pos
         self.longs_read = True
         try:
-            (dimensions,) = _INT(self.data, pos)
+            (dimensions,) = self._int(self.data, pos)
             if 0 <= dimensions <= self._few:
                 numbers: tuple[int, ...] = self._longs[2 * dimensions + 1](self.data, pos + 4)
                 self.pos = pos + 4 + (2 * dimensions + 1) * self.long_size
@@ -280,13 +302,13 @@ class BinaryTokens:
         self.pos = end
         if count < len(self._longs):
             return self._longs[count](self.data, pos)
-        return struct.unpack_from(f"<{count}{'i' if self.long_size == 4 else 'q'}", self.data, pos)
+        return struct.unpack_from(f"{self._order}{count}{self._letter}", self.data, pos)
 
     def text(self, what: str) -> bytes:
         """A string without a tag: its length and its bytes; `what` names it in an error."""
         pos = self.pos
         try:
-            (length,) = _INT(self.data, pos)
+            (length,) = self._int(self.data, pos)
         except struct.error:
             raise self._short(f"the length of {what}", pos, 4) from None
         if length < 0:
@@ -305,20 +327,17 @@ class BinaryTokens:
         self.pos = end
         return self.data[pos:end]
 
-    def elements(self, dtype: np.dtype[Any], count: int) -> Array:
-        """`count` numbers as a read-only view of the file; a copy only where longs of 4 bytes become int64."""
-        stored = _INT32 if self.long_size == 4 and dtype == _INT64 else dtype
+    def elements(self, code: str, count: int) -> Elements:
+        """`count` numbers, which stay in the file until someone looks at them."""
+        stored = f"{self._order}{code[1:]}" if self.big_endian and code[-1] != "1" else code
+        if self.long_size == 4 and code == "<i8":
+            stored = f"{self._order}i4"
         pos = self.pos
-        end = pos + count * stored.itemsize
-        if end > self.size:
-            raise self._short(f"a storage of {count} elements", pos, count * stored.itemsize)
-        self.pos = end
-        array = np.frombuffer(self.data, stored, count, pos)
-        if stored is dtype:
-            return array
-        wide = array.astype(dtype)
-        wide.flags.writeable = False
-        return wide
+        needed = count * int(stored[-1])
+        if pos + needed > self.size:
+            raise self._short(f"a storage of {count} elements", pos, needed)
+        self.pos = pos + needed
+        return Elements(self.data, pos, count, stored, code)
 
     def _short(self, what: str, offset: int, needed: int) -> Fault:
         """The fault of something that goes beyond the end of the file."""

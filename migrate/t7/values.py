@@ -7,35 +7,55 @@ Lua has one here: a shared table, object, tensor, storage or function is the sam
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import Any
+from functools import cache
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
-import numpy.typing as npt
+from .elements import Elements
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
+    Array = npt.NDArray[Any]
+    ELEMENT_TYPES: dict[str, np.dtype[Any]]
 
 #: A value read from a `.t7` file. (Recursive: tables and objects hold values.)
 Value = Any
 
-Array = npt.NDArray[Any]
-
-#: Element type of each storage, without the `torch.` and `Storage`; GPU types are read as their CPU twins.
-ELEMENT_TYPES: dict[str, np.dtype[Any]] = {
-    "Byte": np.dtype("<u1"),
-    "Char": np.dtype("<i1"),
-    "Short": np.dtype("<i2"),
-    "Int": np.dtype("<i4"),
-    "Long": np.dtype("<i8"),
-    "Float": np.dtype("<f4"),
-    "Double": np.dtype("<f8"),
-    "Half": np.dtype("<f2"),
-    "CudaByte": np.dtype("<u1"),
-    "CudaChar": np.dtype("<i1"),
-    "CudaShort": np.dtype("<i2"),
-    "CudaInt": np.dtype("<i4"),
-    "CudaLong": np.dtype("<i8"),
-    "Cuda": np.dtype("<f4"),
-    "CudaDouble": np.dtype("<f8"),
-    "CudaHalf": np.dtype("<f2"),
+#: Element type of each storage as numpy spells it; GPU types are read as their CPU twins.
+ELEMENT_CODES: dict[str, str] = {
+    "Byte": "<u1",
+    "Char": "<i1",
+    "Short": "<i2",
+    "Int": "<i4",
+    "Long": "<i8",
+    "Float": "<f4",
+    "Double": "<f8",
+    "Half": "<f2",
+    "CudaByte": "<u1",
+    "CudaChar": "<i1",
+    "CudaShort": "<i2",
+    "CudaInt": "<i4",
+    "CudaLong": "<i8",
+    "Cuda": "<f4",
+    "CudaDouble": "<f8",
+    "CudaHalf": "<f2",
 }
+
+
+def __getattr__(name: str) -> Any:
+    # numpy is as slow to import as all else together, and much can be told of a file without it
+    if name == "ELEMENT_TYPES":
+        return _element_types()
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+@cache
+def _element_types() -> dict[str, np.dtype[Any]]:
+    """Element type of each storage, without the `torch.` and `Storage`, as numpy's."""
+    import numpy as np
+
+    return {kind: np.dtype(code) for kind, code in ELEMENT_CODES.items()}
 
 
 class _BoolKey:
@@ -223,21 +243,38 @@ class Storage:
 
     Attributes:
         typename: `torch.FloatStorage`, `torch.CudaStorage`, …
-        data: the elements, 1-D; a read-only view of the mapped file where it could be mapped.
         version: the n of the record "V n".
         versioned: was there such a record?
     """
 
-    __slots__ = ("data", "typename", "version", "versioned")
+    __slots__ = ("_held", "typename", "version", "versioned")
+
+    _held: Array | Elements
 
     def __init__(self, typename: str, data: Array, *, version: int = 1, versioned: bool = True) -> None:
         self.typename = typename
-        self.data = data
+        self._held = data
         self.version = version
         self.versioned = versioned
 
+    @property
+    def data(self) -> Array:
+        """The elements, 1-D; a read-only view of the mapped file where it could be mapped.
+
+        Raises:
+            T7Error: the mapped file has become shorter since it was read.
+        """
+        held = self._held
+        return held.array() if isinstance(held, Elements) else held
+
+    @property
+    def itemsize(self) -> int:
+        """Bytes of one element."""
+        held = self._held
+        return int(held.wanted[-1]) if isinstance(held, Elements) else held.itemsize
+
     def __len__(self) -> int:
-        return len(self.data)
+        return len(self._held)
 
     def __repr__(self) -> str:
         return f"<{self.typename} of {len(self)}>"
@@ -285,12 +322,14 @@ class Tensor:
             array: of a dtype that Torch7 has; 0-dimensional arrays become tensors of one element.
             kind: "Float", "CudaHalf", …; by default the CPU type of the dtype.
         """
+        import numpy as np
+
         if kind is None:
             dtype = array.dtype.newbyteorder("<")
-            kind = next((name for name, element in ELEMENT_TYPES.items() if element == dtype), None)
+            kind = next((name for name, element in _element_types().items() if element == dtype), None)
             if kind is None:
                 raise TypeError(f"Torch7 has no tensor type for numpy's {array.dtype}")
-        data = np.ascontiguousarray(np.atleast_1d(array), dtype=ELEMENT_TYPES[kind])
+        data = np.ascontiguousarray(np.atleast_1d(array), dtype=_element_types()[kind])
         if data.size == 0:
             return cls(f"torch.{kind}Tensor", (), (), 1, None)
         stride = tuple(step // data.itemsize for step in data.strides)
@@ -306,7 +345,7 @@ class Tensor:
     @property
     def dtype(self) -> np.dtype[Any]:
         """The element type as numpy's."""
-        return ELEMENT_TYPES[self.kind]
+        return _element_types()[self.kind]
 
     def numel(self) -> int:
         """Number of elements; 0 for an empty tensor."""
@@ -319,13 +358,17 @@ class Tensor:
 
     def numpy(self) -> Array:
         """A read-only view of the elements, of shape `size` (shape (0,) for an empty tensor)."""
+        import numpy as np
+
         if self.storage is None or not self.numel():
             view: Array = np.empty(self.size or 0, self.dtype)
         else:
             data = self.storage.data
             step = data.itemsize
+            # the stride of a dimension of one element means nothing, and may be too large for a C long
+            strides = [s * step if n > 1 else 0 for n, s in zip(self.size, self.stride, strict=True)]
             # numpy checks that all of it lies inside the buffer, unlike as_strided
-            view = np.ndarray(self.size, data.dtype, data, (self.offset - 1) * step, [s * step for s in self.stride])
+            view = np.ndarray(self.size, data.dtype, data, (self.offset - 1) * step, strides)
         view.flags.writeable = False
         return view
 

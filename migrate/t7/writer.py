@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -16,7 +16,10 @@ from .output_ascii import AsciiOutput
 from .output_binary import BinaryOutput
 from .tags import BOOLEAN, FUNCTION, FUNCTION_LEGACY, FUNCTION_WITHOUT_INDEX, NIL, NUMBER, STRING, TABLE, TORCH
 from .tensors import outside
-from .values import Array, LuaFunction, LuaObject, LuaTable, Storage, Tensor, Value, table_key
+from .values import LuaFunction, LuaObject, LuaTable, Storage, Tensor, Value, table_key
+
+if TYPE_CHECKING:
+    from .values import Array
 
 _VERSION = re.compile(r"V [0-9]")
 _NO_STEP: Any = object()
@@ -143,6 +146,8 @@ class Writer:
             if len(value.parts) != body.count:
                 raise ValueError(f"the body of a {value.typename} has {body.count} parts, not {len(value.parts)}")
             return iter([(_NO_STEP, part) for part in value.parts])
+        if body.form == "fields":
+            return self._fields(value, body)
         if body.form == "raw":
             self._raw_body(value, body)
             return None
@@ -155,6 +160,27 @@ class Writer:
         if not value.fields.is_list:
             raise ValueError(f"the keys of a {value.typename} must be 1, 2, 3, …")
         return iter(entries)
+
+    def _fields(self, value: LuaObject, body: Body) -> _Inner:
+        """Writes the plain fields, in turn with those that are objects."""
+        output = self._output
+        for name, kind in body.fields:
+            if kind == "@":
+                yield _NO_STEP, value.fields
+                continue
+            field = value.get(name)
+            if kind == "object":
+                yield name, field
+            elif kind == "t" and not isinstance(value.get("kernel"), LuaTable):
+                continue
+            elif not isinstance(field, (bool, float)):
+                raise TypeError(f"the field {name} of a {value.typename} must be a plain number or boolean")
+            elif kind == "d":
+                output.double(float(field))
+            elif kind == "l":
+                output.longs([int(field)])
+            else:
+                output.integer(int(field))
 
     def _raw_body(self, value: LuaObject, body: Body) -> None:
         expected = body.raw_bytes(self._output.long_size)
