@@ -11,6 +11,7 @@ from . import printable
 
 if TYPE_CHECKING:
     from ..parity import ParityReport
+    from ..verification import Verified
 
 
 def show_verdict(console: Console, report: ParityReport) -> None:
@@ -30,3 +31,27 @@ def show_report(report: ParityReport) -> None:
         table.add_row(*(printable(cell) for cell in row))
     console.print(table)
     show_verdict(console, report)
+    for reason in dict.fromkeys(backend.tolerance.reason for backend in report.backends if backend.tolerance):
+        console.print(f"  tolerance: {printable(reason)}")
+    for limit in report.verdict.limits:
+        console.print(f"  {printable(limit)}")
+
+
+def show_verified(verified: Verified, *, bisect: bool) -> None:
+    """What `verify` found, and where it wrote what was asked for.
+
+    Args:
+        verified: the outcome.
+        bisect: was the smallest failing part asked for?
+    """
+    show_report(verified.report)
+    console = Console(highlight=False)
+    made = verified.reproduction
+    if made is not None:
+        where = printable(f"{made.typename} at {made.path or 'the top'}")
+        note = "" if made.exact else ", whose input is not known whole: it is what our layers made of it"
+        console.print(f"[bold]{printable(str(made.folder))}[/]: {where}{note}; run reproduce.py in it")
+    elif bisect:
+        console.print("no layer fails by itself, so there is no smallest part to write")
+    if verified.saved is not None:
+        console.print(f"[bold]{printable(str(verified.saved))}[/]: the run, for --compare-run on another machine")

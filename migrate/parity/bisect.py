@@ -8,8 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from ..conversion import Conversion
 from ..nested import moved
 from ..saving import output_folder
@@ -125,7 +123,7 @@ def _script(
     if conv.build.aliases:
         arguments += f", aliases={dict(conv.build.aliases)!r}"
     where = layer.path or "the top"
-    mode = 'conversion.module.train()  # Torch7 ran it in training mode\n' if training else ""
+    mode = "conversion.module.train()  # Torch7 ran it in training mode\n" if training else ""
     return f'''"""Shows where a converted layer differs from its reference.
 
 layer: {ascii(layer.typename)[1:-1]} at {ascii(where)[1:-1]} of {ascii(report.source.get("file") or "a value")[1:-1]}

@@ -71,9 +71,7 @@ def read_inputs(
     return Guess(values[0] if len(values) == 1 else values, "; ".join(reasons))
 
 
-def _read(
-    file: Path, conv: Conversion, mean: Sequence[float] | None, std: Sequence[float] | None
-) -> tuple[Any, str]:
+def _read(file: Path, conv: Conversion, mean: Sequence[float] | None, std: Sequence[float] | None) -> tuple[Any, str]:
     kind = file.suffix.lower()
     if kind == ".t7":
         return to_torch(load(file)), ""

@@ -74,7 +74,7 @@ def read_recorded(conv: Conversion, guess: Guess | None, seed: int = 0) -> Recor
     if ends is None:
         guess = guess or Guess(moved(values[0]), "it has the size that Torch7's own input had")
         base = compute_self(conv, guess)
-        whole = "the outputs of the whole network are compared with the converted model in float64"
+        whole = "The outputs of the whole network are compared with the converted model in float64"
         why = "Torch7's input is not in the file" if given is None else "Torch7 ran some layers in training mode"
         limits: tuple[str, ...] = (f"{whole}, since {why if not stale else 'the activations are stale'}.",)
     else:

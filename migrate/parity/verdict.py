@@ -72,8 +72,8 @@ def judge(report: ParityReport) -> Verdict:
         return Verdict("rounding", "NOT COMPARED WITH TORCH7", meaning, _limits(report))
     if report.reference.stale:
         meaning = (
-            f"This is no proof of parity: {report.reference.stale}. Nothing says that a layer is wrong, and nothing that "
-            "the layers with weights are right."
+            f"This is no proof of parity: {report.reference.stale}. Nothing says that a layer is wrong, and nothing "
+            "that the layers with weights are right."
         )
         return Verdict("rounding", "ACTIVATIONS OLDER THAN THE WEIGHTS", meaning, _limits(report))
     proves = report.reference.proves

@@ -132,7 +132,8 @@ def backends_for(
         found.append(PyTorch(device))
         if torch.device(device).type == "cpu":
             other = torch.float32 if own == torch.float64 else torch.float64
-            if not (other == torch.float64 and reference.follows is not None):  # that is the reference itself
+            own_ends = reference.follows is None and reference.probe is None
+            if other == torch.float32 or own_ends:  # else float64 is the reference itself
                 found.append(PyTorch(device, other))
         else:
             found.append(PyTorch(device, tf32=True, decides=False))
