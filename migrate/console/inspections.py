@@ -9,6 +9,7 @@ from rich.table import Table
 from rich.tree import Tree
 
 from ..inspection import Content, Inspection, Model, Node, Sizes, Statistics
+from ..support import table
 from . import bytes_text, printable
 
 #: How many entries of a nested table are shown.
@@ -29,11 +30,15 @@ def show_inspection(found: Inspection, depth: int | None) -> None:
     if found.objects != 1:
         console.print(f"  {found.objects} objects one after the other; the first is shown")
     if "" not in found.contents:
-        table = Table(box=None, pad_edge=False, show_header=False)
-        _rows(table, found.contents, 1, 2 if depth is None else depth)
-        console.print(table)
+        rows = Table(box=None, pad_edge=False, show_header=False)
+        _rows(rows, found.contents, 1, 2 if depth is None else depth)
+        console.print(rows)
     elif not found.models:
         console.print(f"  {printable(found.contents[''].text)}")
+    for function in found.lua_functions[:_MAX_SHOWN]:
+        closed = f", closes over {', '.join(function.upvalues)}" if function.upvalues else ""
+        told = f"{function.bytes} bytes of {function.compiler or 'code'}{closed}"
+        console.print(f"  function at {printable(function.path or 'the top')}: {printable(told)}")
     for model in found.models:
         _show_model(console, model, depth)
     if found.tensors is not None:
@@ -94,6 +99,18 @@ def _show_model(console: Console, model: Model, depth: int | None) -> None:
         training = sum(modes)
         which = "training" if training == len(modes) else "evaluate" if not training else "mixed"
         console.print(f"saved in {which} mode" + (f" ({training} of {len(modes)} train)" if which == "mixed" else ""))
+    _show_classes(console, model)
+
+
+def _show_classes(console: Console, model: Model) -> None:
+    """Each class, how often, and what it becomes."""
+    supported = table()
+    rows = Table(box=None, pad_edge=False, show_header=False)
+    for typename, count in model.classes.items():
+        row = supported.get(typename)
+        becomes = "[red]no converter[/]" if row is None else printable(", ".join(row.modules) or "supported")
+        rows.add_row(f"  {printable(typename)}", f"x{count}", becomes)
+    console.print(rows)
     if model.unsupported:
         listed = ", ".join(f"{typename} ({len(paths)})" for typename, paths in model.unsupported.items())
         console.print(f"[red]no converter for:[/] {printable(listed)}")

@@ -11,6 +11,7 @@ from typing import Any
 from ..locate import candidates, is_module, locate
 from ..t7 import load_file
 from .contents import Content, contents_of, summary, to_json
+from .functions import FunctionFound, functions_of
 from .origin import Evidence, Origin, origin_of
 from .sizes import Sizes, sizes_of
 from .statistics import Statistics, tensor_statistics
@@ -19,6 +20,7 @@ from .tree import Model, Node, read_model, size_text
 __all__ = [
     "Content",
     "Evidence",
+    "FunctionFound",
     "Inspection",
     "Model",
     "Node",
@@ -42,6 +44,7 @@ class Inspection:
         long_size: bytes of a C long in it; None if it made no difference.
         objects: how many objects stand one after the other.
         functions: how many Lua functions it holds; they are never run.
+        lua_functions: where they are, and who compiled them.
         origin: when and with which Torch it was likely written.
         sizes: where its bytes are.
         contents: key -> what is there, for a table at the top; the content of anything else under "".
@@ -55,6 +58,7 @@ class Inspection:
     long_size: int | None
     objects: int
     functions: int
+    lua_functions: list[FunctionFound]
     origin: Origin
     sizes: Sizes
     contents: dict[str, Content]
@@ -92,6 +96,7 @@ def inspect_file(
         long_size=file.long_size,
         objects=len(file.objects),
         functions=file.functions,
+        lua_functions=functions_of(file),
         origin=origin_of(file),
         sizes=sizes_of(value, size, binary=file.format == "binary"),
         contents=contents_of(value, known),

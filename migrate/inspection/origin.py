@@ -14,6 +14,7 @@ from functools import cache
 from importlib.resources import files
 
 from ..t7 import LuaFunction, LuaObject, Storage, T7File, Tensor
+from .functions import compiler_of
 from .walking import everything
 
 #: Certain: the form of a record, which the writer alone decides. Likely: a class or field, which a fork may have had
@@ -27,14 +28,6 @@ _FUNCTION_TAGS = {
     7: ("2014-07", "2015-04", "functions have the form of July 2014 to April 2015"),
     8: ("2015-04", None, "functions have the form that Torch writes since April 2015"),
 }
-
-_BYTECODES = (
-    (b"\x1bLJ\x01", "LuaJIT 2.0"),
-    (b"\x1bLJ\x02", "LuaJIT 2.1"),
-    (b"\x1bLua\x51", "Lua 5.1"),
-    (b"\x1bLua\x52", "Lua 5.2"),
-    (b"\x1bLua\x53", "Lua 5.3"),
-)
 
 
 @dataclass(frozen=True)
@@ -159,7 +152,7 @@ def _functions(found: Sequence[LuaFunction]) -> Iterator[Evidence]:
     for tag in sorted({function.tag for function in found}):
         since, until, what = _FUNCTION_TAGS[tag]
         yield Evidence(what, CERTAIN, since, until)
-    lua = {name for function in found for magic, name in _BYTECODES if function.bytecode.startswith(magic)}
+    lua = {compiler_of(function) for function in found} - {""}
     if lua:
         yield Evidence(f"its functions were compiled by {' and '.join(sorted(lua))}", CERTAIN)
 

@@ -148,6 +148,19 @@ def test_functions_tell_their_time(tag: int, since: str | None, until: str | Non
     assert any("LuaJIT 2.1" in e.what for e in origin.evidence)
 
 
+def test_functions_are_listed_not_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    upvalues = lua.value([{"name": "[red]rate", "value": 3}])
+    function = tm.LuaFunction(b"\x1bLJ\x01code", upvalues, 8)
+    path = written(lua.value({"hooks": [function, function]}), tmp_path)
+    found = look(path)
+    assert [(f.path, f.bytes, f.compiler, f.upvalues) for f in found.lua_functions] == [
+        ("hooks.1", 8, "LuaJIT 2.0", ["[red]rate"])
+    ]
+    with pytest.raises(SystemExit):
+        cli.main(["inspect", str(path)])
+    assert "function at hooks.1: 8 bytes of LuaJIT 2.0, closes over [red]rate" in capsys.readouterr().out
+
+
 def test_machines_leave_traces() -> None:
     told = [e.what for e in look(golden.MODELS / "mobile_b32.t7").origin.evidence]
     assert any("longs of 4 bytes" in what for what in told)
@@ -227,6 +240,7 @@ def test_what_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
         "protos.rnn: nn.gModule, 4,948 parameters",
         "nn.Linear bias 64 weight 64x20 Float → 4x64",
         "saved in evaluate mode",
+        "nn.CMulTable   x6  ",
         "next: torchmigrate convert FILE",
     ):
         assert words in shown
