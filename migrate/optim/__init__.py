@@ -6,7 +6,7 @@
 
 from __future__ import annotations
 
-from .converting import convert_optimizer
+from .converting import convert_optimizer, optimizer_beside
 from .exact import Torch7Adam, Torch7ASGD, Torch7NAG, Torch7SGD
 from .methods import METHODS, adam_bound
 from .saving import load_optimizer, save_optimizer, write_optimizer
@@ -24,6 +24,7 @@ __all__ = [
     "adam_bound",
     "convert_optimizer",
     "load_optimizer",
+    "optimizer_beside",
     "save_optimizer",
     "write_optimizer",
 ]

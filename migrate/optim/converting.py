@@ -15,7 +15,7 @@ from ..locate import follow
 from ..t7 import LuaTable, Tensor, Value, load
 from .fields import Fields
 from .flattening import Flat, flatten, parameters
-from .locating import Found, find_state
+from .locating import Found, find_state, states
 from .methods import METHODS, Rule, method_of
 from .state import Group, OptimizerState
 from .tracing import Place, trace
@@ -83,10 +83,26 @@ def convert_optimizer(
     )
 
 
+def optimizer_beside(conversion: Conversion) -> tuple[OptimizerState | None, str]:
+    """The state of the optimizer in the file that the model comes from, for who did not ask for it.
+
+    Returns:
+        The state, or None and why it was not converted; None and "" if the file holds none.
+    """
+    if not any(found.size is not None for found in states(conversion.value)):
+        return None, ""
+    try:
+        state = convert_optimizer(conversion)
+        state.optimizer()
+    except UsageError as error:
+        return None, str(error)
+    return state, ""
+
+
 def _sizes(conversion: Conversion) -> set[int]:
     """How many numbers a state of the model may have: those of the model, or of the storage that it shares."""
     root = conversion.layers[0].object
-    storages = {id(tensor.storage): tensor.storage for tensor in parameters(root) if tensor.storage is not None}
+    storages = {id(tensor.storage): tensor.storage for tensor in parameters(root, once=True) if tensor.storage}
     shared = {len(storage) for storage in storages.values()} if len(storages) == 1 else set()
     return {flatten(root).size} | shared
 

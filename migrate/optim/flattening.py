@@ -27,12 +27,21 @@ _FIELDS: dict[str, tuple[str, ...]] = {
 _CHILDREN: dict[str, tuple[str, ...]] = {"nn.SpatialPyramid": ("unfocused_pipeline",)}
 
 
-def parameters(module: LuaObject) -> list[Tensor]:
-    """The tensors that Torch7's `module:parameters()` lists, in its order, repeated where modules repeat."""
+def parameters(module: LuaObject, *, once: bool = False) -> list[Tensor]:
+    """The tensors that Torch7's `module:parameters()` lists, in its order, repeated where modules repeat.
+
+    Args:
+        module: the model, or a part of it.
+        once: list each module where it comes first and not again: shared ones can make the list very long.
+    """
     found: list[Tensor] = []
     stack: list[Value] = [module]
+    seen: set[int] = set()
     while stack:
         item = stack.pop()
+        if once and id(item) in seen:
+            continue
+        seen.add(id(item))
         if isinstance(item, LuaTable):
             stack += reversed(item.list())
         elif isinstance(item, Tensor):
@@ -97,7 +106,7 @@ def flatten(module: LuaObject, size: int | None = None) -> Flat:
     Raises:
         UsageError: the model has another number of parameters.
     """
-    tensors = parameters(module)
+    tensors = parameters(module, once=True)
     storages: dict[int, Storage] = {}
     used: dict[int, npt.NDArray[np.bool_]] = {}
     for tensor in tensors:

@@ -13,7 +13,8 @@ import torch
 from torch import nn
 
 import torchmigrate as tm
-from torchmigrate.optim import OptimizerState, adam_bound
+from torchmigrate.optim import OptimizerState, adam_bound, optimizer_beside
+from torchmigrate.optim.flattening import flatten
 from torchmigrate.optim.tracing import trace
 
 pytestmark = pytest.mark.usefixtures("own_registry")
@@ -289,6 +290,24 @@ def test_states_are_told_apart_by_their_size() -> None:
     states["D"] = states["G"]
     with pytest.raises(tm.UsageError, match=r"(?s)Several.*key G.*key D"):
         tm.convert_optimizer(conversion, lua.value({**states, "D": dict(states["G"])}))
+
+
+def test_states_beside_models_are_converted_unasked() -> None:
+    assert optimizer_beside(tm.convert(golden.MODELS / "lenet_mnist.t7")) == (None, "")
+    state, reason = optimizer_beside(tm.convert(golden.MODELS / "vgg_checkpoint.t7"))
+    assert state is not None
+    assert (state.method, reason) == ("sgd", "")
+    conversion = tm.convert(lua.value({"model": lua.linear(3, 2), "optimState": {"m": eight(), "v": eight()[:3]}}))
+    state, reason = optimizer_beside(conversion)
+    assert state is None
+    assert "has 3 numbers" in reason
+
+
+def test_modules_shared_very_often_are_counted_once() -> None:
+    module = lua.linear(2, 2)
+    for _ in range(60):
+        module = lua.sequential(module, module)
+    assert flatten(module).size == 6
 
 
 def test_rmsprop_begins_with_its_initial_mean() -> None:
