@@ -184,6 +184,14 @@ def test_a_single_image_of_torch7_becomes_a_batch() -> None:
     assert shapes(infer_input(tm.convert(model)).value) == "2x3x9x17"
 
 
+def test_sizes_that_a_file_claims_are_not_allocated() -> None:
+    one = tm.Storage("torch.FloatStorage", np.ones(1, "<f4"))
+    claimed = tm.Tensor("torch.FloatTensor", (1 << 20, 3, 1 << 15, 1 << 15), (0, 0, 0, 0), 1, one)
+    size = tm.Storage("torch.LongStorage", np.array([1 << 40, 3, 1 << 40, 9], "<i8"))
+    model = lua.module("nn.Sequential", modules=[conv(3, 4, 3, iSize=size), RELU], gradInput=claimed)
+    assert shapes(infer_input(tm.convert(model)).value) == "2x3x224x224"
+
+
 def test_an_oblong_image_is_said_not_guessed() -> None:
     model = chain(conv(3, 4, 3, p=1), pool(2, 2), view(80), linear(80))
     with pytest.raises(tm.UsageError, match=r"ambiguous: square images do not fit, but .*2x3x8x10.* do") as caught:

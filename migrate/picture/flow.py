@@ -138,7 +138,7 @@ class _Builder:
             entering: Tips = given[0] if len(given) == 1 else given
             select = data.get("selectindex")
             module = data.get("module")
-            if isinstance(select, float):
+            if isinstance(select, float) and select.is_integer():
                 entering = _entry(entering, int(select))
             if isinstance(module, LuaObject) and data is not outer:
                 number = numbers.get(id(module), "?")
@@ -166,14 +166,20 @@ def _rearranged(obj: LuaObject, name: str, value: Tips) -> Tips | None:
         return value
     if not isinstance(value, list):
         return None
-    index, offset, length = obj.get("index"), obj.get("offset"), obj.get("length")
-    if name == "SelectTable" and isinstance(index, float):
-        return _entry(value, int(index))
+    index, offset, length = (_whole(obj, field) for field in ("index", "offset", "length"))
+    if name == "SelectTable" and index is not None:
+        return _entry(value, index)
     if name == "FlattenTable":
         return _flat(value)
-    if name == "NarrowTable" and isinstance(offset, float) and isinstance(length, float) and offset >= 1 <= length:
-        return value[int(offset) - 1 : int(offset) - 1 + int(length)] or value
+    if name == "NarrowTable" and offset is not None and length is not None and offset >= 1 <= length:
+        return value[offset - 1 : offset - 1 + length] or value
     return None
+
+
+def _whole(obj: LuaObject, field: str) -> int | None:
+    """A field that holds a whole number; None if it holds anything else."""
+    value = obj.get(field)
+    return int(value) if isinstance(value, float) and value.is_integer() else None
 
 
 def _flat(value: Tips) -> list[int]:

@@ -91,4 +91,4 @@ def _sizes(obj: LuaObject) -> str:
     size = obj.get("size")
     if not isinstance(size, Storage) or len(size) > 8:
         return ""
-    return "x".join(str(int(n)) for n in size.data)
+    return "x".join(f"{n:.0f}" for n in size.data)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import islice, zip_longest
+from math import prod
 from typing import Any
 
 from torch import nn
@@ -35,6 +36,7 @@ __all__ = [
 #: How many sizes are tried of each kind.
 _MAX_TRIED = 1200
 _FEW = 30
+_MAX_NUMBERS = 1 << 27
 
 
 @dataclass(frozen=True)
@@ -77,15 +79,29 @@ def infer_input(conv: Conversion, seed: int = 0) -> Guess:
     tried = 0
     for sizes, reason in _candidates(conv, entries):
         tried += 1
-        if accepts(conv, make_input(conv, sizes)):
+        if _fits(conv, sizes):
             return Guess(make_input(conv, sizes, seed), reason + _others(conv, entries, sizes, reason))
     fitting: list[tuple[int, ...]] = []
     if isinstance(entries, Entry):
-        fitting = [s for s in oblong_sizes(conv, entries) if accepts(conv, make_input(conv, s))]
+        fitting = [s for s in oblong_sizes(conv, entries) if _fits(conv, s)]
         if len(fitting) == 1:
             reason = f"{entries.where} and the first Linear leave only an oblong image, {spelled(fitting[0])}"
             return Guess(make_input(conv, fitting[0], seed), reason)
     raise UsageError(_unknown(conv, entries, tried, fitting))
+
+
+def _fits(conv: Conversion, sizes: Any) -> bool:
+    """Does the model take an input of these sizes? Not if it is larger than anybody's: files can claim anything."""
+    if _count(sizes) > _MAX_NUMBERS:
+        return False
+    try:
+        return accepts(conv, make_input(conv, sizes))
+    except (RuntimeError, TypeError, ValueError):
+        return False
+
+
+def _count(sizes: Any) -> int:
+    return sum(map(_count, sizes)) if isinstance(sizes, list) else prod(sizes)
 
 
 def _candidates(conv: Conversion, entries: Entries) -> Iterator[tuple[Any, str]]:
@@ -162,7 +178,7 @@ def _others(conv: Conversion, entries: Entries, sizes: Any, reason: str) -> str:
     if not isinstance(entries, Entry) or entries.kind != IMAGES or "was tried" not in reason or len(sizes) != 4:
         return ""
     batch, planes, side, _ = sizes
-    larger = [s for s in (side + 1, side + 32) if accepts(conv, make_input(conv, (batch, planes, s, s)))]
+    larger = [s for s in (side + 1, side + 32) if _fits(conv, (batch, planes, s, s))]
     if len(larger) == 2:
         return " (so does any other size, it seems)"
     if larger:

@@ -51,7 +51,7 @@ def _remembered(chain: list[LayerRecord], kind: str) -> Iterator[tuple[Any, str]
             if sizes := sizes_of(record.object.get(name)):
                 yield batched(sizes, kind), f"{name} of {where} was left in the file"
         remembered = record.object.get("iSize")
-        if isinstance(remembered, Storage) and len(remembered) > 2 and min(remembered.data) > 0:
+        if isinstance(remembered, Storage) and 2 < len(remembered) < 6 and _are_sizes(remembered):
             yield tuple(int(n) for n in remembered.data), f"{where} remembers the size of its input"
         output = record.object.get("output")
         if isinstance(output, Tensor) and len(output.size) > 1 and output.numel():
@@ -60,6 +60,10 @@ def _remembered(chain: list[LayerRecord], kind: str) -> Iterator[tuple[Any, str]
                 yield sizes, told
         if not _name(record).endswith(_KEEPS_SIZE):
             return
+
+
+def _are_sizes(storage: Storage) -> bool:
+    return storage.data.dtype.kind == "i" and bool(min(storage.data) > 0)
 
 
 def batched(sizes: Any, kind: str) -> Any:

@@ -114,6 +114,15 @@ def test_hostile_names_are_escaped(own: bool) -> None:
     assert "<script" not in text
 
 
+@pytest.mark.parametrize("wrong", [float("inf"), float("nan"), -1e300, 0.5, "text", None])
+def test_hostile_fields_do_no_harm(wrong: object) -> None:
+    names = ("index", "offset", "length", "nInputPlane", "nOutputPlane", "kW", "dW", "p", "size")
+    classes = ("SelectTable", "NarrowTable", "SpatialConvolution", "Dropout", "View", "FlattenTable")
+    layers = [lua.module(f"nn.{name}", **dict.fromkeys(names, wrong)) for name in classes]
+    branches = lua.module("nn.ConcatTable", modules=[lua.linear(2, 3), lua.linear(2, 3)])
+    ElementTree.fromstring(draw(lua.sequential(branches, *layers), "net"))
+
+
 def test_the_command_writes_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as stopped:
         cli.main(["inspect", str(golden.MODELS / "unet_nngraph.t7"), "--svg", str(tmp_path / "net.svg")])
