@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -63,6 +64,9 @@ class LayerResult:
 #: Said of a layer that was run as Torch7 ran it.
 TRAINING = "compared in training mode, in which Torch7 ran it; its running statistics are not covered"
 
+#: Said of a layer behind one whose output the reference does not keep whole.
+SUMMARIZED = "the reference keeps a summary of its input, so errors of the layers before it show in it too"
+
 #: The tolerance of one layer.
 Rule = Callable[[LayerRecord], Tolerance]
 
@@ -79,8 +83,8 @@ def compare_layers(network: Network, reference: Reference, own: Rule, accumulate
         own: the tolerance of each layer by itself.
         accumulated: the tolerance in the running network.
 
-    Raises:
-        Exception: whatever the network raises on the reference's input.
+    Returns:
+        One result per run of a layer. A layer that raises fails with what it raised, and ends the comparison.
     """
     fed = network.twin()
     fed.train(reference.training)
@@ -88,7 +92,10 @@ def compare_layers(network: Network, reference: Reference, own: Rule, accumulate
     with ExitStack() as stack:
 
         def walk(runs: Network, value: Any) -> Walk:
-            return stack.enter_context(Walk(runs.layers, runs.module, runs.taken(value)))
+            taken = runs.taken(value)
+            if runs is fed:
+                comparison.remember(taken)
+            return stack.enter_context(Walk(runs.layers, runs.module, taken))
 
         follows = None if reference.follows is None else walk(reference.follows, reference.input)
         if reference.probe is None:
@@ -108,18 +115,57 @@ class _Comparison:
         self.own = own
         self.accumulated = accumulated
         self.found: dict[tuple[int, int], LayerResult] = {}
+        self.summarized = any(_summarized(expected) for expected in reference.layers.values())
+        self.whole: dict[int, weakref.ref[torch.Tensor]] = {}
+
+    def remember(self, value: Any) -> None:
+        """Notes that these tensors are the reference's own."""
+        for _, tensor in leaves(value):
+            self.whole[tensor.untyped_storage().data_ptr()] = weakref.ref(tensor)
+
+    def is_whole(self, value: Any) -> bool:
+        """Are all these tensors, or what they are views of, the reference's own?"""
+        found = (self.whole.get(tensor.untyped_storage().data_ptr()) for _, tensor in leaves(value))
+        return all(known is not None and known() is not None for known in found)
 
     def go(self, follows: Walk | None, running: Walk | None, replaced: Walk) -> None:
         reply: Any = None
-        while (fed := replaced.next(reply)) is not None:
+        while (fed := self.advance(replaced, reply)) is not None:
             expected = self.reference.layers.get(fed.key) if follows is None else _same_step(follows, fed)
             if running is not None:
-                self.accumulate(_next(running, fed), expected)
+                ran = self.advance(running, None, fed)
+                if ran is None:
+                    running = None  # it has failed; the layers can still be judged one by one
+                else:
+                    self.accumulate(ran, expected)
             reply = self.judge(fed, expected)
-        if running is not None:
-            running.next()
-        if follows is not None:
-            follows.next()
+
+    def advance(self, walk: Walk, reply: Any, other: Step | None = None) -> Step | None:
+        """The next step of a walk; None where it ends, or fails in a layer, which is then noted."""
+        try:
+            step = walk.next(reply)
+        except Exception as error:  # a wrong conversion may raise anything
+            self.note_failure(walk.failed, error, own=other is None)
+            return None
+        if other is not None and (step is None or step.key != other.key):
+            raise ValueError("the layers run in another order on the reference's values than on the model's own")
+        return step
+
+    def note_failure(self, index: int | None, error: Exception, *, own: bool) -> None:
+        """Notes that a layer raised."""
+        if index is None:
+            return
+        record = self.layers[index]
+        call = 1 + max((run for i, run in self.found if i == index), default=0)
+        text = str(error).strip().splitlines()
+        problem = f"it fails: {type(error).__name__}: {text[0][:200] if text else ''}"
+        name = type(record.module).__name__
+        found = self.found.setdefault((index, call), LayerResult(record.path, record.typename, name, call, []))
+        if own:
+            found.own = Difference("", False, problem, ())
+            found.remark = SUMMARIZED if self.summarized else ""
+        else:
+            found.accumulated = Difference("", False, problem, ())
 
     def result(self, step: Step) -> LayerResult:
         if step.key not in self.found:
@@ -147,7 +193,11 @@ class _Comparison:
                 self.blame(found, self.reference.together[step.key])
             elif step.index in self.reference.training:
                 found.remark = TRAINING
-        return None if expected is None else replacement(expected, step.output)
+            elif self.summarized and not self.is_whole(step.input):
+                found.remark = SUMMARIZED
+        made = None if expected is None else replacement(expected, step.output)
+        self.remember(made)
+        return made
 
     def blame(self, found: LayerResult, others: Sequence[tuple[int, int]]) -> None:
         """Gives the error of a layer to those whose outputs it overwrote in Torch7."""
@@ -158,15 +208,12 @@ class _Comparison:
             found.remark = f"it was judged together with {other.typename} at {other.path}"
 
 
-def _next(walk: Walk, other: Step) -> Step:
+def _same_step(walk: Walk, other: Step) -> Any:
+    """The output of the reference's network at the same step."""
     step = walk.next()
     if step is None or step.key != other.key:
-        raise ValueError("the layers run in another order on the reference's values than on the model's own")
-    return step
-
-
-def _same_step(walk: Walk, other: Step) -> Any:
-    return _next(walk, other).output
+        raise ValueError("the layers of the reference run in another order")
+    return step.output
 
 
 def replacement(expected: Any, output: Any) -> Any:

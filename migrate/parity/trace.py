@@ -23,7 +23,12 @@ Visit = Callable[[LayerRecord, int, Any, Any], Any]
 
 @contextmanager
 def watched(
-    layers: Sequence[LayerRecord], root: nn.Module, visit: Visit, *, copy_inputs: bool = False
+    layers: Sequence[LayerRecord],
+    root: nn.Module,
+    visit: Visit,
+    *,
+    copy_inputs: bool = False,
+    active: list[LayerRecord] | None = None,
 ) -> Iterator[None]:
     """Calls `visit` after each layer of `root` that runs, in the order of execution, inside the block.
 
@@ -32,14 +37,14 @@ def watched(
         root: the network.
         visit: what to call.
         copy_inputs: give it the input as it was before the layer ran, which in-place layers change.
+        active: holds at any time the layers that have begun and not ended, the innermost last.
     """
     present = {id(module) for module in root.modules()}
     handles = []
     for record in layers:
         if id(record.module) in present:
-            hook = _Hook(record, visit)
-            if copy_inputs:
-                handles.append(record.module.register_forward_pre_hook(hook.before))
+            hook = _Hook(record, visit, copy_inputs, [] if active is None else active)
+            handles.append(record.module.register_forward_pre_hook(hook.before))
             handles.append(record.module.register_forward_hook(hook))
     try:
         yield
@@ -51,17 +56,22 @@ def watched(
 class _Hook:
     """A forward hook of one layer, which counts its runs."""
 
-    def __init__(self, record: LayerRecord, visit: Visit) -> None:
+    def __init__(self, record: LayerRecord, visit: Visit, copy_inputs: bool, active: list[LayerRecord]) -> None:
         self.record = record
         self.visit = visit
+        self.copy_inputs = copy_inputs
+        self.active = active
         self.calls = 0
         self.inputs: list[Any] = []
 
     def before(self, module: nn.Module, args: tuple[Any, ...]) -> None:
-        self.inputs.append(moved(_only(args)))
+        self.active.append(self.record)
+        if self.copy_inputs:
+            self.inputs.append(moved(_only(args)))
 
     def __call__(self, module: nn.Module, args: tuple[Any, ...], output: Any) -> Any:
         self.calls += 1
+        self.active.pop()
         return self.visit(self.record, self.calls, self.inputs.pop() if self.inputs else _only(args), output)
 
 
@@ -134,6 +144,7 @@ class Walk:
         self._replies: queue.SimpleQueue[_Go | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._run, name="torchmigrate-walk", daemon=True)
         self._started = False
+        self._active: list[LayerRecord] = []
         self.output: Any = None
 
     def __enter__(self) -> Self:
@@ -145,6 +156,11 @@ class Walk:
         if self._started:
             self._replies.put(None)
             self._thread.join()
+
+    @property
+    def failed(self) -> int | None:
+        """The innermost layer that was running when the network raised; None outside of any."""
+        return self._index[id(self._active[-1])] if self._active else None
 
     def next(self, output: Any = None) -> Step | None:
         """Goes on to the next layer; None at the end, when `self.output` is what the network answered.
@@ -170,7 +186,10 @@ class Walk:
 
     def _run(self) -> None:
         try:
-            with torch.no_grad(), watched(self._layers, self._root, self._stop, copy_inputs=self._copy_inputs):
+            with (
+                torch.no_grad(),
+                watched(self._layers, self._root, self._stop, copy_inputs=self._copy_inputs, active=self._active),
+            ):
                 end = _End(run(self._root, self._value))
         except _Stopped:
             return

@@ -207,8 +207,13 @@ class Comparison:
     def _run(self, backend: Backend) -> BackendResult:
         conv, reference = self.conv, self.reference
         rules = self._rules(backend.dtype(conv), backend)
-        outputs = self._outputs(backend.outputs(conv, reference.input), rules)
-        problems = [f"output{d.place}: {d.problem}" for d in outputs if not d.passed]
+        try:
+            outputs = self._outputs(backend.outputs(conv, reference.input), rules)
+            problems = [f"output{d.place}: {d.problem}" for d in outputs if not d.passed]
+        except _ERRORS as error:
+            if isinstance(error, UsageError):
+                raise
+            outputs, problems = [], [f"it does not run on the reference's input: {_line(error)}"]
         result = BackendResult(backend.name, PASSED, "", rules.output(), outputs, decides=backend.decides)
         if self.layers and backend.decides:
             result.layers = backend.layers(conv, reference, rules)
@@ -228,7 +233,7 @@ class Comparison:
         if own and not problems and own[0].own is not None:
             layer = own[0]
             problems.append(f"{layer.typename} at {layer.path or 'the top'} by itself: {own[0].own.problem}")
-        if not outputs:
+        if not outputs and not problems:
             problems.append("there is no output to compare")
         result.status, result.reason = FAILED if problems else PASSED, "; ".join(problems)
         return result
