@@ -7,6 +7,9 @@ import re
 from dataclasses import dataclass
 
 _HEAD = 4096
+_SAMPLE = 1 << 16
+#: What UTF-8 makes of a byte that it doesn't know.
+_REPLACEMENT = b"\xef\xbf\xbd"
 #: What to do about a file that an interrupted download or copy leaves.
 INCOMPLETE = "Its download or copy was interrupted: get it again."
 _DOWNLOAD = "Get the file again: from the page behind the link, or with the download button."
@@ -43,7 +46,6 @@ _MAGICS = (
     _Magic(b"\x28\xb5\x2f\xfd", "a zstd archive", "Unpack it first with unzstd."),
     _Magic(b"7z\xbc\xaf\x27\x1c", "a 7z archive", "Unpack it first with 7z x."),
     _Magic(b"Rar!\x1a\x07", "a rar archive", "Unpack it first with unrar x."),
-    _Magic(b"ustar", "a tar archive", "Unpack it first with tar xf.", at=257),
     _Magic(b"\x89HDF\r\n\x1a\n", "an HDF5 file (Keras, hdf5 of Torch)", "h5py opens it."),
     _Magic(b"\x93NUMPY", "a numpy .npy file", "numpy.load opens it."),
     _Magic(b"version https://git-lfs", "a git-LFS pointer, not the file itself", "Run git lfs pull in the repository."),
@@ -69,17 +71,47 @@ def diagnose(data: bytes | mmap.mmap) -> Diagnosis | None:
     for row in _MAGICS:
         if head.startswith(row.magic, row.at):
             return Diagnosis(row.what, row.opens)
-    return _archive(head) or _structured(head, len(data)) or _text(head)
+    return _archive(head) or _structured(head, len(data)) or _text(head) or diagnose_text_mode(data)
 
 
 def _archive(head: bytes) -> Diagnosis | None:
+    if head.startswith(b"ustar", 257):
+        name = head[:100].rstrip(b"\0")
+        if name in (b"sys_info", b"pickle", b"tensors", b"storages"):
+            return Diagnosis("a PyTorch file (a tar, before PyTorch 0.2)", "torch.load opens it.")
+        return Diagnosis(f"a tar archive{_holding(name)}", "Unpack it first with tar xf.")
     if head[:4] not in (b"PK\x03\x04", b"PK\x05\x06"):
         return None
     if b"data.pkl" in head or b"constants.pkl" in head:
         return Diagnosis("a PyTorch file (a zip, PyTorch 1.6 or later)", "torch.load or torch.jit.load opens it.")
     if b".npy" in head:
         return Diagnosis("a numpy .npz file", "numpy.load opens it.")
-    return Diagnosis("a zip archive", "torch.load opens it if PyTorch wrote it; else unpack it first with unzip.")
+    name = head[30 : 30 + int.from_bytes(head[26:28], "little")] if head[2:3] == b"\x03" else b""
+    hint = "torch.load opens it if PyTorch wrote it; else unpack it first with unzip."
+    return Diagnosis(f"a zip archive{_holding(name)}", hint)
+
+
+def _holding(name: bytes) -> str:
+    """Names the first file of an archive."""
+    shown = name[:100].decode("utf-8", "replace")
+    return f" that holds {shown}" if shown and shown.isprintable() else ""
+
+
+def diagnose_text_mode(data: bytes | mmap.mmap) -> Diagnosis | None:
+    """Says whether a program took a binary file for text, and changed it."""
+    sample = data[:_SAMPLE]
+    if sample.count(_REPLACEMENT) >= 4:
+        return Diagnosis(
+            "a binary file that was read as text and saved again, which destroyed every byte above 127",
+            "Get the file again, as binary (from git: with `*.t7 binary` in .gitattributes).",
+        )
+    lines = sample.count(b"\n")
+    if lines >= 16 and sample.count(b"\r\n") == lines:
+        return Diagnosis(
+            "a binary file whose line ends were changed to those of Windows",
+            "Get the file again, as binary (from git: with core.autocrlf off; by FTP: in binary mode).",
+        )
+    return None
 
 
 def _structured(head: bytes, size: int) -> Diagnosis | None:

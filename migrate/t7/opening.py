@@ -18,7 +18,7 @@ Data = bytes | mmap.mmap
 _GZIP = b"\x1f\x8b\x08"
 _CHUNK = 1 << 20
 #: What is unpacked or comes from a pipe is kept in memory up to this size, and in a temporary file beyond it.
-_IN_MEMORY = 1 << 26
+_IN_MEMORY = 1 << 24
 
 
 def open_data(source: Source) -> Data:

@@ -66,6 +66,7 @@ class Reader:
 
     Attributes:
         tokens: where the tokens come from.
+        table_classes: classes that surely have a table of fields, if not another body in `bodies`.
         functions: number of Lua functions so far.
         reached: after an error, how far the file made sense: to its end if it is only cut off there.
         known: everything with an index so far.
@@ -74,8 +75,15 @@ class Reader:
         odd_class: the last class whose body was no table, which hints at a body that is not known; or "".
     """
 
-    def __init__(self, tokens: Tokens, limits: Limits, bodies: Mapping[str, Body]) -> None:
+    def __init__(
+        self,
+        tokens: Tokens,
+        limits: Limits,
+        bodies: Mapping[str, Body],
+        table_classes: Collection[str] = (),
+    ) -> None:
         self.tokens = tokens
+        self.table_classes = table_classes
         self.limits = limits
         self.bodies = bodies
         self.functions = 0
@@ -220,6 +228,8 @@ class Reader:
         match = _VERSION.match(name)
         if match is not None:
             name = self.tokens.text("the class name of an object")
+        elif name[:2] == b"V " and name[2:].isdigit():
+            raise Fault(f"{name[:40]!r} is no version of an object", hint="The file is damaged.")
         try:
             typename = name.decode()
         except UnicodeDecodeError:
@@ -280,6 +290,8 @@ class Reader:
             table, frame = self._open_table(index, typename)
             parts.append(table)
             return frame
+        if tag != TABLE and typename in self.table_classes:
+            raise Fault(f"the fields of a {typename} are no table", before)
         # a class that writes something else: read it the general way
         self.odd_class = typename
         self.tokens.pos = before

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 from ..errors import T7Error, UsageError
 from .bodies import Body, with_standard
-from .diagnosis import INCOMPLETE, diagnose
+from .diagnosis import INCOMPLETE, diagnose, diagnose_text_mode
 from .limits import DEFAULT_LIMITS, Limits
 from .opening import Data, Source, is_gzip, open_data, unpack
 from .positional import FORMS, bodies_of
@@ -26,7 +26,7 @@ _ASCII = re.compile(rb"[ \t\n\v\f\r]*[0-8][ \t\n\v\f\r]")
 _BIG_ENDIAN = re.compile(rb"\0\0\0[\1-\x08]")
 
 
-#: What a file must begin with if bytes after it are not to make it a misread one.
+#: What bytes are not by chance.
 _WITH_IDENTITY = (LuaTable, LuaObject, LuaFunction, Tensor, Storage)
 
 
@@ -155,6 +155,11 @@ class _Attempt:
     losses: list[Loss] = field(default_factory=list)
     trailing: int = 0
 
+    @property
+    def sensible(self) -> bool:
+        """Has it found objects, rather than numbers that any bytes may be?"""
+        return all(isinstance(item, _WITH_IDENTITY) for item in self.objects)
+
 
 class _Reading:
     """Reads the objects of one file, in one way after the other until one leads to its end."""
@@ -177,7 +182,7 @@ class _Reading:
         for attempt in self._ways():
             self.attempts.append(attempt)
             self._try(attempt)
-            if attempt.error is None:
+            if attempt.error is None and (attempt is self.attempts[0] or attempt.sensible):
                 return attempt
         first = self.attempts[0]
         if first.trailing:
@@ -185,7 +190,8 @@ class _Reading:
             first.error = None
             first.objects.pop()
             return first
-        return max(self.attempts, key=lambda attempt: attempt.reached)
+        failed = [attempt for attempt in self.attempts if attempt.error is not None]
+        return max(failed, key=lambda attempt: attempt.reached)
 
     def _ways(self) -> Iterator[_Attempt]:
         usual = list(self._tokens())
@@ -213,7 +219,7 @@ class _Reading:
     def _try(self, attempt: _Attempt) -> None:
         tokens = attempt.tokens
         bodies = {**bodies_of(attempt.form), **(self.bodies or {})} if attempt.form else self.bodies
-        reader = Reader(tokens, self.limits, with_standard(bodies))
+        reader = Reader(tokens, self.limits, with_standard(bodies), bodies_of(FORMS[2]))
         start = 0
         try:
             while not attempt.objects or not tokens.at_end():
@@ -229,8 +235,8 @@ class _Reading:
             attempt.error = error
             attempt.losses = reader.losses
             attempt.reached = reader.reached
-            plain = attempt is self.attempts[0] and not reader.odd_class and not reader.losses
-            if plain and attempt.objects and all(isinstance(item, _WITH_IDENTITY) for item in attempt.objects):
+            tokens.pos = start
+            if not (tokens.begins_object() or reader.odd_class) and attempt.objects and attempt.sensible:
                 attempt.trailing = tokens.size - start
             attempt.objects.append(reader.salvaged)
         attempt.functions = reader.functions
@@ -284,6 +290,9 @@ def _read(
         if not salvage:
             raise error
     tokens = attempt.tokens
+    if error is None and not tokens.at_end() and (changed := diagnose_text_mode(data)) is not None:
+        # its structure is whole, but its numbers are wrong, and there are too many of them
+        raise T7Error(f"This is {changed.what}", offset=0, hint=changed.opens)
     return T7File(
         tuple(attempt.objects),
         tokens.format,

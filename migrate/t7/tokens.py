@@ -40,6 +40,9 @@ class Tokens(Protocol):
     def at_end(self) -> bool:
         """Is there nothing left?"""
 
+    def begins_object(self) -> bool:
+        """Is what comes next the tag of an object?"""
+
     def head(self) -> tuple[int, Value]:
         """The tag of the next object with its value, or with its index if it is one that has an index.
 

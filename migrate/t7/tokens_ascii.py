@@ -48,6 +48,11 @@ class AsciiTokens:
         match = _BLANK.match(self.data, self.pos)
         return match is not None and match.end() >= self.size
 
+    def begins_object(self) -> bool:
+        """Is what comes next the tag of an object?"""
+        match = _TOKEN.match(self.data, self.pos)
+        return match is not None and len(match[1]) == 1 and match[1] in b"012345678"
+
     def head(self) -> tuple[int, Value]:
         """The tag of the next object with its value or index."""
         start = self.pos

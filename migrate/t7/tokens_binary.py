@@ -69,6 +69,10 @@ class BinaryTokens:
         """Is there nothing left?"""
         return self.pos >= self.size
 
+    def begins_object(self) -> bool:
+        """Is what comes next the tag of an object?"""
+        return self.pos + 4 <= self.size and 0 <= self._int(self.data, self.pos)[0] <= FUNCTION
+
     def head(self) -> tuple[int, Value]:
         """The tag of the next object with its value, or with its index if it is one that has an index.
 

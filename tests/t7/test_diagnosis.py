@@ -11,9 +11,9 @@ import zipfile
 
 import numpy as np
 import pytest
-from t7.handwritten import FIXTURES
+from t7.handwritten import FIXTURES, NIL, integer, number, string, table, torch
 
-from torchmigrate.t7 import T7Error, load
+from torchmigrate.t7 import T7Error, TornFile, dump, load, load_file
 from torchmigrate.t7.diagnosis import diagnose
 
 
@@ -25,10 +25,10 @@ def zipped(**members: bytes) -> bytes:
     return file.getvalue()
 
 
-def tarred() -> bytes:
+def tarred(name: str = "model.t7") -> bytes:
     file = io.BytesIO()
     with tarfile.open(fileobj=file, mode="w") as archive:
-        archive.addfile(tarfile.TarInfo("model.t7"), io.BytesIO())
+        archive.addfile(tarfile.TarInfo(name), io.BytesIO())
     return file.getvalue()
 
 
@@ -37,6 +37,9 @@ def saved(save: object, *args: object) -> bytes:
     save(file, *args)  # type: ignore[operator]
     return file.getvalue()
 
+
+#: Numbers of which some have a byte that is that of a new line.
+DOUBLES = saved(lambda file: dump(np.arange(0.0, 30_000.0, 7.0) / 1.1, file))
 
 ROWS = {
     "empty": (b"", "it is empty", "interrupted"),
@@ -51,8 +54,10 @@ ROWS = {
     "npz": (saved(np.savez, np.zeros(3)), "numpy .npz", "numpy.load"),
     "npy": (saved(np.save, np.zeros(3)), "numpy .npy", "numpy.load"),
     "zip": (zipped(readme_txt=b"x"), "a zip archive", "unzip"),
-    "gzip": (gzip.compress(b"x" * 100), "gzip", "gunzip"),
-    "tar": (tarred(), "a tar archive", "tar xf"),
+    "gzip of text": (gzip.compress(b"x" * 100), "a gzip archive of a text file", "editor"),
+    "gzip of tar": (gzip.compress(tarred()), "a gzip archive of a tar archive that holds model.t7", "tar xf"),
+    "zip of a file": (zipped(nets__model_t7=b"x"), "a zip archive that holds nets/model.t7", "unzip"),
+    "tar": (tarred(), "a tar archive that holds model.t7", "tar xf"),
     "HDF5": (b"\x89HDF\r\n\x1a\n" + bytes(100), "HDF5", "h5py"),
     "web page": (b"\n<!DOCTYPE html>\n<html><head><title>Download</title>", "a web page", "Get the file again"),
     "web page without doctype": (b"<HTML><body>", "a web page", "Get the file again"),
@@ -64,13 +69,18 @@ ROWS = {
     "safetensors": (struct.pack("<Q", 40) + b'{"a":{"dtype":"F32"' + b" " * 100, "safetensors", "safetensors"),
     "ONNX": (b"\x08\x08\x12\x07pytorch\x1a\x051.9.0" + bytes(30), "ONNX", "onnx.load"),
     "text": ("-- Lösung\nreturn 1\n".encode(), "a text file that begins with '-- Lösung", "editor"),
-    "big-endian": (struct.pack(">iii3s", 4, 1, 3, b"V 1") + bytes(20), "a big-endian machine", "bigEndianEncoding"),
-    "big-endian number": (struct.pack(">id", 1, 2.5), "a big-endian machine", "bigEndianEncoding"),
     "ASCII with Windows line ends": (
         (FIXTURES / "values" / "strings.ascii.t7").read_bytes().replace(b"\n", b"\r\n"),
         "line ends were changed",
         "dos2unix",
     ),
+    "PyTorch 0.1": (tarred("sys_info"), "before PyTorch 0.2", "torch.load"),
+    "read as text": (
+        DOUBLES.decode("utf-8", "replace").encode(),
+        "was read as text and saved again",
+        "as binary",
+    ),
+    "line ends changed": (DOUBLES.replace(b"\n", b"\r\n"), "whose line ends were changed", "autocrlf"),
     "bytecode": (b"\x1bLJ\x02" + bytes(20), "LuaJIT code", "luajit"),
 }
 
@@ -90,3 +100,30 @@ def test_a_damaged_t7_file_is_not_called_something_else(part: float) -> None:
     for path in sorted((FIXTURES / "values").glob("*.t7")):
         raw = path.read_bytes()
         assert diagnose(raw[: max(int(len(raw) * part), 4)]) is None, path.name
+
+
+def test_how_much_of_a_torn_file_is_missing() -> None:
+    raw = (FIXTURES / "values" / "tensor_Float.t7").read_bytes()
+    with pytest.raises(TornFile, match="5 bytes too early"):
+        load_file(raw[:-5])
+
+
+def test_a_class_that_writes_itself_in_a_way_of_its_own_is_named() -> None:
+    raw = table(1, string("a"), torch(2, "my.Own", number(1) + integer(99)), string("b"), number(2))
+    with pytest.raises(T7Error, match=r"my\.Own holds something else than a table.*`bodies` can describe"):
+        load_file(raw)
+
+
+def test_bytes_after_the_last_object_are_counted() -> None:
+    raw = table(1, string("a"), number(1))
+    file = load_file(raw + b"\n")
+    assert (file.trailing, len(file.objects), file.error) == (1, 1, None)
+    assert load_file(raw + b"-- written by me").trailing == 16
+    # what begins like an object is one, and torn
+    with pytest.raises(TornFile):
+        load_file(raw + integer(3, 2))
+    # after a number or nil it would be a guess
+    with pytest.raises(T7Error):
+        load_file(number(1) + b"\n")
+    with pytest.raises(T7Error):
+        load(NIL + b"any binary file")

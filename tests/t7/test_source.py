@@ -107,3 +107,65 @@ def test_reading_needs_no_torch() -> None:
 def test_many_objects(tmp_path: Path) -> None:
     dump_all(range(1000), tmp_path / "a.t7")
     assert load_file(tmp_path / "a.t7").objects == tuple(map(float, range(1000)))
+
+
+def run(code: str, *arguments: Path) -> str:
+    """What a program prints, that may not crash."""
+    command = [
+        sys.executable,
+        "-c",
+        "from torchmigrate.t7 import T7Error, load, load_file\nimport sys, os\n" + code,
+        *map(str, arguments),
+    ]
+    return subprocess.run(command, capture_output=True, check=True, text=True).stdout
+
+
+@pytest.mark.parametrize("size", [0, 100, 300_000])
+def test_a_file_that_is_cut_while_it_is_mapped_ends_in_an_error(tmp_path: Path, size: int) -> None:
+    # to touch what is no longer there would kill the process with SIGBUS
+    path = tmp_path / "a.t7"
+    dump({"a": np.arange(50_000.0), "b": np.arange(50_000.0)}, path)
+    code = f"""
+value = load(sys.argv[1])
+os.truncate(sys.argv[1], {size})
+for read in (lambda: value["b"].numpy(), lambda: value["b"].storage.data):
+    try:
+        read()
+    except T7Error as error:
+        print(error)
+"""
+    assert run(code, path).count(f"was cut to {size} bytes after it was opened") == 2
+
+
+def test_a_file_that_grows_or_is_replaced_stays_what_it_was(tmp_path: Path) -> None:
+    path = tmp_path / "a.t7"
+    dump(np.arange(50_000.0), path)
+    value = load(path)
+    with path.open("ab") as stream:
+        stream.write(b"more")
+    assert value.numpy()[-1] == 49_999
+    dump(np.zeros(3), path)
+    assert value.numpy()[-1] == 49_999
+
+
+def test_storages_are_not_read_before_they_are_used(tmp_path: Path) -> None:
+    path = tmp_path / "big.t7"
+    dump([np.zeros(30_000_000), "end"], path)
+    code = """
+def memory():
+    pages = int(open("/proc/self/statm").read().split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE")
+import numpy
+before = memory()
+value = load(sys.argv[1])
+value[1].numpy()
+print(memory() - before)
+"""
+    if not Path("/proc/self/statm").exists():
+        pytest.skip("no /proc here")
+    assert int(run(code, path)) < 10_000_000
+
+
+def test_what_a_file_is_made_of_needs_no_numpy() -> None:
+    code = "value = load_file(sys.argv[1]).objects[0]; print(value.size, len(value.storage), 'numpy' in sys.modules)"
+    assert run(code, TENSOR).split() == ["(2,", "3)", "6", "False"]

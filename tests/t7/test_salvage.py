@@ -1,0 +1,100 @@
+"""What can be read of a torn file, and what is said to be lost."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from t7.handwritten import integer, longs, number, storage, string, table, tensor, torch
+
+from torchmigrate.t7 import Loss, T7Error, Tensor, TornFile, dump, load, load_file
+
+RAW = table(
+    1,
+    string("epoch"),
+    number(7),
+    string("model"),
+    torch(
+        2,
+        "nn.Sequential",
+        table(
+            3,
+            string("train"),
+            number(1),
+            string("modules"),
+            table(
+                4,
+                number(1),
+                torch(5, "nn.Linear", table(6, string("bias"), tensor(7, (2,), (1,), 1, storage(8, 1.5, -2.5)))),
+                number(2),
+                torch(9, "nn.Linear", table(10, string("bias"), tensor(11, (2,), (1,), 1, storage(12, 3.5, 4.5)))),
+            ),
+        ),
+    ),
+    string("best"),
+    number(3),
+)
+#: From here on, the second bias is cut in the middle.
+TORN = RAW[: RAW.index(np.float64(4.5).tobytes()) + 3]
+
+
+def test_what_is_whole_is_read_and_what_is_not_is_named() -> None:
+    file = load_file(TORN, salvage=True)
+    (value,) = file.objects
+    assert value.keys() == ["epoch", "model"]
+    first, second = value["model"]["modules"].list()
+    assert first["bias"].numpy().tolist() == [1.5, -2.5]
+    assert len(second) == 0
+    assert file.losses == (
+        Loss("", "", 2, 3),
+        Loss("model.modules[2]", "nn.Linear", 0, 1),
+        Loss("model.modules[2].bias", "torch.DoubleTensor"),
+    )
+    assert isinstance(file.error, TornFile)
+    assert "5 bytes too early" in str(file.error)
+    assert load(TORN, salvage=True).keys() == ["epoch", "model"]
+
+
+def test_without_it_the_file_is_refused() -> None:
+    for read in (load, load_file):
+        with pytest.raises(TornFile, match=r"in model\.modules\[2\]\.bias"):
+            read(TORN)
+
+
+def test_a_whole_file_has_no_losses() -> None:
+    file = load_file(RAW, salvage=True)
+    assert (file.error, file.losses) == (None, ())
+
+
+def test_damage_in_the_middle() -> None:
+    raw = table(1, number(1), string("a"), number(2), integer(77), number(3), string("c"))
+    file = load_file(raw, salvage=True)
+    assert file.objects[0].list() == ["a"]
+    assert file.losses == (Loss("", "", 1, 3), Loss("[2]", "?"))
+    assert not isinstance(file.error, TornFile)
+
+
+def test_what_is_no_file_of_torch7_is_not_salvaged() -> None:
+    with pytest.raises(T7Error, match="a web page"):
+        load(b"<html><body>", salvage=True)
+
+
+def test_a_torn_download_of_a_big_file(tmp_path: Path) -> None:
+    path = tmp_path / "torn.t7"
+    dump({"a": np.arange(30_000.0), "b": np.arange(50_000.0)}, path)
+    with path.open("r+b") as stream:
+        stream.truncate(300_000)
+    file = load_file(path, salvage=True)
+    assert isinstance(file.objects[0]["a"], Tensor)
+    assert file.objects[0]["a"].numpy()[-1] == 29_999
+    assert file.losses[-1] == Loss("b", "torch.DoubleTensor")
+
+
+def test_four_objects_of_which_one_is_torn() -> None:
+    raw = table(1) + table(2, string("a"), number(1)) + torch(3, "torch.FloatStorage", longs(3) + bytes(5))
+    file = load_file(raw, salvage=True)
+    assert len(file.objects) == 3
+    assert file.objects[1]["a"] == 1
+    assert file.objects[2] is None
+    assert file.losses == (Loss("<object 3>", "torch.FloatStorage"),)
