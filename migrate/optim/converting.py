@@ -14,7 +14,7 @@ from ..foreign import adopt
 from ..locate import follow
 from ..t7 import LuaTable, Tensor, Value, load
 from .fields import Fields
-from .flattening import Flat, flatten, parameters
+from .flattening import Flat, vector_sizes
 from .locating import Found, find_state, states
 from .methods import METHODS, Rule, method_of
 from .state import Group, OptimizerState
@@ -52,7 +52,7 @@ def convert_optimizer(
         value = load(state)
     else:
         value = conversion.value if state is None else adopt(state)
-    found = find_state(value, key, _sizes(conversion), given=state is not None)
+    found = find_state(value, key, vector_sizes(conversion.layers[0].object), given=state is not None)
     options = follow(value, config) if isinstance(config, str) else config
     options = found.table if options is None else adopt(options)
     if not isinstance(options, LuaTable):
@@ -97,14 +97,6 @@ def optimizer_beside(conversion: Conversion) -> tuple[OptimizerState | None, str
     except UsageError as error:
         return None, str(error)
     return state, ""
-
-
-def _sizes(conversion: Conversion) -> set[int]:
-    """How many numbers a state of the model may have: those of the model, or of the storage that it shares."""
-    root = conversion.layers[0].object
-    storages = {id(tensor.storage): tensor.storage for tensor in parameters(root, once=True) if tensor.storage}
-    shared = {len(storage) for storage in storages.values()} if len(storages) == 1 else set()
-    return {flatten(root).size} | shared
 
 
 def _groups(rule: Rule, places: Sequence[Place]) -> list[Group]:
@@ -164,10 +156,12 @@ def _unread(fields: Fields, method: str, config: LuaTable, found: Found) -> list
 
 def _unplaced(flat: Flat, places: Sequence[Place]) -> list[str]:
     """What is said of numbers that are trained in one library and not in the other."""
-    uses = torch.zeros(flat.size, dtype=torch.int64)
+    uses = torch.zeros(flat.size, dtype=torch.int32)
     for place in places:
-        index = place.index[place.index >= 0]
-        uses += torch.bincount(index, minlength=flat.size)
+        if place.start is not None:
+            uses[place.start : place.start + place.shape.numel()] += 1
+        else:
+            uses += torch.bincount(place.index[place.index >= 0], minlength=flat.size)
     notes = []
     if unused := int((uses == 0).sum()):
         notes.append(f"{unused:,} of the {flat.size:,} numbers of the state belong to no parameter of this model")

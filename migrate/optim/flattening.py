@@ -95,6 +95,13 @@ class Flat:
         return None if found.size == 0 or int(found.min()) < 0 else found
 
 
+def vector_sizes(module: LuaObject) -> set[int]:
+    """How long a flat vector of the model may be: its own, or that of the one storage that it shares with others."""
+    _, used = _storages(module)
+    own = sum(int(mask.sum()) for mask in used.values())
+    return {own, *(len(mask) for mask in used.values())} if len(used) == 1 else {own}
+
+
 def flatten(module: LuaObject, size: int | None = None) -> Flat:
     """What `module:getParameters()` does: storages in the order in which `parameters()` meets them, without holes.
 
@@ -106,27 +113,34 @@ def flatten(module: LuaObject, size: int | None = None) -> Flat:
     Raises:
         UsageError: the model has another number of parameters.
     """
-    tensors = parameters(module, once=True)
+    storages, used = _storages(module)
+    counts = {key: int(mask.sum()) for key, mask in used.items()}
+    total = sum(counts.values())
+    compacted = size in (None, total)
+    if not compacted and [len(mask) for mask in used.values()] != [size]:
+        raise UsageError(
+            f"The optimizer's state is for {size:,} parameters, the model has {total:,}: they do not fit together."
+        )
+    start = 0
+    found = {}
+    for key, mask in used.items():
+        if counts[key] == len(mask) or not compacted:
+            found[key] = np.where(mask, np.arange(start, start + len(mask)), -1)
+        else:
+            found[key] = np.where(mask, start - 1 + np.cumsum(mask, dtype=np.int64), -1)
+        start += counts[key] if compacted else len(mask)
+    return Flat(start, found, tuple(storages.values()))
+
+
+def _storages(module: LuaObject) -> tuple[dict[int, Storage], dict[int, npt.NDArray[np.bool_]]]:
+    """The storages in which parameters lie, by their ids, and which of their elements are parameters."""
     storages: dict[int, Storage] = {}
     used: dict[int, npt.NDArray[np.bool_]] = {}
-    for tensor in tensors:
+    for tensor in parameters(module, once=True):
         if tensor.storage is None:
             continue
         mask = used.setdefault(id(tensor.storage), np.zeros(len(tensor.storage), np.bool_))
         storages[id(tensor.storage)] = tensor.storage
         view = np.ndarray(tensor.size, mask.dtype, mask, tensor.offset - 1, tensor.stride)
         view[...] = True
-    count = sum(int(mask.sum()) for mask in used.values())
-    if size is not None and size != count:
-        if [len(mask) for mask in used.values()] != [size]:
-            raise UsageError(
-                f"The optimizer's state is for {size:,} parameters, the model has {count:,}: they do not fit together."
-            )
-        positions = {key: np.where(mask, np.arange(size), -1) for key, mask in used.items()}
-        return Flat(size, positions, tuple(storages.values()))
-    start = 0
-    found = {}
-    for key, mask in used.items():
-        found[key] = np.where(mask, start - 1 + np.cumsum(mask, dtype=np.int64), -1)
-        start += int(mask.sum())
-    return Flat(start, found, tuple(storages.values()))
+    return storages, used

@@ -316,3 +316,21 @@ def test_rmsprop_begins_with_its_initial_mean() -> None:
     assert all(
         torch.equal(entry["square_avg"], torch.ones_like(entry["square_avg"])) for entry in found.tensors.values()
     )
+
+
+#: The weight of nn.WeightNorm is computed from its direction and its length.
+COMPUTED = {"nn.WeightNorm"}
+
+
+def test_every_layer_keeps_its_parameters() -> None:
+    first = {row.typename: row for row in reversed(golden.layer_rows())}
+    lost = {}
+    for typename, row in first.items():
+        module = row.load().get("module")
+        if module is None or flatten(module).size == 0 or typename in COMPUTED:
+            continue
+        flat, places = trace(tm.convert(module))
+        known = torch.cat([place.index[place.index >= 0] for place in places])
+        if known.unique().tolist() != list(range(flat.size)) or any(not p.whole and not p.foreign for p in places):
+            lost[typename] = [place.name for place in places]
+    assert lost == {}
