@@ -169,6 +169,7 @@ def test_architectures(make: Any, sizes: str, words: str) -> None:
     [
         (conv(3, 4, 3, 2, 1, output=lua.numbers(5, 4, 20, 12)), "5x3x40x24"),
         (conv(3, 4, 5, 1, 0, output=lua.numbers(1, 4, 9, 11)), "2x3x13x15"),
+        (conv(3, 4, 11, 4, 0, output=lua.numbers(1, 4, 55, 54)), "2x3x227x223"),
         (conv(3, 4, 3, gradInput=lua.numbers(3, 3, 9, 17)), "3x3x9x17"),
         (conv(3, 4, 3, _input=lua.numbers(3, 3, 7, 6)), "3x3x7x6"),
     ],

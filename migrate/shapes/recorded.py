@@ -99,8 +99,8 @@ def _before_windows(obj: LuaObject, output: tuple[int, ...]) -> Iterator[tuple[i
             return
         least = (extent - 1) * int(step) + int(window) - 2 * int(padding)
         fitting = range(max(1, least), least + int(step))
-        # images are of even and of round sizes more often than not
-        ranges.append(sorted(fitting, key=_roundness))
+        # windows without padding are mostly made to fit; with padding, images are mostly of round sizes
+        ranges.append(sorted(fitting, key=_roundness if padding > 0 else None))
     for height, width in product(*ranges):
         yield (output[0], int(planes) if isinstance(planes, float) else output[1], height, width)
 
