@@ -13,7 +13,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import resource
 import shutil
 import subprocess
 import sys
@@ -23,7 +22,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).resolve().parent.parent
+
+# this file must not be found where the package onnx is looked for
+sys.path[:] = [folder for folder in sys.path if Path(folder).resolve() != ROOT / "benchmarks"]
 MODELS = ROOT / "fixtures" / "models"
 
 #: Run by OpenCV 4's Python: times a .t7 on an input of given sizes, and prints seconds or why it can't.
@@ -46,7 +48,7 @@ except Exception as error:
     print(json.dumps(str(error).strip().splitlines()[-1][:120]))
 """
 
-#: Run by a process of its own, whose largest size is the answer.
+#: Run by a process of its own; prints its largest size, as Linux knows it.
 EXPORT = """
 import sys
 import torchmigrate as tm
@@ -54,6 +56,8 @@ import torch
 torch.set_num_threads(1)
 conv = tm.convert(sys.argv[1])
 tm.export_onnx(conv, sys.argv[2], input_shape=(2, 3, 224, 224))
+status = open("/proc/self/status").read()
+print(int(status.partition("VmHWM:")[2].split()[0]) * 1024)
 """
 
 
@@ -135,7 +139,7 @@ def without_gradients(network: Any) -> Any:
 
 
 def memory() -> int:
-    sys.path.insert(0, str(ROOT / "benchmarks"))
+    sys.path.append(str(ROOT / "benchmarks"))
     import models
 
     import torchmigrate as tm
@@ -145,7 +149,10 @@ def memory() -> int:
         tm.dump(without_gradients(models.vgg16()), file)
         weights = sum(parameter.nbytes for parameter in tm.convert(file).module.parameters())
         process = subprocess.Popen(
-            [sys.executable, "-c", EXPORT, str(file), str(target)], env={**os.environ, "TMPDIR": str(Path(folder))}
+            [sys.executable, "-c", EXPORT, str(file), str(target)],
+            env={**os.environ, "TMPDIR": str(Path(folder))},
+            stdout=subprocess.PIPE,
+            text=True,
         )
         most = 0
         while process.poll() is None:
@@ -154,7 +161,8 @@ def memory() -> int:
             time.sleep(0.05)
         if process.returncode:
             return process.returncode
-        peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024
+        # what getrusage says of a child begins with the size of its parent
+        peak = int(process.communicate()[0])
         size = target.stat().st_size
     sys.stdout.write(f"weights {weights / 1e6:.0f} MB, ONNX file {size / 1e6:.0f} MB\n")
     sys.stdout.write(

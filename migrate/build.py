@@ -13,6 +13,7 @@ from torch import nn
 from . import registry
 from .errors import Refusal, UnsupportedLayers
 from .layer import Layer, LayerRefused
+from .mapping import release_pages
 from .t7 import LuaObject, Storage, Tensor
 
 #: Deeper nesting than any network has; it bounds the recursion.
@@ -191,6 +192,7 @@ class Build:
         region = self._region(value)
         if region not in self._tensors:
             made = to_torch_tensor(value)
+            release_pages(value)
             if made.dtype == torch.float16:
                 made = made.float()
                 self.note("", "the file holds half precision numbers; they were widened to float32")

@@ -42,7 +42,8 @@ def open_session(
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 4
     if weights:
-        # rearranged copies of weights only pay for many runs
+        # rearranged copies of weights and a store of free memory only pay for many runs
+        options.enable_cpu_mem_arena = options.enable_mem_pattern = False
         options.add_session_config_entry("session.disable_prepacking", "1")
         values = {name: onnxruntime.OrtValue.ortvalue_from_numpy(numbers) for name, numbers in weights.items()}
         # the first call says what the numbers are, the second that they may be used where they lie

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import mmap
 from typing import Any
 
 import torch
@@ -11,6 +10,7 @@ from torch import nn
 
 from ..conversion import Conversion
 from ..converters.lookup import LookupTable
+from ..mapping import release_pages
 from ..t7 import Tensor
 
 
@@ -37,10 +37,5 @@ def release_file(conv: Conversion) -> None:
     """Lets go of the pages of the mapped file that the model was read from; they come back when they are read."""
     for record in conv.layers:
         for _, value in record.object.items():  # noqa: PERF102 - it has no values()
-            if isinstance(value, Tensor) and value.storage is not None:
-                holder: Any = value.storage.data
-                while holder is not None and not isinstance(holder, mmap.mmap):
-                    holder = holder.obj if isinstance(holder, memoryview) else getattr(holder, "base", None)
-                if holder is not None and hasattr(mmap, "MADV_DONTNEED"):
-                    holder.madvise(mmap.MADV_DONTNEED)
-                    return
+            if isinstance(value, Tensor):
+                release_pages(value)
