@@ -34,10 +34,6 @@ RANDOM = "it ran in training mode, in which it is random"
 REPEATED = "it ran several times, and the file does not tell of which run its output is"
 
 
-#: How often a layer is run to see whether it is random.
-_TRIES = 16
-
-
 @dataclass
 class Judgement:
     """What is found out about the layers.
@@ -93,6 +89,7 @@ class Probe:
         self.values = values
         self.rules = rules
         self.leaves = leaf_indices(network.layers)
+        self.normalizing = {i for i in self.leaves if has_running_statistics(network, i)}
         self.cells, self.inside = _steps_of_sequences(network)
         self.order, self.calls = run_order(network, values[0])
         self.shared = {i for i in recording.outputs if self._overwriters(i)}
@@ -113,24 +110,23 @@ class Probe:
     def judge(self) -> Judgement:
         """Runs it with every layer in the mode in which the file says that it ran; if that fails, in the other one."""
         layers = self.network.layers
-        normalizing = {i for i in self.leaves if has_running_statistics(self.network, i)}
         flagged = {
             i for i in self.leaves if layers[i].train or ran_in_training(layers[i], self.recording.outputs.get(i))
         }
-        best = self._judge_in(flagged, normalizing)
-        for other in (flagged | normalizing, flagged - normalizing):
+        best = self._judge_in(flagged)
+        for other in (flagged | self.normalizing, flagged - self.normalizing):
             if best.failed and other != flagged:
-                found = self._judge_in(other, normalizing)
+                found = self._judge_in(other)
                 best = min(best, found, key=_failures)
         return best
 
-    def _judge_in(self, training: set[int], normalizing: set[int]) -> Judgement:
+    def _judge_in(self, training: set[int]) -> Judgement:
         first = _Pass(self, training, 0, None)
         first.run()
         second = _Pass(self, training, 1, first.seen)
         second.run()
         judgement = second.judgement
-        judgement.training = sorted(training & normalizing)
+        judgement.training = sorted(training & self.normalizing)
         return judgement
 
 
@@ -230,7 +226,7 @@ class _Pass:
             random = before is not None and before.given == now.given and step.index in self.training
             self.judgement.unjudged[step.key] = RANDOM if random else UNKNOWN
             return
-        if not difference.passed and step.index in self.training and self.is_random(step):
+        if step.index in self.training and self.depends_on_mode(step):
             self.judgement.unjudged[step.key] = RANDOM
             return
         if not intact:
@@ -250,19 +246,21 @@ class _Pass:
         with_weights = [key for key in overwritten if any(True for _ in layers[key[0]].module.parameters())]
         blamed = (with_weights or overwritten)[0]
         first = layers[blamed[0]]
-        for key in [*overwritten, step.key]:
-            self.judgement.unjudged[key] = f"it was judged together with {first.typename} at {first.path}"
-        del self.judgement.unjudged[blamed]
+        for key in overwritten:
+            if key != blamed:
+                self.judgement.unjudged[key] = f"it was judged together with {first.typename} at {first.path}"
         self.judgement.judged[blamed] = difference
         self.judgement.together[step.key] = [blamed]
 
-    def is_random(self, step: Step) -> bool:
-        """Does a layer in training mode answer differently each time? Two runs may be equal by chance."""
+    def depends_on_mode(self, step: Step) -> bool:
+        """Does a layer answer otherwise in training mode? Dropout is random there; two runs may be equal by chance."""
+        if step.index in self.probe.normalizing:
+            return False  # it is determined there too, and compared so
         module = self.twin.layers[step.index].module
+        module.eval()
         with torch.no_grad(), suppress(Exception):
-            answers = {_digest(module.forward(moved(step.input))) for _ in range(_TRIES)}
-            return len(answers) > 1
-        return False
+            return _digest(module.forward(moved(step.input))) != self.seen[step.key].output
+        return True
 
     def rescales(self, step: Step, recorded: Any) -> bool:
         """Is the recorded output that of a linear layer with the same weights and bias, each times a number?"""

@@ -69,7 +69,7 @@ def read_recorded(conv: Conversion, guess: Guess | None, seed: int = 0) -> Recor
     judgement = Probe(conv, network, recording, values, rules).judge()
     if not judgement.judged:
         return None
-    stale = staleness(conv, judgement)
+    stale = staleness(conv, judgement, rules.dtype)
     ends = None if given is None or stale or judgement.training else _ends(network, recording, given, rules)
     if ends is None:
         guess = guess or Guess(moved(values[0]), "it has the size that Torch7's own input had")
@@ -99,9 +99,10 @@ def _reference(
     judged, unjudged = dict(judgement.judged), dict(judgement.unjudged)
     if stale:
         inner = leaf_indices(conv.layers)
-        for key in [key for key in judged if key[0] in inner and has_weights(conv, key)]:
+        old = [key for key in judged if key[0] in inner and has_weights(conv, key)]
+        for key in old:
             del judged[key]
-            unjudged[key] = "its activations are stale: older than its weights"
+        unjudged |= dict.fromkeys([*old, *judgement.together], "its activations are stale: older than its weights")
     count = len(judged)
     runs = "1 run of a layer" if count == 1 else f"{count} runs of layers"
     proves = f"what was judged ({runs} of {count + len(unjudged)}) computes what Torch7 computed, on Torch7's own input"
@@ -127,7 +128,7 @@ def _reference(
         tuple(judgement.training),
         probe,
         coarse=recording.gpu,
-        together=judgement.together,
+        together={} if stale else judgement.together,
         stale=stale,
     )
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import numpy as np
+import torch
 
 from ..conversion import Conversion
 from ..t7 import Tensor
 from .compare import Difference
 from .networks import leaf_indices
 from .probing import Judgement, Key
+from .tolerances import ROUNDING
 
 #: An optimizer's step changes what a layer answers by less than this share of it, ...
 _SMALL = 0.5
@@ -19,11 +21,14 @@ _ALIGNED = 0.9
 #: The share of the layers with weights that a step must have changed.
 _SPREAD = 0.75
 
+#: A layer that is right is off by less than so many roundings, or by less than this share.
+_ROUNDINGS, _LEAST = 16, 1e-9
+
 #: What a single layer may be off, where there is no other to compare with.
 _SMALL_ALONE = 0.1
 
 
-def staleness(conv: Conversion, judgement: Judgement) -> str:
+def staleness(conv: Conversion, judgement: Judgement, dtype: torch.dtype) -> str:
     """Why the activations are older than the weights, in words; "" if they are not, or if layers are wrong.
 
     An optimizer changes all weights a little between the last run and the saving: then layers without weights agree,
@@ -33,6 +38,7 @@ def staleness(conv: Conversion, judgement: Judgement) -> str:
     Args:
         conv: the converted model.
         judgement: what its layers compute of the activations.
+        dtype: the type in which the activations were computed.
     """
     failed = judgement.failed
     inner = leaf_indices(conv.layers)
@@ -40,7 +46,7 @@ def staleness(conv: Conversion, judgement: Judgement) -> str:
     off = [key for key in failed if key in weighted]
     if not failed or len(off) < len(failed):
         return ""
-    if not all(key in judgement.rescaled for key in off) and not _spread(conv, judgement, weighted, off):
+    if not all(key in judgement.rescaled for key in off) and not _spread(conv, judgement, weighted, dtype):
         return ""
     sizes = [relative_error(judgement.judged[key]) for key in off]
     others = len(judgement.judged) - len(weighted)
@@ -51,9 +57,12 @@ def staleness(conv: Conversion, judgement: Judgement) -> str:
     )
 
 
-def _spread(conv: Conversion, judgement: Judgement, weighted: list[Key], off: list[Key]) -> bool:
+def _spread(conv: Conversion, judgement: Judgement, weighted: list[Key], dtype: torch.dtype) -> bool:
     """Are nearly all layers with weights off by as little as a step of an optimizer would make it?"""
-    if not trained(conv):
+    # a small step may stay within the tolerance, and is still more than rounding
+    rounding = max(_ROUNDINGS * ROUNDING.get(dtype, 0.0), _LEAST)
+    off = [key for key in weighted if relative_error(judgement.judged[key]) > rounding]
+    if not trained(conv) or not off:
         return False
     if len(weighted) == 1:
         return relative_error(judgement.judged[off[0]]) <= _SMALL_ALONE

@@ -12,7 +12,7 @@ import torch
 
 from ..conversion import Conversion
 from ..errors import ExportError, UsageError
-from ..nested import shapes
+from ..nested import leaves, position, shapes
 from ..shapes import Guess, floating_type
 from .backends import Backend, PyTorch
 from .batches import BATCHES, compare_batches
@@ -88,6 +88,7 @@ def verify(
         compare_run=compare_run,
         gradients=gradients,
     )
+    _check_places({*by_place(atol), *by_place(rtol)}, found)
     backends = backends_for(conv, found, devices, onnx)
     comparison = Comparison(conv, found, by_place(atol), by_place(rtol), layers, gradients, batches)
     results = [comparison.of(backend) for backend in backends]
@@ -107,6 +108,13 @@ def verify(
         "rtol": _spelled(rtol),
     }
     return ParityReport(found, results, _source(conv), seed, _environment(), _model(conv), options)
+
+
+def _check_places(places: set[str], reference: Reference) -> None:
+    known = [position(place) for place, _ in leaves(reference.output)]
+    if unknown := sorted(places - {"", *known}):
+        there = ", ".join(known) if known != [""] else "one only, without a number"
+        raise UsageError(f"A tolerance was given, but there is no output {', '.join(unknown)}; there is {there}.")
 
 
 def by_place(allowed: Allowed) -> Mapping[str, float]:
@@ -244,9 +252,6 @@ class Comparison:
         places = (set(self.atol) | set(self.rtol)) - {""}
         if not places:
             return found
-        known = {difference.place for difference in found}
-        if unknown := sorted(places - known):
-            raise UsageError(f"there is no output {', '.join(unknown)}; there is {', '.join(sorted(known))}")
         by_place = {
             place: {d.place: d for d in compare(got, self.reference.output, rules.output(place), details=True)}[place]
             for place in places

@@ -1,0 +1,177 @@
+"""What runs a model: devices and types, TF32, what is not run; and no more than a layer's output held at a time."""
+
+from __future__ import annotations
+
+import gc
+import weakref
+from typing import Any
+
+import lua
+import pytest
+import torch
+from torch import nn
+
+import torchmigrate as tm
+from torchmigrate.nested import moved
+from torchmigrate.parity.backends import PyTorch, tf32
+from torchmigrate.parity.networks import copy_network
+from torchmigrate.parity.tolerances import Rules
+from torchmigrate.parity.trace import Walk
+from torchmigrate.parity.verifying import backends_for
+
+
+def conversion(dtype: str = "f4") -> tm.Conversion:
+    layers = [lua.linear(7, 5, dtype=dtype), lua.module("nn.Tanh"), lua.linear(5, 3, seed=4, dtype=dtype)]
+    return tm.convert(lua.sequential(*layers))
+
+
+@pytest.mark.parametrize(
+    ("dtype", "devices", "names"),
+    [
+        ("f4", ["cpu"], ["pytorch-cpu"]),
+        ("f8", ["cpu"], ["pytorch-cpu", "pytorch-cpu-float32"]),
+        (
+            "f4",
+            ["cpu", "cuda"],
+            ["pytorch-cpu", "pytorch-cuda", "pytorch-cuda-tf32", "pytorch-cuda-float16", "pytorch-cuda-bfloat16"],
+        ),
+    ],
+)
+def test_what_is_run(dtype: str, devices: list[str], names: list[str]) -> None:
+    conv = conversion(dtype)
+    report = tm.verify(conv, input_shape=(2, 7), devices=devices)
+    assert [b.name for b in backends_for(conv, report.reference, devices, None)] == names
+    informs = [b.name for b in report.backends if not b.decides]
+    assert informs == [name for name in names if name.endswith(("tf32", "float16"))]
+
+
+def test_what_was_not_run_is_said() -> None:
+    report = tm.verify(conversion(), input_shape=(2, 7))
+    absent = {b.name: b.reason for b in report.backends if b.status == "not run"}
+    assert absent.keys() == {"onnxruntime", "pytorch-cuda"}
+    assert all(absent.values())
+    assert "pytorch-cuda" in report.verdict.limits[0]
+
+
+@pytest.mark.parametrize("device", ["cuda", "cuda:99"])
+def test_a_missing_gpu_has_a_reason(device: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: device != "cuda")
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    expected = "no CUDA device was found" if device == "cuda" else "there are 1 CUDA devices"
+    assert PyTorch(device).missing() == expected
+
+
+@pytest.mark.parametrize("before", [True, False])
+@pytest.mark.parametrize("allowed", [True, False])
+def test_tf32_is_put_back(before: bool, allowed: bool) -> None:
+    matmul, cudnn = torch.backends.cuda.matmul, torch.backends.cudnn
+    kept = matmul.allow_tf32, cudnn.allow_tf32
+    try:
+        matmul.allow_tf32 = cudnn.allow_tf32 = before
+        with tf32(allowed):
+            assert (matmul.allow_tf32, cudnn.allow_tf32) == (allowed, allowed)
+        assert (matmul.allow_tf32, cudnn.allow_tf32) == (before, before)
+        with pytest.raises(ZeroDivisionError), tf32(allowed):
+            _ = 1 / 0
+        assert (matmul.allow_tf32, cudnn.allow_tf32) == (before, before)
+    finally:
+        matmul.allow_tf32, cudnn.allow_tf32 = kept
+
+
+def test_nested_tables_move_whole() -> None:
+    value = [torch.ones(2), [torch.ones(3, dtype=torch.int64), 5.0], {"a": torch.zeros(1)}]
+    found = moved(value, torch.float16, "meta")
+    assert [t.device.type for t in (found[0], found[1][0], found[2]["a"])] == ["meta"] * 3
+    assert (found[0].dtype, found[1][0].dtype, found[1][1]) == (torch.float16, torch.int64, 5.0)
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("name", ["pytorch-cuda", "pytorch-cuda-tf32", "pytorch-cuda-float16", "pytorch-cuda-bfloat16"])
+def test_on_a_gpu(name: str) -> None:
+    report = tm.verify(conversion(), input_shape=(2, 7), devices=["cpu", "cuda"])
+    assert report, report.summary()
+    result = next(b for b in report.backends if b.name == name)
+    assert result.status == "passed", result.reason
+    assert bool(result.layers) == result.decides
+
+
+@pytest.mark.parametrize(
+    ("options", "factor"),
+    [({}, 1), ({"depth": 16}, 3), ({"gpu": True}, 8), ({"onnx": True}, 2), ({"onnx": True, "gpu": True}, 16)],
+)
+def test_tolerances_are_derived(options: dict[str, Any], factor: float) -> None:
+    plain, found = (Rules(torch.float32, 4096, **o).output() for o in ({"depth": 1}, options))
+    assert found.relative_to_largest
+    # 1 + 0.5 * sqrt(16) = 3; a single layer has no depth
+    assert found.atol == pytest.approx(plain.atol * factor, rel=0.05)
+    assert "float32 rounds to 6e-08" in found.reason
+    assert "sqrt(4096)" in found.reason
+
+
+def test_tolerances_of_the_user_go_by_output() -> None:
+    rules = Rules(torch.float32, atol={"": 1e-3, "[2]": 0.5})
+    assert (rules.output("[1]").atol, rules.output("[2]").atol) == (1e-3, 0.5)
+    assert not rules.output("[2]").relative_to_largest
+
+
+def test_a_batch_of_another_size_is_run() -> None:
+    report = tm.verify(conversion(), input_shape=(2, 7))
+    assert [(b.batch, b.status) for b in report.backends[0].batches] == [(1, "passed"), (3, "passed")]
+
+
+def test_a_model_that_mixes_samples_is_not_run_in_other_batches() -> None:
+    batches = tm.verify(tm.convert(lua.module("nn.Normalize", p=2)), input_shape=(2, 7)).backends[0].batches
+    assert [(b.batch, b.status) for b in batches] == [(1, "passed"), (3, "passed")]
+    shaped = lua.sequential(lua.module("nn.View", numElements=14, size=tm.Storage("torch.LongStorage", long(1, 14))))
+    report = tm.verify(tm.convert(shaped), input=torch.ones(2, 7))
+    assert all(b.status == "not run" for b in report.backends[0].batches)
+    assert report
+
+
+def long(*values: int) -> Any:
+    import numpy as np
+
+    return np.array(values, "<i8")
+
+
+class Counted(nn.Module):
+    """Keeps a weak reference to each of its outputs."""
+
+    def __init__(self, kept: list[weakref.ref[torch.Tensor]]) -> None:
+        super().__init__()
+        self.kept = kept
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        made = x + 1
+        self.kept.append(weakref.ref(made))
+        return made
+
+
+def test_activations_are_dropped_as_soon_as_they_are_compared() -> None:
+    conv = tm.convert(lua.sequential(*[lua.module("nn.Tanh") for _ in range(30)]))
+    network = copy_network(conv)
+    kept: list[weakref.ref[torch.Tensor]] = []
+    for i, record in enumerate(network.layers[1:]):
+        record.module = network.module[i] = Counted(kept)  # type: ignore[index, operator, unused-ignore]
+    most = 0
+    with Walk(network.layers, network.module, torch.zeros(2, 3)) as walk:
+        while walk.next() is not None:
+            gc.collect()
+            most = max(most, sum(made() is not None for made in kept))
+    assert len(kept) == 30
+    assert most <= 3
+
+
+def test_a_walk_that_nobody_ends_stops() -> None:
+    network = copy_network(conversion())
+    with Walk(network.layers, network.module, torch.zeros(2, 7)) as walk:
+        assert walk.next() is not None
+    assert not walk._thread.is_alive()
+
+
+def test_a_walk_raises_what_the_network_raises_and_names_the_layer() -> None:
+    network = copy_network(conversion())
+    with Walk(network.layers, network.module, torch.zeros(2, 8)) as walk, pytest.raises(RuntimeError):
+        walk.next()
+    assert walk.failed is not None
+    assert network.layers[walk.failed].path == "1"

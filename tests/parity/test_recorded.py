@@ -1,0 +1,153 @@
+"""Activations that Torch7 left in a file: found, judged, told from ones that are older than the weights."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import golden
+import lua
+import numpy as np
+import pytest
+import torch
+
+import torchmigrate as tm
+from torchmigrate.parity.recorded import read_recorded
+
+pytestmark = pytest.mark.usefixtures("own_registry")
+
+#: model -> (runs that are judged, is Torch7's own input in the file?)
+FRESH = {
+    "alexnet_grouped_lrn": (20, False),
+    "googlenet_aux": (47, False),
+    "mobile_b32": (5, False),
+    "siamese_cosine": (21, True),
+    "stn_affine6": (11, True),
+    "superres_vgg7": (6, False),
+}
+
+#: Saved after an optimizer's step, or (multitask_tables) after weights were scaled.
+STALE = (
+    "autoencoder_list",
+    "charrnn_checkpoint",
+    "dcgan_discriminator",
+    "enet_unpooling",
+    "lenet_mnist",
+    "lm_sequencer_fastlstm",
+    "mlp_batchnorm_regression",
+    "multitask_tables",
+    "resnet_bottleneck_B",
+)
+
+
+def convert(name: str) -> tm.Conversion:
+    row = next(row for row in golden.model_rows() if row["name"] == name)
+    plugins = [golden.FIXTURES / "plugins" / "shave_crop.py"] if name.startswith("style_shave") else []
+    return tm.convert(golden.MODELS / row["file"], key=None if row["key"] == "-" else row["key"], plugins=plugins)
+
+
+@pytest.mark.parametrize("name", FRESH)
+def test_activations_that_belong_to_the_weights_agree(name: str) -> None:
+    judged, own_input = FRESH[name]
+    report = tm.verify(convert(name), batches=())
+    assert report, report.summary()
+    assert report.reference.kind == "recorded"
+    assert report.verdict.level == "passed"
+    assert (report.reference.probe is None) == own_input
+    layers = report.backends[0].layers
+    assert sum(layer.own is not None for layer in layers) == judged
+    assert all(layer.remark for layer in layers if layer.own is None)
+
+
+@pytest.mark.parametrize("name", STALE)
+def test_activations_older_than_the_weights_are_stale_and_nothing_is_wrong(name: str) -> None:
+    conversion = convert(name)
+    report = tm.verify(conversion, layers=False, batches=())
+    assert report, report.summary()
+    assert report.reference.kind == "self", "the next best"
+    assert any("stale" in note for note in report.reference.notes)
+    assert any("stale" in limit for limit in report.verdict.limits)
+    forced = tm.verify(conversion, reference="recorded", batches=())
+    assert forced, forced.summary()
+    assert forced.verdict.level == "rounding"
+    assert forced.verdict.title == "ACTIVATIONS OLDER THAN THE WEIGHTS"
+    stale = [layer for layer in forced.backends[0].layers if "stale" in layer.remark]
+    assert stale
+    assert all(layer.own is None for layer in stale)
+    assert any(layer.own is not None and layer.own.passed for layer in forced.backends[0].layers)
+
+
+def test_every_other_model_has_none() -> None:
+    others = [row["name"] for row in golden.model_rows() if row["name"] not in {*FRESH, *STALE}]
+    assert [name for name in others if read_recorded(convert(name), None) is not None] == []
+
+
+def test_a_file_without_activations_is_refused_by_name() -> None:
+    with pytest.raises(tm.UsageError, match="no activations"):
+        tm.verify(convert("vgg_checkpoint"), reference="recorded")
+
+
+def chain(*, inplace: bool, wrong: float = 0.0) -> tm.LuaObject:
+    """Linear, Tanh, Linear, Threshold, Linear as Torch7 leaves them after a forward: an in-place layer overwrites."""
+    rng = np.random.default_rng(3)
+    x = rng.normal(size=(3, 5))
+    linears = [lua.linear(5, 4, seed=1), lua.linear(4, 6, seed=2), lua.linear(6, 2, seed=3)]
+
+    def forward(obj: tm.LuaObject, x: np.ndarray) -> np.ndarray:
+        return x @ obj["weight"].numpy().T + obj["bias"].numpy()
+
+    first = forward(linears[0], x)
+    second = np.tanh(first)
+    third = forward(linears[1], second)
+    fourth = np.where(third > 0.1, third, -0.5)
+    fifth = forward(linears[2], fourth)
+    tensors = [tm.Tensor.from_numpy(y) for y in (first, second, third, fourth, fifth)]
+    if inplace:
+        tensors[2] = tensors[3]
+    threshold = lua.module("nn.Threshold", threshold=0.1, val=-0.5, inplace=inplace)
+    modules = [linears[0], lua.module("nn.Tanh"), linears[1], threshold, linears[2]]
+    for module, tensor in zip(modules, tensors, strict=True):
+        module.fields["output"] = tensor
+    model = lua.sequential(*modules)
+    model.fields["output"] = tensors[-1]
+    weight = np.array(linears[1]["weight"].numpy())
+    weight[2, 1] += wrong
+    linears[1].fields["weight"] = tm.Tensor.from_numpy(weight)
+    return model
+
+
+@pytest.mark.parametrize("inplace", [False, True])
+def test_an_output_that_was_overwritten_is_judged_with_what_overwrote_it(inplace: bool) -> None:
+    report = tm.verify(tm.convert(chain(inplace=inplace)))
+    assert report, report.summary()
+    layers = {layer.path: layer for layer in report.backends[0].layers}
+    assert layers["1"].own is None
+    assert "is not in the file" in layers["1"].remark
+    assert all(layers[path].own is not None for path in ("2", "4", "5"))
+    assert (layers["3"].own is None) == inplace
+    assert ("judged together" in layers["3"].remark) == inplace
+
+
+@pytest.mark.parametrize("inplace", [False, True])
+def test_a_wrong_layer_is_wrong_and_not_stale(inplace: bool) -> None:
+    report = tm.verify(tm.convert(chain(inplace=inplace, wrong=1e-3)))
+    assert not report
+    diverging = report.backends[0].diverging
+    assert diverging is not None
+    assert (diverging.path, diverging.typename) == ("3", "nn.Linear")
+
+
+def test_an_input_is_found_in_a_graph() -> None:
+    conversion = convert("charrnn_checkpoint")
+    found = read_recorded(conversion, None)
+    assert found is not None
+    first = [key for key in found.judgement.judged if conversion.layers[key[0]].typename == "OneHot"]
+    assert first, "the layer at the very front is judged, since the graph holds its input"
+
+
+def test_the_same_seed_gives_the_same_report(tmp_path: Path) -> None:
+    texts = []
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        torch.manual_seed(len(texts))
+        texts.append(tm.verify(convert("mobile_b32")).write(tmp_path / name).read_text())
+    assert texts[0] == texts[1]
