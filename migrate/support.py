@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from functools import cache
-from importlib.resources import files
+from pathlib import Path
 
 DATA = "data/layers.json"
 
@@ -38,7 +38,7 @@ class Support:
 @cache
 def table() -> dict[str, Support]:
     """Every supported class, sorted by name."""
-    rows = json.loads(files(__package__).joinpath(DATA).read_text("utf-8"))
+    rows = json.loads(Path(__file__).parent.joinpath(DATA).read_text("utf-8"))
     return {
         row["typename"]: Support(**{**row, "modules": tuple(row["modules"]), "fields": tuple(row["fields"])})
         for row in rows

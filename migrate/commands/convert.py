@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ..errors import EXIT_OK, EXIT_PARITY
-from ..remote import is_url, local_copy
 from .options import (
     DEVICES,
     DTYPE,
@@ -74,6 +73,7 @@ def convert(
     torchmigrate convert style.t7 --plugin my_layers.py --reference style.reference.t7
     torchmigrate convert *.t7 -o out --jobs 4
     """
+    from ..remote import is_url
     from ..workflow import Options
 
     settings = Options(**with_aliases(options))
@@ -86,6 +86,7 @@ def convert(
 def _convert_one(source: str, output: Path | None, settings: Options, as_json: bool, quiet: bool) -> int:
     from .. import console
     from ..console.results import show_result
+    from ..remote import is_url, local_copy
     from ..workflow import convert_file
 
     with console.progress(silent=as_json or quiet) as step:

@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
-from importlib.resources import files
+from pathlib import Path
 
 from ..t7 import LuaFunction, LuaObject, Storage, T7File, Tensor
 from .functions import compiler_of
@@ -117,7 +117,7 @@ class Origin:
 
 @cache
 def _class_months() -> Mapping[str, str]:
-    found = json.loads(files("torchmigrate").joinpath("data/history.json").read_text("utf-8"))
+    found = json.loads(Path(__file__).parents[1].joinpath("data", "history.json").read_text("utf-8"))
     return {typename: month for month, typenames in found["classes"].items() for typename in typenames}
 
 

@@ -49,7 +49,7 @@ def sizes_of(value: Value, file_size: int, *, binary: bool) -> Sizes:
         kinds[id(storage)] = min(kind, kinds.get(id(storage), kind), key=_ORDER.index)
     totals = dict.fromkeys(_ORDER, 0)
     for key, storage in storages.items():
-        totals[kinds[key]] += len(storage) * storage.data.itemsize
+        totals[kinds[key]] += len(storage) * storage.itemsize
     rest = file_size - sum(totals.values()) if binary else None
     return Sizes(file_size, totals[WEIGHTS], totals[GRADIENTS], totals[LEFT], totals[OTHER], rest)
 

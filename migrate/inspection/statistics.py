@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
-
-import numpy as np
-import numpy.typing as npt
+from typing import TYPE_CHECKING, Any
 
 from ..t7 import Tensor, Value
 from .tree import size_text
 from .walking import everything
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
 
 #: Elements that are looked at at a time, so that a large file does not fill the memory.
 _BLOCK = 1 << 22
@@ -53,6 +54,8 @@ def tensor_statistics(value: Value) -> list[Statistics]:
 
 def statistics_of(path: str, tensor: Tensor) -> Statistics:
     """The statistics of one tensor, computed in double precision."""
+    import numpy as np
+
     numbers = tensor.numpy()
     count = nan = inf = zeros = 0
     low, high, total = np.inf, -np.inf, 0.0
@@ -75,4 +78,4 @@ def statistics_of(path: str, tensor: Tensor) -> Statistics:
 
 def _blocks(numbers: npt.NDArray[Any]) -> list[npt.NDArray[np.float64]]:
     rows = max(1, _BLOCK * len(numbers) // numbers.size)
-    return [numbers[i : i + rows].astype(np.float64).reshape(-1) for i in range(0, len(numbers), rows)]
+    return [numbers[i : i + rows].astype("f8").reshape(-1) for i in range(0, len(numbers), rows)]

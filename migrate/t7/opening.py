@@ -5,7 +5,6 @@ from __future__ import annotations
 import mmap
 import os
 import stat
-import tempfile
 from collections.abc import Callable, Iterator
 from typing import BinaryIO
 
@@ -105,6 +104,8 @@ def _unpacked(data: Data, limits: Limits, *, salvage: bool) -> Iterator[bytes]:
 
 def _spool(pieces: Iterator[bytes]) -> Data:
     """The pieces in one; many of them in a temporary file, which goes away with its last use."""
+    import tempfile
+
     with tempfile.SpooledTemporaryFile(max_size=_IN_MEMORY) as file:
         size = sum(map(file.write, pieces))
         if size <= _IN_MEMORY:
