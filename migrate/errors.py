@@ -35,6 +35,7 @@ class T7Error(TorchMigrateError):
     """A `.t7` file can't be read (or a value can't be written as one).
 
     Attributes:
+        message: what is wrong, without the rest.
         offset: byte offset in the file at which reading stopped, or None.
         path: where inside the object tree, such as `model.modules[3].weight`, or "".
         hint: what to do next, or "".
@@ -43,6 +44,7 @@ class T7Error(TorchMigrateError):
     exit_code = EXIT_UNREADABLE
 
     def __init__(self, message: str, *, offset: int | None = None, path: str = "", hint: str = "") -> None:
+        self.message = message
         self.offset = offset
         self.path = path
         self.hint = hint

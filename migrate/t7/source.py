@@ -287,6 +287,9 @@ def _read(
         if diagnosis is not None:
             what = f"a gzip archive of {diagnosis.what}" if packed else diagnosis.what
             raise T7Error(f"This is not a file of Torch7: it is {what}", offset=0, hint=diagnosis.opens) from error
+        if packed:
+            message = f"In what the gzip archive holds: {error.message}"
+            error = type(error)(message, offset=error.offset, path=error.path, hint=error.hint)
         if not salvage:
             raise error
     tokens = attempt.tokens

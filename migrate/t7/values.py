@@ -267,6 +267,10 @@ class Storage:
         held = self._held
         return held.array() if isinstance(held, Elements) else held
 
+    @data.setter
+    def data(self, data: Array) -> None:
+        self._held = data
+
     @property
     def itemsize(self) -> int:
         """Bytes of one element."""
