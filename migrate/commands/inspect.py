@@ -16,6 +16,7 @@ from .options import FILE, JSON, KEY, SHAPE
 @click.option("--depth", type=click.IntRange(min=0), help="Show the tree and the contents down to this depth.")
 @click.option("--tensors", is_flag=True, help="Show the statistics of every tensor.")
 @click.option("--shapes", is_flag=True, help="Run the model, and show the output of every module (slower).")
+@click.option("--salvage", is_flag=True, help="Of a torn or damaged file, show what can be read, and what is lost.")
 @SHAPE
 @click.option("--svg", type=click.Path(path_type=Path), help="Write a picture of the network.")
 @JSON
@@ -25,6 +26,7 @@ def inspect(
     depth: int | None,
     tensors: bool,
     shapes: bool,
+    salvage: bool,
     input_shape: str | None,
     svg: Path | None,
     as_json: bool,
@@ -34,6 +36,8 @@ def inspect(
     \b
     torchmigrate inspect checkpoint.t7
     torchmigrate inspect checkpoint.t7 --key model --depth 2
+    torchmigrate inspect torn.t7 --salvage
+    ssh host cat model.t7.gz | torchmigrate inspect -
     torchmigrate inspect resnet.t7 --input-shape 2x3x224x224 --svg resnet.svg
     """
     from .. import console
@@ -41,7 +45,11 @@ def inspect(
     from ..inspection import inspect_file
     from ..support import table
 
-    found = inspect_file(file, table().keys(), key, tensors=tensors)
+    if str(file) == "-" and (shapes or input_shape or svg):
+        raise click.UsageError(
+            "--shapes, --input-shape and --svg read the file twice: standard input can be read once."
+        )
+    found = inspect_file(file, table().keys(), key, tensors=tensors, salvage=salvage)
     if shapes or input_shape:
         from ..inspection.running import add_shapes
 

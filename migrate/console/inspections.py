@@ -22,6 +22,12 @@ def show_inspection(found: Inspection, depth: int | None) -> None:
     longs = f", {found.long_size}-byte longs" if found.long_size else ""
     functions = f", {found.functions} Lua functions (never run)" if found.functions else ""
     console.print(f"[bold]{printable(found.file)}[/]: {bytes_text(found.size)}, {found.format}{longs}{functions}")
+    for remark in found.remarks:
+        console.print(f"  {printable(remark)}")
+    if found.error is not None:
+        console.print(f"  [red]{printable(found.error)}[/]")
+        for lost in found.lost:
+            console.print(f"    lost: {printable(lost)}")
     console.print(f"  {printable(found.origin.text)}")
     for evidence in found.origin.decisive:
         console.print(f"    [dim]{evidence.sure}: {printable(evidence.what)}[/]")

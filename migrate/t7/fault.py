@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from .limits import Limits
 
+#: What is missing more than so many bytes was not cut off, but misread.
+FAR = 2**31
+
 
 class Fault(Exception):
     """Something in the file is wrong.
@@ -42,6 +45,27 @@ def over(limits: Limits, name: str, message: str, offset: int | None = None) -> 
         offset,
         hint=f"Raise Limits.{name} if you trust the file.",
         limit=True,
+    )
+
+
+def too_short(what: str, extent: str, offset: int, size: int, missing: int | None) -> Fault:
+    """The fault of something that goes beyond the end of the file.
+
+    Args:
+        what: what begins at `offset`.
+        extent: how long it is, such as "8 bytes long, "; or "".
+        offset: where it begins.
+        size: length of the file.
+        missing: how many bytes the file is too short, if that is known.
+    """
+    early = "too early" if missing is None else f"{missing} bytes too early"
+    # misread longs ask for more than 4 GB, which is no sign of a file that is cut off
+    torn = missing is None or missing < FAR
+    return Fault(
+        f"the file {'is torn: it ' if torn else ''}ends at byte {size}, {early}: {what}, {extent}begins here",
+        offset,
+        missing=missing,
+        hint="Its download or save was interrupted, or it is damaged: get it again, or read what is there with salvage.",
     )
 
 

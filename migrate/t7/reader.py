@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from ..errors import LimitExceeded, T7Error, TornFile
 from .bodies import ONE_TABLE, Body
-from .fault import Fault, over
+from .fault import FAR, Fault, over
 from .frames import (
     CLASSES,
     FieldsFrame,
@@ -364,7 +364,8 @@ class Reader:
             raise Fault(
                 f"a table of {count} entries needs at least {fewest} bytes, but the file has only "
                 f"{tokens.size - tokens.pos} more",
-                hint="The file is cut off or damaged.",
+                missing=fewest - (tokens.size - tokens.pos),
+                hint="The file is torn or damaged: get it again, or read what is there with salvage.",
             )
         if count > self.limits.entries:
             raise over(self.limits, "entries", f"a table has {count} entries, more than")
@@ -373,8 +374,7 @@ class Reader:
         name = fault.inside or innermost_name(stack)
         message = f"{fault.message}, inside {name}" if name else fault.message
         offset = self.tokens.pos if fault.offset is None else fault.offset
-        # misread longs ask for more than 4 GB, which is no sign of a file that is cut off
-        cut_off = fault.missing is not None and fault.missing < 2**31
+        cut_off = fault.missing is not None and fault.missing < FAR
         self.reached = self.tokens.size if cut_off else offset
         kind = LimitExceeded if fault.limit else TornFile if cut_off else T7Error
         hint = fault.hint

@@ -7,7 +7,7 @@ import re
 from typing import TYPE_CHECKING
 
 from .diagnosis import explain_tag
-from .fault import Fault, check_dimensions, over
+from .fault import Fault, check_dimensions, over, too_short
 from .frames import Frame
 from .limits import Limits
 from .tags import BOOLEAN, FUNCTION, FUNCTION_LEGACY, FUNCTION_WITHOUT_INDEX, NIL, NUMBER, STRING, TABLE, TORCH
@@ -201,12 +201,6 @@ class AsciiTokens:
         if self.data[self.pos : self.pos + 1] == b"\n":
             self.pos += 1
 
-    def _short(self, what: str, size: str, offset: int, missing: int | None) -> Fault:
+    def _short(self, what: str, extent: str, offset: int, missing: int | None) -> Fault:
         """The fault of something that goes beyond the end of the file."""
-        early = "too early" if missing is None else f"{missing} bytes too early"
-        return Fault(
-            f"the file ends at byte {self.size}, {early}: {what}, {size}begins here",
-            offset,
-            missing=missing,
-            hint="The file is damaged or cut off (an interrupted download or save?): get it again.",
-        )
+        return too_short(what, extent, offset, self.size, missing)

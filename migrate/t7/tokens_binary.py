@@ -10,7 +10,7 @@ from typing import Any
 
 from .diagnosis import explain_tag
 from .elements import Elements
-from .fault import Fault, check_dimensions, over
+from .fault import Fault, check_dimensions, over, too_short
 from .frames import CLASSES, Frame, TableFrame, new_object
 from .limits import Limits
 from .tags import BOOLEAN, FUNCTION, FUNCTION_LEGACY, FUNCTION_WITHOUT_INDEX, NIL, NUMBER, STRING, TABLE, TORCH
@@ -345,10 +345,4 @@ class BinaryTokens:
 
     def _short(self, what: str, offset: int, needed: int) -> Fault:
         """The fault of something that goes beyond the end of the file."""
-        missing = offset + needed - self.size
-        return Fault(
-            f"the file ends at byte {self.size}, {missing} bytes too early: {what}, {needed} bytes long, begins here",
-            offset,
-            missing=missing,
-            hint="The file is damaged or cut off (an interrupted download or save?): get it again.",
-        )
+        return too_short(what, f"{needed} bytes long, ", offset, self.size, offset + needed - self.size)

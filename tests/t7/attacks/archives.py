@@ -19,6 +19,6 @@ ATTACKS = {
     "damaged archive": Attack(_FILE[:20] + b"\xff\xff" + _FILE[22:], "the gzip archive is damaged"),
     "header alone": Attack(b"\x1f\x8b\x08", "the gzip archive is torn"),
     "archive of a torn file": Attack(
-        gzip.compress(table(1, string("a"), string("b"))[:-1], mtime=0), "the file ends at byte"
+        gzip.compress(table(1, string("a"), string("b"))[:-1], mtime=0), "ends at byte"
     ),
 }

@@ -23,7 +23,7 @@ ATTACKS = {
         path="b",
     ),
     "fields that are a back reference to nothing": Attack(
-        torch(1, "nn.Linear", integer(4, 1)) + integer(3, 9), "the file ends"
+        torch(1, "nn.Linear", integer(4, 1)) + integer(3, 9), "ends at byte"
     ),
     "index above 31 bits": Attack(field("a", integer(3, -(2**31))), "the index of an object is -2147483648"),
     "version of a hundred digits": Attack(

@@ -11,7 +11,7 @@ ATTACKS = {
     "ASCII: endless digits": Attack(b"1\n" + b"9" * 100000, "does not end"),
     "ASCII: integer of 33 bits": Attack(b"3\n4294967296\n", "more than 32 bits hold"),
     "ASCII: cut off": Attack(b"3\n1\n1\n2\n3\nab", "1 bytes too early: a string, 3 bytes long"),
-    "ASCII: nothing after the tag": Attack(b"3\n", "the file ends at byte 2"),
+    "ASCII: nothing after the tag": Attack(b"3\n", "ends at byte 2"),
     "ASCII: no such tag": Attack(b"3\n1\n1\n10\n1\n", "from 0 to 8, not with 10"),
     "ASCII: boolean of 7": Attack(b"5\n7\n", "a boolean is 0 or 1"),
     "ASCII: negative string": Attack(b"2\n-1\n", "has a length of -1"),
