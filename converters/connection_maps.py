@@ -44,6 +44,8 @@ class ConvMap2d(nn.Module):
         self.outputs: torch.Tensor
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
+        if x.dim() == 3:
+            x = x[: self.in_channels]  # an image may have planes behind the last one that is connected
         pairs = self.weight.new_zeros(self.in_channels * self.out_channels, *self.kernel_size)
         if self.transposed:
             pairs = pairs.index_add(0, self.inputs * self.out_channels + self.outputs, self.weight)

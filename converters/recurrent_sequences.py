@@ -13,6 +13,26 @@ from .recurrent import UNFINISHED, Remembering, detached
 from .sequencers import has_memory
 
 
+class ProjectedWeights(nn.Module):
+    """The parameters of an LSTM with a projection of any size, named as those of nn.LSTM (which projects to less)."""
+
+    def __init__(self, input_size: int, hidden_size: int, proj_size: int) -> None:
+        super().__init__()
+        self.input_size = input_size
+        self.hidden_size = hidden_size
+        self.proj_size = proj_size
+        self.weight_ih_l0 = nn.Parameter(torch.empty(4 * hidden_size, input_size))
+        self.weight_hh_l0 = nn.Parameter(torch.empty(4 * hidden_size, proj_size))
+        self.bias_ih_l0 = nn.Parameter(torch.empty(4 * hidden_size))
+        self.bias_hh_l0 = nn.Parameter(torch.empty(4 * hidden_size))
+        self.weight_hr_l0 = nn.Parameter(torch.empty(proj_size, hidden_size))
+
+    @property
+    def all_weights(self) -> list[list[nn.Parameter]]:
+        """The same as in nn.LSTM."""
+        return [list(self.parameters())]
+
+
 class SeqLSTM(Remembering):
     """An LSTM over a sequence; also takes [h0, x] or [c0, h0, x].
 
@@ -43,7 +63,9 @@ class SeqLSTM(Remembering):
         self.remember = remember
         self.mask_zero = mask_zero
         self.project = project
-        self.lstm = nn.LSTM(input_size, hidden_size, proj_size=output_size if project else 0)
+        self.lstm: Any = (
+            ProjectedWeights(input_size, hidden_size, output_size) if project else nn.LSTM(input_size, hidden_size)
+        )
 
     def forward(self, x: Any) -> torch.Tensor:
         given: list[torch.Tensor] = []
@@ -125,7 +147,7 @@ def seq_lstm(layer: Layer) -> SeqLSTM:
     layer.put(module.lstm, "bias_hh_l0", torch.zeros_like(bias, requires_grad=False))
     if project:
         layer.put(module.lstm, "weight_hr_l0", layer.tensor("weightO").t(), field="weightO")
-    module.training = layer.object.get("train") is not False
+    module.training = layer.trains()
     module.state = kept_state(layer, module, "_output", "cell") if layer.has("c0") else None
     return module
 
@@ -241,7 +263,7 @@ def seq_gru(layer: Layer) -> SeqGRU:
     layer.put(module, "weight_ih", weight[:input_size].t(), field="weight")
     layer.put(module, "weight_hh", weight[input_size:].t(), field="weight")
     layer.put(module, "bias")
-    module.training = layer.object.get("train") is not False
+    module.training = layer.trains()
     state = kept_state(layer, module, "_output") if layer.has("h0") else None
     module.state = state[0] if state else None
     return module

@@ -59,7 +59,7 @@ def sequencer(layer: Layer) -> Sequencer:
     """
     layer.ignore("tableoutput", "tablegradInput", "tablegradinput", "module", "dpnn_mediumEmpty", "dpnn_serialEmpty")
     module = Sequencer(only_child(layer), layer.text("_remember", "neither"))
-    module.training = layer.object.get("train") is not False  # so that evaluate() does not forget what the file holds
+    module.training = layer.trains()  # so that evaluate() does not forget what the file holds
     if not has_memory(module):
         forget(module)
     return module

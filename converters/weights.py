@@ -345,7 +345,7 @@ def linear_weight_norm(layer: Layer) -> LinearWeightNorm:
     module = layer.make(LinearWeightNorm, inputs, outputs, bias=layer.has("bias"), eps=layer.number("eps", 1e-16))
     layer.put_all(module, "v", "g", "bias")
     layer.put(module, "weight", layer.tensor("weight").detach())
-    module.training = layer.flag("train", False)  # what is not training keeps its weight
+    module.training = layer.trains()  # what is not training keeps its weight
     return module
 
 

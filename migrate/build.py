@@ -50,7 +50,7 @@ class LayerRecord:
         path: its first Torch7 path.
         typename: its Torch7 class.
         module: what it became.
-        train: its `train` field (absent: False).
+        train: its `train` field (absent: False, or True for the layers that train unless told otherwise).
         read: the fields that the converter read.
         unread: the fields that nobody read and that are no training leftovers.
         paths: every Torch7 path at which the same object is found.
@@ -163,6 +163,8 @@ class Build:
         replaced = [name for name in layer.replaced_methods if name in _METHODS]
         if replaced:
             return self._refuse(layer, f"the file replaces its {', '.join(replaced)} by a Lua function")
+        if layer.trains_if_absent and obj.get("train") is None:
+            record.train = True
         record.read, record.unread = layer.read, layer.unread
         self._done[id(obj)] = record
         return record.module

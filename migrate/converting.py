@@ -89,7 +89,8 @@ def set_training(module: nn.Module, records: list[LayerRecord], mode: Mode) -> N
     else:
         # a layer that becomes several modules gives its flag to all; a container comes before its children
         for record in sorted(records, key=path_depth):
-            record.module.train(record.train)
+            for part in record.module.modules():  # no call of train(), which lets a layer forget its state
+                part.training = record.train
 
 
 def path_depth(record: LayerRecord) -> int:

@@ -64,6 +64,7 @@ class Layer:
         self.path = path
         self._build = build
         self._read: set[Value] = set()
+        self.trains_if_absent = False
 
     # What is there
 
@@ -205,6 +206,11 @@ class Layer:
         for name in names:
             if getattr(module, name) is not None:
                 self.put(module, name)
+
+    def trains(self) -> bool:
+        """Is it in training mode? For layers that ask `train ~= false`: where the field is absent, they train."""
+        self.trains_if_absent = True
+        return self.object.get("train") is not False
 
     # What is said of it
 

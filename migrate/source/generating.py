@@ -11,6 +11,7 @@ import torch
 
 from ..conversion import Conversion
 from ..converters.graph import Graph
+from ..converters.recurrent import Remembering
 from ..errors import TorchMigrateError
 from ..t7 import LuaObject, LuaTable
 from .checking import OtherType, differs, instance
@@ -87,14 +88,21 @@ def generate(conv: Conversion, example: Any = None) -> Source:
 
 @contextmanager
 def evaluating(conv: Conversion) -> Iterator[None]:
-    """Evaluation mode inside the block; each module's own mode afterwards."""
+    """Evaluation mode inside the block; afterwards each module has its own mode and what it remembered."""
+    # no call of eval(), which changes what some layers keep
     training = [module for module in conv.module.modules() if module.training]
-    conv.module.eval()
+    states = [(module, module.state) for module in conv.module.modules() if isinstance(module, Remembering)]
+    for module in training:
+        module.training = False
     try:
         yield
     finally:
         for module in training:
             module.training = True
+        for remembering, state in states:
+            remembering.state = state
+        for module in conv.module.modules():
+            module.__dict__.pop("places", None)
 
 
 def _structured(conv: Conversion, inputs: list[Any]) -> Draft:

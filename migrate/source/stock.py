@@ -50,7 +50,7 @@ def substitute(module: nn.Module, inputs: tuple[Any, ...], outputs: tuple[Any, .
 def recurrent_of(module: nn.Module) -> nn.RNNBase | None:
     """The recurrent layer of torch.nn that does what this layer does, if there is one that starts from zeros."""
     if isinstance(module, SeqLSTM) and module.remember == "neither" and not (module.mask_zero or module.project):
-        lstm = copy.copy(module.lstm)
+        lstm: nn.RNNBase = copy.copy(module.lstm)
         lstm.batch_first = module.batch_first
         return lstm
     return module.rnn if isinstance(module, CudnnRNN) and not module.remember else None
