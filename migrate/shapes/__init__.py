@@ -16,12 +16,13 @@ from .entries import IMAGES, NUMBERS, Entries, Entry, entries_of
 from .guesses import oblong_sizes, text_line_sizes, tried_sizes
 from .making import INDEXED, floating_type, indexed_leaves, make_input
 from .recorded import batched, recorded_sizes, sizes_of
-from .running import accepts, dry_run, mixed, run
+from .running import accepts, attempt, dry_run, mixed, run
 from .spelling import parse_shape, spelled
 
 __all__ = [
     "INDEXED",
     "Guess",
+    "attempt",
     "dry_run",
     "floating_type",
     "indexed_leaves",

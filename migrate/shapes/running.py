@@ -23,11 +23,11 @@ def run(module: nn.Module, value: Any) -> Any:
 
 def accepts(conv: Conversion, value: Any) -> bool:
     """Does the model run on this input, without mixing samples?"""
-    outcome = _attempt(conv, value)
+    outcome = attempt(conv, value)
     return outcome is not None and not mixed(value, outcome)
 
 
-def _attempt(conv: Conversion, value: Any) -> Any:
+def attempt(conv: Conversion, value: Any) -> Any:
     """What the model gives; None if it fails. On the meta device, unless operators need numbers."""
     with torch.no_grad():
         try:

@@ -2,63 +2,77 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 
 from ..conversion import Conversion
 from ..nested import apply, leaves
-from ..shapes import run
+from ..shapes import attempt, run
 
 
-def several_sizes(conv: Conversion, value: Any) -> list[Any]:
+@dataclass(frozen=True)
+class Example:
+    """An input of a model, and what the model gives (with the random numbers of seed 0)."""
+
+    input: Any
+    output: Any
+
+
+def several_sizes(conv: Conversion, value: Any) -> list[Example]:
     """An input, and larger ones: one more sample, then each other axis doubled (or one more) where the model allows it.
 
     Args:
         conv: the converted model.
         value: a tensor or nested list that the model accepts.
     """
-    found = [value]
-    with torch.no_grad():
-        answer = run(conv.module, apply(value, torch.clone))
+    first = _ran(conv, value)
+    found = [first]
     for axis in range(max((tensor.dim() for _, tensor in leaves(value)), default=0)):
-        for change in (_Longer(axis),) if axis == 0 else (_Doubled(axis), _Longer(axis)):
-            larger = apply(value, change)
+        for larger in _larger(value, axis):
+            if attempt(conv, larger) is None:  # which costs next to nothing
+                continue
             try:
-                with torch.no_grad():
-                    output = run(conv.module, apply(larger, torch.clone))
+                made = _ran(conv, larger)
             except Exception:  # whatever a layer raises on a size that it does not take
                 continue
-            if axis == 0 or not _mixes(value, answer, output):
-                found.append(larger)
+            if axis == 0 or not _mixes(first, made):
+                found.append(made)
                 break
     return found
 
 
-def _mixes(value: Any, answer: Any, output: Any) -> bool:
+def _ran(conv: Conversion, value: Any) -> Example:
+    with torch.no_grad(), torch.random.fork_rng():
+        torch.manual_seed(0)
+        return Example(value, run(conv.module, apply(value, torch.clone)))
+
+
+def _mixes(first: Example, larger: Example) -> bool:
     """Did the number of samples change with their size, as behind a View of fixed size?"""
-    batches = {tensor.shape[:1] for _, tensor in leaves(value)}
-    before, after = ([tensor.shape[:1] for _, tensor in leaves(item)] for item in (answer, output))
+    batches = {tensor.shape[:1] for _, tensor in leaves(first.input)}
+    before, after = ([tensor.shape[:1] for _, tensor in leaves(item.output)] for item in (first, larger))
     return set(before) == batches and len(before) == len(after) and before != after
 
 
-class _Longer:
-    """Repeats the last part of a tensor along an axis, if it has that axis."""
+def _larger(value: Any, axis: int) -> Iterator[Any]:
+    """The value with its tensors extended along an axis, where they have it."""
+    if axis > 0:
+        yield apply(value, _Extended(axis, doubled=True))
+    yield apply(value, _Extended(axis, doubled=False))
 
-    def __init__(self, axis: int) -> None:
+
+class _Extended:
+    """Repeats a tensor, or only its last part, along an axis."""
+
+    def __init__(self, axis: int, *, doubled: bool) -> None:
         self.axis = axis
+        self.doubled = doubled
 
     def __call__(self, tensor: torch.Tensor) -> torch.Tensor:
         if tensor.dim() <= self.axis:
             return tensor
-        return torch.cat([tensor, tensor.narrow(self.axis, tensor.shape[self.axis] - 1, 1)], self.axis)
-
-
-class _Doubled:
-    """Repeats a tensor along an axis, if it has that axis."""
-
-    def __init__(self, axis: int) -> None:
-        self.axis = axis
-
-    def __call__(self, tensor: torch.Tensor) -> torch.Tensor:
-        return tensor if tensor.dim() <= self.axis else torch.cat([tensor, tensor], self.axis)
+        more = tensor if self.doubled else tensor.narrow(self.axis, tensor.shape[self.axis] - 1, 1)
+        return torch.cat([tensor, more], self.axis)

@@ -16,7 +16,7 @@ from ..errors import TorchMigrateError
 from ..t7 import LuaObject, LuaTable
 from .checking import OtherType, differs, instance
 from .classes import extract
-from .examples import several_sizes
+from .examples import Example, several_sizes
 from .expressions import leaf
 from .layout import file_text, formatted
 from .lowering import Lowering
@@ -64,20 +64,20 @@ def generate(conv: Conversion, example: Any = None) -> Source:
         ValueError: the model can't be written as source; it says why.
     """
     with evaluating(conv), torch.no_grad():
-        inputs: list[Any] = []
+        examples: list[Example] = []
         reason = "no input is known"
         if example is not None:
             try:
-                inputs = several_sizes(conv, example)
-                source = _write(conv, _structured(conv, inputs))
-                reason = differs(conv, source.text, source.state, inputs)
+                examples = several_sizes(conv, example)
+                source = _write(conv, _structured(conv, [e.input for e in examples]))
+                reason = differs(source.text, source.state, examples)
                 if not reason:
                     return source
             except _PROBLEMS as error:
                 reason = f"{type(error).__name__}: {error}"
         try:
-            plain = _write(conv, _plain(conv, inputs))
-            problem = differs(conv, plain.text, plain.state, inputs)
+            plain = _write(conv, _plain(conv, [e.input for e in examples]))
+            problem = differs(plain.text, plain.state, examples)
         except _PROBLEMS as error:
             problem = f"{type(error).__name__}: {error}"
         if problem:

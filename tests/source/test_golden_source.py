@@ -15,7 +15,6 @@ from ruff.__main__ import find_ruff_bin
 
 import torchmigrate as tm
 from torchmigrate.saving import write
-from torchmigrate.shapes import run
 from torchmigrate.source.examples import several_sizes
 
 pytestmark = pytest.mark.usefixtures("own_registry")
@@ -43,10 +42,6 @@ def converted(row: dict[str, str]) -> tuple[tm.Conversion, Any]:
     return conversion, tm.to_torch(tm.load(golden.MODELS / f"{row['name']}.reference.t7")["input"])
 
 
-def cloned(value: Any) -> Any:
-    return [item.clone() for item in value] if isinstance(value, list) else value.clone()
-
-
 @pytest.mark.parametrize("part", range(4))
 def test_alone(part: int, tmp_path: Path) -> None:
     folders = []
@@ -55,11 +50,10 @@ def test_alone(part: int, tmp_path: Path) -> None:
         folder = tmp_path / row["name"]
         folder.mkdir()
         assert write(conversion, folder, example) == "", row["name"]
-        with torch.no_grad():
-            data = [
-                (value if isinstance(value, list) else [value], run(conversion.module, cloned(value)))
-                for value in several_sizes(conversion, example)
-            ]
+        data = [
+            (found.input if isinstance(found.input, list) else [found.input], found.output)
+            for found in several_sizes(conversion, example)
+        ]
         torch.save(data, folder / "examples.pt")
         folders.append(str(folder))
         lines = (folder / "model.py").read_text().count("\n")
