@@ -65,7 +65,7 @@ def too_short(what: str, extent: str, offset: int, size: int, missing: int | Non
         f"the file {'is torn: it ' if torn else ''}ends at byte {size}, {early}: {what}, {extent}begins here",
         offset,
         missing=missing,
-        hint="Its download or save was interrupted, or it is damaged: get it again, or read what is there with salvage.",
+        hint="Its download or save was cut short, or it is damaged: get it again, or read what is there with salvage.",
     )
 
 

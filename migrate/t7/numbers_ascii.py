@@ -18,6 +18,7 @@ _TOO_LONG = 400
 _TOKEN = re.compile(rb"[ \t\n\v\f\r]*([^ \t\n\v\f\r]{1,%d})" % _TOO_LONG)
 #: Longest text of a number that printf writes, with the space after it, rounded up.
 _WIDEST = 32
+_SPACE = ord(" ")
 _DIGITS = b"0123456789+-"
 _FLOATING = _DIGITS + b".eEnaifNAIF"
 #: What C's printf never writes between numbers; a line without it has one number between two spaces.
@@ -39,6 +40,7 @@ def read_numbers(data: bytes | mmap.mmap, pos: int, count: int, dtype: np.dtype[
     """
     found = np.empty(count, dtype)
     wide = np.dtype(np.int64 if dtype.kind == "i" else np.float64)
+    direct = dtype if dtype.kind == "f" and dtype.itemsize > 2 else wide
     done = 0
     while done < count:
         # a chunk ends in front of a blank, or with the file
@@ -47,7 +49,7 @@ def read_numbers(data: bytes | mmap.mmap, pos: int, count: int, dtype: np.dtype[
             end = data.rfind(b" ", pos, end)
         line = data.find(b"\n", pos, end) if end > pos else -1
         end = line if line >= 0 else end
-        numbers = _parse(data[pos:end], wide) if end > pos else None
+        numbers = _parse(data[pos:end], direct) if end > pos else None
         if numbers is None or done + len(numbers) > count:
             numbers, end = _parse_slowly(data, pos, min(count - done, _CHUNK >> 3), wide)
             if numbers is None:
@@ -59,24 +61,25 @@ def read_numbers(data: bytes | mmap.mmap, pos: int, count: int, dtype: np.dtype[
     return found, pos
 
 
-def _parse(text: bytes, wide: np.dtype[Any]) -> Array | None:
+def _parse(text: bytes, dtype: np.dtype[Any]) -> Array | None:
     """The numbers of a text as printf writes it, a space before or between them; None if it is any other text."""
     # of NaN, numpy drops the sign; other blanks would let two numbers count as one
     if b"n" in text or b"N" in text or any(blank in text for blank in _ODD_BLANKS):
         return None
-    expected = text.count(b" ") + (text[:1] != b" ")
+    spaces = int(np.count_nonzero(np.frombuffer(text, np.uint8) == _SPACE))
+    expected = spaces + (text[0] != _SPACE)
     try:
         # numpy may stop where it can't read on: then it doesn't get to the last number
-        numbers = np.fromstring(text + b" 1", wide, sep=" ")
+        numbers = np.fromstring(text + b" 1", dtype, sep=" ")
     except (ValueError, DeprecationWarning):
         return None
-    if len(numbers) != expected + 1 or (wide.kind == "i" and _saturated(numbers)):
-        return None
-    return numbers[:-1]
+    return numbers[:-1] if len(numbers) == expected + 1 and not _saturated(numbers) else None
 
 
 def _saturated(numbers: Array) -> bool:
-    """May one of these be a number that doesn't fit into 64 bits?"""
+    """May one of these be a number that was too large for its type?"""
+    if numbers.dtype.kind == "f":
+        return bool(np.isinf(numbers).any())
     bounds = np.iinfo(np.int64)
     return bool(((numbers == bounds.max) | (numbers == bounds.min)).any())
 
