@@ -10,7 +10,7 @@ import torch
 
 from ..conversion import Conversion
 from ..shapes import floating_type
-from .layers import LayerResult, compare_layers
+from .layers import Layered, LayerResult, compare_layers
 from .networks import Network, copy_network
 from .references import Reference
 from .tolerances import Rules
@@ -40,8 +40,8 @@ class Backend(Protocol):
     def outputs(self, conv: Conversion, value: Any) -> Any:
         """What the model answers, on the CPU."""
 
-    def layers(self, conv: Conversion, reference: Reference, rules: Rules) -> list[LayerResult]:
-        """How its layers compare; [] where they can't be seen."""
+    def layers(self, conv: Conversion, reference: Reference, rules: Rules) -> Layered:
+        """How its layers compare; none where they can't be seen."""
 
     def locate(self, conv: Conversion, value: Any, rules: Rules) -> list[LayerResult]:
         """After a failure of a backend whose layers can't be seen: what can be found out about them nevertheless."""
@@ -102,7 +102,7 @@ class PyTorch:
         with tf32(self._tf32):
             return self.network(conv).run(value)
 
-    def layers(self, conv: Conversion, reference: Reference, rules: Rules) -> list[LayerResult]:
+    def layers(self, conv: Conversion, reference: Reference, rules: Rules) -> Layered:
         """How its layers compare with the reference's."""
         with tf32(self._tf32):
             return compare_layers(self.network(conv), reference, rules.layer, rules.output())

@@ -11,14 +11,13 @@ import numpy.typing as npt
 import torch
 
 from ..nested import leaves, position
+from .measures import Numbers, measure
 
 #: How many bins of a histogram make a factor of ten.
 BINS_PER_DECADE = 4
 
 #: Smaller errors are counted in the first bin, larger ones in the last.
 _SMALLEST, _LARGEST = 1e-20, 1e10
-
-Numbers = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -173,7 +172,7 @@ def _compare_tensors(
         return Difference(place, False, f"its type is {got.dtype}, the reference's {expected.dtype}", shape)
     if expected.numel() == 0:
         return Difference(place, True, "", shape)
-    a, b = (tensor.cpu().double().reshape(-1).numpy() for tensor in (got, expected))
+    a, b = (_numbers(tensor) for tensor in (got, expected))
     with np.errstate(over="ignore", divide="ignore", invalid="ignore"):
         for name, numbers in (("it", a), ("the reference", b)):
             if math.isfinite(numbers.sum()):  # much faster than isfinite, and right whenever it says yes
@@ -186,24 +185,31 @@ def _compare_tensors(
         return _statistics(place, a, b, shape, tolerance, details)
 
 
+def _numbers(tensor: torch.Tensor) -> npt.NDArray[Any]:
+    """All elements, in the tensor's own type where numpy has it."""
+    flat = tensor.cpu().reshape(-1)
+    return (flat.float() if flat.dtype == torch.bfloat16 else flat).numpy()
+
+
 def _statistics(
-    place: str, a: Numbers, b: Numbers, shape: tuple[int, ...], tolerance: Tolerance, details: bool
+    place: str,
+    a: npt.NDArray[Any],
+    b: npt.NDArray[Any],
+    shape: tuple[int, ...],
+    tolerance: Tolerance,
+    details: bool,
 ) -> Difference:
-    distance, size = np.abs(a - b), np.abs(b)
-    largest = float(size.max())
-    atol = tolerance.absolute(largest)
-    excess = distance - tolerance.rtol * size if tolerance.rtol else distance
-    worst = int(excess.argmax())
-    needed = max(float(excess[worst]), 0.0)
-    known = size > 0
-    relative = distance / size if known.all() else distance[known] / size[known]
-    norms = float(np.linalg.norm(a)) * float(np.linalg.norm(b))
+    found = measure(a, b, tolerance.rtol)
+    distance, relative = found.distance, found.relative
+    atol = tolerance.absolute(found.largest)
+    needed = max(found.excess, 0.0)
+    norms = math.sqrt(found.ours) * math.sqrt(found.theirs)
     passed = needed <= atol
-    problem = (
-        ""
-        if passed
-        else f"{int((excess > atol).sum())} of {len(a)} numbers differ by more than {atol:.3g} + {tolerance.rtol:g}*|b|"
-    )
+    problem = ""
+    if not passed:
+        excess = distance - tolerance.rtol * np.abs(b, dtype=np.float64) if tolerance.rtol else distance
+        count = int((excess > atol).sum())
+        problem = f"{count} of {len(a)} numbers differ by more than {atol:.3g} + {tolerance.rtol:g}*|b|"
     return Difference(
         place=place,
         passed=passed,
@@ -211,18 +217,18 @@ def _statistics(
         shape=shape,
         atol=atol,
         rtol=tolerance.rtol,
-        largest=largest,
+        largest=found.largest,
         max_abs=float(distance.max()),
         mean_abs=float(distance.mean()),
         p99_abs=_percentile(distance),
         max_rel=float(relative.max()) if len(relative) else 0.0,
         mean_rel=float(relative.mean()) if len(relative) else 0.0,
         p99_rel=_percentile(relative),
-        worst=_index(worst, shape),
-        worst_got=float(a[worst]),
-        worst_expected=float(b[worst]),
-        cosine=float(np.dot(a, b)) / norms if norms else None,
-        snr_db=_decibel(float(np.dot(b, b)), float(np.dot(distance, distance))),
+        worst=_index(found.worst, shape),
+        worst_got=float(a[found.worst]),
+        worst_expected=float(b[found.worst]),
+        cosine=found.product / norms if norms else None,
+        snr_db=_decibel(found.theirs, found.noise),
         needed_atol=needed,
         histogram=_histogram(distance) if details else None,
         agreement=_agreement(a, b, shape) if details else None,
@@ -253,7 +259,7 @@ def _histogram(distance: Numbers) -> Histogram:
     return Histogram(zeros, BINS_PER_DECADE, first, tuple(np.bincount(bins - first).tolist()))
 
 
-def _agreement(a: Numbers, b: Numbers, shape: tuple[int, ...]) -> Agreement | None:
+def _agreement(a: npt.NDArray[Any], b: npt.NDArray[Any], shape: tuple[int, ...]) -> Agreement | None:
     """Of one score per class, for one sample or for a batch."""
     if len(shape) not in (1, 2) or shape[-1] < 2:
         return None

@@ -11,10 +11,11 @@ from typing import Any
 import torch
 
 from ..build import LayerRecord
-from ..nested import leaves
+from ..nested import leaves, moved
 from .compare import Difference, Tolerance, compare
 from .networks import Network
 from .references import Reference, Summary, cast_like
+from .self_reference import refused
 from .trace import Step, Walk
 
 
@@ -67,11 +68,27 @@ TRAINING = "compared in training mode, in which Torch7 ran it; its running stati
 #: Said of a layer behind one whose output the reference does not keep whole.
 SUMMARIZED = "the reference keeps a summary of its input, so errors of the layers before it show in it too"
 
+
+@dataclass(frozen=True)
+class Layered:
+    """What came of a run layer by layer.
+
+    Attributes:
+        results: one per run of a layer.
+        output: what the network answered, on the CPU; None if it did not run to its end.
+        expected: what the reference's network answered; None if there is none.
+    """
+
+    results: list[LayerResult]
+    output: Any = None
+    expected: Any = None
+
+
 #: The tolerance of one layer.
 Rule = Callable[[LayerRecord], Tolerance]
 
 
-def compare_layers(network: Network, reference: Reference, own: Rule, accumulated: Tolerance) -> list[LayerResult]:
+def compare_layers(network: Network, reference: Reference, own: Rule, accumulated: Tolerance) -> Layered:
     """Runs a network twice, side by side: as it is, and with each layer's output replaced by the reference's.
 
     In the second run each layer gets the reference's own input, so that its error is its own. Where the reference is
@@ -84,7 +101,10 @@ def compare_layers(network: Network, reference: Reference, own: Rule, accumulate
         accumulated: the tolerance in the running network.
 
     Returns:
-        One result per run of a layer. A layer that raises fails with what it raised, and ends the comparison.
+        The results. A layer that raises fails with what it raised, and ends the comparison.
+
+    Raises:
+        UsageError: the reference's network does not run on the input.
     """
     fed = network.twin()
     fed.train(reference.training)
@@ -98,12 +118,14 @@ def compare_layers(network: Network, reference: Reference, own: Rule, accumulate
             return stack.enter_context(Walk(runs.layers, runs.module, taken))
 
         follows = None if reference.follows is None else walk(reference.follows, reference.input)
-        if reference.probe is None:
-            running, replaced = walk(network, reference.input), walk(fed, reference.input)
-            comparison.go(follows, running, replaced)
-        else:
-            comparison.go(follows, None, walk(fed, reference.probe))
-    return list(comparison.found.values())
+        running = walk(network, reference.input) if reference.probe is None else None
+        replaced = walk(fed, reference.input if reference.probe is None else reference.probe)
+        comparison.go(follows, running, replaced)
+        return Layered(
+            list(comparison.found.values()),
+            None if running is None else moved(running.output),
+            None if follows is None else moved(follows.output),
+        )
 
 
 class _Comparison:
@@ -132,7 +154,7 @@ class _Comparison:
     def go(self, follows: Walk | None, running: Walk | None, replaced: Walk) -> None:
         reply: Any = None
         while (fed := self.advance(replaced, reply)) is not None:
-            expected = self.reference.layers.get(fed.key) if follows is None else _same_step(follows, fed)
+            expected = self.reference.layers.get(fed.key) if follows is None else self.same_step(follows, fed)
             if running is not None:
                 ran = self.advance(running, None, fed)
                 if ran is None:
@@ -140,6 +162,19 @@ class _Comparison:
                 else:
                     self.accumulate(ran, expected)
             reply = self.judge(fed, expected)
+        for walk in (follows, running):
+            if walk is not None and walk.failed is None:
+                walk.next()
+
+    def same_step(self, walk: Walk, other: Step) -> Any:
+        """The output of the reference's network at the same step."""
+        try:
+            step = walk.next()
+        except Exception as error:
+            raise refused(self.reference, error) from error
+        if step is None or step.key != other.key:
+            raise ValueError("the layers of the reference run in another order")
+        return step.output
 
     def advance(self, walk: Walk, reply: Any, other: Step | None = None) -> Step | None:
         """The next step of a walk; None where it ends, or fails in a layer, which is then noted."""
@@ -209,14 +244,6 @@ class _Comparison:
             other = self.found[key]
             other.own, other.remark = own, f"its output was written over by {found.typename} at {found.path}"
             found.remark = f"it was judged together with {other.typename} at {other.path}"
-
-
-def _same_step(walk: Walk, other: Step) -> Any:
-    """The output of the reference's network at the same step."""
-    step = walk.next()
-    if step is None or step.key != other.key:
-        raise ValueError("the layers of the reference run in another order")
-    return step.output
 
 
 def replacement(expected: Any, output: Any) -> Any:

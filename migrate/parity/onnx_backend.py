@@ -20,7 +20,7 @@ from ..onnx.metadata import INPUTS_KEY, OUTPUTS_KEY
 from ..onnx_runtime import open_session, run_session
 from ..shapes import indexed_leaves
 from .compare import Difference, Tolerance, compare
-from .layers import LayerResult
+from .layers import Layered, LayerResult
 from .networks import copy_network
 from .references import Reference
 from .tolerances import Rules
@@ -72,14 +72,14 @@ class OnnxRuntime:
         names = [item.name for item in session.get_outputs()]
         return _nested(dict(zip(names, found, strict=True)), _places(session, OUTPUTS_KEY, "output"))
 
-    def layers(self, conv: Conversion, reference: Reference, rules: Rules) -> list[LayerResult]:
+    def layers(self, conv: Conversion, reference: Reference, rules: Rules) -> Layered:
         """None: an ONNX file shows its ends only."""
-        return []
+        return Layered([])
 
     def locate(self, conv: Conversion, value: Any, rules: Rules) -> list[LayerResult]:
         """The layers of the file beside those of PyTorch, by the Torch7 paths that its nodes bear."""
         model = onnx.load(self.file)
-        last = {}
+        last = {}  # of each path: it gives what the layer gives
         for node in model.graph.node:
             for entry in node.metadata_props:
                 if entry.key == PATH_KEY and node.output and node.output[0]:

@@ -20,7 +20,7 @@ from .networks import Network, copy_network, leaf_indices
 from .probing import UNKNOWN, Judgement, Probe
 from .recording import Recording, find_recording, first_layers, graph_input, input_size, recover_input
 from .references import Reference
-from .self_reference import compute_self
+from .self_reference import compute_self, with_output
 from .staleness import has_weights, staleness
 from .tolerances import Rules, coarser, depth_of
 from .trace import Walk
@@ -73,7 +73,7 @@ def read_recorded(conv: Conversion, guess: Guess | None, seed: int = 0) -> Recor
     ends = None if given is None or stale or judgement.training else _ends(network, recording, given, rules)
     if ends is None:
         guess = guess or Guess(moved(values[0]), "it has the size that Torch7's own input had")
-        base = compute_self(conv, guess)
+        base = with_output(compute_self(conv, guess))
         whole = "The outputs of the whole network are compared with the converted model in float64"
         why = "Torch7's input is not in the file" if given is None else "Torch7 ran some layers in training mode"
         limits: tuple[str, ...] = (f"{whole}, since {why if not stale else 'the activations are stale'}.",)

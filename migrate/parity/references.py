@@ -67,7 +67,7 @@ class Reference:
             "run" (saved by torchmigrate on another machine) or "self" (the converted model in float64).
         proves: what agreement with it shows, in words.
         input: what the model was fed; a tensor or a nested list.
-        output: what it answered.
+        output: what it answered; None where `follows` has not been run.
         dtype: type of the coarsest tensor in it.
         file: name of the file, or None.
         sha256: of that file, or None.

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
 
 from ..conversion import Conversion
+from ..errors import UsageError
+from ..nested import shapes
 from ..shapes import Guess
 from .networks import copy_network
 from .references import Reference
@@ -15,7 +19,7 @@ PROVES = "rounding only: the converted model in float64 is compared with itself,
 def compute_self(
     conv: Conversion, guess: Guess, notes: tuple[str, ...] = (), limits: tuple[str, ...] = ()
 ) -> Reference:
-    """The converted model in float64 on the CPU; its layers are computed beside those of the model that is judged.
+    """The converted model in float64 on the CPU; it is run beside the one that is judged.
 
     Args:
         conv: the converted model.
@@ -23,14 +27,33 @@ def compute_self(
         notes: what else is known.
         limits: what it can't show.
     """
-    network = copy_network(conv, torch.float64)
     return Reference(
         "self",
         PROVES,
         guess.value,
-        network.run(guess.value),
+        None,
         torch.float64,
         notes=(guess.reason, *notes),
         limits=limits,
-        follows=network,
+        follows=copy_network(conv, torch.float64),
     )
+
+
+def with_output(reference: Reference) -> Reference:
+    """The same reference with its output, which is computed where nobody has needed it before.
+
+    Raises:
+        UsageError: the model does not run on the input.
+    """
+    if reference.output is not None or reference.follows is None:
+        return reference
+    try:
+        return replace(reference, output=reference.follows.run(reference.input))
+    except (RuntimeError, ValueError, TypeError, LookupError) as error:
+        raise refused(reference, error) from error
+
+
+def refused(reference: Reference, error: Exception) -> UsageError:
+    """What to say where the model does not run on the input that it was given."""
+    text = (str(error).strip() or type(error).__name__).splitlines()[0][:300]
+    return UsageError(f"The model does not run on an input of size {shapes(reference.input)}: {text}")

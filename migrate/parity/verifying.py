@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from contextlib import suppress
+from dataclasses import asdict, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -19,16 +20,18 @@ from .batches import BATCHES, compare_batches
 from .choosing import AUTO, choose_reference
 from .compare import Difference, compare
 from .gradients import compare_gradients
+from .layers import Layered
 from .onnx_backend import OnnxRuntime
 from .references import Reference
 from .report import FAILED, NOT_RUN, PASSED, BackendResult, ModelLayer, ParityReport
+from .self_reference import with_output
 from .tolerances import Rules, coarser, depth_of, fan_in_of
 
 #: A tolerance for all outputs, or by the place of an output such as "[2]"; "" stands for the others.
 Allowed = float | Mapping[str, float] | None
 
 #: What may go wrong when a model is run on an input that does not suit it.
-_ERRORS = (RuntimeError, ValueError, TypeError, LookupError, ExportError, UsageError)
+_ERRORS = (RuntimeError, ValueError, TypeError, LookupError, ExportError)
 
 
 def verify(
@@ -88,7 +91,9 @@ def verify(
         compare_run=compare_run,
         gradients=gradients,
     )
-    _check_places({*by_place(atol), *by_place(rtol)}, found)
+    if places := {*by_place(atol), *by_place(rtol)} - {""}:
+        found = with_output(found)
+        _check_places(places, found)
     backends = backends_for(conv, found, devices, onnx)
     comparison = Comparison(conv, found, by_place(atol), by_place(rtol), layers, gradients, batches)
     results = [comparison.of(backend) for backend in backends]
@@ -107,7 +112,9 @@ def verify(
         "atol": _spelled(atol),
         "rtol": _spelled(rtol),
     }
-    return ParityReport(found, results, _source(conv), seed, _environment(), _model(conv), options)
+    return ParityReport(
+        with_output(comparison.reference), results, _source(conv), seed, _environment(), _model(conv), options
+    )
 
 
 def _check_places(places: set[str], reference: Reference) -> None:
@@ -213,22 +220,26 @@ class Comparison:
         )
 
     def _run(self, backend: Backend) -> BackendResult:
-        conv, reference = self.conv, self.reference
+        conv = self.conv
         rules = self._rules(backend.dtype(conv), backend)
+        layered = backend.layers(conv, self.reference, rules) if self.layers and backend.decides else Layered([])
+        if self.reference.output is None and layered.expected is not None:
+            self.reference = replace(self.reference, output=layered.expected)
+        self.reference = reference = with_output(self.reference)
         try:
-            outputs = self._outputs(backend.outputs(conv, reference.input), rules)
+            got = backend.outputs(conv, reference.input) if layered.output is None else layered.output
+            outputs = self._outputs(got, rules)
             problems = [f"output{d.place}: {d.problem}" for d in outputs if not d.passed]
-        except _ERRORS as error:
-            if isinstance(error, UsageError):
-                raise
+        except (*_ERRORS, UsageError) as error:
             outputs, problems = [], [f"it does not run on the reference's input: {_line(error)}"]
-        result = BackendResult(backend.name, PASSED, "", rules.output(), outputs, decides=backend.decides)
-        if self.layers and backend.decides:
-            result.layers = backend.layers(conv, reference, rules)
-            if problems and not result.layers:
+        result = BackendResult(
+            backend.name, PASSED, "", rules.output(), outputs, layered.results, decides=backend.decides
+        )
+        if self.layers and problems and not result.layers:
+            with suppress(*_ERRORS, UsageError):  # what is known already is what counts
                 result.layers = backend.locate(conv, reference.input, rules)
-        if problems or backend.decides:
-            result.batches = [] if problems else compare_batches(backend, conv, reference, rules, self.batches)
+        if backend.decides and not problems:
+            result.batches = compare_batches(backend, conv, reference, rules, self.batches)
         problems += [f"in a batch of {b.batch}: {b.reason}" for b in result.batches if b.status == FAILED]
         if self.gradients and backend.name == "pytorch-cpu" and reference.gradients is not None:
             result.gradients = compare_gradients(conv, reference, rules)
