@@ -21,7 +21,7 @@ from .values import LuaFunction, LuaObject, LuaTable, Storage, Tensor, Value, ta
 if TYPE_CHECKING:
     from .values import Array
 
-_VERSION = re.compile(r"V [0-9]")
+_VERSION = re.compile(r"V [0-9]+\Z")
 _NO_STEP: Any = object()
 
 #: What an object holds: each value with the key that leads to it, or with _NO_STEP.

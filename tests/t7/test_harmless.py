@@ -18,6 +18,7 @@ ROWS = {
     "a class without a name": torch(1, "", table(2)),
     "a class whose name is a path": torch(1, "../../etc/passwd\n", table(2)),
     "a class whose name is a version": torch(1, "V 1", table(2)),
+    "a class without version whose name begins like one": torch(1, "V 1\nA", table(2), version=None),
     "a dimension of one with a huge stride": tensor(1, (1,), (2**63 - 1,), 1, storage(2, 7.0)),
     "a dimension of one with a negative stride": tensor(1, (1, 2), (-(2**63), 1), 1, storage(2, 7.0, 8.0)),
     "views that overlap": tensor(1, (3, 2), (1, 1), 1, storage(2, 1.0, 2.0, 3.0, 4.0)),

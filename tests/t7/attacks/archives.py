@@ -18,7 +18,5 @@ ATTACKS = {
     "archive of an archive": Attack(gzip.compress(_FILE, mtime=0), "a gzip archive of a gzip archive"),
     "damaged archive": Attack(_FILE[:20] + b"\xff\xff" + _FILE[22:], "the gzip archive is damaged"),
     "header alone": Attack(b"\x1f\x8b\x08", "the gzip archive is torn"),
-    "archive of a torn file": Attack(
-        gzip.compress(table(1, string("a"), string("b"))[:-1], mtime=0), "ends at byte"
-    ),
+    "archive of a torn file": Attack(gzip.compress(table(1, string("a"), string("b"))[:-1], mtime=0), "ends at byte"),
 }
