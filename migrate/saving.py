@@ -21,6 +21,7 @@ from . import registry
 from .architecture import describe, restore
 from .conversion import Conversion
 from .errors import UsageError
+from .preprocessing import find_preprocessing
 from .shapes import infer_input
 from .source import Source, generate
 
@@ -114,6 +115,7 @@ def config_of(conv: Conversion, names: Mapping[str, str]) -> dict[str, Any]:
         },
         "versions": {name: version(name) for name in ("torchmigrate", "torch", "safetensors")},
         "torch7_classes": conv.classes,
+        "preprocessing": find_preprocessing(conv.value, conv.layers[0].object if conv.layers else None).to_json(),
         "layers": [
             {"path": record.path, "class": record.typename, "module": modules.get(record.path)}
             for record in conv.layers

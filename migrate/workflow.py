@@ -7,13 +7,20 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import torch
+
+from .card import write_card
 from .conversion import Conversion
 from .converting import convert
 from .errors import UsageError
+from .nested import apply, leaves
 from .onnx import OnnxExport, export_onnx
-from .parity import ParityReport, verify
-from .saving import SOURCE, output_folder, source_of, write
-from .shapes import input_of
+from .optim.converting import optimizer_beside
+from .optim.saving import write_optimizer
+from .parity import ParityReport, Reference, verify
+from .parity.choosing import choose_reference
+from .saving import SOURCE, output_folder, read_config, source_of, write
+from .shapes import attempt, input_of
 
 ONNX = "model.onnx"
 PARITY_FAILED = "PARITY-FAILED.txt"
@@ -113,48 +120,84 @@ def convert_file(file: Path, folder: Path, options: Options, step: Step) -> Resu
     report: ParityReport | None = None
     not_run = _not_run(conversion, options)
     with output_folder(folder, force=options.force) as made:
-        example = reference_input(options.reference) if options.input_shape is None else None
-        step("writing the source" if options.source_only else "writing the weights and the source")
-        shown = example_for_source(conversion, options.input_shape, example)
+        reference: Reference | None = None
+        if "parity" not in not_run:
+            step("looking for what to compare with")
+            reference = choose_reference(conversion, options.reference, input_shape=options.input_shape)
+        example = _example(conversion, options, reference)
         if options.source_only:
-            source = source_of(conversion, shown)
+            step("writing the source")
+            source = source_of(conversion, example)
             (made / SOURCE).write_text(source.text, encoding="utf-8")
             source_note = source.reason
         else:
-            source_note = write(conversion, made, shown)
+            step("writing the weights and the source")
+            source_note = write(conversion, made, example)
+            notes = _write_optimizer(conversion, made)
         if "onnx" not in not_run:
             step("exporting to ONNX")
             exported = export_onnx(
                 conversion,
                 made / ONNX,
-                input_shape=options.input_shape,
+                input_shape=options.input_shape if example is None else None,
                 example_input=example,
                 opset=options.opset,
                 dtype=options.dtype,
             )
-        if "parity" not in not_run:
+        if reference is not None:
             step("comparing")
             report = verify(
                 conversion,
-                reference=options.reference,
+                reference=reference,
                 devices=options.devices,
                 onnx=made / ONNX if exported else None,
-                input_shape=options.input_shape,
                 atol=options.atol,
                 rtol=options.rtol,
             )
             report.write(made)
             if not report:
                 (made / PARITY_FAILED).write_text(report.summary() + "\n")
+        if not options.source_only:
+            write_card(made, conversion, exported, report, [note for note in (source_note, notes) if note])
         files = {path.name: path.stat().st_size for path in sorted(made.iterdir())}
     return Result(folder, files, conversion, exported, report, not_run, source_note)
 
 
-def example_for_source(conversion: Conversion, input_shape: str | None, example: Any) -> Any:
-    """The input that was given, or one of the sizes that were given; None: one is to be found."""
-    if example is not None or input_shape is None:
+def _example(conversion: Conversion, options: Options, reference: Reference | None) -> Any:
+    """The one input for the source, the export and the comparison; None where none is known or needed."""
+    if reference is not None:
+        return _two_samples(conversion, reference.input)
+    if options.reference is not None and options.input_shape is None:
+        return reference_input(options.reference)
+    if conversion.refusals or conversion.is_criterion:
+        return None
+    try:
+        return input_of(conversion, options.input_shape).value
+    except UsageError:
+        if options.input_shape is not None or not options.no_onnx:
+            raise
+        return None  # the source can follow the file module by module
+
+
+def _two_samples(conversion: Conversion, example: Any) -> Any:
+    """The example, twice where it is a batch of one: Torch7 drops such a batch in places, which no user wants."""
+    tensors = [tensor for _, tensor in leaves(example)]
+    if not tensors or any(tensor.dim() < 2 or tensor.shape[0] != 1 for tensor in tensors):
         return example
-    return input_of(conversion, input_shape).value
+    twice = apply(example, _twice)
+    return example if attempt(conversion, twice) is None else twice
+
+
+def _twice(tensor: torch.Tensor) -> torch.Tensor:
+    return torch.cat([tensor, tensor])
+
+
+def _write_optimizer(conversion: Conversion, folder: Path) -> str:
+    """Writes the state of the optimizer beside the model, if there is one; returns why it can't be converted."""
+    state, reason = optimizer_beside(conversion)
+    if state is not None:
+        write_optimizer(state, folder, read_config(folder)["tensors"])
+    return f"the optimizer's state was not converted: {reason}" if reason else ""
 
 
 def _not_run(conversion: Conversion, options: Options) -> dict[str, str]:

@@ -37,7 +37,7 @@ _ERRORS = (RuntimeError, ValueError, TypeError, LookupError, ExportError)
 def verify(
     conv: Conversion,
     *,
-    reference: str | Path | None = None,
+    reference: str | Path | Reference | None = None,
     devices: Sequence[str] = ("cpu",),
     onnx: str | Path | None = None,
     input: Any = None,  # noqa: A002 - the word that Torch7 and its references use
@@ -58,7 +58,8 @@ def verify(
     Args:
         conv: the converted model.
         reference: a file that dump_reference.lua wrote on a Torch7; "recorded": the activations in the model's file;
-            "self": the converted model in float64, which shows rounding only; None or "auto": the strongest there is.
+            "self": the converted model in float64, which shows rounding only; None or "auto": the strongest there
+            is; or a reference that was chosen before.
         devices: where PyTorch runs: "cpu", "cuda", "cuda:1"; one that is absent is reported as "not run".
         onnx: an exported file to compare too, with ONNX Runtime on the same devices.
         input: a tensor or nested list to feed; only without a reference file, which has its own.
@@ -80,16 +81,20 @@ def verify(
     Raises:
         UsageError: the reference belongs to another model, or no input was given and none could be found.
     """
-    found = choose_reference(
-        conv,
-        reference,
-        guess=None if input is None else Guess(input, input_reason),
-        input_shape=input_shape,
-        seed=seed,
-        torch7=torch7,
-        model_file=None if model_file is None else Path(model_file),
-        compare_run=compare_run,
-        gradients=gradients,
+    found = (
+        reference
+        if isinstance(reference, Reference)
+        else choose_reference(
+            conv,
+            reference,
+            guess=None if input is None else Guess(input, input_reason),
+            input_shape=input_shape,
+            seed=seed,
+            torch7=torch7,
+            model_file=None if model_file is None else Path(model_file),
+            compare_run=compare_run,
+            gradients=gradients,
+        )
     )
     if places := {*by_place(atol), *by_place(rtol)} - {""}:
         found = with_output(found)
