@@ -13,7 +13,7 @@ import torch
 
 from ..conversion import Conversion
 from ..errors import ExportError, UsageError
-from ..nested import leaves, position, shapes
+from ..nested import apply, leaves, position, shapes
 from ..shapes import Guess, floating_type
 from .backends import Backend, PyTorch
 from .batches import BATCHES, compare_batches
@@ -105,10 +105,11 @@ def verify(
     if onnx is None:
         results.append(BackendResult("onnxruntime", NOT_RUN, "there is no ONNX file"))
     results += _not_asked(devices)
+    asked = "None" if isinstance(reference, Reference) else str(reference)
     options = {
         "key": conv.key or None,
         "alias": [f"{name}={stand_in}" for name, stand_in in conv.build.aliases.items()],
-        "reference": found.file if found.kind == "dump" else None if str(reference) in ("None", AUTO) else reference,
+        "reference": found.file if found.kind == "dump" else None if asked in ("None", AUTO) else reference,
         "torch7": torch7,
         "compare-run": found.file if found.kind == "run" else None,
         "onnx": None if onnx is None else Path(onnx).name,
@@ -233,6 +234,8 @@ class Comparison:
         self.reference = reference = with_output(self.reference)
         try:
             got = backend.outputs(conv, reference.input) if layered.output is None else layered.output
+            if backend.onnx:
+                got = with_dropped_batch(got, reference)
             outputs = self._outputs(got, rules)
             problems = [f"output{d.place}: {d.problem}" for d in outputs if not d.passed]
         except (*_ERRORS, UsageError) as error:
@@ -273,6 +276,19 @@ class Comparison:
             for place in places
         }
         return [by_place.get(difference.place, difference) for difference in found]
+
+
+def with_dropped_batch(got: Any, reference: Reference) -> Any:
+    """Outputs without the batch of one that an exported file keeps where Torch7 drops it."""
+    if any(tensor.shape[:1] != (1,) for _, tensor in leaves(reference.input)):
+        return got
+    sizes = {place: tuple(tensor.shape) for place, tensor in leaves(reference.output)}
+    dropped = {id(t): t[0] for place, t in leaves(got) if t.dim() and tuple(t.shape) == (1, *sizes.get(place, ()))}
+
+    def drop(tensor: torch.Tensor) -> torch.Tensor:
+        return dropped.get(id(tensor), tensor)
+
+    return apply(got, drop)
 
 
 def _line(error: Exception) -> str:
