@@ -260,7 +260,7 @@ class Build:
 
 def to_torch_tensor(value: Tensor) -> torch.Tensor:
     """A contiguous torch.Tensor with the numbers of a Torch7 tensor; CUDA types come to the CPU."""
-    return torch.from_numpy(value.numpy().astype(value.dtype.newbyteorder("="), order="C", copy=True))
+    return torch.from_numpy(value.copy().astype(value.dtype.newbyteorder("="), copy=False))
 
 
 #: Stock modules that never return (a view of) their input: changing their output in place harms nobody.

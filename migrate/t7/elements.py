@@ -58,3 +58,10 @@ class Elements:
             made.flags.writeable = False
             self.made = made
         return self.made
+
+    def release(self) -> None:
+        """Gives the memory back in which the mapped file stands; whoever looks again gets it from the file again."""
+        if isinstance(self.buffer, mmap.mmap) and hasattr(mmap, "MADV_DONTNEED") and self.count:
+            start = self.offset - self.offset % mmap.PAGESIZE
+            end = min(self.offset + self.count * int(self.stored[-1]), len(self.buffer))
+            self.buffer.madvise(mmap.MADV_DONTNEED, start, end - start)

@@ -8,8 +8,9 @@ from typing import Protocol
 
 from .bodies import Field
 from .fault import Fault
+from .keys import table_key
 from .tags import FUNCTION, FUNCTION_LEGACY, TABLE, TORCH
-from .values import LuaFunction, LuaObject, LuaTable, Storage, Tensor, Value, table_key
+from .values import LuaFunction, LuaObject, LuaTable, Storage, Tensor, Value
 
 _IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,60}\Z")
 _PATH_STEPS = 24

@@ -11,6 +11,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from .elements import Elements
+from .keys import BoolKey, table_key
 
 if TYPE_CHECKING:
     import numpy as np
@@ -58,49 +59,8 @@ def _element_types() -> dict[str, np.dtype[Any]]:
     return {kind: np.dtype(code) for kind, code in ELEMENT_CODES.items()}
 
 
-class _BoolKey:
-    """Stands for a boolean key, since True == 1 in Python and they are two keys in Lua."""
-
-    __slots__ = ("value",)
-
-    def __init__(self, value: bool) -> None:
-        self.value = value
-
-
-_TRUE, _FALSE = _BoolKey(True), _BoolKey(False)
-
-
-def table_key(key: Value) -> Value:
-    """The form in which a table holds a key: a boolean apart from 1 and 0, an int as float, UTF-8 bytes as str.
-
-    Raises:
-        ValueError: Lua has no such key: nil, NaN, or an int that no double equals.
-    """
-    kind = type(key)
-    if kind is str:
-        return key
-    if kind is float:
-        if key != key:
-            raise ValueError("a table can't have the key NaN")
-        return key
-    if kind is bool:
-        return _TRUE if key else _FALSE
-    if kind is int:
-        try:
-            number = float(key)
-        except OverflowError:
-            number = 0.0
-        if number != key:
-            raise ValueError(f"a table can't have the key {key}: no double is equal to it")
-        return number
-    if kind is bytes:
-        try:
-            return key.decode()
-        except UnicodeDecodeError:
-            return key
-    if key is None:
-        raise ValueError("a table can't have the key nil")
-    return key
+#: Bytes that are copied at a time from a mapped file.
+_BLOCK = 1 << 24
 
 
 class LuaTable:
@@ -145,11 +105,11 @@ class LuaTable:
 
     def items(self) -> list[tuple[Value, Value]]:
         """The (key, value) pairs in the order of the file."""
-        return [(k.value if type(k) is _BoolKey else k, v) for k, v in self._entries.items()]
+        return [(k.value if type(k) is BoolKey else k, v) for k, v in self._entries.items()]
 
     def keys(self) -> list[Value]:
         """The keys in the order of the file."""
-        return [k.value if type(k) is _BoolKey else k for k in self._entries]
+        return [k.value if type(k) is BoolKey else k for k in self._entries]
 
     def values(self) -> list[Value]:
         """The values in the order of the file."""
@@ -277,6 +237,11 @@ class Storage:
         held = self._held
         return int(held.wanted[-1]) if isinstance(held, Elements) else held.itemsize
 
+    def release(self) -> None:
+        """Gives the memory back that looking at a mapped file takes; the elements can be looked at again."""
+        if isinstance(self._held, Elements):
+            self._held.release()
+
     def __len__(self) -> int:
         return len(self._held)
 
@@ -375,6 +340,19 @@ class Tensor:
             view = np.ndarray(self.size, data.dtype, data, (self.offset - 1) * step, strides)
         view.flags.writeable = False
         return view
+
+    def copy(self) -> Array:
+        """The elements in memory of their own, contiguous; of a mapped file little more than that is in memory."""
+        import numpy as np
+
+        view = self.numpy()
+        made = np.empty_like(view, order="C", subok=False)
+        rows = max(1, _BLOCK * len(view) // max(view.nbytes, 1))
+        for start in range(0, len(view), rows):
+            made[start : start + rows] = view[start : start + rows]
+            if self.storage is not None and view.nbytes > _BLOCK:
+                self.storage.release()
+        return made
 
     def __repr__(self) -> str:
         return f"<{self.type} of size {'x'.join(map(str, self.size)) or 'nothing'}>"

@@ -12,11 +12,12 @@ from ..errors import T7Error
 from .bodies import BODIES, ONE_TABLE, Body
 from .fault import Fault
 from .frames import key_text
+from .keys import table_key
 from .output_ascii import AsciiOutput
 from .output_binary import BinaryOutput
 from .tags import BOOLEAN, FUNCTION, FUNCTION_LEGACY, FUNCTION_WITHOUT_INDEX, NIL, NUMBER, STRING, TABLE, TORCH
 from .tensors import outside
-from .values import LuaFunction, LuaObject, LuaTable, Storage, Tensor, Value, table_key
+from .values import LuaFunction, LuaObject, LuaTable, Storage, Tensor, Value
 
 if TYPE_CHECKING:
     from .values import Array

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
-from torchmigrate.t7 import LuaObject, LuaTable, Storage, Tensor
+from torchmigrate.t7 import LuaObject, LuaTable, Storage, Tensor, dump, load
 
 STORAGE = Storage("torch.DoubleStorage", np.arange(12.0))
 
@@ -72,3 +74,23 @@ def test_object() -> None:
     assert "weight" not in value
     assert value.get("weight") is None
     assert repr(value) == "<nn.Linear with 1 fields>"
+
+
+@pytest.mark.parametrize(("size", "stride"), [((3, 5), (5, 1)), ((5, 3), (1, 5)), ((15,), (1,)), ((), ())])
+def test_a_copy_is_contiguous_and_can_be_written(size: tuple[int, ...], stride: tuple[int, ...]) -> None:
+    tensor = Tensor("torch.DoubleTensor", size, stride, 1, Storage("torch.DoubleStorage", np.arange(15.0)))
+    copy = tensor.copy()
+    assert copy.flags.c_contiguous
+    assert copy.flags.writeable
+    assert np.array_equal(copy, tensor.numpy())
+    assert not np.shares_memory(copy, tensor.numpy())
+
+
+def test_a_large_mapped_tensor_is_copied_piece_by_piece(tmp_path: Path) -> None:
+    numbers = np.random.default_rng(3).standard_normal((7001, 300))
+    dump([numbers, numbers[:2]], tmp_path / "a.t7")
+    value = load(tmp_path / "a.t7")
+    assert np.array_equal(value[1].copy(), numbers)
+    assert np.array_equal(value[1].numpy(), numbers)
+    value[2].storage.release()
+    assert np.array_equal(value[2].numpy(), numbers[:2])
