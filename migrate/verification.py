@@ -17,6 +17,7 @@ from .parity.bisect import Reproduction, write_reproduction
 from .parity.inputs import read_inputs
 from .parity.saved_runs import save_run
 from .shapes import Guess
+from .writing import whole_file
 
 ONNX = "model.onnx"
 
@@ -45,6 +46,7 @@ class VerifyOptions:
     compare_run: Path | None = None
     bisect: Path | None = None
     report: Path | None = None
+    markdown: Path | None = None
     force: bool = False
 
 
@@ -108,6 +110,9 @@ def verify_path(path: Path, options: VerifyOptions) -> Verified:
     if options.report is not None:
         options.report.mkdir(parents=True, exist_ok=True)
         report.write(options.report)
+    if options.markdown is not None:
+        with whole_file(options.markdown) as part:
+            part.write_text(report.markdown(), encoding="utf-8")
     made = None
     if options.bisect is not None:
         made = write_reproduction(conversion, report, options.bisect, plugins=options.plugins, force=options.force)

@@ -50,6 +50,7 @@ RULES = options(
 )
 RESULTS = options(
     click.option("--report", type=_PATH, help="Folder for parity.json and report.html."),
+    click.option("--markdown", type=_PATH, help="File for a summary, such as for a pull request."),
     click.option("--save-run", type=_PATH, help="Save a CPU run as .npz, for --compare-run elsewhere."),
     click.option("--bisect", type=_PATH, help="Write the smallest part that fails, with a script, into this folder."),
     click.option("--force", is_flag=True, help="Replace the folder of --bisect."),

@@ -6,9 +6,11 @@ import html
 import re
 from pathlib import Path
 
+import golden
 import pytest
 import reports
 
+from torchmigrate import cli
 from torchmigrate.parity.markdown import WORST, code
 from torchmigrate.parity.report import BackendResult
 
@@ -120,3 +122,12 @@ def test_hostile_names_stay_in_their_cell() -> None:
 
 def test_two_runs_give_the_same_text() -> None:
     assert reports.by_hand().markdown() == reports.by_hand().markdown()
+
+
+def test_verify_writes_it_on_request(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    model, reference = golden.MODELS / "lenet_mnist.t7", golden.MODELS / "lenet_mnist.reference.t7"
+    words = ["verify", str(model), "--reference", str(reference), "--markdown", str(tmp_path / "summary.md")]
+    with pytest.raises(SystemExit) as stopped:
+        cli.main(words)
+    assert stopped.value.code == 0
+    assert "PASSED" in (tmp_path / "summary.md").read_text().splitlines()[0]
