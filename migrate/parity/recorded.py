@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from math import prod
 from typing import Any
 
 import torch
@@ -18,7 +19,7 @@ from ..shapes import Guess, infer_input, make_input
 from .compare import compare
 from .networks import Network, copy_network, leaf_indices
 from .probing import UNKNOWN, Judgement, Probe
-from .recording import Recording, find_recording, first_layers, graph_input, input_size, recover_input
+from .recording import MOST_NUMBERS, Recording, find_recording, first_layers, graph_input, input_size, recover_input
 from .references import Reference
 from .self_reference import compute_self, with_output
 from .staleness import has_weights, staleness
@@ -165,6 +166,8 @@ def _candidates(conv: Conversion, recording: Recording, seed: int) -> Iterator[A
     if found is not None:
         yield found
     for sizes in _sizes(conv, recording)[:_MOST_SIZES]:
+        if _numbers(sizes) > MOST_NUMBERS:
+            continue
         try:
             yield make_input(conv, sizes, seed)
         except (RuntimeError, TypeError, IndexError):
@@ -195,6 +198,10 @@ def _sizes(conv: Conversion, recording: Recording) -> list[Any]:
         # first, since what is exported has this size too, where several would do
         found = [*(_with_batch(guessed, batch) for batch in dict.fromkeys(batches)), *found, guessed]
     return found
+
+
+def _numbers(sizes: Any) -> int:
+    return prod(sizes) if isinstance(sizes, tuple) else sum(map(_numbers, sizes))
 
 
 def _shape(value: Any) -> Any:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,9 @@ from .networks import leaf_indices
 
 #: Deeper nesting than any output has; it bounds the recursion.
 _MAX_DEPTH = 16
+
+#: More numbers than any tensor of a last run has; an expanded tensor of a hostile file may claim any size.
+MOST_NUMBERS = 1 << 28
 
 #: Layers whose output may lie in the storage of their input without being written there.
 _ALIASES = frozenset(
@@ -110,7 +114,7 @@ def _coarsest(tensors: list[Tensor]) -> torch.dtype:
 def _usable(value: Value, depth: int = 0) -> bool:
     """Is it a tensor with numbers, or a table of such?"""
     if isinstance(value, Tensor):
-        return value.numel() > 0
+        return 0 < value.numel() <= max(MOST_NUMBERS, len(value.storage or ()))
     if isinstance(value, LuaTable) and value.is_list and depth < _MAX_DEPTH:
         return len(value) > 0 and all(_usable(item, depth + 1) for item in value.list())
     return False
@@ -208,6 +212,8 @@ def _folded(record: LayerRecord, module: nn.Conv2d, output: torch.Tensor) -> tor
         return None
     geometry: dict[str, Any] = {"stride": module.stride, "padding": module.padding, "dilation": module.dilation}
     size = input_size(module, wanted[2:])
+    if min(size) < 1 or wanted[0] * module.in_channels * prod(size) > MOST_NUMBERS:
+        return None
     total = functional.fold(columns.double(), size, kernel, **geometry)
     count = functional.fold(torch.ones_like(columns, dtype=torch.float64), size, kernel, **geometry)
     image = (total / count.clamp(min=1)).to(columns.dtype)

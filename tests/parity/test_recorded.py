@@ -151,3 +151,22 @@ def test_the_same_seed_gives_the_same_report(tmp_path: Path) -> None:
         torch.manual_seed(len(texts))
         texts.append(tm.verify(convert("mobile_b32")).write(tmp_path / name).read_text())
     assert texts[0] == texts[1]
+
+
+@pytest.mark.parametrize("kind", ["cyclic", "huge", "an object", "empty"])
+def test_hostile_activations_are_left_alone(kind: str) -> None:
+    model = lua.sequential(lua.linear(5, 4), lua.module("nn.Tanh"))
+    storage = tm.Storage("torch.DoubleStorage", np.zeros(1))
+    cyclic = tm.LuaTable()
+    cyclic[1.0] = cyclic
+    output = {
+        "cyclic": cyclic,
+        "huge": tm.Tensor("torch.DoubleTensor", (1 << 20, 1 << 20), (0, 0), 1, storage),
+        "an object": lua.module("nn.Tanh"),
+        "empty": tm.Tensor("torch.DoubleTensor", (), (), 1, None),
+    }[kind]
+    for path in (1.0, 2.0):
+        model["modules"][path].fields["output"] = output
+    report = tm.verify(tm.convert(model))
+    assert report, report.summary()
+    assert report.reference.kind == "self"
