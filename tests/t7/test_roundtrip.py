@@ -14,7 +14,18 @@ from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 from t7.handwritten import FIXTURES
 
-from torchmigrate.t7 import ELEMENT_TYPES, LuaTable, T7Error, Tensor, dump, dump_all, load, load_file
+from torchmigrate.t7 import (
+    ELEMENT_TYPES,
+    LuaFunction,
+    LuaObject,
+    LuaTable,
+    T7Error,
+    Tensor,
+    dump,
+    dump_all,
+    load,
+    load_file,
+)
 
 FILES = sorted(path.relative_to(FIXTURES) for path in FIXTURES.glob("*/*.t7"))
 FOLDERS = sorted({path.parent.name for path in FILES})
@@ -126,3 +137,24 @@ def test_shared_objects_are_written_once(tmp_path: Path) -> None:
     first, second = load_file(tmp_path / "a.t7").objects
     assert first[1] is first[2]
     assert first[3] is second
+
+
+NAMES = st.sampled_from(["nn.Linear", "my.Own", "nn.Größe"])
+FUNCTIONS = st.builds(LuaFunction, st.binary(max_size=8), PLAIN, st.sampled_from([6, 7, 8]))
+OBJECTS = st.builds(
+    lambda name, entries, version: LuaObject(name, LuaTable(entries), version=version),
+    NAMES,
+    st.lists(st.tuples(st.text(max_size=4), VALUES), max_size=3),
+    st.integers(0, 12),
+)
+
+
+@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(st.lists(OBJECTS | FUNCTIONS, min_size=1, max_size=3), st.booleans(), st.booleans())
+def test_bytes_come_back_from_the_values_that_they_give(values: list[Any], shared: bool, big_endian: bool) -> None:
+    first, second = io.BytesIO(), io.BytesIO()
+    dump_all([LuaTable.from_list([*values, *(values if shared else [])])], first, big_endian=big_endian)
+    file = load_file(first.getvalue())
+    dump_all(file.objects, second, big_endian=file.big_endian, long_size=file.long_size or 8)
+    assert second.getvalue() == first.getvalue()
+    assert file.big_endian == big_endian
