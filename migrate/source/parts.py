@@ -1,0 +1,90 @@
+"""What parts of a converted model are: for how they are lowered, and what they are called."""
+
+from __future__ import annotations
+
+from torch import nn
+
+from ..converters import containers, tables
+from ..converters.graph import Graph
+from .expressions import Made
+from .plumbing import REDUCERS, TABLES
+from .stock import recurrent_of
+
+
+def is_pure(module: nn.Sequential) -> bool:
+    """Does each direct child make one value of one value?"""
+    return len(module) > 0 and not any(isinstance(child, TABLES) or recurrent_of(child) is not None for child in module)
+
+
+def is_unit(module: nn.Module) -> bool:
+    """Does it split up and join again, all within itself?"""
+    if isinstance(module, containers.Concat):
+        return True
+    kids = list(module) if isinstance(module, nn.Sequential) and not is_pure(module) else []
+    return any(is_pair(kids[i], kids[i + 1]) for i in range(len(kids) - 1))
+
+
+def is_pair(first: nn.Module, second: nn.Module) -> bool:
+    """Are these several branches, and what makes one tensor of their results?"""
+    return isinstance(first, containers.ConcatTable) and isinstance(second, REDUCERS)
+
+
+def size_of(module: nn.Module) -> int:
+    """How many modules it holds."""
+    return sum(not isinstance(m, nn.Identity) for m in module.modules())
+
+
+def is_structured(module: nn.Module) -> bool:
+    """Is there anything in it that reads better as Python?"""
+    return any(isinstance(m, (*TABLES, containers.Concat, Graph)) for m in module.modules())
+
+
+#: What a class made of a part of the model is called, by what it begins or ends with.
+_KINDS: tuple[tuple[type[nn.Module], str], ...] = (
+    (containers.Concat, "Concat"),
+    (Graph, "Graph"),
+)
+
+
+def kind_of(module: nn.Module) -> str:
+    """What a part of a model is, for the name of its class."""
+    parts = [module, *(module if isinstance(module, nn.Sequential) else [])]
+    for cls, kind in _KINDS:
+        if isinstance(module, cls):
+            if kind != "Concat" or not isinstance(module, containers.Concat):
+                return kind
+            plain = any(isinstance(child, nn.Identity) for child in module)
+            return "Dense" if plain and len(module) == 2 else "Inception" if len(module) > 2 else "Branches"
+    if any(isinstance(part, tables.AddEntries) for part in parts):
+        convolutions = [m for m in module.modules() if isinstance(m, (nn.Conv1d, nn.Conv2d, nn.Conv3d))]
+        return "Bottleneck" if any(set(c.kernel_size) == {1} for c in convolutions[1:]) else "Residual"
+    return "Dense" if any(isinstance(part, tables.JoinTable) for part in parts) else "Block"
+
+
+def role(made: Made) -> str:
+    """A name for the attribute that holds a module."""
+    if made.block is not None:
+        return {"Dense": "dense", "Inception": "inception"}.get(made.block.kind, "block")
+    if made.is_chain:
+        return "layers"
+    name = made.cls.removeprefix("nn.")
+    for part, role_name in _ROLES:
+        if part in name:
+            return role_name
+    return "".join("_" + c.lower() if c.isupper() else c for c in name).strip("_")
+
+
+_ROLES = (
+    ("ConvTranspose", "deconv"),
+    ("Conv", "conv"),
+    ("BatchNorm", "norm"),
+    ("Norm", "norm"),
+    ("Pool", "pool"),
+    ("Linear", "linear"),
+    ("Dropout", "dropout"),
+    ("Embedding", "embedding"),
+    ("PReLU", "prelu"),
+    ("ReLU", "relu"),
+    ("Upsample", "upsample"),
+    ("Identity", "identity"),
+)
