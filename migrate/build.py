@@ -42,6 +42,13 @@ class Unsupported(nn.Module):
         return f"{self.typename}, path={self.path!r}"
 
 
+def is_finite(tensor: torch.Tensor) -> bool:
+    """Are all numbers finite? Without a copy of the tensor."""
+    if not tensor.is_floating_point() or not tensor.numel():
+        return True
+    return all(bool(torch.isfinite(end)) for end in torch.aminmax(tensor))
+
+
 @dataclass
 class LayerRecord:
     """One converted Torch7 object.
@@ -198,6 +205,8 @@ class Build:
             if made.dtype == torch.float16:
                 made = made.float()
                 self.note("", "the file holds half precision numbers; they were widened to float32")
+            if not is_finite(made):
+                self.note(path, f"its {name} holds NaN or Inf")
             if self.track_gradients and made.is_floating_point():
                 made.requires_grad_()
             self._tensors[region] = made

@@ -227,26 +227,6 @@ def reference_input(reference: Path | None) -> Any:
     return to_torch(value["input"])
 
 
-def verify_file(
-    file: Path,
-    *,
-    key: str | None,
-    plugins: Sequence[Path],
-    aliases: Mapping[str, str],
-    reference: Path | None,
-    onnx: Path | None,
-    input_shape: str | None,
-    devices: Sequence[str],
-    atol: float | None,
-    rtol: float | None,
-) -> ParityReport:
-    """Converts a .t7 file and compares it; see `verify`."""
-    conversion = convert(file, key=key, plugins=plugins, aliases=aliases)
-    return verify(
-        conversion, reference=reference, devices=devices, onnx=onnx, input_shape=input_shape, atol=atol, rtol=rtol
-    )
-
-
 def export_file(
     file: Path,
     target: Path,

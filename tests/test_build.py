@@ -156,3 +156,10 @@ def test_saved_mode_follows_each_layer() -> None:
     module = tm.convert(model, mode="saved").module
     assert [module.training, *(child.training for child in module)] == [True, False, False, True]
     assert not any(child.training for child in tm.convert(model).module.modules())
+
+
+def test_weights_that_are_no_numbers_are_told() -> None:
+    weight = lua.numbers(5, 3)
+    weight[2, 1] = np.nan
+    layer = lua.module("nn.Linear", weight=weight, bias=lua.numbers(5))
+    assert ("1", "its weight holds NaN or Inf") in tm.convert(lua.sequential(layer)).notes
