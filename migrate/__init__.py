@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from .errors import ModelNotFound as ModelNotFound
     from .errors import T7Error as T7Error
     from .errors import TorchMigrateError as TorchMigrateError
+    from .errors import TornFile as TornFile
     from .errors import UnsupportedLayers as UnsupportedLayers
     from .errors import UsageError as UsageError
     from .layer import Layer as Layer
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from .t7 import LuaTable as LuaTable
     from .t7 import Storage as Storage
     from .t7 import Tensor as Tensor
+    from .t7 import deserialize as deserialize
     from .t7 import dump as dump
     from .t7 import load as load
 
@@ -52,10 +54,12 @@ _HOMES = {
     "Storage": "t7",
     "T7Error": "errors",
     "Tensor": "t7",
+    "TornFile": "errors",
     "TorchMigrateError": "errors",
     "UnsupportedLayers": "errors",
     "UsageError": "errors",
     "convert": "converting",
+    "deserialize": "t7",
     "convert_optimizer": "optim",
     "converts": "registry",
     "dump": "t7",
@@ -83,11 +87,13 @@ __all__ = [
     "T7Error",
     "Tensor",
     "TorchMigrateError",
+    "TornFile",
     "UnsupportedLayers",
     "UsageError",
     "convert",
     "convert_optimizer",
     "converts",
+    "deserialize",
     "dump",
     "export_onnx",
     "load",

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import os
 import secrets
+import shutil
+import sys
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -45,3 +48,13 @@ def refuse_existing(path: Path, *, force: bool) -> None:
         raise UsageError(f"{path} is a folder; give the name of a file.")
     if path.exists() and not force:
         raise UsageError(f"{path} exists already; --force (force=True) replaces it.")
+
+
+@contextmanager
+def standard_input() -> Iterator[Path]:
+    """A temporary file with what standard input holds, for those who read a file more than once."""
+    with tempfile.TemporaryDirectory(prefix="torchmigrate-") as folder:
+        path = Path(folder) / "stdin.t7"
+        with path.open("wb") as stream:
+            shutil.copyfileobj(sys.stdin.buffer, stream)
+        yield path

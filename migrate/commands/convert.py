@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -88,9 +89,15 @@ def _convert_one(source: str, output: Path | None, settings: Options, as_json: b
     from ..console.results import show_result
     from ..remote import is_url, local_copy
     from ..workflow import convert_file
+    from ..writing import standard_input
 
-    with console.progress(silent=as_json or quiet) as step:
-        file = local_copy(source, step) if is_url(source) else Path(source)
+    with console.progress(silent=as_json or quiet) as step, ExitStack() as stack:
+        if source == "-":
+            if output is None:
+                raise click.UsageError("A file from standard input has no name; give the folder to write with -o.")
+            file = stack.enter_context(standard_input())
+        else:
+            file = local_copy(source, step) if is_url(source) else Path(source)
         target = output or Path(file.name.removesuffix(".gz")).with_suffix("")
         result = convert_file(file, target, settings, step)
     if as_json:
