@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -78,10 +79,9 @@ class OverhangingAvgPool(nn.Module):
             starts = torch.arange(outputs, device=x.device, dtype=x.dtype) * stride
             lengths = (starts + kernel).clamp(max=size) - starts
             count = count * lengths.reshape(-1, *[1] * (axes - 1 - axis))
-        padded = F.pad(x, padding)
-        if axes == 2:
-            return F.avg_pool2d(padded, self.kernel_size, self.stride, divisor_override=1) / count
-        return F.avg_pool3d(padded, self.kernel_size, self.stride, divisor_override=1) / count
+        pool = F.avg_pool2d if axes == 2 else F.avg_pool3d
+        # not divisor_override, which the exporter to ONNX overlooks
+        return pool(F.pad(x, padding), self.kernel_size, self.stride) * math.prod(self.kernel_size) / count
 
     def extra_repr(self) -> str:
         return f"kernel_size={self.kernel_size}, stride={self.stride}"

@@ -18,7 +18,7 @@ from ..errors import ExportError, UsageError
 from ..nested import apply, leaves, moved
 from ..onnx_runtime import cause
 from ..shapes import indexed_leaves, run
-from .tracing import Dynamic, Places, Watch
+from .tracing import Dynamic, Places, Watch, numbered
 
 #: By how much an axis is grown to find a second size; many networks take multiples of a power of two only.
 _STEPS = (1, 2, 4, 8, 16, 32, 64)
@@ -95,16 +95,16 @@ def _lengths(module: nn.Module, value: Any) -> int:
 
 def resized(example: Any, named: Dynamic, sizes: Mapping[str, int]) -> Any:
     """The same input with other sizes along named axes: cut off, or repeated from its beginning."""
-    numbers = iter(range(len(list(leaves(example)))))
 
-    def resize(tensor: torch.Tensor) -> torch.Tensor:
-        number = next(numbers)
+    def resize(number: int, tensor: Any) -> Any:
+        if not isinstance(tensor, torch.Tensor):
+            return tensor
         for (i, dim), name in named.items():
             if i == number and name in sizes:
                 tensor = tensor.index_select(dim, torch.arange(sizes[name]) % tensor.shape[dim])
         return tensor
 
-    return apply(example, resize)
+    return numbered(example, resize)
 
 
 def sizes_of(example: Any, named: Dynamic, axis: str) -> set[int]:

@@ -197,13 +197,15 @@ class _Export:
         """The example with axes of two at least, where they will be dynamic: a size of one tells nothing of others."""
         wanted = ("batch",) if self.settings.dynamic is None else self.settings.dynamic
         alone = {axis: 2 for axis in wanted if sizes_of(example, self.named, axis) == {1}}
-        grown = resized(example, self.named, alone)
         if not alone:
             return example
+        grown = resized(example, self.named, alone)
         try:
-            self._answer(grown)
+            ranks = [[tensor.dim() for _, tensor in leaves(self._answer(value))] for value in (example, grown)]
         except Exception:
             return example
+        if self.settings.dynamic is None and ranks[0] != ranks[1]:
+            self._forbid("batch", "like Torch7, the model drops the batch dimension of a single sample; give it two")
         return grown
 
     def _names(self, kind: str, value: Any, given: tuple[str, ...] | None) -> list[tuple[str, tuple[int, ...]]]:
@@ -275,16 +277,27 @@ class _Export:
         batch = min(sizes_of(example, self.named, "batch"))
         whole = [t for _, t in leaves(self._answer(example))]
         first_axis = all(dim == 0 for (_, dim), name in self.named.items() if name == "batch")
-        if not first_axis or any(not t.dim() or t.shape[0] != batch for t in whole):
+        try:
+            more = [t for _, t in leaves(self._answer(resized(example, self.named, {"batch": batch + 1})))]
+        except Exception:
+            return None  # it takes multiples only
+        growing = all(
+            a.dim() and (a.shape[0], b.shape[0]) == (batch, batch + 1) for a, b in zip(whole, more, strict=True)
+        )
+        if not first_axis or not growing:
             return None
         single = resized(example, self.named, {"batch": 1})
         rows = [t[:1] for t in whole]
         try:
             answer = [t for _, t in leaves(self._answer(single))]
         except Exception:
-            answer = []
+            answer = rows
         if [t.numel() for t in answer] == [t.numel() for t in rows]:
             rows = [a.reshape(r.shape) for a, r in zip(answer, rows, strict=True)]
+        elif [t.dim() for t in answer] == [t.dim() for t in rows]:
+            rows = answer
+        else:
+            return None
         return _Run([t for _, t in leaves(single)], rows)
 
     def _trace(

@@ -39,6 +39,7 @@ def tidy(model: ir.Model, axes: Mapping[str, str], places: Places, opset: int) -
     _name_axes(model, axes)
     fold_affine(model)
     simple_thresholds(model)
+    _pad_instead_of_ceil(model)
     guard_indices(model)
     _spell_out(model)
     common.IdentityEliminationPass()(model)
@@ -219,6 +220,25 @@ def guard_indices(model: ir.Model) -> None:
 def _is_less_one(node: ir.Node) -> bool:
     one = _constant(node.inputs[1]) if node.op_type == "Sub" else None
     return one is not None and one.dtype == np.int64 and one.size == 1 and one.reshape(-1)[0] == 1
+
+
+def _pad_instead_of_ceil(model: ir.Model) -> None:
+    """Gives max pooling of fixed sizes its padding in place of ceil_mode, which ONNX and PyTorch read differently."""
+    for node in model.graph:
+        given, made = node.inputs[0] and node.inputs[0].shape, node.outputs[0].shape
+        if node.op_type != "MaxPool" or not node.attributes.get_int("ceil_mode", 0) or not given or not made:
+            continue
+        before, after = [list(shape)[2:] for shape in (given, made)]
+        if not all(isinstance(size, int) for size in (*before, *after)):
+            continue
+        axes = len(before)
+        kernel = node.attributes.get_ints("kernel_shape", ())
+        stride, dilation = (node.attributes.get_ints(name, [1] * axes) for name in ("strides", "dilations"))
+        start = list(node.attributes.get_ints("pads", [0] * 2 * axes))[:axes]
+        sizes = zip(before, after, kernel, stride, dilation, start, strict=True)
+        end = [max(0, (out - 1) * s + d * (k - 1) + 1 - n - p) for n, out, k, s, d, p in sizes]
+        node.attributes["pads"] = ir.AttrInt64s("pads", [*start, *end])
+        node.attributes["ceil_mode"] = ir.AttrInt64("ceil_mode", 0)
 
 
 def _spell_out(model: ir.Model) -> None:

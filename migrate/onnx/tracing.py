@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from itertools import count
 from typing import Any
@@ -19,6 +19,7 @@ from ..converters.recurrent import forget
 from ..errors import ExportError
 from ..nested import leaves, moved
 from ..onnx_runtime import cause
+from .optimizing import optimize
 from .quietly import quiet
 
 #: Which axes of each tensor of the input may have any size: (number of the tensor, axis) -> name.
@@ -187,7 +188,7 @@ def trace(
         raise _fixed(watch, places)
     try:
         with quiet():
-            made = torch.onnx.export(
+            made: Any = torch.onnx.export(
                 program,
                 dynamo=True,
                 opset_version=opset,
@@ -195,13 +196,12 @@ def trace(
                 output_names=list(output_names),
                 custom_translation_table={torch.ops.aten.masked_select.default: _masked_select},
                 verbose=False,
-                optimize=True,
+                optimize=False,
             )
+            optimize(made.model)
     except Exception as error:
         layer = _layer_of_operator(str(error), program, places)
         raise Untraceable(f"{layer} can't be exported to ONNX: {cause(error)}", layer) from error
-    if made is None:
-        raise ExportError("the exporter returned nothing")
     return made.model, watch.symbols()
 
 
@@ -240,15 +240,22 @@ def _sizes_may_be_one() -> Any:
 
 def _sizes(example: Any, dynamic: Dynamic, free: Mapping[str, Any]) -> Any:
     """What torch.export takes as dynamic_shapes."""
-    numbers = count()
 
-    def sizes(value: Any) -> Any:
-        if isinstance(value, torch.Tensor):
-            number = next(numbers)
-            return {dim: free[axis] for (i, dim), axis in dynamic.items() if i == number} or None
-        return [sizes(item) for item in value]
+    def size(number: int, value: Any) -> Any:
+        return {dim: free[axis] for (i, dim), axis in dynamic.items() if i == number} or None
 
-    return sizes(example)
+    return numbered(example, size)
+
+
+def numbered(value: Any, change: Callable[[int, Any], Any], numbers: Iterator[int] | None = None) -> Any:
+    """The same nesting with `change` applied to each leaf and its number, as `leaves` counts them."""
+    numbers = count() if numbers is None else numbers
+    if isinstance(value, (list, tuple)):
+        return [numbered(item, change, numbers) for item in value]
+    if isinstance(value, dict):
+        made = {key: numbered(value[key], change, numbers) for key in sorted(value, key=str)}
+        return {key: made[key] for key in value}
+    return change(next(numbers), value) if isinstance(value, (torch.Tensor, bool, int, float)) else None
 
 
 def _masked_select(x: Any, mask: Any) -> Any:

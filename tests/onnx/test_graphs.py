@@ -98,3 +98,21 @@ def test_a_layer_that_onnx_has_not_is_named(tmp_path: Path) -> None:
 def test_a_layer_that_remembers_is_named(tmp_path: Path) -> None:
     exported, _ = exports.export("lm_sequencer_fastlstm", tmp_path)
     assert any("nn.FastLSTM at 3.1 remembers" in note for note in exported.notes)
+
+
+def test_an_epsilon_stays(tmp_path: Path) -> None:
+    """onnxscript's optimizer takes 1e-12 for 0: then cosines with a row of zeros would be NaN."""
+    given = [torch.zeros(2, 3), torch.ones(2, 3)]
+    exported = tm.export_onnx(tm.convert(lua.module("nn.CosineDistance")), tmp_path / "m.onnx", example_input=given)
+    (got,) = run_session(open_session(exported.path), {"input_1": given[0], "input_2": given[1]})
+    assert got.tolist() == [0, 0]
+
+
+def test_a_pooling_in_ceil_mode_has_its_padding_written_out(tmp_path: Path) -> None:
+    fields = {"kW": 2, "kH": 2, "dW": 3, "dH": 3, "padW": 1, "padH": 1, "ceil_mode": True}
+    conversion = tm.convert(lua.module("nn.SpatialMaxPooling", **fields))
+    exported = tm.export_onnx(conversion, tmp_path / "m.onnx", input_shape="2x2x5x6")
+    (node,) = onnx.load(exported.path).graph.node
+    found = {attribute.name: onnx.helper.get_attribute_value(attribute) for attribute in node.attribute}
+    assert found["ceil_mode"] == 0
+    assert exported.outputs == {"output": ("batch", 2, 2, 3)}

@@ -18,9 +18,7 @@ CNNS = sorted(
 )
 
 #: What OpenCV can't run of standard ONNX.
-GAPS = {
-    "enet_unpooling": "OpenCV's MaxUnpool takes a batch of one, and counts within a plane, ONNX within all"
-}
+GAPS = {"enet_unpooling": "OpenCV's MaxUnpool takes a batch of one, and counts within a plane, ONNX within all"}
 
 
 def cases() -> list[Any]:
