@@ -9,7 +9,7 @@ import pytest
 from torchmigrate import registry
 
 
-@pytest.fixture
+@pytest.fixture(autouse=True)
 def own_registry(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Whatever the test registers is forgotten afterwards."""
     registry.load_all()
