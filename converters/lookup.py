@@ -80,3 +80,16 @@ def lookup_table(layer: Layer) -> LookupTable:
     )
     layer.put_all(module, "weight")
     return module
+
+
+@converts("Embedding")
+def embedding(layer: Layer) -> LookupTable:
+    """Embedding(inputSize, outputSize), of wojciechz/learning_to_execute and oxford-cs-ml-2015/practical6
+
+    Indices are 1-based.
+    """
+    layer.ignore("outputSize")
+    rows, columns = layer.tensor("weight").shape
+    module = layer.make(LookupTable, rows, columns)
+    layer.put(module, "weight")
+    return module

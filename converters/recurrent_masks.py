@@ -113,9 +113,13 @@ def lookup_table_mask_zero(layer: Layer) -> LookupTableMaskZero:
     return module
 
 
-@converts("nn.LinearNoBias")
+@converts("nn.LinearNoBias", "nn.LinearNB")
 def linear_no_bias(layer: Layer) -> nn.Linear:
-    """nn.LinearNoBias(inputSize, outputSize)"""
+    """nn.LinearNoBias(inputSize, outputSize)
+
+    nn.LinearNB of facebook/MemNN is the same.
+    """
+    layer.ignore("inputSize", "outputSize")
     out_features, in_features = layer.tensor("weight").shape
     module = layer.make(nn.Linear, in_features, out_features, bias=False)
     layer.put(module, "weight")
