@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from itertools import pairwise
 
 import torch
 from torch import nn
 
 from . import registry
 from .errors import Refusal, UnsupportedLayers
+from .inplace import release_inplace
 from .layer import Layer, LayerRefused
 from .mapping import release_pages
 from .t7 import LuaObject, Storage, Tensor
@@ -270,50 +269,3 @@ class Build:
 def to_torch_tensor(value: Tensor) -> torch.Tensor:
     """A contiguous torch.Tensor with the numbers of a Torch7 tensor; CUDA types come to the CPU."""
     return torch.from_numpy(value.copy().astype(value.dtype.newbyteorder("="), copy=False))
-
-
-#: Stock modules that never return (a view of) their input: changing their output in place harms nobody.
-_ALLOCATING = (
-    nn.Linear,
-    nn.Conv1d,
-    nn.Conv2d,
-    nn.Conv3d,
-    nn.ConvTranspose2d,
-    nn.ConvTranspose3d,
-    nn.BatchNorm1d,
-    nn.BatchNorm2d,
-    nn.BatchNorm3d,
-    nn.MaxPool2d,
-    nn.AvgPool2d,
-    nn.Tanh,
-    nn.Sigmoid,
-    nn.LogSigmoid,
-    nn.Softmax,
-    nn.Softplus,
-    nn.PReLU,
-    nn.GLU,
-)
-
-
-def release_inplace(root: nn.Module) -> None:
-    """Switches `inplace` off where it can't be seen from outside, since autograd often forbids it.
-
-    It can be seen where the changed tensor is read elsewhere (a skip connection after an in-place ReLU): there it
-    stays, as in Torch7. The caller's own input is never changed where the model is a chain.
-    """
-    places = Counter(id(module) for _, module in root.named_modules(remove_duplicate=False))
-    first = root
-    while isinstance(first, nn.Sequential) and len(first) > 0:
-        first = first[0]
-    _release(first, places)
-    for module in root.modules():
-        if isinstance(module, nn.Sequential):
-            children = list(module)
-            for before, child in pairwise(children):
-                if isinstance(before, _ALLOCATING):
-                    _release(child, places)
-
-
-def _release(module: nn.Module, places: Mapping[int, int]) -> None:
-    if getattr(module, "inplace", False) and places[id(module)] == 1:
-        module.inplace = False  # type: ignore[assignment]

@@ -147,6 +147,18 @@ def test_inplace_stays_only_where_it_can_be_seen(layers: list[tuple[str, bool | 
     assert [child.inplace for child in module if hasattr(child, "inplace")] == expected
 
 
+def test_an_in_place_sum_can_be_trained_where_its_first_branch_makes_a_tensor() -> None:
+    def branches(*first: tm.LuaObject) -> tm.LuaObject:
+        made = lua.module("nn.ConcatTable", modules=[lua.sequential(*first), lua.module("nn.Identity")])
+        return lua.sequential(lua.linear(2, 2), made, lua.module("nn.CAddTable", inplace=True))
+
+    relu = lua.module("nn.ReLU", inplace=True)
+    module = tm.convert(branches(lua.linear(2, 2), relu)).module
+    assert not module[2].inplace
+    module(torch.randn(3, 2, dtype=torch.float64)).sum().backward()
+    assert tm.convert(branches(relu)).module[2].inplace  # it changes what the second branch hands on
+
+
 def test_saved_mode_follows_each_layer() -> None:
     model = lua.sequential(
         lua.linear(2, 2), lua.module("nn.Dropout", p=0.5, v2=True, train=False), lua.module("nn.Tanh")
