@@ -1,26 +1,47 @@
-"""The documents are true: their Python blocks run, one after the other as a reader would run them."""
+"""The documents are true: their Python blocks and commands run, their quotations are those of the source."""
 
 from __future__ import annotations
 
 import re
-import shutil
-import sys
 from pathlib import Path
 
 import pytest
+from documents import NOT_RUN, ROOT, SHOWN, blocks, run_document
 
-ROOT = Path(__file__).parent.parent
-PAGES = [path for path in sorted((ROOT / "docs").glob("*.md")) if "```python" in path.read_text("utf-8")]
+PAGES = sorted((ROOT / "docs").glob("*.md"))
+ALL = [*PAGES, ROOT / "README.md", ROOT / "CONTRIBUTING.md"]
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
-def test_python_blocks(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, own_registry: None) -> None:
-    shutil.copytree(ROOT / "fixtures" / "models", tmp_path / "fixtures" / "models")
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(sys, "path", list(sys.path))
-    names = {"__name__": "docs"}
-    try:
-        for block in re.findall(r"```python\n(.*?)```", page.read_text("utf-8"), re.DOTALL):
-            exec(compile(block, page.name, "exec"), names)
-    finally:
-        sys.modules.pop("model", None)  # a block may have imported the model.py that it wrote
+@pytest.mark.parametrize(
+    "page", [page for page in PAGES if "```" in page.read_text("utf-8")], ids=lambda page: page.name
+)
+def test_what_it_says_runs(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, own_registry: None) -> None:
+    run_document(page, tmp_path, monkeypatch)
+
+
+@pytest.mark.parametrize("page", ALL, ids=lambda page: page.name)
+def test_what_does_not_run_says_why(page: Path) -> None:
+    silent = [
+        f"line {block.line}: {block.language}"
+        for block in blocks(page)
+        if block.language not in SHOWN | {"python", "console"} and not NOT_RUN.search(block.text)
+    ]
+    assert not silent
+
+
+def test_contributing_quotes_the_source() -> None:
+    sources = "\n".join(path.read_text("utf-8") for path in sorted((ROOT / "converters").glob("*.py")))
+    quoted = [block.text for block in blocks(ROOT / "CONTRIBUTING.md") if block.language == "python"]
+    assert quoted
+    assert [text for text in quoted if text.strip() not in sources] == []
+
+
+def test_the_example_of_a_plugin_is_the_file() -> None:
+    page = (ROOT / "docs" / "add-a-layer.md").read_text("utf-8")
+    plugin = (ROOT / "fixtures" / "plugins" / "shave_crop.py").read_text("utf-8")
+    assert plugin in page
+
+
+def test_every_page_is_in_the_navigation() -> None:
+    listed = set(re.findall(r"[\w-]+\.md", (ROOT / "mkdocs.yml").read_text("utf-8")))
+    assert listed == {page.name for page in PAGES}

@@ -1,28 +1,28 @@
-"""The README is true: its Python blocks run, its commands are those of the program."""
+"""The README is true: its Python blocks and commands run and print what it shows."""
 
 from __future__ import annotations
 
 import re
-import shutil
 from pathlib import Path
 
 import click
 import pytest
+from documents import ROOT, run_document
 
 from torchmigrate.cli import cli
 
-ROOT = Path(__file__).parent.parent
-README = (ROOT / "README.md").read_text()
-BLOCKS = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+README = ROOT / "README.md"
 
 
-@pytest.mark.parametrize("block", BLOCKS, ids=range(len(BLOCKS)))
-def test_python_blocks(block: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, own_registry: None) -> None:
-    shutil.copytree(ROOT / "fixtures" / "models", tmp_path / "fixtures" / "models")
-    monkeypatch.chdir(tmp_path)
-    exec(compile(block, "README.md", "exec"), {"__name__": "readme"})
+def test_what_it_says_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, own_registry: None) -> None:
+    run_document(README, tmp_path, monkeypatch)
 
 
 def test_every_command_is_described() -> None:
-    described = set(re.findall(r"^\| `torchmigrate (\w+)", README, re.MULTILINE))
+    described = set(re.findall(r"^\| `torchmigrate (\w+)", README.read_text("utf-8"), re.MULTILINE))
     assert described == set(cli.list_commands(click.Context(cli)))
+
+
+def test_its_files_are_there() -> None:
+    targets = re.findall(r"\]\(([^)#]+)[^)]*\)", README.read_text("utf-8"))
+    assert [target for target in targets if "://" not in target and not (ROOT / target).exists()] == []
