@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 from documents import NOT_RUN, ROOT, SHOWN, blocks, run_document
 
+import torchmigrate as tm
+
 PAGES = sorted((ROOT / "docs").glob("*.md"))
 ALL = [*PAGES, ROOT / "README.md", ROOT / "CONTRIBUTING.md"]
 
@@ -45,3 +47,8 @@ def test_the_example_of_a_plugin_is_the_file() -> None:
 def test_every_page_is_in_the_navigation() -> None:
     listed = set(re.findall(r"[\w-]+\.md", (ROOT / "mkdocs.yml").read_text("utf-8")))
     assert listed == {page.name for page in PAGES}
+
+
+def test_every_public_name_is_in_the_reference() -> None:
+    page = (ROOT / "docs" / "api.md").read_text("utf-8")
+    assert sorted(re.findall(r"^::: torchmigrate\.(\w+)$", page, re.MULTILINE)) == sorted(tm.__all__)

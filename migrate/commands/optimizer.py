@@ -42,7 +42,7 @@ def optimizer(
 
     \b
     torchmigrate optimizer checkpoint.t7
-    torchmigrate convert checkpoint.t7 -o model && torchmigrate optimizer checkpoint.t7 -o model
+    torchmigrate optimizer checkpoint.t7 --exact -o model --force
     torchmigrate optimizer model_90.t7 --state optimState_90.t7 --method sgd -o optimizer
     """
     from .. import console
