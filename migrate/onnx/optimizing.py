@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -15,8 +16,8 @@ from onnxscript.rewriter.rules.common import _no_op
 _INEXACT = tuple(_no_op.rules)
 
 
-def optimize(model: ir.Model) -> None:
-    """Folds constants, fuses operators and removes what has no effect, in place."""
+def optimize(model: ir.Model, input_names: Sequence[str], output_names: Sequence[str]) -> None:
+    """Folds constants, fuses operators, removes what has no effect, and names inputs and outputs, in place."""
     rules = [rule for rule in rewriter._DEFAULT_REWRITE_RULES if rule not in _INEXACT]
     folding: Any = _constant_folding.FoldConstantsPass(
         shape_inference=True,
@@ -42,9 +43,13 @@ def optimize(model: ir.Model) -> None:
         common.LiftSubgraphInitializersToMainGraphPass(),
         common.CommonSubexpressionEliminationPass(),
         common.OutputFixPass(),
-        common.NameFixPass(),
     )
     passes(model)
+    # not before, since an input that is an output has but one name until OutputFixPass
+    for values, names in ((model.graph.inputs, input_names), (model.graph.outputs, output_names)):
+        for value, name in zip(values, names, strict=True):
+            value.name = name
+    common.NameFixPass()(model)
 
 
 class _RemoveNoOps(ir.passes.InPlacePass):

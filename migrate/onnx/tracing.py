@@ -192,13 +192,11 @@ def trace(
                 program,
                 dynamo=True,
                 opset_version=opset,
-                input_names=list(input_names),
-                output_names=list(output_names),
                 custom_translation_table={torch.ops.aten.masked_select.default: _masked_select},
                 verbose=False,
                 optimize=False,
             )
-            optimize(made.model)
+            optimize(made.model, input_names, output_names)
     except Exception as error:
         layer = _layer_of_operator(str(error), program, places)
         raise Untraceable(f"{layer} can't be exported to ONNX: {cause(error)}", layer) from error
