@@ -75,7 +75,40 @@ def graph_module(layer: Layer) -> Graph:
         else:
             steps.append([-1 if module is None else index[id(module)], inputs])
             sources[id(node)] = [len(steps)]
-    return Graph(modules, steps, _sources(layer, outer, sources))
+    outputs = _sources(layer, outer, sources)
+    for number in overwritten(modules, steps, outputs):
+        layer.note(
+            f"its module {number} runs at several nodes, and what it gave at one is read after it ran at the next: "
+            "Torch7 reads there what the later run wrote over it, the converted model does not, so numbers may differ"
+        )
+    return Graph(modules, steps, outputs)
+
+
+#: Modules whose output is a view of their input.
+_VIEWS = frozenset({"Contiguous", "Identity", "Narrow", "NarrowTable", "Reshape", "Select", "SelectTable", "View"})
+
+
+def overwritten(modules: list[nn.Module], steps: list[Any], outputs: list[Any]) -> list[int]:
+    """The (1-based) modules that run again before an output of theirs is read, which Torch7's write over by that.
+
+    Args:
+        modules: as `Graph` takes them.
+        steps: its nodes.
+        outputs: as `Graph` takes them.
+    """
+    found = []
+    for first, (index, _) in enumerate(steps, 1):
+        later = [number for number, step in enumerate(steps, 1) if step[0] == index and number > first]
+        if index < 0 or not later or isinstance(modules[index], nn.Identity):
+            continue
+        same = {first}
+        for number, (other, inputs) in enumerate(steps[first:], first + 1):
+            if other < 0 or type(modules[other]).__name__ in _VIEWS:
+                same |= {number} if any(source[0] in same for source in inputs) else set()
+        read = [source for _, inputs in steps[later[0] :] for source in inputs] + outputs
+        if any(source[0] in same for source in read):
+            found.append(index + 1)
+    return sorted(set(found))
 
 
 def _fields(layer: Layer, node: Value) -> Mapping[Any, Any]:
