@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import golden
 import lua
 import pytest
 import torch
@@ -156,3 +157,12 @@ def test_two_reports_have_the_same_bytes(conversion: tm.Conversion, tmp_path: Pa
     assert texts[0] == texts[1]
     assert str(tmp_path) not in texts[0]
     assert json.loads(texts[0])["passed"] is True
+
+
+def test_what_a_layer_passes_on_may_be_changed_in_place() -> None:
+    folder = golden.FIXTURES / "parity"
+    report = tm.verify(
+        tm.convert(folder / "inplace_branch.t7"), reference=folder / "inplace_branch.reference.t7", devices=["cpu"]
+    )
+    assert report, report.summary()
+    assert all(layer.passed for layer in report.backends[0].layers)
