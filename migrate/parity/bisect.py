@@ -109,7 +109,7 @@ def _fed(conv: Conversion, reference: Reference, key: tuple[int, int]) -> tuple[
             if step.key == key:
                 judged = {theirs: blamed for theirs, blamed in reference.together.items() if key in blamed}
                 return None if expected is None or judged else (moved(step.input), moved(expected), exact)
-            reply = None if expected is None else replacement(expected, step)
+            reply = None if expected is None else replacement(expected, step.output)
             exact = exact and reply is not None
     return None
 

@@ -233,7 +233,9 @@ class _Comparison:
                 found.remark = TRAINING
             elif self.summarized and not self.is_whole(step.input):
                 found.remark = SUMMARIZED
-        made = None if expected is None else replacement(expected, step)
+        made = None if expected is None else replacement(expected, step.output)
+        if keeps(step, made, self.reference):
+            made = step.output.copy_(made)
         self.remember(made)
         return made
 
@@ -246,14 +248,15 @@ class _Comparison:
             found.remark = f"it was judged together with {other.typename} at {other.path}"
 
 
-def replacement(expected: Any, step: Step) -> Any:
+def replacement(expected: Any, output: Any) -> Any:
     """The reference's output as the layers behind get it; None where it is not known whole, or is something else."""
-    if _summarized(expected):
-        return None
-    made = cast_like(expected, step.output)
-    passed_on = isinstance(made, torch.Tensor) and step.output is step.input and made.shape == step.output.shape
-    # what a layer passes on may be changed in place by others that have it too
-    return step.output.copy_(made) if passed_on else made
+    return None if _summarized(expected) else cast_like(expected, output)
+
+
+def keeps(step: Step, made: Any, reference: Reference) -> bool:
+    """Does the layer pass on what it got, from Torch7's own input, such that others may yet change it in place?"""
+    same = isinstance(made, torch.Tensor) and step.output is step.input and made.shape == step.output.shape
+    return same and reference.kind in ("dump", "live")
 
 
 def _summarized(expected: Any) -> bool:

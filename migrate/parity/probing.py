@@ -216,7 +216,7 @@ class _Pass:
         if not intact:
             return None
         self.judgement.known[step.key] = recorded
-        return replacement(recorded, step)
+        return replacement(recorded, step.output)
 
     def conclude(self, step: Step, recorded: Any, difference: Difference, intact: bool) -> None:
         """Writes down what is known of a layer now that it has run on both inputs."""
