@@ -49,13 +49,13 @@ def nan(layer: Layer) -> nn.Module:
     return only_child(layer)
 
 
-@converts("nn.PrintSize")
+@converts("nn.PrintSize", "nn.Print")
 def print_size(layer: Layer) -> nn.Identity:
-    """nn.PrintSize([prefix])
+    """nn.PrintSize([prefix]), of dpnn; nn.Print([label]), of kaishengtai/torch-ntm
 
     It becomes nn.Identity; nothing is printed.
     """
-    layer.ignore("prefix")
+    layer.ignore("prefix", "label")
     return nn.Identity()
 
 

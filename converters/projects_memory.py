@@ -126,16 +126,6 @@ class UnitLength(nn.Module):
         return f"threshold={self.threshold}"
 
 
-@converts("nn.Print")
-def print_layer(layer: Layer) -> nn.Identity:
-    """nn.Print([label]), of kaishengtai/torch-ntm
-
-    It becomes nn.Identity; nothing is printed.
-    """
-    layer.ignore("label")
-    return nn.Identity()
-
-
 @converts("nn.Normalization")
 def normalization(layer: Layer) -> UnitLength:
     """nn.Normalization(), of facebook/MemNN (EntNet-babi)"""

@@ -206,14 +206,26 @@ def read_config(folder: Path) -> dict[str, Any]:
     Raises:
         UsageError: it is missing, no JSON, or of another version.
     """
+    return read_settings(folder / CONFIG, "torchmigrate", CONFIG_VERSION)
+
+
+def read_settings(file: Path, kind: str, known: int) -> dict[str, Any]:
+    """The content of a JSON file that torchmigrate wrote.
+
+    Args:
+        file: its path.
+        kind: what it calls itself under "format".
+        known: the "format_version" that is understood.
+
+    Raises:
+        UsageError: it is missing, no JSON, another file's, or of another version.
+    """
     try:
-        config = json.loads((folder / CONFIG).read_text())
+        found = json.loads(file.read_text("utf-8"))
     except (OSError, ValueError) as error:
-        raise UsageError(f"{folder} is no folder that torchmigrate wrote: {error}") from error
-    if not isinstance(config, dict) or config.get("format") != "torchmigrate":
-        raise UsageError(f"{folder / CONFIG} is not torchmigrate's.")
-    if config.get("format_version") != CONFIG_VERSION:
-        raise UsageError(
-            f"{folder / CONFIG} has version {config.get('format_version')}; this torchmigrate reads {CONFIG_VERSION}."
-        )
-    return config
+        raise UsageError(f"{file.parent} has no {file.name} that torchmigrate wrote: {error}") from error
+    if not isinstance(found, dict) or found.get("format") != kind:
+        raise UsageError(f"{file} is not torchmigrate's.")
+    if found.get("format_version") != known:
+        raise UsageError(f"{file} has version {found.get('format_version')}; this torchmigrate reads {known}.")
+    return found

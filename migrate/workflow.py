@@ -225,19 +225,3 @@ def reference_input(reference: Path | None) -> Any:
     if not isinstance(value, LuaTable) or "input" not in value:
         raise UsageError(f"{reference} is no reference: dump_reference.lua writes one (see `torchmigrate reference`).")
     return to_torch(value["input"])
-
-
-def export_file(
-    file: Path,
-    target: Path,
-    *,
-    key: str | None,
-    plugins: Sequence[Path],
-    aliases: Mapping[str, str],
-    input_shape: str | None,
-    opset: int,
-    dtype: str,
-) -> OnnxExport:
-    """Converts a .t7 file and writes an ONNX file only; see `export_onnx`."""
-    conversion = convert(file, key=key, plugins=plugins, aliases=aliases)
-    return export_onnx(conversion, target, input_shape=input_shape, opset=opset, dtype=dtype)

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
 
 from torchmigrate import registry
 
 
 @pytest.fixture(autouse=True)
-def own_registry(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def own_registry(monkeypatch: pytest.MonkeyPatch) -> None:
     """Whatever the test registers is forgotten afterwards."""
     registry.load_all()
     monkeypatch.setattr(registry, "_converters", dict(registry._converters))
     monkeypatch.setattr(registry, "_loaded", set(registry._loaded))
-    return
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

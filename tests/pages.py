@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from html.parser import HTMLParser
 
+from torchmigrate.parity import ParityReport
+
 _VOID = frozenset({"meta", "input", "br", "hr", "img", "link"})
 
 
@@ -61,3 +63,39 @@ def read_page(text: str) -> Element:
     reader.close()
     assert len(reader.stack) == 1, f"<{reader.stack[-1].tag}> is never closed"
     return reader.stack[0]
+
+
+def page_of(report: ParityReport) -> Element:
+    return read_page(report.html())
+
+
+def tables(page: Element) -> dict[str, Element]:
+    """Every table by the label of the box in which it scrolls."""
+    return {
+        box["aria-label"]: table
+        for box in page.all("div")
+        if box.attributes.get("role") == "region"
+        for table in box.all("table")
+    }
+
+
+def cells(row: Element) -> list[Element]:
+    return [cell for cell in row.children if isinstance(cell, Element)]
+
+
+def body_rows(table: Element) -> list[Element]:
+    (body,) = table.all("tbody")
+    return list(body.all("tr"))
+
+
+def depth_chart(page: Element) -> Element:
+    return next(svg for svg in page.all("svg") if svg["class"] == "chart depth")
+
+
+def words(row: Element) -> str:
+    """The text of all cells of a row."""
+    return " ".join(" ".join(cell.text for cell in cells(row)).split())
+
+
+def values(element: Element) -> list[str]:
+    return [data["value"] for data in element.all("data")]

@@ -116,3 +116,15 @@ def hostile() -> ParityReport:
     made.backends.append(BackendResult(HOSTILE, "failed", HOSTILE, RULE, [problem], results))
     made.model = [ModelLayer(("", HOSTILE), HOSTILE, HOSTILE, 1), ModelLayer((f"1.{HOSTILE}",), HOSTILE, HOSTILE, 1)]
     return made
+
+
+#: Reports of every kind.
+ALL = {
+    "passed": by_hand,
+    "hostile": hostile,
+    "itself": lambda: by_hand(kind="self"),
+    "nothing ran": lambda: by_hand(backends=[BackendResult("pytorch-cuda", "not run", "no device")]),
+    "empty": lambda: by_hand(backends=[], model=[]),
+    "no layers": lambda: by_hand(backends=[BackendResult("a", "passed", "", RULE, [])]),
+    "one layer": lambda: by_hand(1),
+}

@@ -16,8 +16,6 @@ import torch
 import torchmigrate as tm
 from torchmigrate import cli
 
-pytestmark = pytest.mark.usefixtures("own_registry")
-
 LENET = golden.MODELS / "lenet_mnist.t7"
 
 

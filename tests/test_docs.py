@@ -17,7 +17,7 @@ ALL = [*PAGES, ROOT / "README.md", ROOT / "CONTRIBUTING.md"]
 @pytest.mark.parametrize(
     "page", [page for page in PAGES if "```" in page.read_text("utf-8")], ids=lambda page: page.name
 )
-def test_what_it_says_runs(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, own_registry: None) -> None:
+def test_what_it_says_runs(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     run_document(page, tmp_path, monkeypatch)
 
 

@@ -11,8 +11,6 @@ import pytest
 import torchmigrate as tm
 from torchmigrate.workflow import reference_input
 
-pytestmark = pytest.mark.usefixtures("own_registry")
-
 PLUGIN = golden.FIXTURES / "plugins" / "shave_crop.py"
 
 #: (file, key, reference)

@@ -14,7 +14,7 @@ from torchmigrate.cli import cli
 README = ROOT / "README.md"
 
 
-def test_what_it_says_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, own_registry: None) -> None:
+def test_what_it_says_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     run_document(README, tmp_path, monkeypatch)
 
 

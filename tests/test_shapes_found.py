@@ -16,8 +16,6 @@ from torchmigrate import cli
 from torchmigrate.nested import shapes
 from torchmigrate.shapes import infer_input
 
-pytestmark = pytest.mark.usefixtures("own_registry")
-
 
 def conv(inputs: int, outputs: int, k: int, d: int = 1, p: int = 0, **more: Any) -> tm.LuaObject:
     fields = {"nInputPlane": inputs, "nOutputPlane": outputs, "kW": k, "kH": k, "dW": d, "dH": d, "padW": p, "padH": p}

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import safetensors
 import torch
@@ -14,7 +13,7 @@ from torch import nn
 
 from ..conversion import Conversion
 from ..errors import UsageError
-from ..saving import output_folder, read_config
+from ..saving import output_folder, read_config, read_settings
 from ..writing import refuse_existing, whole_file
 from . import exact
 from .state import Group, OptimizerState
@@ -120,7 +119,7 @@ def load_optimizer(folder: str | Path, module: nn.Module) -> OptimizerState:
         UsageError: the files are missing or damaged, or belong to another model.
     """
     path = Path(folder)
-    settings = _settings(path)
+    settings = read_settings(path / SETTINGS, "torchmigrate-optimizer", SETTINGS_VERSION)
     try:
         tensors = load_file(path / TENSORS)
         own = {name for name, _ in module.named_parameters()}
@@ -162,18 +161,3 @@ def load_optimizer(folder: str | Path, module: nn.Module) -> OptimizerState:
     if missing:
         raise UsageError(f"The optimizer in {folder} is for another model: this one has no parameter {missing[0]!r}.")
     return state
-
-
-def _settings(folder: Path) -> dict[str, Any]:
-    try:
-        settings = json.loads((folder / SETTINGS).read_text("utf-8"))
-    except (OSError, ValueError) as error:
-        raise UsageError(f"There is no state of an optimizer in {folder}: {error}.") from error
-    if not isinstance(settings, dict) or settings.get("format") != "torchmigrate-optimizer":
-        raise UsageError(f"{folder / SETTINGS} is not torchmigrate's.")
-    if settings.get("format_version") != SETTINGS_VERSION:
-        raise UsageError(
-            f"{folder / SETTINGS} has version {settings.get('format_version')}; "
-            f"this torchmigrate reads {SETTINGS_VERSION}."
-        )
-    return settings

@@ -58,7 +58,6 @@ def differs(text: str, state: Mapping[str, torch.Tensor], examples: list[Example
     Raises:
         ValueError: the tensors do not fit the source.
     """
-    instance(text, state)
     for example in examples:
         model = instance(text, state)  # anew, since it may remember a state
         with torch.random.fork_rng():

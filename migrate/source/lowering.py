@@ -19,7 +19,7 @@ from .expressions import Argument, Made, leaf
 from .parts import is_pair, is_pure, is_structured, is_unit, kind_of, role, size_of
 from .plumbing import plumb
 from .scopes import Block, Scope, Step, Sym, Value, argument, at, examples, nested
-from .stock import recurrent_of, substitute
+from .stock import embedding_of, recurrent_of, substitute
 
 
 @dataclass(frozen=True)
@@ -308,19 +308,3 @@ def without_inplace(made: Made) -> Made:
     """The same call without `inplace`."""
     args = [Argument(a.name, False, a.required, a.default) if a.name == "inplace" else a for a in made.args]
     return Made(made.cls, args, made.kids, made.module, made.own, made.block)
-
-
-def embedding_of(module: LookupTable) -> nn.Embedding | None:
-    """The same table as PyTorch has it, if it has one."""
-    if module.max_norm is not None or type(module) is not LookupTable:
-        return None
-    padding = module.padding_value - 1 if module.padding_value > 0 else None
-    made = nn.Embedding(
-        module.num_embeddings,
-        module.embedding_dim,
-        padding,
-        scale_grad_by_freq=module.scale_grad_by_freq,
-        _weight=module.weight.detach(),
-    )
-    made.weight = module.weight
-    return made

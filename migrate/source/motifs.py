@@ -40,7 +40,7 @@ def forward_of(block: Block) -> Forward:
 
 def saves(times: int, members: int) -> bool:
     """Is a class for a chain that occurs so often shorter than the chains?"""
-    return times * (members + 1) > members + 7
+    return times * (members + 1) > members + _FRAME
 
 
 def group_repeats(made: Made) -> None:

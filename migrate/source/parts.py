@@ -39,22 +39,15 @@ def is_structured(module: nn.Module) -> bool:
     return any(isinstance(m, (*TABLES, containers.Concat, Graph)) for m in module.modules())
 
 
-#: What a class made of a part of the model is called, by what it begins or ends with.
-_KINDS: tuple[tuple[type[nn.Module], str], ...] = (
-    (containers.Concat, "Concat"),
-    (Graph, "Graph"),
-)
-
-
 def kind_of(module: nn.Module) -> str:
     """What a part of a model is, for the name of its class."""
+    if isinstance(module, Graph):
+        return "Graph"
+    if isinstance(module, containers.Concat):
+        if len(module) > 2:
+            return "Inception"
+        return "Dense" if any(isinstance(child, nn.Identity) for child in module) else "Branches"
     parts = [module, *(module if isinstance(module, nn.Sequential) else [])]
-    for cls, kind in _KINDS:
-        if isinstance(module, cls):
-            if kind != "Concat" or not isinstance(module, containers.Concat):
-                return kind
-            plain = any(isinstance(child, nn.Identity) for child in module)
-            return "Dense" if plain and len(module) == 2 else "Inception" if len(module) > 2 else "Branches"
     if any(isinstance(part, tables.AddEntries) for part in parts):
         convolutions = [m for m in module.modules() if isinstance(m, (nn.Conv1d, nn.Conv2d, nn.Conv3d))]
         return "Bottleneck" if any(set(c.kernel_size) == {1} for c in convolutions[1:]) else "Residual"

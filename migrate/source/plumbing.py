@@ -238,6 +238,5 @@ _EXPRESSIONS: dict[type[nn.Module], Callable[[nn.Module], tuple[str, bool]]] = {
     elementwise.MulConstant: _constant("*", "constant"),
     elementwise.AddConstant: _constant("+", "constant"),
     recurrent_masks.SAdd: _added,
-    elementwise.Abs: _function("{0}.abs()"),
     elementwise.Exp: _function("{0}.exp()"),
 }

@@ -158,37 +158,34 @@ def free(name: str, taken: Any) -> str:
 
 def identity(made: Made) -> Any:
     """What makes two constructor calls the same module: the tensors in it; None if there are none."""
-    tensors: list[int] = []
-    for leaf_made in leaves(made):
-        assert leaf_made.module is not None
-        tensors += [id(t) for t in [*leaf_made.module.parameters(), *leaf_made.module.buffers()]]
+    modules = [part.module for part in walk(made) if part.module is not None]
+    tensors = [id(t) for module in modules for t in [*module.parameters(), *module.buffers()]]
     return (made.text(), tuple(tensors)) if tensors else None
 
 
-def leaves(made: Made) -> list[Made]:
-    """The leaves of a constructor call."""
-    if made.module is not None:
-        return [made]
-    found = [item for child in made.children() for item in leaves(child)]
-    if made.block is not None:
-        found += [item for attr in made.block.scope.attrs.values() for item in leaves(attr)]
-    return found
-
-
 @dataclass
-class Block:
-    """A class with a forward method of its own, made from a part of the model.
+class Draft:
+    """A class while its source is being made: the whole model, or a part of it.
 
     Attributes:
-        scope: its body.
+        scope: the body of its class.
         inputs: parameters of forward.
         result: what forward returns.
-        kind: what it is, for its name.
     """
 
     scope: Scope
     inputs: list[Sym]
     result: Value
+
+
+@dataclass
+class Block(Draft):
+    """A class with a forward method of its own, made from a part of the model.
+
+    Attributes:
+        kind: what it is, for its name.
+    """
+
     kind: str
 
 
@@ -204,21 +201,6 @@ def examples(value: Value) -> int:
     if isinstance(value, list):
         return min((examples(item) for item in value), default=0)
     return len(value.values)
-
-
-@dataclass
-class Draft:
-    """A model while its source is being made.
-
-    Attributes:
-        scope: the body of its class.
-        inputs: parameters of forward.
-        result: what forward returns.
-    """
-
-    scope: Scope
-    inputs: list[Sym]
-    result: Value
 
 
 def placed(made: Made, path: str) -> Iterator[tuple[str, Made]]:

@@ -11,6 +11,7 @@ from torch import nn
 
 from ..converters.batch_norm import BatchNorm
 from ..converters.containers import Bottle
+from ..converters.lookup import LookupTable
 from ..converters.normalization import LRN
 from ..converters.recurrent_cudnn import CudnnRNN
 from ..converters.recurrent_sequences import SeqLSTM
@@ -45,6 +46,22 @@ def substitute(module: nn.Module, inputs: tuple[Any, ...], outputs: tuple[Any, .
     except (RuntimeError, ValueError, IndexError):
         return module
     return stock if alike else module
+
+
+def embedding_of(module: LookupTable) -> nn.Embedding | None:
+    """The same table as PyTorch has it, if it has one."""
+    if module.max_norm is not None or type(module) is not LookupTable:
+        return None
+    padding = module.padding_value - 1 if module.padding_value > 0 else None
+    made = nn.Embedding(
+        module.num_embeddings,
+        module.embedding_dim,
+        padding,
+        scale_grad_by_freq=module.scale_grad_by_freq,
+        _weight=module.weight.detach(),
+    )
+    made.weight = module.weight
+    return made
 
 
 def recurrent_of(module: nn.Module) -> nn.RNNBase | None:

@@ -17,8 +17,6 @@ import torchmigrate as tm
 from torchmigrate import cli
 from torchmigrate.optim import write_optimizer
 
-pytestmark = pytest.mark.usefixtures("own_registry")
-
 VGG = golden.MODELS / "vgg_checkpoint.t7"
 
 

@@ -17,8 +17,6 @@ from torchmigrate.optim import OptimizerState, adam_bound, optimizer_beside
 from torchmigrate.optim.flattening import flatten
 from torchmigrate.optim.tracing import trace
 
-pytestmark = pytest.mark.usefixtures("own_registry")
-
 OPTIM = golden.FIXTURES / "optim"
 
 #: Where the rules are the same, only rounding is left.

@@ -22,8 +22,6 @@ from torchmigrate import cli
 from torchmigrate.parity.inputs import read_inputs
 from torchmigrate.verification import VerifyOptions, by_place, verify_path
 
-pytestmark = pytest.mark.usefixtures("own_registry")
-
 UNET = golden.MODELS / "unet_nngraph.t7"
 
 

@@ -16,8 +16,6 @@ from onnx import numpy_helper
 import torchmigrate as tm
 from torchmigrate import cli
 
-pytestmark = pytest.mark.usefixtures("own_registry")
-
 Fault = Callable[[tm.LuaObject], None]
 
 

@@ -13,8 +13,6 @@ import torch
 import torchmigrate as tm
 from torchmigrate.parity.recorded import read_recorded
 
-pytestmark = pytest.mark.usefixtures("own_registry")
-
 #: model -> (runs that are judged, is Torch7's own input in the file?)
 FRESH = {
     "alexnet_grouped_lrn": (20, False),

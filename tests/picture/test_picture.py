@@ -85,7 +85,7 @@ def test_graphviz_gives_the_same_boxes() -> None:
     found = flow("googlenet_aux")
     layout = graphviz_layout(found)
     if layout is None:
-        pytest.skip("graphviz is not installed")
+        pytest.skip("graphviz is not installed")  # a program of its own, which no package brings
     assert len(layout.curves) == len(found.edges)
     assert_apart(found, layout)
 

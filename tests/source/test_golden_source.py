@@ -17,8 +17,6 @@ import torchmigrate as tm
 from torchmigrate.saving import write
 from torchmigrate.source.examples import several_sizes
 
-pytestmark = pytest.mark.usefixtures("own_registry")
-
 ROWS = golden.model_rows()
 ALONE = Path(__file__).parent / "run_alone.py"
 

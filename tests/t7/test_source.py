@@ -162,7 +162,7 @@ value[1].numpy()
 print(memory() - before)
 """
     if not Path("/proc/self/statm").exists():
-        pytest.skip("no /proc here")
+        pytest.skip("no /proc here")  # the memory of a process can only be read there
     assert int(run(code, path)) < 10_000_000
 
 
