@@ -233,9 +233,9 @@ class _Comparison:
                 found.remark = TRAINING
             elif self.summarized and not self.is_whole(step.input):
                 found.remark = SUMMARIZED
-        made = None if expected is None else replacement(expected, step.output)
-        if keeps(step, made, self.reference):
-            made = step.output.copy_(made)
+        if expected is None or passed_on(step, found.own):
+            return None
+        made = replacement(expected, step.output)
         self.remember(made)
         return made
 
@@ -253,10 +253,9 @@ def replacement(expected: Any, output: Any) -> Any:
     return None if _summarized(expected) else cast_like(expected, output)
 
 
-def keeps(step: Step, made: Any, reference: Reference) -> bool:
-    """Does the layer pass on what it got, from Torch7's own input, such that others may yet change it in place?"""
-    same = isinstance(made, torch.Tensor) and step.output is step.input and made.shape == step.output.shape
-    return same and reference.kind in ("dump", "live")
+def passed_on(step: Step, own: Difference | None) -> bool:
+    """Does the layer pass on what it got, which is the reference's already, and which others may change in place?"""
+    return step.output is step.input and own is not None and own.passed
 
 
 def _summarized(expected: Any) -> bool:

@@ -228,6 +228,7 @@ class Comparison:
     def _run(self, backend: Backend) -> BackendResult:
         conv = self.conv
         rules = self._rules(backend.dtype(conv), backend)
+        kept = False
         layered = backend.layers(conv, self.reference, rules) if self.layers and backend.decides else Layered([])
         if self.reference.output is None and layered.expected is not None:
             self.reference = replace(self.reference, output=layered.expected)
@@ -235,7 +236,7 @@ class Comparison:
         try:
             got = backend.outputs(conv, reference.input) if layered.output is None else layered.output
             if backend.onnx:
-                got = with_dropped_batch(got, reference)
+                got, kept = with_dropped_batch(got, reference)
             outputs = self._outputs(got, rules)
             problems = [f"output{d.place}: {d.problem}" for d in outputs if not d.passed]
         except (*_ERRORS, UsageError) as error:
@@ -263,6 +264,8 @@ class Comparison:
         if not outputs and not problems:
             problems.append("there is no output to compare")
         result.status, result.reason = FAILED if problems else PASSED, "; ".join(problems)
+        if kept and not problems:
+            result.reason = "the file keeps the batch of one, which Torch7 drops"
         return result
 
     def _outputs(self, got: Any, rules: Rules) -> list[Difference]:
@@ -278,17 +281,17 @@ class Comparison:
         return [by_place.get(difference.place, difference) for difference in found]
 
 
-def with_dropped_batch(got: Any, reference: Reference) -> Any:
-    """Outputs without the batch of one that an exported file keeps where Torch7 drops it."""
+def with_dropped_batch(got: Any, reference: Reference) -> tuple[Any, bool]:
+    """Outputs without the batch of one that an exported file keeps where Torch7 drops it, and whether there was one."""
     if any(tensor.shape[:1] != (1,) for _, tensor in leaves(reference.input)):
-        return got
+        return got, False
     sizes = {place: tuple(tensor.shape) for place, tensor in leaves(reference.output)}
     dropped = {id(t): t[0] for place, t in leaves(got) if t.dim() and tuple(t.shape) == (1, *sizes.get(place, ()))}
 
     def drop(tensor: torch.Tensor) -> torch.Tensor:
         return dropped.get(id(tensor), tensor)
 
-    return apply(got, drop)
+    return apply(got, drop), bool(dropped)
 
 
 def _line(error: Exception) -> str:

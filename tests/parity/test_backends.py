@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import gc
 import weakref
+from pathlib import Path
 from typing import Any
 
+import golden
 import lua
 import pytest
 import torch
@@ -175,3 +177,13 @@ def test_a_walk_raises_what_the_network_raises_and_names_the_layer() -> None:
         walk.next()
     assert walk.failed is not None
     assert network.layers[walk.failed].path == "1"
+
+
+def test_a_batch_of_one_that_the_file_keeps_is_told(tmp_path: Path) -> None:
+    """Torch7's View drops it: the activations in the file have a dimension less than the graph's output."""
+    conversion = tm.convert(golden.MODELS / "mobile_b32.t7")
+    exported = tm.export_onnx(conversion, tmp_path / "model.onnx", input_shape=(2, 1, 12, 12))
+    report = tm.verify(conversion, reference="recorded", onnx=exported.path)
+    (found,) = [backend for backend in report.backends if backend.name == "onnxruntime-cpu"]
+    assert (found.status, found.reason) == ("passed", "the file keeps the batch of one, which Torch7 drops")
+    assert report.reference.output.shape == (6,)
