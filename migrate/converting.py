@@ -62,7 +62,7 @@ def convert(
         value = adopt(source)
     for plugin in plugins:
         registry.load_plugin(Path(plugin))
-    candidate = locate(value, key, registry.all_converters().keys())
+    candidate = locate(value, key, {*registry.all_converters(), *(aliases or ())})
     build = Build(aliases=dict(aliases or {}), allow_unsupported=allow_unsupported, track_gradients=track_gradients)
     module = build.root(candidate.object)
     set_training(module, build.records, mode)

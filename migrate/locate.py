@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import dataclass
+from typing import TypeGuard
 
 from .errors import ModelNotFound
 from .t7 import LuaObject, LuaTable, Value
@@ -16,6 +17,10 @@ _USUAL_KEYS = ("model", "net", "network", "netG", "generator")
 
 #: What a network has and a data loader, a timer or a confusion matrix has not.
 _MODULE_FIELDS = frozenset({"modules", "gradInput", "output", "_type", "train", "weight", "fg", "module"})
+
+
+#: Classes of tds, tables whose entries live outside Lua's heap.
+_TABLES = frozenset({"tds.Hash", "tds_hash", "tds.Vec"})
 
 
 @dataclass(frozen=True)
@@ -33,14 +38,15 @@ class Candidate:
     others: tuple[str, ...] = ()
 
 
-def candidates(value: Value, known: Collection[str] = ()) -> list[Candidate]:
+def candidates(value: Value, known: Collection[str] = (), *, inside: bool = False) -> list[Candidate]:
     """Every model in `value` that no other model contains, in the order of the file.
 
     Args:
         value: as read from a file.
         known: classes that have a converter.
+        inside: look into objects that are no modules as well, such as a trainer that holds its network.
     """
-    if isinstance(value, LuaObject):
+    if isinstance(value, LuaObject) and not _is_table(value) and (is_module(value, known) or not inside):
         return [Candidate("", value)]
     found: list[Candidate] = []
     seen: set[int] = set()
@@ -53,10 +59,15 @@ def candidates(value: Value, known: Collection[str] = ()) -> list[Candidate]:
             seen.add(id(item))
             if isinstance(item, LuaObject) and is_module(item, known):
                 found.append(Candidate(path, item))
-            elif isinstance(item, LuaTable):
+            elif _is_table(item) or (inside and isinstance(item, LuaObject)):
                 below += [(join(path, key), child) for key, child in item.items() if isinstance(key, (str, float))]
         level = below
     return found
+
+
+def _is_table(value: Value) -> TypeGuard[LuaTable | LuaObject]:
+    """Is it a table, or a class that stands for one (tds)?"""
+    return isinstance(value, LuaTable) or (isinstance(value, LuaObject) and value.typename in _TABLES)
 
 
 def join(path: str, key: Value) -> str:
@@ -88,6 +99,10 @@ def locate(value: Value, key: str | None = None, known: Collection[str] = ()) ->
     if key:
         return _follow(value, key)
     found = candidates(value, known)
+    if not any(is_module(candidate.object, known) for candidate in found):
+        held = candidates(value, known, inside=True)
+        if any(candidate.key for candidate in held):
+            raise _to_choose(f"The file holds {_summary(value)}, in which models are held; choose one:", held)
     if not found:
         raise ModelNotFound(f"There is no Torch7 module in this file: it holds {_summary(value)}.")
     networks = [candidate for candidate in found if not _is_criterion(candidate.object)] or found
@@ -99,9 +114,12 @@ def locate(value: Value, key: str | None = None, known: Collection[str] = ()) ->
             chosen = matches[0]
             others = tuple(candidate.key for candidate in networks if candidate is not chosen)
             return Candidate(chosen.key, chosen.object, others)
-    listed = "\n".join(f"  --key {candidate.key}  ({candidate.object.typename})" for candidate in networks)
-    keys = [candidate.key for candidate in networks]
-    raise ModelNotFound(f"The file holds {len(networks)} models; choose one:\n{listed}", keys)
+    raise _to_choose(f"The file holds {len(networks)} models; choose one:", networks)
+
+
+def _to_choose(why: str, models: list[Candidate]) -> ModelNotFound:
+    listed = "\n".join(f"  --key {model.key}  ({model.object.typename})" for model in models)
+    return ModelNotFound(f"{why}\n{listed}", [model.key for model in models])
 
 
 def _follow(value: Value, key: str) -> Candidate:

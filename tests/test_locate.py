@@ -11,6 +11,7 @@ from torchmigrate.locate import locate
 from torchmigrate.support import table
 
 NET, OTHER, LOSS = lua.linear(2, 3), lua.linear(3, 2), lua.module("nn.MSECriterion")
+TRAINER = tm.LuaObject("my.Trainer", lua.value({"net": NET, "opt": {"lr": 0.1}}))
 
 
 @pytest.mark.parametrize(
@@ -24,6 +25,9 @@ NET, OTHER, LOSS = lua.linear(2, 3), lua.linear(3, 2), lua.module("nn.MSECriteri
         (lua.value({"model": NET, "best_model": OTHER}), None, "model"),
         (lua.value({"criterion": LOSS}), None, "criterion"),
         (lua.value({"net": NET, "same": NET}), None, "net"),
+        (tm.LuaObject("tds.Hash", lua.value({"net": NET})), None, "net"),
+        (lua.value({"trainer": TRAINER}), "trainer.net", "trainer.net"),
+        (lua.value({"trainer": TRAINER, "best": OTHER}), None, "best"),
     ],
 )
 def test_finds(checkpoint: tm.LuaTable, key: str | None, found: str) -> None:
@@ -43,11 +47,21 @@ def test_finds(checkpoint: tm.LuaTable, key: str | None, found: str) -> None:
         (lua.value({"a": {"model": NET}}), "a.x", r"no key 'x' in a; there is: model"),
         (lua.value({"model": NET, "opt": {}}), "opt", "no Torch7 module but a table"),
         (1.0, None, "no Torch7 module"),
+        (tm.LuaObject("tds.Vec", lua.value([1, 2])), None, "no Torch7 module in this file: it holds .*tds.Vec"),
+        (TRAINER, None, r"(?s)holds <my.Trainer with 2 fields>, in which.*--key net  \(nn.Linear\)"),
+        (lua.value({"a": {"t": TRAINER}}), None, r"(?s)a table with 1 entries \(a\), in which.*--key a.t.net"),
     ],
 )
 def test_says_what_there_is(checkpoint: tm.LuaTable, key: str | None, words: str) -> None:
     with pytest.raises(tm.ModelNotFound, match=words):
         locate(checkpoint, key)
+
+
+def test_a_class_with_an_alias_is_a_module() -> None:
+    held = tm.LuaObject("my.Model", lua.value({"weight_": 1, "net": NET}))
+    with pytest.raises(tm.ModelNotFound, match="--key net"):
+        tm.convert(held)
+    assert tm.convert(held, aliases={"my.Model": "nn.Identity"}).key == ""
 
 
 def test_passed_over_models_are_said() -> None:
