@@ -166,6 +166,7 @@ class UniformCrop(nn.Module):
 @converts("nn.SpatialUniformCrop")
 def spatial_uniform_crop(layer: Layer) -> UniformCrop:
     """nn.SpatialUniformCrop(oheight, [owidth = oheight], [scale])"""
+    layer.trains()  # unless it is told otherwise
     layer.ignore("scaler", "coord", "scales")
     scale = None
     if layer.has("scale"):

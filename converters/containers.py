@@ -11,7 +11,6 @@ from torch.nn import functional
 from ..layer import Layer
 from ..registry import converts
 from ..t7 import LuaTable
-from .clones import same_module
 from .slices import zero_based
 
 
@@ -145,7 +144,7 @@ def map_table(layer: Layer) -> MapTable:
     """
     layer.ignore("module", "sharedparams")  # the module is the first of `modules` as well
     children = layer.value("modules").list()
-    if all(same_module(child, children[0]) for child in children[1:]):
+    if all(layer.are_clones(child, children[0]) for child in children[1:]):
         layer.ignore("modules")
         if not layer.flag("shared", default=True):
             layer.note("shared = false, but the file holds one module: all entries share its parameters from now on")

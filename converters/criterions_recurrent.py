@@ -57,7 +57,7 @@ class MaskZeroCriterion(nn.Module):
         first = x
         while isinstance(first, (list, tuple)):
             first = first[0]
-        kept = (first != 0).flatten(first.dim() - self.input_dims).any(-1).nonzero().squeeze(-1)
+        kept = (first != 0).reshape(first.shape[0], -1).any(-1).nonzero().squeeze(-1)
         if kept.numel() == 0:
             return first.new_zeros(())
         return self.criterion(self.select(x, kept), self.select(target, kept))

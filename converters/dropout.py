@@ -136,6 +136,7 @@ class WhiteNoise(nn.Module):
 @converts("nn.WhiteNoise")
 def white_noise(layer: Layer) -> WhiteNoise:
     """nn.WhiteNoise([mean = 0], [std = 0.1])"""
+    layer.trains()  # unless it is told otherwise
     layer.ignore("noise")
     return WhiteNoise(layer.number("mean"), layer.number("std"))
 

@@ -69,7 +69,8 @@ class IndexLinear(nn.Module):
 #: What a forward leaves behind.
 _BUFFERS = (
     "gradWeightBuffer", "sizesCache", "cumSumSizesCache", "running", "normalizedValues", "valuesBuffer", "lkeys",
-    "lvalues", "keys", "isFlat", "values", "sizes", "cumSumSizes", "noBatch",
+    "lvalues", "keys", "isFlat", "values", "sizes", "cumSumSizes", "noBatch", "updateKeys",
+    "updateKeysBuffer",
 )  # fmt: skip
 
 

@@ -88,7 +88,10 @@ class FeatureLPPool(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         windows = x.unfold(1 if self.batch_mode else 0, self.width, self.stride)
-        return windows.pow(self.power).sum(-1).pow(1 / self.power)
+        sums = windows.pow(self.power).sum(-1)
+        # the root has no finite slope at 0, where Torch7's gradient is 0
+        empty = sums == 0
+        return sums.masked_fill(empty, 1).pow(1 / self.power).masked_fill(empty, 0)
 
     def extra_repr(self) -> str:
         return f"width={self.width}, stride={self.stride}, power={self.power}, batch_mode={self.batch_mode}"

@@ -14,7 +14,6 @@ from torch import nn
 from ..layer import Layer
 from ..registry import converts
 from ..t7 import LuaObject, LuaTable, Storage, Tensor, Value
-from .clones import same_module
 
 #: What is said where a file brings a state along.
 UNFINISHED = (
@@ -183,7 +182,7 @@ def recurrent(layer: Layer) -> Recurrent:
     names = ("startModule", "inputModule", "feedbackModule", "transferModule", "mergeModule")
     values = [layer.value(name) for name in names]
     if not isinstance(first, LuaTable) or not (
-        same_module(first.get(1), values[1]) and same_module(first.get(3), values[3])
+        layer.are_clones(first.get(1), values[1]) and layer.are_clones(first.get(3), values[3])
     ):
         layer.refuse("its initialModule has other parameters than its inputModule and transferModule")
     ignore_bookkeeping(layer)

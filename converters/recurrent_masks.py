@@ -215,6 +215,7 @@ class NormStabilizer(Remembering):
 def norm_stabilizer(layer: Layer) -> NormStabilizer:
     """nn.NormStabilizer([beta = 1])"""
     ignore_bookkeeping(layer)
+    layer.trains()  # unless it is told otherwise
     layer.ignore("modules", "loss", "_normsum")
     module = NormStabilizer(layer.number("beta", 1.0))
     before = remembered(layer, "outputs")

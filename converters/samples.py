@@ -80,6 +80,7 @@ def reinforce_normal(layer: Layer) -> ReinforceNormal:
 
     Set the module's `reward` before a backward pass; in Torch7 the criterion does that.
     """
+    layer.trains()  # unless it is told otherwise
     layer.ignore(*_LEFT)
     stdev = layer.number("stdev") if layer.has("stdev") else None
     return ReinforceNormal(stdev, layer.flag("stochastic", False))
@@ -119,6 +120,7 @@ def reinforce_categorical(layer: Layer) -> ReinforceCategorical:
 
     Set the module's `reward` before a backward pass; in Torch7 the criterion does that.
     """
+    layer.trains()  # unless it is told otherwise
     layer.ignore(*_LEFT)
     return ReinforceCategorical(layer.flag("stochastic", False))
 
@@ -156,6 +158,7 @@ def reinforce_bernoulli(layer: Layer) -> ReinforceBernoulli:
 
     Set the module's `reward` before a backward pass; in Torch7 the criterion does that.
     """
+    layer.trains()  # unless it is told otherwise
     layer.ignore(*_LEFT)
     return ReinforceBernoulli(layer.flag("stochastic", False))
 
@@ -227,6 +230,7 @@ def nce_module(layer: Layer) -> NCE:
 
     A normalization constant Z below 0 is taken from the first batch, as in Torch7.
     """
+    layer.trains()  # unless it is told otherwise
     layer.ignore("aliasmultinomial", "linout", "sampleidx", "sampleprob", "_sampleidx", "_noiseidx", "_noiseprob")
     layer.ignore("_bias", "_pm", "_tgradOutput", "testedtargets", "_metaidx")
     outputs, inputs = layer.tensor("weight").shape

@@ -142,7 +142,7 @@ def c_add_tensor_table(layer: Layer) -> AddToEach:
 
 
 class JoinTable(nn.Module):
-    """Joins the entries of a list along a dimension.
+    """Joins the entries of a list along a dimension; entries of other ranks take the shape of the first.
 
     Args:
         dim: the dimension (0-based; negative: from the end).
@@ -156,7 +156,13 @@ class JoinTable(nn.Module):
 
     def forward(self, x: list[torch.Tensor]) -> torch.Tensor:
         batch = self.dim >= 0 and self.num_input_dims is not None and x[0].dim() == self.num_input_dims + 1
-        return torch.cat(list(x), self.dim + batch)
+        dim = self.dim + batch
+        return torch.cat([item if item.dim() == x[0].dim() else self.fitted(item, x[0], dim) for item in x], dim)
+
+    def fitted(self, item: torch.Tensor, first: torch.Tensor, dim: int) -> torch.Tensor:
+        """An entry of another rank, of which Torch7 takes the size along `dim` and then just the numbers."""
+        place = dim % first.dim()
+        return item.reshape(*first.shape[:place], item.shape[place], *first.shape[place + 1 :])
 
     def extra_repr(self) -> str:
         return f"dim={self.dim}, num_input_dims={self.num_input_dims}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -9,6 +10,7 @@ import torch
 from torch import nn
 
 from . import registry
+from .architecture import describe
 from .errors import Refusal, UnsupportedLayers
 from .inplace import release_inplace
 from .layer import Layer, LayerRefused
@@ -146,6 +148,17 @@ class Build:
             return self._convert(obj, path)
         finally:
             self._active.discard(id(obj))
+
+    def are_clones(self, a: LuaObject, b: LuaObject) -> bool:
+        """Would both become the same module with the same parameters (not only equal ones)?"""
+        trial = Build(aliases=self.aliases)
+        one, other = trial.module(a, ""), trial.module(b, "")
+        return (
+            describe(one) == describe(other)
+            # what is one tensor in the file is one parameter within a build
+            and all(map(operator.is_, one.parameters(), other.parameters()))
+            and all(map(torch.equal, one.buffers(), other.buffers()))
+        )
 
     def is_converted(self, obj: LuaObject) -> bool:
         """Has this object been converted already?"""

@@ -22,9 +22,11 @@ LEFTOVERS = frozenset((
     "output", "gradInput", "gradWeight", "gradBias", "_type", "train", "_input", "_gradOutput", "_gradInput", "_output",
     "_weight", "_gradWeight", "finput", "fgradInput", "buffer", "_buffer", "gradInputBuffer", "iSize", "oSize",
     "accUpdateGradParameters", "ones", "addBuffer", "save_mean", "save_std", "shared",
+    # what nn.hessian keeps
+    "diagHessianInput", "diagHessianWeight", "diagHessianBias", "inputSq", "weightSq", "biasSq",
     # dpnn's
     "dpnn_online", "dpnn_parameters", "dpnn_gradParameters", "dpnn_mediumEmpty", "dpnn_serialEmpty", "dpnn_serialType",
-    "dpnn_typename",
+    "dpnn_typename", "maxOutNorm", "maxInNorm",
     # cudnn's descriptors and choices of algorithm
     "fmode", "bwmode", "bdmode", "algType", "algWorkspace", "workspace", "wDesc", "biasDesc", "convDesc",
     "convDescData", "iDesc", "oDesc", "oDescForBias", "iDescBias", "oSizeForBias", "poolDesc", "sDesc", "nElem",
@@ -178,6 +180,12 @@ class Layer:
     def is_converted(self, value: LuaObject) -> bool:
         """Has this object been met before, elsewhere in the model?"""
         return self._build.is_converted(value)
+
+    def are_clones(self, a: Value, b: Value) -> bool:
+        """Would both become the same module with the same parameters, as Torch7's clones for time steps do?"""
+        if not isinstance(a, LuaObject) or not isinstance(b, LuaObject):
+            return False
+        return a is b or self._build.are_clones(a, b)
 
     # Making the module
 
