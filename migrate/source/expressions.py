@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import inspect
 from dataclasses import dataclass, field
+from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from ..architecture import constructor_arguments
 
@@ -16,6 +18,10 @@ if TYPE_CHECKING:
 
 #: Arguments that PyTorch takes as one number for all axes.
 _PER_AXIS = ("kernel_size", "stride", "padding", "dilation", "output_padding", "output_size")
+
+
+#: From so many equal members of a chain on, they are written as one.
+_MANY = 3
 
 
 class Reference(str):
@@ -80,16 +86,26 @@ class Made:
         """Is it a plain nn.Sequential?"""
         return self.cls == "nn.Sequential"
 
+    @property
+    def is_written_here(self) -> bool:
+        """Is it of a class that is made of the structure of the model?"""
+        return self.block is not None or self.chain
+
     def text(self) -> str:
         """The call in Python."""
-        parts = [] if self.chain else [kid.text() for kid in self.kids]
+        parts = [] if self.chain else self.kid_texts()
         parts += [literal(arg.value) for arg in self.args if arg.required]
         parts += [f"{arg.name}={literal(arg.value)}" for arg in self.args if not arg.required and not arg.is_default]
         return f"{self.cls}({', '.join(parts)})"
 
     def kid_texts(self) -> list[str]:
-        """The members of a chain in Python."""
-        return [kid.text() for kid in self.kids]
+        """The members of a chain in Python; many of the same class of this file become a comprehension."""
+        texts: list[str] = []
+        for text, kids in groupby(self.kids, key=Made.text):
+            same = list(kids)
+            several = len(same) >= _MANY and same[0].is_written_here
+            texts += [f"*({text} for _ in range({len(same)}))"] if several else [text] * len(same)
+        return texts
 
     def owns(self, name: str) -> bool:
         """Does what has this name in `module` belong to the leaf itself?"""
@@ -143,6 +159,8 @@ def _arguments(module: nn.Module, cls: type) -> list[Argument]:
     parameters = inspect.signature(cls).parameters
     found: list[Argument] = []
     for name, value in constructor_arguments(module).items():
+        if name == "bias" and isinstance(module, _BatchNorm) and not module.affine:
+            continue  # it says nothing, and PyTorch 2.9 does not know it
         empty = inspect.Parameter.empty
         default = parameters[name].default if name in parameters else _RECURRENT_DEFAULTS.get(name, empty)
         written = _written(module, name, value)

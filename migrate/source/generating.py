@@ -113,7 +113,7 @@ def _structured(conv: Conversion, inputs: list[Any]) -> Draft:
     else:
         parameters = [Sym(tuple(inputs), hint="x")]
         entries = parameters[0]
-    result = Lowering(_node_names(conv)).lower(conv.module, entries, scope, top=True)
+    result = Lowering(conv.module, _node_names(conv)).lower(conv.module, entries, scope, top=True)
     return Draft(scope, parameters, result)
 
 

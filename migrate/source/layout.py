@@ -93,7 +93,9 @@ def _class(item: Class) -> str:
             f"class {item.name}(nn.Sequential):\n    def __init__({parameters}) -> None:\n"
             f"        super().__init__({kids},)\n"
         )
-    lines = [f"class {item.name}(nn.Module):", f"    def __init__({parameters}) -> None:", "        super().__init__()"]
+    lines = [f"class {item.name}(nn.Module):"]
+    if item.parameters or item.attrs:
+        lines += [f"    def __init__({parameters}) -> None:", "        super().__init__()"]
     lines += [f"        self.{name} = {text}" for name, text in item.attrs.items()]
     return "\n".join(lines) + "\n\n" + _forward_text(item.forward)
 

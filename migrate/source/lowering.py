@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,7 +17,7 @@ from ..converters.unpooling import PairedMaxPool2d, PairedMaxPool3d, Places
 from ..nested import apply, leaves
 from .checking import same
 from .expressions import Argument, Made, leaf
-from .parts import is_pair, is_pure, is_structured, is_unit, kind_of, role, size_of
+from .parts import is_pair, is_pure, is_structured, is_unit, kind_of, role, signature, size_of
 from .plumbing import plumb
 from .scopes import Block, Scope, Step, Sym, Value, argument, at, examples, nested
 from .stock import embedding_of, recurrent_of, substitute
@@ -39,11 +40,13 @@ class Lowering:
     """Lowers one model.
 
     Args:
+        model: the module to lower.
         names: id of a converted module -> the name that it had in the Torch7 file.
     """
 
-    def __init__(self, names: dict[int, str]) -> None:
+    def __init__(self, model: nn.Module, names: dict[int, str]) -> None:
         self.names = names
+        self.units = Counter(signature(module) for module in model.modules() if is_unit(module))
         self.places: dict[tuple[int, int], Places] = {}
 
     def lower(self, module: nn.Module, value: Value, scope: Scope, *, top: bool = False) -> Value:
@@ -100,10 +103,11 @@ class Lowering:
         pairs = [i for i in range(len(children) - 1) if is_pair(children[i], children[i + 1])]
         units = [i for i, child in enumerate(children) if is_unit(child)]
         repeated = top and len(pairs) + len(units) >= 2
+        blocks = [i for i in units if repeated or self.repeats(children[i])]
         i = 0
         while i < len(children):
             child = children[i]
-            if repeated and i in units and isinstance(value, Sym) and self.gives_tensor(child, value):
+            if i in blocks and isinstance(value, Sym) and self.gives_tensor(child, value):
                 value = self.call(child, value, scope)
             elif i not in pairs:
                 value = self.lower(child, value, scope)
@@ -115,6 +119,10 @@ class Lowering:
                 value = self.branches(child, value, scope, residual=residual)
             i += 1
         return value
+
+    def repeats(self, module: nn.Module) -> bool:
+        """Is it a unit of which the model has several?"""
+        return is_unit(module) and self.units[signature(module)] > 1
 
     def gives_tensor(self, module: nn.Module, value: Sym) -> bool:
         """Does the module make one tensor of one tensor?"""
@@ -163,12 +171,13 @@ class Lowering:
                 values.append(self.call(pair, given, scope))
                 skipped[follower] = number
             else:
-                values.append(given if index < 0 else self.named(module[index], given, scope))
+                values.append(given if index < 0 else self.node(module[index], given, scope))
         return entries(values, module.outputs, scope)
 
-    def named(self, module: nn.Module, value: Value, scope: Scope) -> Value:
-        """`lower`, with the name of the node as a name of the result."""
-        lowered = self.lower(module, value, scope)
+    def node(self, module: nn.Module, value: Value, scope: Scope) -> Value:
+        """What the module of a node gives, which has the name of the node."""
+        block = self.repeats(module) and isinstance(value, Sym) and self.gives_tensor(module, value)
+        lowered = self.call(module, value, scope) if block else self.lower(module, value, scope)
         name = self.names.get(id(module))
         if name and isinstance(lowered, Sym) and lowered is not value and not lowered.hint:
             lowered.hint = name

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from torch import nn
 
-from ..converters import containers, tables
+from ..converters import containers, elementwise, tables
 from ..converters.graph import Graph
+from ..converters.upsampling import LinearUpsample, NearestUpsample
 from .expressions import Made
 from .plumbing import REDUCERS, TABLES
 from .stock import recurrent_of
@@ -29,6 +32,16 @@ def is_pair(first: nn.Module, second: nn.Module) -> bool:
     return isinstance(first, containers.ConcatTable) and isinstance(second, REDUCERS)
 
 
+def signature(module: nn.Module, *, outermost: bool = True) -> Any:
+    """What a unit is made of: whatever its sizes, its shortcut, and the units within it."""
+    if not outermost and is_unit(module):
+        return "unit"
+    kids = list(module) if isinstance(module, (nn.Sequential, nn.ModuleList)) else []
+    if isinstance(module, containers.ConcatTable) and len(kids) == 2:
+        kids = [max(kids, key=size_of)]
+    return (type(module).__name__, *(signature(kid, outermost=False) for kid in kids))
+
+
 def size_of(module: nn.Module) -> int:
     """How many modules it holds."""
     return sum(not isinstance(m, nn.Identity) for m in module.modules())
@@ -46,18 +59,28 @@ def kind_of(module: nn.Module) -> str:
     if isinstance(module, containers.Concat):
         if len(module) > 2:
             return "Inception"
+        if any(isinstance(child, elementwise.MulConstant) and child.constant == 0 for child in module):
+            return "PadChannels"
         return "Dense" if any(isinstance(child, nn.Identity) for child in module) else "Branches"
     parts = [module, *(module if isinstance(module, nn.Sequential) else [])]
     if any(isinstance(part, tables.AddEntries) for part in parts):
-        convolutions = [m for m in module.modules() if isinstance(m, (nn.Conv1d, nn.Conv2d, nn.Conv3d))]
+        branches = [branch for part in parts if isinstance(part, containers.ConcatTable) for branch in part]
+        longest = max(branches, key=size_of, default=module)
+        convolutions = [m for m in longest.modules() if isinstance(m, (nn.Conv1d, nn.Conv2d, nn.Conv3d))]
         return "Bottleneck" if any(set(c.kernel_size) == {1} for c in convolutions[1:]) else "Residual"
-    return "Dense" if any(isinstance(part, tables.JoinTable) for part in parts) else "Block"
+    if not any(isinstance(part, tables.JoinTable) for part in parts):
+        return "Block"
+    return "UNetLevel" if any(isinstance(m, _ENLARGING) for m in module.modules()) else "Dense"
+
+
+#: Layers behind which an image is larger.
+_ENLARGING = (nn.ConvTranspose2d, nn.ConvTranspose3d, nn.Upsample, NearestUpsample, LinearUpsample)
 
 
 def role(made: Made) -> str:
     """A name for the attribute that holds a module."""
     if made.block is not None:
-        return {"Dense": "dense", "Inception": "inception"}.get(made.block.kind, "block")
+        return {"Dense": "dense", "Inception": "inception", "UNetLevel": "level"}.get(made.block.kind, "block")
     if made.is_chain:
         return "layers"
     name = made.cls.removeprefix("nn.")

@@ -24,6 +24,7 @@ def tidy(scope: Scope, result: Value) -> None:
         _release(scope, step, uses, made_by)
     _chain(scope, uses)
     _functions(scope)
+    _subtract(scope, uses, made_by)
     _rename(scope)
 
 
@@ -129,6 +130,18 @@ def _functions(scope: Scope) -> None:
         if template is not None:
             step.template, step.call = template, False
             del scope.attrs[name]
+
+
+def _subtract(scope: Scope, uses: Counter[int], made_by: dict[int, Step]) -> None:
+    """Writes `x * -1.0 + 1.0`, as Torch7 has it for want of a layer, as `1.0 - x`, which is the same to the bit."""
+    for step in scope.steps:
+        negation = made_by.get(id(step.ins[0])) if step.ins else None
+        constant = step.template.removeprefix("{0} + ")
+        if constant == step.template or not constant.replace(".", "").isdigit():
+            continue
+        if negation is not None and negation.template == "{0} * -1.0" and uses[id(step.ins[0])] == 1:
+            step.template, step.ins = f"{constant} - {{0}}", negation.ins
+            scope.steps[:] = [other for other in scope.steps if other is not negation]
 
 
 def _rename(scope: Scope) -> None:

@@ -14,8 +14,9 @@ from .tidying import count_uses, flat
 #: Longest expression that may stand inside another one.
 _INNER = 44
 
-#: Templates whose operands need no parentheses where they are products, and those of products.
-_SUM = re.compile(r"\{0\}( \+ \{\d+\})+")
+#: Templates whose operands need no parentheses where they are products (the first not even where it is a sum), and
+#: those of products.
+_SUM = re.compile(r"\{0\}( [+-] (\{\d+\}|[0-9.e-]+))+|[0-9.e-]+ [+-] \{0\}")
 _PRODUCT = re.compile(r"\{0\}( \* \{\d+\})+")
 
 #: Names that a variable must not hide.
@@ -47,6 +48,12 @@ def returned_type(value: Value) -> str:
     return type_of(value)
 
 
+def _enclosed(template: str, number: int) -> bool:
+    """Does the operand stand alone between the brackets and commas of a call, where it needs no parentheses?"""
+    before, _, after = template.partition(f"{{{number}}}")
+    return before.endswith(("(", "[", ", ")) and after.startswith((")", "]", ","))
+
+
 class Forward:
     """The text of a forward method.
 
@@ -67,6 +74,7 @@ class Forward:
         self.text: dict[int, tuple[str, bool]] = {}
         self.lines: list[str] = []
         self.products: set[int] = set()
+        self.sums: set[int] = set()
         self.last: dict[int, int] = {}
         for place, step in enumerate(scope.steps):
             self.last.update({id(value): place for value in step.ins})
@@ -101,18 +109,20 @@ class Forward:
 
     def _step(self, steps: list[Step], place: int, step: Step) -> None:
         parts = []
-        for value in step.ins:
+        is_sum = _SUM.fullmatch(step.template) is not None
+        for i, value in enumerate(step.ins):
             text, atomic = self.text[id(value)]
-            # inside the brackets of a call nothing needs parentheses
-            bare = step.atomic and not step.template.startswith("{0}") and "({0}" in step.template
-            product = id(value) in self.products and _SUM.fullmatch(step.template) is not None
-            parts.append(text if atomic or bare or product else f"({text})")
+            known = self.products | self.sums if step.template.startswith(f"{{{i}}}") else self.products
+            bare = atomic or _enclosed(step.template, i) or (is_sum and id(value) in known)
+            parts.append(text if bare else f"({text})")
         text = step.template.format(*parts)
         if len(step.outs) == 1 and self._stands_inside(steps, place, step, text):
             out = step.outs[0]
             self.text[id(out)] = (text, step.atomic)
             if _PRODUCT.fullmatch(step.template):
                 self.products.add(id(out))
+            if is_sum:
+                self.sums.add(id(out))
             self.bases[id(out)] = [base for value in step.ins for base in self.bases[id(value)]]
             return
         names = [self._name(out, place) if self.uses[id(out)] else "_" for out in step.outs]
