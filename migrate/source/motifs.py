@@ -12,8 +12,9 @@ from .writing import Forward
 #: A run becomes a class from this many members on, and has no more than that.
 SHORTEST, LONGEST = 3, 12
 
-#: Lines that a class needs beside those of its members.
+#: Lines that a class needs beside those of its members, and how many it must save.
 _FRAME = 7
+_WORTH = 3
 
 
 def skeleton(made: Made) -> Any:
@@ -38,23 +39,24 @@ def forward_of(block: Block) -> Forward:
     return Forward(block.scope, block.inputs, block.result)
 
 
-def saves(times: int, members: int) -> bool:
-    """Is a class for a chain that occurs so often shorter than the chains?"""
-    return times * (members + 1) > members + _FRAME
+def saves(times: int, members: int) -> int:
+    """How many lines a class for a chain that occurs so often saves; 0 if it is not worth its name."""
+    saved = times * (members + 1) - members - _FRAME
+    return saved if saved >= _WORTH else 0
 
 
-def group_repeats(made: Made) -> None:
-    """Puts what repeats within a chain, member for member, into chains of its own."""
+def group_repeats(made: Made, least: int) -> None:
+    """Puts what repeats within a chain, member for member, into chains of its own, if that saves more than `least`."""
     if not made.is_chain:
         return
     for kid in made.kids:
-        group_repeats(kid)
+        group_repeats(kid, least)
     kinds = [skeleton(kid) for kid in made.kids]
     kids: list[Made] = []
     start = 0
     while start < len(kinds):
         size, times = _repeat(kinds, start)
-        if times and saves(times, size):
+        if saves(times, size) > least:
             kids += [
                 Made("nn.Sequential", kids=made.kids[i : i + size]) for i in range(start, start + size * times, size)
             ]
@@ -82,36 +84,57 @@ def _repeat(kinds: list[Any], start: int) -> tuple[int, int]:
 
 def group_motifs(roots: list[Made]) -> None:
     """Puts every run that pays for a class into a chain of its own, the one that saves most lines first."""
+    _, saved = _best(_kinds(roots))
     for root in roots:
         for made in list(walk(root)):
-            group_repeats(made)
+            group_repeats(made, saved)
     while True:
-        chains = [made for root in roots for made in walk(root) if made.is_chain]
-        kinds = [tuple(skeleton(kid) for kid in chain.kids) for chain in chains]
-        motif = _best(list(dict.fromkeys(kinds)))  # chains that are alike as a whole will be written once
-        if motif is None:
+        motif, _ = _best(_kinds(roots))
+        if not motif:
             return
-        for chain in chains:
-            _group(chain, motif)
+        for root in roots:
+            for made in list(walk(root)):
+                if made.is_chain:
+                    _group(made, motif)
 
 
-def _best(chains: list[tuple[Any, ...]]) -> tuple[Any, ...] | None:
-    """The run that saves most lines; of several the one that chains begin with."""
+def _kinds(roots: list[Made]) -> list[tuple[Any, ...]]:
+    """The chains without their hyperparameters; those that are alike as a whole, and will be written once, once."""
+    chains = [made for root in roots for made in walk(root) if made.is_chain]
+    return list(dict.fromkeys(tuple(skeleton(kid) for kid in chain.kids) for chain in chains))
+
+
+def _best(chains: list[tuple[Any, ...]]) -> tuple[tuple[Any, ...], int]:
+    """The run that saves most lines, and how many; of several the one that chains begin with."""
     times: dict[tuple[Any, ...], int] = {}
     first: dict[tuple[Any, ...], int] = {}
     for kinds in chains:
         for size in range(SHORTEST, min(len(kinds) - 1, LONGEST) + 1):
             for motif in dict.fromkeys(_windows(kinds, size)):
-                places = list(_occurrences(kinds, motif))
+                places = [place for place in _occurrences(kinds, motif) if _fits(kinds, place, motif)]
+                if not places:
+                    continue
                 times[motif] = times.get(motif, 0) + len(places)
                 first[motif] = first.get(motif, 0) + (places[0] == 0)
-    best: tuple[Any, ...] | None = None
+    best: tuple[Any, ...] = ()
     most = (0, 0)
     for motif, count in times.items():
         saved = count * (len(motif) - 1) - len(motif) - _FRAME
-        if saved > 0 and (saved, first[motif]) > most:
+        if saved >= _WORTH and (saved, first[motif]) > most:
             best, most = motif, (saved, first[motif])
-    return best
+    return best, most[0]
+
+
+def _fits(kinds: tuple[Any, ...], place: int, motif: tuple[Any, ...]) -> bool:
+    """Is the run a stage, or within one? A pooling ends a stage, and so begins another."""
+    pools = [i for i, kind in enumerate(motif) if _pools(kind)]
+    if not pools:
+        return True
+    return pools == [len(motif) - 1] and (place == 0 or _pools(kinds[place - 1]))
+
+
+def _pools(kind: Any) -> bool:
+    return "Pool" in str(kind[0])
 
 
 def _windows(kinds: tuple[Any, ...], size: int) -> Iterator[tuple[Any, ...]]:
@@ -136,7 +159,8 @@ def _occurrences(kinds: tuple[Any, ...], motif: tuple[Any, ...]) -> Iterator[int
 def _group(chain: Made, motif: tuple[Any, ...]) -> None:
     if len(chain.kids) == len(motif):
         return
-    starts = set(_occurrences(tuple(skeleton(kid) for kid in chain.kids), motif))
+    kinds = tuple(skeleton(kid) for kid in chain.kids)
+    starts = {place for place in _occurrences(kinds, motif) if _fits(kinds, place, motif)}
     kids: list[Made] = []
     place = 0
     while place < len(chain.kids):
