@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from .expressions import Argument, Made, Reference, literal
-from .motifs import SHORTEST, flatten_short, forward_of, group_motifs, saves, skeleton
+from .motifs import SHORTEST, flatten_short, forward_of, group_motifs, saves, skeleton, splice
+from .recurrence import name_states
 from .scopes import Block, Scope, free, walk
 from .tidying import tidy
 from .writing import Forward
@@ -85,14 +86,19 @@ def extract(scope: Scope, taken: set[str]) -> list[Class]:
     for level in sorted(found):
         groups: dict[Any, list[Made]] = {}
         for made in found[level]:
+            for part in made.block.scope.attrs.values() if made.block else [made]:
+                splice(part)
             if made.block is not None:
                 tidy(made.block.scope, made.block.result)
+                name_states(made.block.scope, made.block.inputs)
             groups.setdefault(skeleton(made), []).append(made)
         for group in groups.values():
             if group[0].block is not None:
                 classes.append(_class_of_blocks(group, taken))
             elif saves(len({owners.get(id(made), id(made)) for made in group}), len(group[0].kids)):
                 classes.append(_class_of_chains(group, taken))
+    for attr in scope.attrs.values():
+        splice(attr)
     return classes
 
 
@@ -102,10 +108,17 @@ def _is_candidate(made: Made) -> bool:
 
 @dataclass
 class _Hole:
-    """A place where the calls of a group differ: the arguments, one per member of the group."""
+    """A place where the calls of a group differ.
+
+    Attributes:
+        name: of the argument.
+        arguments: one per member of the group.
+        branch: attribute that holds the calls, if it is one of many branches.
+    """
 
     name: str
     arguments: list[Argument]
+    branch: str = ""
 
     @property
     def values(self) -> tuple[str, ...]:
@@ -131,8 +144,13 @@ def _holes(group: list[Made], *, alike: bool = False) -> Iterator[_Hole]:
 def _parameters(holes: list[_Hole]) -> list[tuple[Parameter, list[_Hole]]]:
     """One parameter for all holes whose values go together."""
     alike: dict[tuple[str, ...], list[_Hole]] = {}
+    begun: set[str] = set()
     for hole in holes:
-        alike.setdefault((*hole.values, "" if hole.name.startswith(_WIDTHS) else hole.name), []).append(hole)
+        enters = hole.name.startswith("in_") and hole.branch not in begun
+        begun.add(hole.branch)
+        what = "" if hole.name.startswith(_WIDTHS) else hole.name
+        alike.setdefault((*hole.values, what, "" if enters else hole.branch), []).append(hole)
+    ends = {hole.branch: hole for hole in holes if hole.name.startswith("out_")}
     last = next((h for h in reversed(holes) if h.name.startswith("out_")), None)
     taken: set[str] = set()
     made: list[tuple[Parameter, list[_Hole]]] = []
@@ -141,6 +159,9 @@ def _parameters(holes: list[_Hole]) -> list[tuple[Parameter, list[_Hole]]]:
         if name.startswith(_WIDTHS):
             if members[0] is holes[0] or (name.startswith("in_") and len(members) == 1):
                 name = "in_features" if "features" in name and not name.startswith("num") else "in_channels"
+            elif members[0].branch:
+                joined = any(member is ends.get(member.branch) for member in members)
+                name = f"{members[0].branch}_{'channels' if joined else 'reduced'}"
             elif last is not None and any(member is last for member in members):
                 name = last.name
             else:
@@ -244,7 +265,11 @@ def _class_of_blocks(group: list[Made], taken: set[str]) -> Class:
     else:
         varies = len({skeleton(s) for s in shortcuts if s is not None}) > 1
     names = [name for name in first.scope.attrs if not (varies and name == "shortcut")]
-    holes = [hole for name in names for hole in _holes([block.scope.attrs[name] for block in blocks])]
+    many = sum(name.startswith("branch") for name in names) > 2
+    holes: list[_Hole] = []
+    for name in names:
+        found = list(_holes([block.scope.attrs[name] for block in blocks]))
+        holes += [replace(hole, branch=name) for hole in found] if many else found
     parameters = _parameters(holes)
     attrs: dict[str, str] = {}
     for name in names:

@@ -21,6 +21,7 @@ from .expressions import leaf
 from .layout import file_text, formatted
 from .lowering import Lowering
 from .own import Copies
+from .recurrence import name_states
 from .scopes import Draft, Scope, Sym, Value, argument, nested, placed, walk
 from .tidying import tidy
 from .writing import Forward, identifier
@@ -156,6 +157,7 @@ def _write(conv: Conversion, draft: Draft) -> Source:
             if made.own is not None:
                 copies.add(made.own)
     tidy(draft.scope, draft.result)
+    name_states(draft.scope, draft.inputs)
     classes = extract(draft.scope, {*copies.definitions, "Model"})
     places = dict(_places(draft.scope))
     forward = Forward(draft.scope, draft.inputs, draft.result)

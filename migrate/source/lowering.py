@@ -18,7 +18,7 @@ from ..nested import apply, leaves
 from .checking import same
 from .expressions import Argument, Made, leaf
 from .parts import is_pair, is_pure, is_structured, is_unit, kind_of, role, signature, size_of
-from .plumbing import plumb
+from .plumbing import does_nothing, is_expression, plumb
 from .scopes import Block, Scope, Step, Sym, Value, argument, at, examples, nested
 from .stock import embedding_of, recurrent_of, substitute
 
@@ -55,7 +55,7 @@ class Lowering:
             return self.sequence(module, value, scope, top=top)
         if isinstance(module, containers.ConcatTable):
             return self.branches(module, value, scope)
-        if isinstance(module, containers.Concat):
+        if isinstance(module, containers.Concat) or self.is_concat(module, value):
             return self.concat(module, value, scope)
         if isinstance(module, containers.ParallelTable) and isinstance(value, list):
             return [self.lower(child, value[i], scope) for i, child in enumerate(module)]
@@ -77,6 +77,15 @@ class Lowering:
             lowered = self.recurrent(module, value, scope)
             if lowered is not None:
                 return lowered
+        if isinstance(module, nn.Sequential) and isinstance(value, Sym):
+            start, end = core(module)
+            if end - start < len(module) and any(is_expression(child) for child in module):
+                for child in module[:start]:
+                    value = self.lower(child, value, scope)
+                value = self.call(module[start:end], value, scope, name) if end > start else value
+                for child in module[end:]:
+                    value = self.lower(child, value, scope)
+                return value
         made, result = self.made(module, value)
         name = name or self.names.get(id(module)) or role(made)
         called = scope.call(made, value, result.values, name, fresh=result.fresh)
@@ -139,17 +148,25 @@ class Lowering:
         for i, child in enumerate(children):
             if i == short and isinstance(value, Sym):
                 found.append(self.call(child, value, scope, "shortcut"))
-            elif isinstance(child, nn.Identity):
+            elif does_nothing(child):
                 found.append(value)
             elif isinstance(value, Sym) and isinstance(child, nn.Sequential):
-                count = sum(not isinstance(c, nn.Identity) for c in children)
+                count = sum(not does_nothing(c) for c in children)
                 numbered = count > 1 and not (residual and scope.is_block)
                 found.append(self.call(child, value, scope, f"branch{i + 1}" if numbered else "branch"))
             else:
                 found.append(self.lower(child, value, scope))
         return found
 
-    def concat(self, module: containers.Concat, value: Value, scope: Scope) -> Value:
+    def is_concat(self, module: nn.Module, value: Value) -> bool:
+        """Does a DepthConcat join results of one size, so that it has nothing to fill up?"""
+        if not isinstance(module, containers.DepthConcat) or not isinstance(value, Sym) or not value.shapes:
+            return False
+        results = [self.run(child, value.values).values for child in module]
+        rests = [[tuple(n for d, n in enumerate(y.shape) if d != module.dim) for y in ys] for ys in results]
+        return all(rest == rests[0] for rest in rests)
+
+    def concat(self, module: Any, value: Value, scope: Scope) -> Value:
         """The results of all children, joined."""
         parts = self.branches(module, value, scope)
         ins: list[Sym] = []
@@ -205,14 +222,16 @@ class Lowering:
             result = Result(inputs, fresh=False)
             fresh = False
             for child in module:
+                if does_nothing(child):
+                    continue
                 made, result = self.made(child, Sym(result.values))
                 kids.append(without_inplace(made) if fresh else made)
                 fresh = result.fresh or (fresh and made.is_identity)
-            kids = [kid for kid in kids if not kid.is_identity] or kids[:1]
+            kids = [kid for kid in kids if not kid.is_identity] or [Made("nn.Identity")]
             kept = kids[0] if len(kids) == 1 else Made("nn.Sequential", kids=kids)
             return kept, Result(result.values, fresh)
         structural = isinstance(module, (nn.Sequential, containers.ConcatTable, containers.Concat, Graph))
-        if structural and isinstance(value, Sym) and value.values:
+        if (structural or self.is_concat(module, value)) and isinstance(value, Sym) and value.values:
             return self.block(module, value)
         result = self.run(module, inputs)
         stock = substitute(module, inputs, result.values)
@@ -223,6 +242,9 @@ class Lowering:
 
     def fill(self, made: Made, module: nn.Module, inputs: tuple[Any, ...]) -> None:
         """Lowers the modules that a leaf was constructed with, on what it gives them first."""
+        if isinstance(module, containers.DepthConcat):
+            made.args[0].value = [self.made(child, Sym(inputs))[0] for child in module]
+            return
         for arg in made.args:
             child = getattr(module, arg.name, None)
             if not isinstance(arg.value, Made) or not isinstance(child, nn.Module) or not is_structured(child):
@@ -270,6 +292,12 @@ class Lowering:
         results = tuple(at(result, i) for i in range(examples(result)))
         made = Made("", block=Block(scope, [entry], result, kind_of(module)))
         return made, Result(results, fresh=isinstance(result, Sym) and result.fresh)
+
+
+def core(module: nn.Sequential) -> tuple[int, int]:
+    """Where the run of layers begins and ends that has only operators before and behind it."""
+    layers = [i for i, child in enumerate(module) if not (is_expression(child) or does_nothing(child))]
+    return (layers[0], layers[-1] + 1) if layers else (0, 0)
 
 
 def entries(values: list[Value], sources: list[list[int]], scope: Scope) -> Value:

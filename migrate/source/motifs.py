@@ -181,5 +181,16 @@ def flatten_short(roots: list[Made]) -> None:
                 made.kids[:] = [inner for kid in made.kids for inner in _members(kid)]
 
 
+def splice(made: Made) -> None:
+    """Takes the members of chains that became no class, and hold none, into the chain around them."""
+    for part in walk(made):
+        if part.is_chain:
+            part.kids[:] = [
+                inner
+                for kid in part.kids
+                for inner in (kid.kids if kid.is_chain and not any(k.is_written_here for k in kid.kids) else [kid])
+            ]
+
+
 def _members(made: Made) -> list[Made]:
     return made.kids if made.is_chain and len(made.kids) < SHORTEST else [made]

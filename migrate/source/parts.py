@@ -21,7 +21,7 @@ def is_pure(module: nn.Sequential) -> bool:
 
 def is_unit(module: nn.Module) -> bool:
     """Does it split up and join again, all within itself?"""
-    if isinstance(module, containers.Concat):
+    if isinstance(module, (containers.Concat, containers.DepthConcat)):
         return True
     kids = list(module) if isinstance(module, nn.Sequential) and not is_pure(module) else []
     return any(is_pair(kids[i], kids[i + 1]) for i in range(len(kids) - 1))
@@ -56,7 +56,7 @@ def kind_of(module: nn.Module) -> str:
     """What a part of a model is, for the name of its class."""
     if isinstance(module, Graph):
         return "Graph"
-    if isinstance(module, containers.Concat):
+    if isinstance(module, (containers.Concat, containers.DepthConcat)):
         if len(module) > 2:
             return "Inception"
         if any(isinstance(child, elementwise.MulConstant) and child.constant == 0 for child in module):

@@ -6,9 +6,21 @@ import math
 from collections.abc import Callable
 from typing import Any
 
+import torch
 from torch import nn
 
-from ..converters import containers, elementwise, graph, recurrent_masks, reductions, shapes, slices, tables
+from ..converters import (
+    containers,
+    dropout,
+    elementwise,
+    graph,
+    projects,
+    recurrent_masks,
+    reductions,
+    shapes,
+    slices,
+    tables,
+)
 from .scopes import Scope, Sym, Value, argument, at, examples
 
 #: Modules that take or give a list.
@@ -39,6 +51,18 @@ TABLES: tuple[type[nn.Module], ...] = (
 REDUCERS: tuple[type[nn.Module], ...] = (tables.AddEntries, tables.MultiplyEntries, tables.JoinTable)
 
 
+def does_nothing(module: nn.Module) -> bool:
+    """Does it give the very tensor that it gets, in training too?"""
+    dropouts = (nn.Dropout, dropout.MaskDropout)
+    return isinstance(module, (nn.Identity, shapes.Contiguous)) or (isinstance(module, dropouts) and module.p == 0)
+
+
+def is_expression(module: nn.Module) -> bool:
+    """Does it read better as an operator or a method of a tensor?"""
+    plain = isinstance(module, (elementwise.MulConstant, elementwise.AddConstant)) and not module.inplace
+    return plain or type(module) in _REDUCTIONS or isinstance(module, slices.Transpose)
+
+
 def plumb(module: nn.Module, value: Value, scope: Scope) -> Value | None:
     """What the module does with `value` as Python; None if it has to be called."""
     if isinstance(value, list):
@@ -47,7 +71,7 @@ def plumb(module: nn.Module, value: Value, scope: Scope) -> Value | None:
             if made is not None:
                 return made
         return _of_list(module, value, scope)
-    if isinstance(module, (nn.Identity, shapes.Contiguous)):
+    if does_nothing(module):
         return value
     if isinstance(module, graph.ListOfOne):
         return [value]
@@ -147,11 +171,22 @@ def _of_tensor(module: nn.Module, value: Sym, scope: Scope) -> Value | None:
         moved = 0 if module.num_input_dims is None else value.dims - module.num_input_dims
         swaps = "".join(f".transpose({first + moved}, {second + moved})" for first, second in module.swaps)
         return scope.op(f"{{0}}{swaps}.contiguous()", [value], _results(module, value), fresh=False)
+    if isinstance(module, projects.OneHot):
+        return _one_hot(module, value, scope)
     handler = _EXPRESSIONS.get(type(module))
     if handler is None or getattr(module, "inplace", False):
         return None
     template, atomic = handler(module)
     return scope.op(template, [value], _results(module, value), atomic=atomic)
+
+
+def _one_hot(module: projects.OneHot, value: Sym, scope: Scope) -> Sym | None:
+    """As PyTorch has it, if numbers of every type become the same."""
+    method = {torch.float32: "float", torch.float64: "double"}.get(module.number_type)
+    if method is None or any(example.dtype != module.number_type for example in value.values):
+        return None
+    template = f"nn.functional.one_hot({{0}}.long() - 1, {module.depth}).{method}()"
+    return scope.op(template, [value], _results(module, value))
 
 
 def _of_long_list(module: nn.Module, value: Sym, scope: Scope) -> Value | None:

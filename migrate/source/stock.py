@@ -80,8 +80,11 @@ def _candidate(module: nn.Module, x: torch.Tensor) -> nn.Module | None:
             return None
         return _with_tensors(cls(module.num_features, module.eps, module.momentum, module.affine), module)
     if isinstance(module, (View, Reshape)):
-        flat = x.dim() > 1 and math.prod(x.shape[1:]) == math.prod(module.size)
-        return nn.Flatten() if flat and len(module.size) in (1, 2) else None
+        if x.dim() < 2 or math.prod(x.shape[1:]) != abs(math.prod(module.size)):
+            return None
+        size = [n for n in module.size if n > 0]
+        unflat = x.dim() == 2 and len(size) > 1 and math.prod(size) == x.shape[1]
+        return nn.Unflatten(1, tuple(size)) if unflat else nn.Flatten()
     if isinstance(module, Bottle):
         inner = module.module
         if isinstance(inner, (LogSoftMax, SoftMax)):

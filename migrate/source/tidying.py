@@ -79,7 +79,7 @@ def changes_input(made: Made) -> bool:
 def _links(scope: Scope, step: Step) -> Made | None:
     """The module of a step that can be a link of a chain: a leaf, or a class of its own."""
     name = called(scope, step)
-    made = scope.attrs[name] if name is not None else None
+    made = scope.attrs[name] if name is not None and name not in scope.given else None
     calls = sum(other.template.startswith(f"self.{name}(") for other in scope.steps)
     return made if made is not None and not made.is_chain and calls == 1 else None
 
@@ -105,8 +105,7 @@ def _chain(scope: Scope, uses: Counter[int]) -> None:
         kids = [scope.attrs[name] for name in names]
         made = Made("nn.Sequential", kids=kids)
         place = list(scope.attrs).index(names[0])
-        given = [name for name in names if name in scope.given]
-        attribute = given[0] if len(given) == 1 else free("chain", scope.attrs)
+        attribute = free("chain", scope.attrs)
         items = [(k, v) for k, v in scope.attrs.items() if k not in names]
         scope.attrs.clear()
         scope.attrs.update([*items[:place], (attribute, made), *items[place:]])
@@ -170,12 +169,10 @@ def _rename(scope: Scope) -> None:
 
 def roles(scope: Scope) -> dict[str, str]:
     """Attribute -> what it is called by its role."""
-    groups = [
-        name for name, made in scope.attrs.items() if made.is_chain and any(k.block or k.is_chain for k in made.kids)
-    ]
     chains = [
         name for name, made in scope.attrs.items() if made.is_chain and name.rstrip("0123456789") in ("chain", "layers")
     ]
+    groups = [name for name in chains if any(kid.block or kid.is_chain for kid in scope.attrs[name].kids)]
     found: dict[str, str] = {}
     for name, made in scope.attrs.items():
         base = name.rstrip("0123456789") or name

@@ -17,7 +17,7 @@ _INNER = 44
 #: Templates whose operands need no parentheses where they are products (the first not even where it is a sum), and
 #: those of products.
 _SUM = re.compile(r"\{0\}( [+-] (\{\d+\}|[0-9.e-]+))+|[0-9.e-]+ [+-] \{0\}")
-_PRODUCT = re.compile(r"\{0\}( \* \{\d+\})+")
+_PRODUCT = re.compile(r"\{0\}( \* (\{\d+\}|-?[0-9.e-]+))+")
 
 #: Names that a variable must not hide.
 RESERVED = frozenset({"self", "torch", "nn", "F", "Tensor", "Path", "load_file", "math", "Any", "Model"})
@@ -81,9 +81,9 @@ class Forward:
         self.last.update({id(value): len(scope.steps) for value in flat(result)})
         self.held: dict[str, int] = {}
         self.bases: dict[int, list[Sym]] = {}
-        self.parameters = [
-            self._name(sym, -1, default="x" if len(inputs) == 1 else f"x{i}") for i, sym in enumerate(inputs, 1)
-        ]
+        nameless = [sym for sym in inputs if not sym.hint]
+        numbered = {id(sym): f"x{i}" if len(nameless) > 1 else "x" for i, sym in enumerate(nameless, 1)}
+        self.parameters = [self._name(sym, -1, default=numbered.get(id(sym), "x")) for sym in inputs]
         for place, step in enumerate(scope.steps):
             self._step(scope.steps, place, step)
         self.types = [type_of(sym) for sym in inputs]
