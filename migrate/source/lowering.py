@@ -80,10 +80,11 @@ class Lowering:
         if isinstance(module, nn.Sequential) and isinstance(value, Sym):
             start, end = core(module)
             if end - start < len(module) and any(is_expression(child) for child in module):
-                for child in module[:start]:
+                layers = list(module)
+                for child in layers[:start]:
                     value = self.lower(child, value, scope)
-                value = self.call(module[start:end], value, scope, name) if end > start else value
-                for child in module[end:]:
+                value = self.call(nn.Sequential(*layers[start:end]), value, scope, name) if end > start else value
+                for child in layers[end:]:
                     value = self.lower(child, value, scope)
                 return value
         made, result = self.made(module, value)

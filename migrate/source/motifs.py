@@ -75,6 +75,8 @@ def _repeat(kinds: list[Any], start: int) -> tuple[int, int]:
         times = 1
         if any(kind[0] == "block" for kind in run):
             break  # blocks read better side by side
+        if not _fits(tuple(kinds), start, tuple(run)):
+            continue
         while kinds[start + size * times : start + size * (times + 1)] == run:
             times += 1
         if times >= 2 and size * times > best[0] * best[1]:

@@ -1,0 +1,211 @@
+"""What a reader sees of model.py: classes for what repeats, names for what is known, Python for plumbing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import lua
+import numpy as np
+import pytest
+import torch
+
+import torchmigrate as tm
+from torchmigrate.source import Source, generate
+
+
+def conv(inputs: int, outputs: int, size: int = 3, stride: int = 1) -> tm.LuaObject:
+    fields = {"nInputPlane": inputs, "nOutputPlane": outputs, "kW": size, "kH": size, "dW": stride, "dH": stride}
+    weight = lua.numbers(outputs, inputs, size, size, seed=outputs, dtype="f4")
+    bias = lua.numbers(outputs, dtype="f4")
+    return lua.module("nn.SpatialConvolution", **fields, padW=size // 2, padH=size // 2, weight=weight, bias=bias)
+
+
+def norm(planes: int) -> tm.LuaObject:
+    mean, var = lua.numbers(planes, seed=1, dtype="f4"), abs(lua.numbers(planes, seed=2, dtype="f4")) + 1
+    weight, bias = lua.numbers(planes, seed=3, dtype="f4"), lua.numbers(planes, seed=4, dtype="f4")
+    fields = {"weight": weight, "bias": bias, "running_mean": mean, "running_var": var}
+    return lua.module("nn.SpatialBatchNormalization", eps=1e-5, momentum=0.1, affine=True, nDim=4, **fields)
+
+
+def relu() -> tm.LuaObject:
+    return lua.module("nn.ReLU", threshold=0, val=0, inplace=True)
+
+
+def pool() -> tm.LuaObject:
+    return lua.module("nn.SpatialMaxPooling", kW=2, kH=2, dW=2, dH=2, padW=0, padH=0, ceil_mode=False)
+
+
+def table(typename: str, *modules: tm.LuaObject, **fields: Any) -> tm.LuaObject:
+    return lua.module(typename, modules=list(modules), **fields)
+
+
+def residual(inputs: int, outputs: int, stride: int = 1) -> tm.LuaObject:
+    """A basic block of fb.resnet.torch with a shortcut of type B."""
+    same = inputs == outputs and stride == 1
+    branch = lua.sequential(
+        conv(inputs, outputs, 3, stride), norm(outputs), relu(), conv(outputs, outputs), norm(outputs)
+    )
+    shortcut = lua.module("nn.Identity") if same else lua.sequential(conv(inputs, outputs, 1, stride), norm(outputs))
+    return lua.sequential(table("nn.ConcatTable", branch, shortcut), lua.module("nn.CAddTable", inplace=True), relu())
+
+
+def resnet() -> tm.LuaObject:
+    blocks = [residual(4, 4), residual(4, 6, 2), residual(6, 6), residual(6, 6), residual(6, 6)]
+    return lua.sequential(conv(3, 4), norm(4), relu(), lua.sequential(*blocks), pool())
+
+
+def vgg() -> tm.LuaObject:
+    layers: list[tm.LuaObject] = []
+    planes = 3
+    for stage in ([4, 4], [5, 5], [6, 6, 6], [7, 7, 7], [8, 8, 8]):
+        for outputs in stage:
+            layers += [conv(planes, outputs), relu()]
+            planes = outputs
+        layers.append(pool())
+    return lua.sequential(*layers)
+
+
+def inception(inputs: int, first: int, reduced: int, second: int, third: int) -> tm.LuaObject:
+    branches = [
+        lua.sequential(conv(inputs, first, 1), relu()),
+        lua.sequential(conv(inputs, reduced, 1), relu(), conv(reduced, second), relu()),
+        lua.sequential(conv(inputs, third, 1), relu()),
+    ]
+    return table("nn.DepthConcat", *branches, dimension=2)
+
+
+def googlenet() -> tm.LuaObject:
+    return lua.sequential(conv(3, 8), inception(8, 2, 3, 4, 5), inception(11, 4, 5, 6, 7), pool())
+
+
+def scaled_residual() -> tm.LuaObject:
+    scale = lua.module("nn.MulConstant", constant_scalar=0.5, inplace=False)
+    branch = lua.sequential(conv(3, 3), norm(3), scale)
+    return lua.sequential(
+        table("nn.ConcatTable", lua.module("nn.Identity"), branch), lua.module("nn.CAddTable", inplace=False)
+    )
+
+
+def padded_shortcut() -> tm.LuaObject:
+    zeros = lua.module("nn.MulConstant", constant_scalar=0, inplace=False)
+    shortcut = table("nn.Concat", lua.module("nn.Identity"), zeros, dimension=2)
+    add = lua.module("nn.CAddTable", inplace=True)
+    first = lua.sequential(table("nn.ConcatTable", lua.sequential(conv(3, 6), norm(6)), shortcut), add)
+    return lua.sequential(first, residual(6, 6))
+
+
+def image(*shape: int) -> torch.Tensor:
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(0))
+
+
+def source_of(value: tm.LuaObject, example: Any) -> Source:
+    source = generate(tm.convert(value), example)
+    assert source.structured, source.reason
+    return source
+
+
+@pytest.mark.parametrize(
+    ("make", "size", "shown", "absent"),
+    [
+        pytest.param(
+            resnet,
+            16,
+            ["class ResidualBlock(", "if in_channels == out_channels", "*(ResidualBlock(6, 6) for _ in range(3))"],
+            ["Bottleneck", "ResidualBlock2"],
+            id="one class for blocks with and without a projection",
+        ),
+        pytest.param(
+            vgg,
+            64,
+            ["ConvBlock(5, 6),\n            ConvBlock(6, 7),\n            ConvBlock(7, 8)"],
+            ["ConvBlock2"],
+            id="no class reaches over a pooling",
+        ),
+        pytest.param(
+            googlenet,
+            8,
+            ["branch2_reduced: int", "branch2_channels: int", "Inception(8, 2, 3, 4, 5)", "torch.cat("],
+            ["DepthConcat", "channels2"],
+            id="a DepthConcat that fills nothing up, its widths named by its branches",
+        ),
+        pytest.param(
+            scaled_residual,
+            8,
+            ["return x + self.branch(x) * 0.5"],
+            ["MulConstant"],
+            id="an operator at the end of a branch",
+        ),
+        pytest.param(
+            padded_shortcut,
+            8,
+            ["class PadChannels(nn.Module):\n    def forward", "torch.cat([x, x * 0.0], 1)"],
+            ["DenseLayer"],
+            id="zeros for new channels",
+        ),
+    ],
+)
+def test_reads_well(make: Callable[[], tm.LuaObject], size: int, shown: list[str], absent: list[str]) -> None:
+    text = source_of(make(), image(2, 3, size, size)).text
+    assert [part for part in shown if part not in text] == []
+    assert [part for part in absent if part in text] == []
+
+
+class Graph:
+    """Builds an nn.gModule as nngraph saves it."""
+
+    def __init__(self) -> None:
+        self.nodes: list[tm.LuaObject] = []
+
+    def __call__(self, module: tm.LuaObject | None, *sources: tm.LuaObject, **fields: Any) -> tm.LuaObject:
+        data = lua.value({"annotations": {}, **fields})
+        if module is not None:
+            data["module"] = module
+        data["mapindex"] = tm.LuaTable.from_list([source["data"] for source in sources])
+        node = lua.module("nngraph.Node", id=len(self.nodes) + 1, children=[])
+        node.fields["data"] = data
+        self.nodes.append(node)
+        return node
+
+    def module(self, start: tm.LuaObject, *outputs: tm.LuaObject) -> tm.LuaObject:
+        end = self(None, *outputs)
+        made = [node["data"].get("module") for node in self.nodes]
+        graph = table("nn.gModule", *[module for module in made if module is not None])
+        for name, value in (("innode", start), ("outnode", end), ("forwardnodes", lua.value(self.nodes))):
+            graph.fields[name] = value
+        return graph
+
+
+def test_residuals_that_are_nodes_of_an_nngraph_are_one_class() -> None:
+    graph = Graph()
+    start = graph(None)
+    low = graph(residual(4, 4), graph(pool(), graph(residual(3, 4), start)))
+    up = graph(lua.module("nn.SpatialUpSamplingNearest", scale_factor=2), graph(residual(4, 4), low))
+    out = graph(lua.module("nn.CAddTable", inplace=False), graph(residual(3, 4), start), up)
+    text = source_of(graph.module(start, out), image(2, 3, 8, 8)).text
+    assert text.count("class ") == 2
+    assert text.count("ResidualBlock(") == 5
+
+
+def lstm(graph: Graph, x: tm.LuaObject, c: tm.LuaObject, h: tm.LuaObject) -> tuple[tm.LuaObject, tm.LuaObject]:
+    """A layer of char-rnn with 3 units that gets 5 numbers."""
+    add, product = [lua.module(f"nn.{kind}", inplace=False) for kind in ("CAddTable", "CMulTable")]
+    sums = graph(add, graph(lua.linear(5, 12, dtype="f4"), x), graph(lua.linear(3, 12, seed=7, dtype="f4"), h))
+    sizes = {name: tm.Storage("torch.LongStorage", np.array(size)) for name, size in (("size", [4, 3]),)}
+    split = graph(lua.module("nn.SplitTable", dimension=2), graph(lua.module("nn.Reshape", nelement=12, **sizes), sums))
+    parts = [graph(None, split, selectindex=i) for i in (1, 2, 3, 4)]
+    i, f, o = [graph(lua.module("nn.Sigmoid"), part) for part in parts[:3]]
+    g = graph(lua.module("nn.Tanh"), parts[3])
+    c = graph(add, graph(product, f, c), graph(product, i, g))
+    return c, graph(product, o, graph(lua.module("nn.Tanh"), c))
+
+
+def test_states_and_gates_have_their_names() -> None:
+    graph = Graph()
+    start = graph(None)
+    x, c, h = [graph(None, start, selectindex=i) for i in (1, 2, 3)]
+    text = source_of(graph.module(start, *lstm(graph, x, c, h)), [image(2, 5), image(2, 3), image(2, 3)]).text
+    assert "def forward(self, x: Tensor, c: Tensor, h: Tensor) -> tuple[Tensor, Tensor]:" in text
+    assert "i, f, o, g = x.unbind(1)" in text
+    assert "c = torch.sigmoid(f) * c + torch.sigmoid(i) * torch.tanh(g)" in text
+    assert text.count("return c, torch.sigmoid(o) * torch.tanh(c)") == 1
