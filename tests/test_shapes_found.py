@@ -10,59 +10,27 @@ import golden
 import lua
 import numpy as np
 import pytest
+from networks import (
+    RELU,
+    chain,
+    conv,
+    linear,
+    lookup,
+    pool,
+    reshape,
+    seq_lstm,
+    table,
+    temporal,
+    up,
+    view,
+    volumetric,
+    volumetric_pool,
+)
 
 import torchmigrate as tm
 from torchmigrate import cli
 from torchmigrate.nested import shapes
 from torchmigrate.shapes import infer_input
-
-
-def conv(inputs: int, outputs: int, k: int, d: int = 1, p: int = 0, **more: Any) -> tm.LuaObject:
-    fields = {"nInputPlane": inputs, "nOutputPlane": outputs, "kW": k, "kH": k, "dW": d, "dH": d, "padW": p, "padH": p}
-    weight = lua.numbers(outputs, inputs, k, k, dtype="f4")
-    return lua.module("nn.SpatialConvolution", **fields, weight=weight, bias=lua.numbers(outputs, dtype="f4"), **more)
-
-
-def up(inputs: int, outputs: int, k: int, d: int, p: int) -> tm.LuaObject:
-    fields = {"nInputPlane": inputs, "nOutputPlane": outputs, "kW": k, "kH": k, "dW": d, "dH": d, "padW": p, "padH": p}
-    weight = lua.numbers(inputs, outputs, k, k, dtype="f4")
-    return lua.module("nn.SpatialFullConvolution", **fields, adjW=0, adjH=0, weight=weight, bias=lua.numbers(outputs))
-
-
-def pool(k: int, d: int, p: int = 0, kind: str = "Max") -> tm.LuaObject:
-    fields = {"kW": k, "kH": k, "dW": d, "dH": d, "padW": p, "padH": p, "ceil_mode": False}
-    more = {"count_include_pad": True, "divide": True} if kind == "Average" else {}
-    return lua.module(f"nn.Spatial{kind}Pooling", **fields, **more)
-
-
-def view(count: int) -> tm.LuaObject:
-    size = tm.Storage("torch.LongStorage", np.array([count], "<i8"))
-    return tm.LuaObject("nn.View", tm.LuaTable([("size", size), ("numElements", float(count))]))
-
-
-def linear(inputs: int, outputs: int = 3) -> tm.LuaObject:
-    return lua.linear(inputs, outputs, dtype="f4")
-
-
-def lookup(rows: int, width: int) -> tm.LuaObject:
-    return lua.module("nn.LookupTable", weight=lua.numbers(rows, width, dtype="f4"))
-
-
-def temporal(frame: int, outputs: int, k: int) -> tm.LuaObject:
-    fields = {"inputFrameSize": frame, "outputFrameSize": outputs, "kW": k, "dW": 1}
-    weight = lua.numbers(outputs, k * frame, dtype="f4")
-    return lua.module("nn.TemporalConvolution", **fields, weight=weight, bias=lua.numbers(outputs, dtype="f4"))
-
-
-def chain(*modules: tm.LuaObject) -> tm.LuaObject:
-    return lua.sequential(*modules)
-
-
-def table(name: str, *modules: tm.LuaObject, **fields: Any) -> tm.LuaObject:
-    return lua.module(f"nn.{name}", modules=list(modules), **fields)
-
-
-RELU = lua.module("nn.ReLU", threshold=0, val=0, inplace=False)
 
 
 def vgg() -> tm.LuaObject:
@@ -116,15 +84,54 @@ def lenet() -> tm.LuaObject:
     return chain(conv(1, 4, 5), pool(2, 2), conv(4, 4, 5), pool(2, 2), view(64), linear(64))
 
 
+def tpool(k: int) -> tm.LuaObject:
+    return lua.module("nn.TemporalMaxPooling", kW=k, dW=k)
+
+
 def char_cnn() -> tm.LuaObject:
-    pooling = lua.module("nn.TemporalMaxPooling", kW=3, dW=3)
-    size = tm.Storage("torch.LongStorage", np.array([336 * 4], "<i8"))
-    fields = [
-        ("size", size),
-        ("nelement", 1344.0),
-        ("batchsize", tm.Storage("torch.LongStorage", np.array([0, 1344], "<i8"))),
-    ]
-    return chain(temporal(70, 4, 7), pooling, tm.LuaObject("nn.Reshape", tm.LuaTable(fields)), linear(1344))
+    return chain(temporal(70, 4, 7), tpool(3), reshape(336 * 4), linear(1344))
+
+
+def film() -> tm.LuaObject:
+    body = [m for i in range(4) for m in (volumetric(3 if i == 0 else 2, 2, 3, p=1), volumetric_pool(1 + (i > 0), 2))]
+    return chain(*body, view(2 * 2 * 49), linear(196))
+
+
+def voxels() -> tm.LuaObject:
+    return chain(volumetric(1, 3, 5, 2), volumetric(3, 2, 3), volumetric_pool(2, 2), view(2 * 216), linear(432))
+
+
+def hourglass(depth: int) -> tm.LuaObject:
+    inner = hourglass(depth - 1) if depth > 1 else conv(4, 4, 3, p=1)
+    low = chain(pool(2, 2), inner, lua.module("nn.SpatialUpSamplingNearest", scale_factor=2))
+    return chain(table("ConcatTable", conv(4, 4, 1), low), lua.module("nn.CAddTable", inplace=False))
+
+
+def pose() -> tm.LuaObject:
+    return chain(conv(3, 4, 7, 2, 3), pool(2, 2), hourglass(4))
+
+
+def oblong_kernels(inputs: int, outputs: int, width: int, height: int, d: int) -> tm.LuaObject:
+    fields = {"nInputPlane": inputs, "nOutputPlane": outputs, "kW": width, "kH": height, "dW": 2, "dH": d}
+    weight, bias = lua.numbers(outputs, inputs, height, width, dtype="f4"), lua.numbers(outputs, dtype="f4")
+    return lua.module("nn.SpatialConvolution", **fields, padW=0, padH=0, weight=weight, bias=bias)
+
+
+def speech() -> tm.LuaObject:
+    swap = lua.module("nn.Transpose", permutations=[[2, 3], [1, 2]])
+    maps = [oblong_kernels(1, 3, 11, 41, 2), oblong_kernels(3, 4, 11, 21, 2)]
+    return chain(*maps, view(84, -1, dims=3), swap, seq_lstm(84, 5))
+
+
+def two_texts() -> tm.LuaObject:
+    image = chain(linear(4096, 7), lua.module("nn.Tanh"))
+    words = chain(lookup(30, 6), lua.module("nn.Sum", dimension=2), linear(6, 7))
+    return chain(table("ParallelTable", image, words), lua.module("nn.CMulTable"), linear(7))
+
+
+def joined() -> tm.LuaObject:
+    beside = table("ParallelTable", lookup(30, 6), lua.module("nn.Identity"))
+    return chain(beside, lua.module("nn.JoinTable", dimension=2, nInputDims=0), linear(9))
 
 
 def siamese() -> tm.LuaObject:
@@ -147,9 +154,26 @@ FOUND = [
     (generator, "2x100x1x1", "1x1 was tried"),
     (style, "2x3x224x224", "any other size"),
     (lenet, "2x1x28x28", "28x28 was tried"),
+    (film, "2x3x16x112x112", "16x112x112 was tried"),
+    (voxels, "2x1x32x32x32", "32x32x32 was tried"),
+    (pose, "2x3x256x256", "256x256 was tried and fits (so do 64x64, 128x128"),
+    (speech, "2x1x161x322", "161 rows become the 84 numbers that nn.SeqLSTM takes, as 161 to 164 rows do"),
+    (two_texts, "{2x4096,2x16}", "nn.Linear at 1.1.1 takes 4096 numbers"),
+    (joined, "{2,2x3}", "no layer tells, and 2x3 was tried"),
     (char_cnn, "2x1014x70", "frames of 70 numbers; the length 1014"),
     (siamese, "{2x1x28x28,2x1x28x28}", "each of the 2 parts"),
     (two_stream, "{2,2x7}", "each of the 2 parts"),
+    # a View of fixed size would take these too short or too long as well, and mix the samples
+    (lambda: chain(lookup(30, 6), temporal(6, 4, 3), tpool(2), view(96), linear(96)), "2x50", "50 was tried"),
+    (lambda: chain(lookup(30, 6), view(30), linear(30)), "2x5", "the length 5 was tried and fits"),
+    (lambda: chain(temporal(20, 4, 5), tpool(2), view(392), linear(392)), "2x200x20", "200 was tried"),
+    # one answer per word, or per window of words: any length does
+    (lambda: chain(lookup(30, 6), view(-1, 6), linear(6)), "2x16", "any other size"),
+    (lambda: chain(lookup(30, 6), temporal(6, 8, 3), view(-1, 8), linear(8)), "2x16", "any other size"),
+    # a View that knows of no batch
+    (lambda: chain(conv(1, 4, 5), pool(4, 4), view(-1), linear(144)), "1x28x28", "one image at a time, in no batch"),
+    # both sizes of MNIST
+    (lambda: chain(conv(1, 4, 5), pool(3, 3), conv(4, 8, 5), pool(2, 2), view(32), linear(32)), "2x1x32x32", "28x28"),
     (lambda: chain(view(784), linear(784), linear(3, 784)), "2x784", "takes 784 numbers"),
     (lambda: chain(lookup(30, 6), temporal(6, 4, 3), lua.module("nn.Max", dimension=2)), "2x16", "takes indices"),
 ]

@@ -211,6 +211,16 @@ def _data(node: Value) -> LuaTable | None:
     return data if isinstance(data, LuaTable) else None
 
 
+def is_recurrent(record: LayerRecord) -> bool:
+    """Does a layer go through a sequence step by step?"""
+    return unrolled(record) or kind_of(record) == SEQUENCES or record.typename.split(".")[-1] in ("LSTM", "GRU", "RNN")
+
+
+def unrolled(record: LayerRecord) -> bool:
+    """Is it a layer that runs another one for each step?"""
+    return record.typename.split(".")[-1] in _STEPS
+
+
 def kind_of(record: LayerRecord) -> str:
     """What a layer takes, from its class."""
     name, package = record.typename.split(".")[-1], record.typename.split(".")[0]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from itertools import product
+from itertools import chain, product
 from typing import Any
 
 import torch
@@ -11,15 +11,27 @@ import torch
 from ..build import LayerRecord
 from ..conversion import Conversion
 from ..t7 import Storage, Tensor
-from .entries import FRAMES, IMAGES, INDICES, SEQUENCES, VOLUMES, Entry
+from .entries import FRAMES, IMAGES, INDICES, SEQUENCES, VOLUMES, Entry, channels_of, is_recurrent, unrolled
 from .making import make_input
 from .running import dry_run
 
 #: Sizes of images that are tried, the usual ones first; then all from small to large.
-_USUAL = (224, 227, 231, 221, 32, 64, 28, 96, 128, 256, 112, 84, 48, 16, 8)
-SIDES = (*_USUAL, *range(4, 261, 2), *range(5, 261, 2), 299, 288, 300, 320, 384, 448, 512)
+USUAL = (224, 227, 231, 221, 256, 299, 32, 64, 28, 96, 128, 112, 84, 48, 16, 8)
+SIDES = (*USUAL, 100, 150, 200, 80, 60, 40, 50, *range(4, 261, 2), *range(5, 261, 2), 288, 300, 320, 384, 448, 512)
 _LENGTHS = (16, 32, 8, 64, 100, 128, 4, 256, 1014, *range(2, 1025))
+
+#: How many lengths are tried before one is taken that any other would do for as well.
+ANY_LENGTH = 6
+
+#: Volumes: clips of a film first, then cubes.
 _DEPTHS = (16, 8, 32, 4)
+_CLIPS = (112, *USUAL)
+_CUBES = (32, 64, 16, 128, 30, 24, 48, *range(4, 129))
+
+#: Rows of images that are read column by column: those of text lines, those of spectrograms.
+_TEXT_ROWS = (32, 16, 48, 64, 24, 40)
+_SPECTRUM_ROWS = (161, 129, 257, 201, 81, 513, 40, 80, 64, 128)
+_COLUMNS = 100
 
 #: The largest side of an oblong image that is looked for.
 _LARGEST = 1024
@@ -38,59 +50,103 @@ def tried_sizes(entry: Entry) -> Iterator[tuple[Any, str]]:
         first = entry.first is not None and bool(
             entry.first.object.get("batchfirst", entry.first.object.get("batchFirst"))
         )
-        yield (2, 5, size) if first else (5, 2, size), f"{where} takes sequences of {size} numbers; 5 steps were tried"
+        yield (
+            (2, 5, size) if first else (5, 2, size),
+            f"{where} takes sequences of {counted(size, 'number')}; 5 steps were tried",
+        )
     elif entry.kind == FRAMES:
         for length in _LENGTHS:
-            yield (2, length, size), f"{where} takes frames of {size} numbers; the length {length} was tried and fits"
+            yield (
+                (2, length, size),
+                f"{where} takes frames of {counted(size, 'number')}; the length {length} was tried and fits",
+            )
     elif entry.kind == IMAGES:
         # generators begin with a single pixel
         generator = "FullConvolution" in where
         for side in (1, 4, 8, *SIDES) if generator else SIDES:
             for planes in (size,) if size else (3, 1):
-                told = f"{where} takes {size} channels{steps}" if size else "its first layers take images"
+                told = f"{where} takes {counted(size, 'channel')}{steps}" if size else "its first layers take images"
                 yield (*ahead, 2, planes, side, side), f"{told}; {side}x{side} was tried and fits"
     elif entry.kind == VOLUMES:
-        for side, depth in product(SIDES, _DEPTHS):
+        clips, more = product(_CLIPS, _DEPTHS), product(SIDES, _DEPTHS)
+        cubes = ((side, side) for side in _CUBES)
+        for side, depth in chain(clips, cubes, more):
             yield (
                 (2, size, depth, side, side),
-                f"{where} takes {size} channels; {depth}x{side}x{side} was tried and fits",
+                f"{where} takes {counted(size, 'channel')}; {depth}x{side}x{side} was tried and fits",
             )
     elif size:
-        yield (*ahead, 2, size), f"{where} takes {size} numbers{steps.rstrip(',')}"
+        yield (*ahead, 2, size), f"{where} takes {counted(size, 'number')}{steps.rstrip(',')}"
         # a Linear behind a View: the input may be an image
         for channels in (1, 3):
             side = round((size / channels) ** 0.5)
             if channels * side * side == size:
-                yield (2, channels, side, side), f"{where} takes {size} numbers, an image of {channels} channels"
+                yield (
+                    (2, channels, side, side),
+                    f"{where} takes {counted(size, 'number')}, an image of {counted(channels, 'channel')}",
+                )
 
 
-def text_line_sizes(conv: Conversion, entry: Entry) -> Iterator[tuple[Any, str]]:
-    """Images for networks that read them as a sequence of columns: the feature maps become one row high."""
-    recurrent = [r for r in conv.layers if r.typename.split(".")[-1] in ("Sequencer", "BiSequencer", "BLSTM", "LSTM")]
+def single_sizes(conv: Conversion, entry: Entry) -> Iterator[tuple[Any, str]]:
+    """One image, not in a batch, for networks with a View that knows of none."""
+    if any(is_recurrent(record) for record in conv.layers):  # these take columns of any image
+        return
+    for side in SIDES:
+        for planes in (entry.channels,) if entry.channels else (3, 1):
+            told = f"{entry.where} takes {counted(planes, 'channel')}" if entry.channels else "it takes images"
+            yield (planes, side, side), f"{told}; {side}x{side} was tried and fits, one image at a time, in no batch"
+
+
+def column_sizes(conv: Conversion, entry: Entry) -> Iterator[tuple[Any, str]]:
+    """Images for networks that read them as a sequence of columns.
+
+    The feature maps become one row high, or all rows of a column together are what a recurrent layer takes.
+    """
+    recurrent = [record for record in conv.layers if is_recurrent(record)]
     if not recurrent or not entry.channels:
         return
-    for height in (32, 16, 48, 64, 24, 40):
-        maps = _Maps()
-        dry_run(conv, make_input(conv, (2, entry.channels, height, 100)), maps)
-        if maps.sizes and maps.sizes[-1][2] == 1:
-            why = f"{height} rows become one for {recurrent[0].typename}, and 100 columns were taken"
-            yield (2, entry.channels, height, 100), f"{entry.where} takes {entry.channels} channels; {why}"
+    takes = f"{entry.where} takes {counted(entry.channels, 'channel')}"
+    measure = _Measure(conv, entry.channels)
+    for height in _TEXT_ROWS:
+        # what Torch7 unrolls step by step is slow to export
+        columns = 2 * height if unrolled(recurrent[0]) else _COLUMNS
+        if measure.of(height, columns)[0] == 1:
+            why = f"{height} rows become one for {recurrent[0].typename}, and {columns} columns were taken"
+            yield (2, entry.channels, height, columns), f"{takes}; {why}"
+    width = channels_of(recurrent[0])
+    if not width or not measure.planes or width % measure.planes:
+        return
+    rows = measure.sides(0, width // measure.planes)
+    for height in sorted(rows, key=_order_of_rows)[:1]:
+        among = f", as {rows[0]} to {rows[-1]} rows do" if len(rows) > 1 else ""
+        why = f"{height} rows become the {width} numbers that {recurrent[0].typename} takes{among}"
+        yield (2, entry.channels, height, 2 * height), f"{takes}; {why}, and {2 * height} columns were taken"
+
+
+def _order_of_rows(rows: int) -> tuple[int, int]:
+    return (_SPECTRUM_ROWS.index(rows) if rows in _SPECTRUM_ROWS else len(_SPECTRUM_ROWS), rows)
+
+
+def counted(number: int, noun: str) -> str:
+    """`1 channel`, `3 channels`."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
+class _Enough(Exception):
+    """Ends a run of which no more is needed."""
 
 
 class _Maps:
-    """Keeps the sizes of feature maps in the order in which they appear."""
+    """Keeps the sizes of feature maps in the order in which they appear, until something else is made of them."""
 
     def __init__(self) -> None:
         self.sizes: list[tuple[int, ...]] = []
-        self.layers: list[LayerRecord] = []
-        self.flat = False
 
     def __call__(self, record: LayerRecord, output: Any) -> None:
-        if isinstance(output, torch.Tensor) and output.dim() == 4 and not self.flat:
+        if isinstance(output, torch.Tensor) and output.dim() == 4:
             self.sizes.append(tuple(output.shape))
-            self.layers.append(record)
         elif isinstance(output, torch.Tensor) and output.dim() < 4:
-            self.flat = True
+            raise _Enough
 
 
 def oblong_sizes(conv: Conversion, entry: Entry) -> list[tuple[int, ...]]:
@@ -118,36 +174,36 @@ def _factors(area: int, planes: int, count: int) -> list[tuple[int, int]]:
 
 
 class _Measure:
-    """How large the last feature map is for a square image, by side."""
+    """How large the last feature map is, by the size of the image."""
 
     def __init__(self, conv: Conversion, channels: int) -> None:
         self.conv = conv
         self.channels = channels
         self.deepest = 0
-        self._maps: dict[int, tuple[int, ...]] = {}
-        self.planes = next((planes for planes in (self._of(side)[2] for side in (224, 64, 32)) if planes), 0)
+        self._maps: dict[tuple[int, int], tuple[int, ...]] = {}
+        self.planes = next((planes for planes in (self.of(side, side)[2] for side in (224, 64, 32)) if planes), 0)
 
-    def _of(self, side: int) -> tuple[int, ...]:
+    def of(self, height: int, width: int) -> tuple[int, ...]:
         """Height, width and planes of the last map; zeros for an image that is too small."""
-        if side not in self._maps:
+        if (height, width) not in self._maps:
             maps = _Maps()
-            dry_run(self.conv, make_input(self.conv, (2, self.channels, side, side)), maps)
+            dry_run(self.conv, make_input(self.conv, (2, self.channels, height, width)), maps)
             self.deepest = max(self.deepest, len(maps.sizes))
             whole = len(maps.sizes) == self.deepest > 0  # a small image does not come as far
-            self._maps[side] = (*maps.sizes[-1][2:], maps.sizes[-1][1]) if whole else (0, 0, 0)
-        return self._maps[side]
+            self._maps[height, width] = (*maps.sizes[-1][2:], maps.sizes[-1][1]) if whole else (0, 0, 0)
+        return self._maps[height, width]
 
     def sides(self, axis: int, extent: int) -> list[int]:
         """The sides of an image whose last map has this extent."""
         first = self._first(axis, extent)
-        return [] if self._of(first)[axis] != extent else list(range(first, self._first(axis, extent + 1)))
+        return [] if self.of(first, first)[axis] != extent else list(range(first, self._first(axis, extent + 1)))
 
     def _first(self, axis: int, extent: int) -> int:
         """The smallest side whose map is at least so large (maps grow with the image)."""
         low, high = 1, _LARGEST
         while low < high:
             middle = (low + high) // 2
-            low, high = (low, middle) if self._of(middle)[axis] >= extent else (middle + 1, high)
+            low, high = (low, middle) if self.of(middle, middle)[axis] >= extent else (middle + 1, high)
         return low
 
 

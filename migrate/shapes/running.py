@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import torch
@@ -21,23 +22,29 @@ def run(module: nn.Module, value: Any) -> Any:
     return module(value)
 
 
-def accepts(conv: Conversion, value: Any) -> bool:
-    """Does the model run on this input, without mixing samples?"""
-    outcome = attempt(conv, value)
-    return outcome is not None and not mixed(value, outcome)
-
-
 def attempt(conv: Conversion, value: Any) -> Any:
     """What the model gives; None if it fails. On the meta device, unless operators need numbers."""
+    return answer_of(conv, on_meta(conv.module), apply(value, _to_meta), partial(apply, value, torch.clone))
+
+
+def answer_of(conv: Conversion, sizes_only: nn.Module, empty: Any, full: Callable[[], Any]) -> Any:
+    """What a model gives; None if it fails.
+
+    Args:
+        conv: the converted model.
+        sizes_only: the same on the meta device.
+        empty: an input that has sizes but no numbers.
+        full: makes the input with numbers, where operators need them.
+    """
     with torch.no_grad():
         try:
-            return run(on_meta(conv.module), apply(value, _to_meta))
+            return run(sizes_only, empty)
         except NotImplementedError:
             pass  # some operators need numbers
         except Exception:
             return None
         try:
-            return run(conv.module, apply(value, torch.clone))
+            return run(conv.module, full())
         except Exception:
             return None
 
@@ -100,7 +107,9 @@ def mixed(value: Any, output: Any) -> str:
     if len(batches) != 1 or any(tensor.dim() < 4 for tensor in inputs):
         return ""
     batch = batches.pop()
-    rows = {tensor.shape[0] for _, tensor in leaves(output) if tensor.dim()} - {batch}
+    given = [tensor for _, tensor in leaves(output) if tensor.dim()]
+    # sequences that were read from images may have time first
+    rows = {tensor.shape[0] for tensor in given if tensor.dim() != 3 or tensor.shape[1] != batch} - {batch}
     if batch == 1 or not rows:
         return ""
     return f"a batch of {batch} gives {min(rows)} rows, so samples are mixed: is the input of another size?"
@@ -121,4 +130,23 @@ def on_meta(module: nn.Module, memo: dict[int, Any] | None = None) -> nn.Module:
     for tensor in [*module.parameters(), *module.buffers()]:
         made: torch.Tensor = tensor.detach().to("meta")
         memo[id(tensor)] = nn.Parameter(made, tensor.requires_grad) if isinstance(tensor, nn.Parameter) else made
-    return copy.deepcopy(module, memo)
+    copied = copy.deepcopy(module, memo)
+    for part in copied.modules():
+        if isinstance(part, nn.RNNBase):
+            part.forward = partial(_sizes_of_sequence, part)  # PyTorch would go through every step, slowly
+    return copied
+
+
+def _sizes_of_sequence(rnn: nn.RNNBase, x: torch.Tensor, state: Any = None) -> tuple[torch.Tensor, Any]:
+    """What an LSTM, GRU or RNN gives, without numbers."""
+    if x.shape[-1] != rnn.input_size:
+        raise RuntimeError(f"it takes {rnn.input_size} numbers a step, not {x.shape[-1]}")
+    directions = 2 if rnn.bidirectional else 1
+    output = x.new_empty(*x.shape[:-1], directions * (rnn.proj_size or rnn.hidden_size))
+    batch = () if x.dim() == 2 else (x.shape[0 if rnn.batch_first else 1],)
+    sizes = [rnn.proj_size or rnn.hidden_size, rnn.hidden_size][: 2 if rnn.mode == "LSTM" else 1]
+    last = [x.new_empty(rnn.num_layers * directions, *batch, size) for size in sizes]
+    given = [] if state is None else [state] if isinstance(state, torch.Tensor) else list(state)
+    if any(mine.shape != theirs.shape for mine, theirs in zip(last, given, strict=False)):
+        raise RuntimeError(f"its state has the sizes {[tuple(item.shape) for item in given]}")
+    return output, tuple(last) if len(last) == 2 else last[0]

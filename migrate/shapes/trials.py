@@ -1,0 +1,127 @@
+"""Tries sizes on one model: does it take them, does it keep the samples of a batch apart, do others do as well?"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import partial
+from math import prod
+from typing import Any
+
+import torch
+
+from ..conversion import Conversion
+from ..nested import leaves
+from .guesses import USUAL
+from .making import floating_type, make_input
+from .running import answer_of, mixed, on_meta
+
+#: Files can claim anything; nobody's input is larger.
+_MAX_NUMBERS = 1 << 27
+
+
+class Trials:
+    """Runs a model on inputs of which only the sizes matter.
+
+    Attributes:
+        count: how many sizes were tried.
+    """
+
+    def __init__(self, conv: Conversion) -> None:
+        self.conv = conv
+        self.count = 0
+        self._module = on_meta(conv.module)
+        self._dtype = floating_type(conv.module)
+
+    def fits(self, sizes: Any) -> bool:
+        """Does the model take them, without mixing the samples of a batch of images?"""
+        self.count += 1
+        answer = self._answer(sizes)
+        return answer is not None and not mixed(self._empty(sizes), answer)
+
+    def keeps_apart(self, sizes: Any) -> tuple[bool, bool]:
+        """Does the model give an answer of its own for each sample?
+
+        A View of fixed size takes what is too long as well, and makes more or fewer samples of it.
+
+        Returns:
+            Is there one answer per sample (or per step of it)? Is there, at least, a fixed number of them?
+        """
+        one, more = self._answer(sizes), self._answer(_grown(sizes))
+        if one is None or more is None:
+            return False, False
+        batch, inner = _batch(sizes), _inner(sizes)
+        here, there = [[tuple(tensor.shape) for _, tensor in leaves(answer)] for answer in (one, more)]
+        if len(here) != len(there):  # one answer per step, time first
+            return (all(shape and shape[0] in inner for shape in here),) * 2
+        pairs = [pair for pair in zip(here, there, strict=True) if pair[0]]
+        exact = all(
+            (first[0], second[0]) in ((batch * n, (batch + 1) * n) for n in (1, *inner))
+            or (first == second and first[0] in inner)  # time first: the other axis is the batch
+            or (first[0] == second[0] and (first[1:2], second[1:2]) == ((batch,), (batch + 1,)))
+            for first, second in pairs
+        )
+        return exact, exact or all(first[0] * (batch + 1) == second[0] * batch for first, second in pairs)
+
+    def others(self, sizes: tuple[int, ...]) -> str:
+        """Says which other sizes do as well as those that were found by trying."""
+        if len(sizes) == 4:
+            return self._other_images(*sizes)
+        if len(sizes) == 5:
+            larger = [(*sizes[:3], sizes[3] + n, sizes[4] + n) for n in (1, 16, 32)]
+            larger += [(*sizes[:2], sizes[2] + n, *sizes[3:]) for n in (1, 8)]
+            return _so_do(["x".join(map(str, s[2:])) for s in larger if self.fits(s)], len(larger))
+        longer = [sizes[1] + n for n in (1, 2, 16)]
+        return _so_do([str(n) for n in longer if any(self.keeps_apart((sizes[0], n, *sizes[2:])))], len(longer))
+
+    def _other_images(self, batch: int, planes: int, side: int, _: int) -> str:
+        larger = [s for s in (side + 1, side + 32) if self.fits((batch, planes, s, s))]
+        if len(larger) == 2:
+            return " (so does any other size, it seems)"
+        usual = [s for s in USUAL if s not in (side, *larger) and self.fits((batch, planes, s, s))]
+        return _so_do([f"{s}x{s}" for s in (*usual, *larger)], 0)
+
+    def _answer(self, sizes: Any) -> Any:
+        """What the model gives; None if it does not take these sizes."""
+        if _count(sizes) > _MAX_NUMBERS:
+            return None
+        return answer_of(self.conv, self._module, self._empty(sizes), partial(make_input, self.conv, sizes))
+
+    def _empty(self, sizes: Any) -> Any:
+        if isinstance(sizes, list):
+            return [self._empty(item) for item in sizes]
+        return torch.empty(sizes, dtype=self._dtype, device="meta")
+
+
+def _so_do(others: list[str], tried: int) -> str:
+    """The sizes that do as well, in words."""
+    if not others:
+        return ""
+    if len(others) == tried:
+        return " (so does any other size, it seems)"
+    return f" (so {'does' if len(others) == 1 else 'do'} {', '.join(others[:4])}{', …' if len(others) > 4 else ''})"
+
+
+def _count(sizes: Any) -> int:
+    return sum(map(_count, sizes)) if isinstance(sizes, list) else prod(sizes)
+
+
+def _tensors(sizes: Any) -> Iterator[tuple[int, ...]]:
+    if isinstance(sizes, list):
+        for item in sizes:
+            yield from _tensors(item)
+    else:
+        yield sizes
+
+
+def _batch(sizes: Any) -> int:
+    return next((tensor[0] for tensor in _tensors(sizes)), 1)
+
+
+def _inner(sizes: Any) -> set[int]:
+    """The extents that may be those of time."""
+    return {tensor[1] for tensor in _tensors(sizes) if len(tensor) > 1}
+
+
+def _grown(sizes: Any) -> Any:
+    """One sample more."""
+    return [_grown(item) for item in sizes] if isinstance(sizes, list) else (sizes[0] + 1, *sizes[1:])
