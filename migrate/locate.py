@@ -8,6 +8,7 @@ from typing import TypeGuard
 
 from .errors import ModelNotFound
 from .t7 import LuaObject, LuaTable, Value
+from .text import counted
 
 #: How many tables deep a model is looked for.
 _MAX_DEPTH = 6
@@ -104,7 +105,10 @@ def locate(value: Value, key: str | None = None, known: Collection[str] = ()) ->
         if any(candidate.key for candidate in held):
             raise _to_choose(f"The file holds {_summary(value)}, in which models are held; choose one:", held)
     if not found:
-        raise ModelNotFound(f"There is no Torch7 module in this file: it holds {_summary(value)}.")
+        raise ModelNotFound(
+            f"There is no Torch7 module in this file: it holds {_summary(value)}. "
+            "`torchmigrate extract` takes out what there is."
+        )
     networks = [candidate for candidate in found if not _is_criterion(candidate.object)] or found
     if len(networks) == 1:
         return networks[0]
@@ -167,9 +171,8 @@ def _longest_step(table: LuaTable | LuaObject | None, rest: str) -> tuple[str, V
 def _summary(value: Value) -> str:
     if isinstance(value, LuaTable):
         keys = [join("", key) for key in value.keys()[:12] if isinstance(key, (str, float))]
+        more = ", …" if len(value) > 12 else ""
         return (
-            f"a table with {len(value)} entries ({', '.join(keys)}{', …' if len(value) > 12 else ''})"
-            if keys
-            else "a table"
+            f"a table with {counted(len(value), 'entry', 'entries')} ({', '.join(keys)}{more})" if keys else "a table"
         )
     return "nil" if value is None else repr(value)[:80]

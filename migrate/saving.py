@@ -24,6 +24,7 @@ from .errors import UsageError
 from .preprocessing import find_preprocessing
 from .shapes import infer_input
 from .source import Source, generate
+from .writing import make_folder
 
 CONFIG = "config.json"
 WEIGHTS = "model.safetensors"
@@ -141,12 +142,12 @@ def output_folder(folder: str | Path, *, force: bool = False) -> Iterator[Path]:
     """A temporary folder that takes the name `folder` when the block ends well, and vanishes otherwise.
 
     Raises:
-        UsageError: `folder` exists and `force` is not set.
+        UsageError: `folder` exists and `force` is not set, or it can't be made.
     """
     target = Path(folder)
     if target.exists() and not force:
         raise UsageError(f"{folder} exists already; --force (force=True) replaces it.")
-    target.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(target.parent)
     made = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
     try:
         yield made

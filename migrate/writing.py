@@ -38,6 +38,20 @@ def whole_file(target: str | Path, *, force: bool = True) -> Iterator[Path]:
         part.unlink(missing_ok=True)
 
 
+def make_folder(folder: Path) -> None:
+    """Makes a folder to write to, and those above it.
+
+    Raises:
+        UsageError: it can't be made, or nothing can be written to it.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UsageError(f"The folder {folder} can't be made: {error.strerror or error}.") from error
+    if not os.access(folder, os.W_OK):
+        raise UsageError(f"Nothing can be written to the folder {folder}; write elsewhere, with -o.")
+
+
 def refuse_existing(path: Path, *, force: bool) -> None:
     """Stops before work is done for nothing.
 

@@ -138,6 +138,12 @@ def test_hostile_names_are_harmless(tmp_path: Path, capsys: pytest.CaptureFixtur
         ["convert", LENET, "--key", "nowhere"],
         ["convert", LENET, "--plugin", "missing.py"],
         ["convert", LENET, "--input-shape", "1xtwo"],
+        ["convert", LENET, "--input-shape", "2x3x32x32"],
+        ["verify", LENET, "--input-shape", "2x1x9x9", "--reference", "self"],
+        ["export", LENET, "--input-shape", "32"],
+        ["convert", LENET, "--device", "tpu"],
+        ["convert", LENET, "-o", LENET / "below_a_file"],
+        ["convert", LENET, LENET.with_name("textcnn.t7"), "-o", LENET],
     ],
 )
 def test_wrong_calls_exit_2(words: list[object], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

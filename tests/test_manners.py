@@ -13,6 +13,7 @@ from typing import Any
 
 import click
 import golden
+import lua
 import pytest
 
 import torchmigrate as tm
@@ -120,7 +121,15 @@ def test_terminals_have_colours_and_pipes_have_none(words: list[object]) -> None
     assert not colours(done.stdout + done.stderr)
 
 
-@pytest.mark.parametrize("words", [["verify", LENET], ["export", LENET, "-o", "x.onnx"], ["convert", LENET, "-o", "x"]])
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["inspect", LENET, "--shapes"],
+        ["verify", LENET],
+        ["export", LENET, "-o", "x.onnx"],
+        ["convert", LENET, "-o", "x"],
+    ],
+)
 def test_quiet_prints_nothing(
     words: list[object], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -128,6 +137,31 @@ def test_quiet_prints_nothing(
     assert run(*words, "-q") == 0
     shown = capsys.readouterr()
     assert (shown.out, shown.err) == ("", "")
+
+
+@pytest.mark.parametrize(
+    ("value", "hint"),
+    [
+        (lua.sequential(lua.linear(3, 2)), "next: torchmigrate convert 'my net.t7'\n"),
+        (lua.sequential(lua.module("my.Own")), "next: torchmigrate convert 'my net.t7' --plugin my_layers.py"),
+        (tm.LuaTable([("epoch", 3.0)]), "next: torchmigrate extract 'my net.t7'\n"),
+        (tm.LuaTable([("a", lua.linear(3, 2)), ("b", lua.linear(2, 3))]), "convert 'my net.t7' --key a\n"),
+    ],
+)
+def test_inspect_names_the_next_command(
+    value: Any, hint: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    tm.dump(value, "my net.t7")
+    assert run("inspect", "my net.t7") == 0
+    assert hint in capsys.readouterr().out
+
+
+def test_lines_are_not_broken_in_a_pipe(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("convert", LENET, "-o", tmp_path / "out") == 0
+    last = capsys.readouterr().out.splitlines()[-1]
+    assert last.startswith("next: python -c ")
+    assert last.endswith("out'))\"")
 
 
 def test_verbose_says_each_step(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import http.server
+import json
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -119,6 +120,14 @@ def test_what_can_not_be_fetched_is_said(url: str, words: str, cache: Path) -> N
     with pytest.raises(tm.UsageError, match=words):
         local_copy(url)
     assert not [path for path in cache.rglob("*") if path.is_file()]
+
+
+def test_inspect_takes_a_url() -> None:
+    fsspec.filesystem("memory").pipe("/zoo/lenet.t7", LENET.read_bytes())
+    done = CliRunner().invoke(cli, ["inspect", "memory://zoo/lenet.t7", "--json"])
+    assert json.loads(done.output)["file"] == "lenet.t7"
+    done = CliRunner().invoke(cli, ["inspect", f"memory://zoo/lenet.t7#sha256={'0' * 64}"])
+    assert isinstance(done.exception, tm.UsageError)
 
 
 def test_convert_takes_a_url(tmp_path: Path) -> None:

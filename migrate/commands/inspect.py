@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from ..errors import EXIT_OK
-from .options import FILE, JSON, KEY, SHAPE
+from .options import FILE, JSON, KEY, QUIET, SHAPE, VERBOSE
 
 
 @click.command()
@@ -20,6 +20,8 @@ from .options import FILE, JSON, KEY, SHAPE
 @SHAPE
 @click.option("--svg", type=click.Path(path_type=Path), help="Write a picture of the network.")
 @JSON
+@QUIET
+@VERBOSE
 def inspect(
     file: Path,
     key: str | None,
@@ -30,6 +32,7 @@ def inspect(
     input_shape: str | None,
     svg: Path | None,
     as_json: bool,
+    quiet: bool,
 ) -> int:
     """Show what is in a .t7 file: its origin, models, classes, parameters, and whether they can be converted.
 
@@ -49,19 +52,23 @@ def inspect(
         raise click.UsageError(
             "--shapes, --input-shape and --svg read the file twice: standard input can be read once."
         )
-    found = inspect_file(file, table().keys(), key, tensors=tensors, salvage=salvage)
-    if shapes or input_shape:
-        from ..inspection.running import add_shapes
+    with console.progress(silent=as_json or quiet) as step:
+        step("reading")
+        found = inspect_file(file, table().keys(), key, tensors=tensors, salvage=salvage)
+        if shapes or input_shape:
+            from ..inspection.running import add_shapes
 
-        add_shapes(found, file, input_shape)
-    if svg is not None:
-        from ..picture import draw_file
+            step("finding the input and running the models")
+            add_shapes(found, file, input_shape)
+        if svg is not None:
+            from ..picture import draw_file
 
-        draw_file(file, svg, key, found, depth)
+            step("drawing")
+            draw_file(file, svg, key, found, depth)
     if as_json:
         console.print_json(found.to_json())
-    else:
-        show_inspection(found, depth)
+    elif not quiet:
+        show_inspection(found, depth, str(file))
         if svg is not None:
             click.echo(f"{svg} shows the network")
     return EXIT_OK

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
@@ -10,7 +12,18 @@ import click
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-FILE = click.argument("file", type=click.Path(path_type=Path))
+
+class Source(click.Path):
+    """A path, or the URL of a file, which becomes the path of a local copy."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        from ..remote import is_url, local_copy
+
+        text = os.fspath(value)
+        return local_copy(text) if is_url(text) else super().convert(value, param, ctx)
+
+
+FILE = click.argument("file", type=Source(path_type=Path))
 FILES = click.argument("files", metavar="FILE...", nargs=-1)
 JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON only, also on failure.")
 QUIET = click.option("-q", "--quiet", is_flag=True, help="Print nothing but errors.")
@@ -55,8 +68,23 @@ DTYPE = click.option(
 REFERENCE = click.option(
     "--reference", type=click.Path(path_type=Path), help="What Torch7 answered: see `torchmigrate reference`."
 )
+
+
+def _check_devices(context: click.Context, _option: click.Parameter, devices: tuple[str, ...]) -> tuple[str, ...]:
+    for device in devices:
+        if not re.fullmatch(r"cpu|cuda(:\d+)?", device):
+            raise click.BadParameter(f"{device!r} is none of cpu, cuda, cuda:1, …")
+    return devices
+
+
 DEVICES = click.option(
-    "--device", "devices", multiple=True, default=("cpu",), show_default=True, help="cpu or cuda; may be repeated."
+    "--device",
+    "devices",
+    multiple=True,
+    default=("cpu",),
+    show_default=True,
+    callback=_check_devices,
+    help="cpu or cuda; may be repeated.",
 )
 ATOL = click.option("--atol", type=float, help="Absolute tolerance; default: from dtype and depth.")
 RTOL = click.option("--rtol", type=float, help="Relative tolerance; default: from dtype and depth.")

@@ -24,6 +24,12 @@ def printable(text: str) -> str:
     return escape(visible(text))
 
 
+def text_console(*, stderr: bool = False) -> Console:
+    """As wide as the terminal; in a pipe lines are not broken, so that they can be searched and pasted."""
+    console = Console(highlight=False, stderr=stderr)
+    return console if console.is_terminal else Console(highlight=False, stderr=stderr, width=1000)
+
+
 def print_json(value: Any) -> None:
     """Prints JSON and nothing else."""
     print(json.dumps(value, indent=1, ensure_ascii=True))  # noqa: T201 - this is what --json is for

@@ -7,12 +7,12 @@ from collections.abc import Mapping
 from rich.console import Console
 
 from ..doctor import OPTIONAL, Diagnosis
-from . import printable
+from . import printable, text_console
 
 
 def show_diagnosis(found: Diagnosis) -> None:
     """One line for each thing, then what does not work."""
-    console = Console(highlight=False, soft_wrap=True)
+    console = text_console()
     _show_lines(console, found.system)
     _show_lines(console, found.packages, "packages")
     optional = {

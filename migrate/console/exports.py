@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from rich.console import Console
-
-from . import bytes_text, printable
+from . import bytes_text, printable, text_console
 
 if TYPE_CHECKING:
     from ..onnx import OnnxExport
@@ -14,7 +12,7 @@ if TYPE_CHECKING:
 
 def show_export(exported: OnnxExport) -> None:
     """Shows what was written, at which sizes it was checked, and what users should know."""
-    console = Console(highlight=False)
+    console = text_console()
     size = bytes_text(exported.path.stat().st_size)
     console.print(f"[bold]{printable(str(exported.path))}[/] opset {exported.opset}, {size}")
     if exported.external is not None:

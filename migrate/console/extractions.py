@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 from rich.table import Table
 
-from . import bytes_text, printable
+from . import bytes_text, printable, text_console
 
 if TYPE_CHECKING:
     from ..extracting import Extraction
@@ -27,7 +27,7 @@ _READ_WITH = {
 
 def show_extraction(found: Extraction) -> None:
     """What `extract` ends with: the file, its tensors, what it does not hold."""
-    console = Console(highlight=False, soft_wrap=True)
+    console = text_console()
     where = f"{printable(found.key)}: " if found.key else ""
     console.print(f"[bold]{where}{printable(found.what)}[/]")
     if found.output is not None:
@@ -45,7 +45,7 @@ def show_extraction(found: Extraction) -> None:
 
 def show_left_out(found: Extraction) -> None:
     """What JSON on standard output does not hold; on standard error, since the output is to be read by a program."""
-    console = Console(highlight=False, soft_wrap=True, stderr=True)
+    console = text_console(stderr=True)
     for note in found.notes:
         console.print(f"  note: {printable(note)}")
     _show_lines(console, found.left_out)
@@ -53,7 +53,7 @@ def show_left_out(found: Extraction) -> None:
 
 def show_packed(packed: Packed) -> None:
     """What `pack` ends with."""
-    console = Console(highlight=False, soft_wrap=True)
+    console = text_console()
     console.print(f"[bold]{printable(packed.output)}[/]  {bytes_text(packed.size)}  {printable(packed.what)}")
     _show_rows(console, packed.entries)
     for note in packed.notes:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping
 
 from rich.console import Console
@@ -10,15 +11,22 @@ from rich.tree import Tree
 
 from ..inspection import Content, Inspection, Model, Node, Sizes, Statistics
 from ..support import table
-from . import bytes_text, printable
+from ..text import visible
+from . import bytes_text, printable, text_console
 
 #: How many entries of a nested table are shown.
 _MAX_SHOWN = 12
 
 
-def show_inspection(found: Inspection, depth: int | None) -> None:
-    """What `inspect` found, from the file as a whole to its single tensors."""
-    console = _console()
+def show_inspection(found: Inspection, depth: int | None, given: str) -> None:
+    """What `inspect` found, from the file as a whole to its single tensors.
+
+    Args:
+        found: what it found.
+        depth: down to which the trees are shown; None: all.
+        given: the file as the user wrote it.
+    """
+    console = text_console()
     longs = f", {found.long_size}-byte longs" if found.long_size else ""
     functions = f", {found.functions} Lua functions (never run)" if found.functions else ""
     console.print(f"[bold]{printable(found.file)}[/]: {bytes_text(found.size)}, {found.format}{longs}{functions}")
@@ -49,16 +57,21 @@ def show_inspection(found: Inspection, depth: int | None) -> None:
         _show_model(console, model, depth)
     if found.tensors is not None:
         _show_tensors(console, found.tensors)
+    console.print(f"next: {_next(found, given)}", markup=False)
+
+
+def _next(found: Inspection, given: str) -> str:
+    """The command that is likely wanted next."""
+    file = "FILE" if given == "-" else shlex.quote(visible(given))
+    if found.error is not None:
+        return "get the file again, if there is a whole one"
+    if not found.models:
+        return f"torchmigrate extract {file}"
+    networks = [model for model in found.models if not model.typename.endswith("Criterion")]
+    key = f" --key {shlex.quote(visible(networks[0].key))}" if len(networks) > 1 else ""
     if any(model.unsupported for model in found.models):
-        console.print("next: torchmigrate convert FILE --plugin my_layers.py, or --alias my.Class=nn.Class")
-    elif found.models:
-        console.print("next: torchmigrate convert FILE")
-
-
-def _console() -> Console:
-    """As wide as the terminal; in a pipe lines are not broken, so that they can be searched."""
-    console = Console(highlight=False)
-    return console if console.is_terminal else Console(highlight=False, width=1000)
+        return f"torchmigrate convert {file}{key} --plugin my_layers.py, or --alias my.Class=nn.Class"
+    return f"torchmigrate convert {file}{key}"
 
 
 def _sizes_text(sizes: Sizes) -> str:

@@ -5,17 +5,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
 if TYPE_CHECKING:
-    from ..support import Support
+    from . import text_console
+from ..support import Support
 
 
 def show_layers(rows: Sequence[Support]) -> None:
     """The table of supported classes."""
-    console = Console(highlight=False)
+    console = text_console()
     table = Table(box=None, pad_edge=False)
     for heading in ("Torch7", "PyTorch", "gradients", "ONNX", "cases"):
         table.add_column(heading)

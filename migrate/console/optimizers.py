@@ -6,10 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rich.console import Console
-
 from ..optim.saving import class_name
-from . import bytes_text, printable
+from . import bytes_text, printable, text_console
 
 if TYPE_CHECKING:
     from ..optim import OptimizerState
@@ -17,7 +15,7 @@ if TYPE_CHECKING:
 
 def show_optimizer(state: OptimizerState, folder: Path | None, files: Sequence[str]) -> None:
     """What `optimizer` ends with: the optimizer, its options, remarks, what was written."""
-    console = Console(highlight=False, soft_wrap=True)
+    console = text_console()
     where = f" at {printable(state.key)}" if state.key else ""
     console.print(f"[bold]optim.{state.method}[/]{where} is {class_name(state.optimizer_class)}")
     console.print(f"  {', '.join(f'{name} {value}' for name, value in state.options.items())}", markup=False)

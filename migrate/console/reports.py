@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 from rich.table import Table
 
-from . import printable
+from . import printable, text_console
 
 if TYPE_CHECKING:
     from ..parity import ParityReport
@@ -23,7 +23,7 @@ def show_verdict(console: Console, report: ParityReport) -> None:
 
 def show_report(report: ParityReport) -> None:
     """The outcome of `verify`: one row per backend, then the verdict."""
-    console = Console(highlight=False)
+    console = text_console()
     table = Table(box=None, pad_edge=False)
     for heading in ("backend", "result", "largest difference", "tolerance", "why"):
         table.add_column(heading)
@@ -45,7 +45,7 @@ def show_verified(verified: Verified, *, bisect: bool) -> None:
         bisect: was the smallest failing part asked for?
     """
     show_report(verified.report)
-    console = Console(highlight=False)
+    console = text_console()
     made = verified.reproduction
     if made is not None:
         where = printable(f"{made.typename} at {made.path or 'the top'}")

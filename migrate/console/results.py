@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from rich.console import Console
 from rich.table import Table
 
-from . import bytes_text, printable
+from . import bytes_text, printable, text_console
 from .reports import show_verdict
 
 if TYPE_CHECKING:
@@ -17,7 +16,7 @@ if TYPE_CHECKING:
 
 def show_result(result: Result) -> None:
     """What `convert` ends with: what was written, the verdict, the next step."""
-    console = Console(highlight=False)
+    console = text_console()
     conversion = result.conversion
     parameters = sum(parameter.numel() for parameter in conversion.module.parameters())
     source = printable(conversion.provenance.file or "the value")
@@ -50,7 +49,7 @@ def show_result(result: Result) -> None:
 
 def show_export(exported: OnnxExport) -> None:
     """The outcome of `export`."""
-    console = Console(highlight=False)
+    console = text_console()
     console.print(f"[bold]{printable(str(exported.path))}[/] opset {exported.opset}")
     for name, shape in {**exported.inputs, **exported.outputs}.items():
         console.print(f"  {printable(name)}: {'x'.join(map(str, shape))}")

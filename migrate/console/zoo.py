@@ -11,7 +11,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn
 from rich.table import Table
 
 from ..zoo import Began, Ended, Event, Lost, Summary
-from . import printable
+from . import printable, text_console
 
 _COLOURS = {"converted": "green", "needs an option": "yellow", "no model": "yellow"}
 _COMPARED = {"dump": "Torch7's answers", "recorded": "recorded by Torch7", "live": "a running Torch7", "self": "itself"}
@@ -63,7 +63,7 @@ def _nothing(event: Event, total: int) -> None:
 
 def show_summary(summary: Summary, folder: Path) -> None:
     """What became of each file, which classes are missing, where it is written."""
-    console = Console(highlight=False)
+    console = text_console()
     table = Table(box=None, pad_edge=False)
     for heading in ("file", "result", "compared with", "what was found"):
         table.add_column(heading, overflow="fold")

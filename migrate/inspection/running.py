@@ -44,7 +44,7 @@ def add_shapes(found: Inspection, path: str | os.PathLike[str], input_shape: str
 
 
 def _fill(model: Model, conv: Conversion, input_shape: str | None) -> None:
-    guess = input_of(conv, input_shape)
+    guess = input_of(conv, input_shape, fitting=False)
     outputs: dict[str, str] = {}
     failed = dry_run(conv, guess.value, _Keep(outputs))
     model.input = f"{shapes(guess.value)}: {guess.reason}"

@@ -7,8 +7,10 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 
+from ..build import LayerRecord
 from ..conversion import Conversion
 from ..errors import UsageError
+from ..nested import shapes
 from .entries import IMAGES, Entries, Entry, entries_of
 from .guesses import ANY_LENGTH, column_sizes, oblong_sizes, single_sizes, tried_sizes
 from .making import INDEXED, floating_type, indexed_leaves, make_input
@@ -51,21 +53,48 @@ class Guess:
     reason: str
 
 
-def input_of(conv: Conversion, input_shape: Any = None, seed: int = 0) -> Guess:
+def input_of(conv: Conversion, input_shape: Any = None, seed: int = 0, *, fitting: bool = True) -> Guess:
     """Random input of the given sizes, or of sizes found in the model.
 
     Args:
         conv: the converted model.
         input_shape: as text, a tuple, or a nested list of tuples; None: find one.
         seed: of the random numbers.
+        fitting: refuse sizes that the model does not take; a model with unsupported layers takes any.
 
     Raises:
-        UsageError: the sizes are malformed, or none could be found.
+        UsageError: the sizes are malformed, the model does not take them, or none could be found.
     """
     if input_shape is None:
         return infer_input(conv, seed)
     sizes = parse_shape(input_shape) if isinstance(input_shape, str) else input_shape
-    return Guess(make_input(conv, sizes, seed), "the input shape was given")
+    value = make_input(conv, sizes, seed)
+    if fitting and not conv.refusals:
+        _check(conv, value)
+    return Guess(value, "the input shape was given")
+
+
+def _check(conv: Conversion, value: Any) -> None:
+    """Refuses an input of sizes that the model does not take, and says at which layer they fail."""
+    reached: list[str] = []
+    failed = dry_run(conv, value, _Reached(reached))
+    if failed is not None:
+        said = (str(failed) or repr(failed)).splitlines()[0]
+        after = f"behind {reached[-1]}" if reached else "at its first layer"
+        raise UsageError(
+            f"The model does not take an input of {shapes(value)}: it fails {after}: {said[:200]}. "
+            "Without --input-shape (input_shape=) one is looked for."
+        )
+
+
+class _Reached:
+    """Notes the layers that ran."""
+
+    def __init__(self, layers: list[str]) -> None:
+        self.layers = layers
+
+    def __call__(self, record: LayerRecord, output: Any) -> None:
+        self.layers.append(f"{record.typename} at {record.path or 'the top'}")
 
 
 def infer_input(conv: Conversion, seed: int = 0) -> Guess:

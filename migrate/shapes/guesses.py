@@ -11,6 +11,7 @@ import torch
 from ..build import LayerRecord
 from ..conversion import Conversion
 from ..t7 import Storage, Tensor
+from ..text import counted
 from .entries import FRAMES, IMAGES, INDICES, SEQUENCES, VOLUMES, Entry, channels_of, is_recurrent, unrolled
 from .making import make_input
 from .running import dry_run
@@ -125,11 +126,6 @@ def column_sizes(conv: Conversion, entry: Entry) -> Iterator[tuple[Any, str]]:
 
 def _order_of_rows(rows: int) -> tuple[int, int]:
     return (_SPECTRUM_ROWS.index(rows) if rows in _SPECTRUM_ROWS else len(_SPECTRUM_ROWS), rows)
-
-
-def counted(number: int, noun: str) -> str:
-    """`1 channel`, `3 channels`."""
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
 class _Enough(Exception):

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from ..text import counted
 from .entries import FRAMES, IMAGES, INDICES, NUMBERS, SEQUENCES, VOLUMES, Entries, Entry
-from .guesses import counted
 from .spelling import spelled
 
 

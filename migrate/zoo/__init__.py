@@ -15,6 +15,7 @@ from types import FrameType
 
 from ..errors import EXIT_BUG, UsageError
 from ..workflow import Options
+from ..writing import make_folder
 from .outcomes import DIED, STATE, Outcome
 from .pool import Began, Ended, Event, Lost, Pool
 from .sources import Shard, Task, listed, plan
@@ -61,7 +62,7 @@ def convert_all(
     if not everything:
         raise UsageError("There is nothing to convert: give .t7 files, folders that hold some, or URLs.")
     state = folder / STATE
-    state.mkdir(parents=True, exist_ok=True)
+    make_folder(state)
     options = dataclasses.replace(options, plugins=tuple(Path(path).resolve() for path in options.plugins))
     threads = max(1, (os.cpu_count() or 1) // max(1, jobs))
     staging = state / "unfinished"
