@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from ..text import counted
 from ..zoo import Began, Ended, Event, Lost, Summary
 from . import printable, text_console
 
@@ -71,6 +72,8 @@ def show_summary(summary: Summary, folder: Path) -> None:
         status = f"[{_COLOURS.get(outcome.status, 'red')}]{outcome.status}[/]"
         earlier = " [dim](earlier)[/]" if outcome.resumed else ""
         found = outcome.message.split("\n")[0] if outcome.status != "converted" else ""
+        if outcome.missing:
+            found = f"no converter for {', '.join(f'{name} ({count})' for name, count in outcome.missing.items())}"
         found = found or "; ".join(f"no {name}: {reason}" for name, reason in outcome.not_run.items())
         compared = _COMPARED.get(outcome.reference or "", outcome.reference or "")
         table.add_row(printable(outcome.name), status + earlier, compared, printable(_short(found)))
@@ -80,11 +83,13 @@ def show_summary(summary: Summary, folder: Path) -> None:
         for row in summary.missing:
             alone = f", alone in {len(row.alone)}" if row.alone else ""
             names = ", ".join(row.files[:6]) + (", …" if len(row.files) > 6 else "")
-            console.print(f"  {printable(row.typename)}: blocks {len(row.files)} files{alone} ({printable(names)})")
+            console.print(
+                f"  {printable(row.typename)}: blocks {counted(len(row.files), 'file')}{alone} ({printable(names)})"
+            )
     counts = ", ".join(f"{count} {status}" for status, count in summary.counts.items())
     part = f"part {summary.shard.index} of {summary.shard.count}: " if summary.shard.count > 1 else ""
     earlier = f" ({summary.resumed} by an earlier run)" if summary.resumed else ""
-    console.print(f"[bold]{part}{len(summary.outcomes)} files: {counts or 'none'}[/]{earlier}")
+    console.print(f"[bold]{part}{counted(len(summary.outcomes), 'file')}: {counts or 'none'}[/]{earlier}")
     console.print(f"  {printable(str(folder / f'summary{summary.shard.suffix}.html'))}")
     if summary.interrupted:
         console.print(f"[red]interrupted[/]: {len(summary.waiting)} files were not reached; the same command goes on")

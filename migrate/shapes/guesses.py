@@ -18,7 +18,7 @@ from .running import dry_run
 
 #: Sizes of images that are tried, the usual ones first; then all from small to large.
 USUAL = (224, 227, 231, 221, 256, 299, 32, 64, 28, 96, 128, 112, 84, 48, 16, 8)
-SIDES = (*USUAL, 100, 150, 200, 80, 60, 40, 50, *range(4, 261, 2), *range(5, 261, 2), 288, 300, 320, 384, 448, 512)
+SIDES = (*USUAL, *range(4, 261, 2), *range(5, 261, 2), 288, 300, 320, 384, 448, 512)
 _LENGTHS = (16, 32, 8, 64, 100, 128, 4, 256, 1014, *range(2, 1025))
 
 #: How many lengths are tried before one is taken that any other would do for as well.
