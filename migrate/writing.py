@@ -8,7 +8,7 @@ import shutil
 import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from .errors import UsageError
@@ -35,7 +35,8 @@ def whole_file(target: str | Path, *, force: bool = True) -> Iterator[Path]:
     except OSError as error:
         raise UsageError(f"{target} can't be written: {error.strerror or error}.") from error
     finally:
-        part.unlink(missing_ok=True)
+        with suppress(FileNotFoundError, NotADirectoryError):  # the latter where the folder is a file
+            part.unlink()
 
 
 def make_folder(folder: Path) -> None:

@@ -14,8 +14,8 @@ from ..conversion import Conversion
 from ..converters.recurrent_cudnn import CudnnRNN
 from ..converters.recurrent_sequences import SeqGRU, SeqLSTM
 from ..converters.sequencers import Sequencer
-from ..errors import ExportError, UsageError
-from ..nested import apply, leaves, moved
+from ..errors import UsageError
+from ..nested import apply, leaves, moved, shapes
 from ..onnx_runtime import cause
 from ..shapes import indexed_leaves, run
 from .tracing import Dynamic, Places, Watch, numbered
@@ -31,6 +31,20 @@ _BY_RANK: dict[int, tuple[str | None, ...]] = {
     4: ("batch", None, "height", "width"),
     5: ("batch", None, "time", "height", "width"),
 }
+
+
+def require_running(module: nn.Module, example: Any, places: Places) -> None:
+    """Runs the model once.
+
+    Raises:
+        UsageError: it does not run on the example; the message names the layer that refuses it.
+    """
+    observed = _observe(module, example)
+    if observed.error is not None:
+        raise UsageError(
+            f"the model does not run on an input of size {shapes(example)}: {_refusal(observed, places)}. "
+            "Give the sizes that it was made for with --input-shape (input_shape=…)."
+        ) from observed.error
 
 
 def name_axes(conv: Conversion, module: nn.Module, example: Any) -> Dynamic:
@@ -143,8 +157,7 @@ def explore(module: nn.Module, example: Any, named: Dynamic, axis: str, places: 
     """
     present = sizes_of(example, named, axis)
     if not present:
-        shown = ", ".join("x".join(map(str, tensor.shape)) for _, tensor in leaves(example))
-        raise UsageError(f"the input ({shown}) has no axis that is called {axis}")
+        raise UsageError(f"the input ({shapes(example)}) has no axis that is called {axis}")
     if len(present) > 1:
         return Freedom(axis, forbidden=f"the inputs have different sizes along {axis}: {sorted(present)}")
     size = present.pop()
@@ -153,8 +166,6 @@ def explore(module: nn.Module, example: Any, named: Dynamic, axis: str, places: 
     )
     rows_stay = axis != "batch" and batched
     expected = _observe(module, example)
-    if expected.error is not None:
-        raise ExportError(f"the model does not run on the example input: {_refusal(expected, places)}")
     # a larger size shows what a fixed View does; the next one only whether rounding hides it
     complaint = ""
     fits = []

@@ -18,13 +18,16 @@ from ..converters.recurrent import Remembering, forget
 from ..errors import ExportError, UsageError
 from ..nested import apply, leaves, moved
 from ..shapes import indexed_leaves, input_of, mixed, run
-from .axes import explore, name_axes, resized, sizes_of
+from ..writing import refuse_existing
+from .axes import explore, name_axes, require_running, resized, sizes_of
 from .checking import TOLERANCES, Checker, check_graph
 from .copies import release_file, shared_copy
 from .graph import PATH_KEY, narrow, tidy
 from .metadata import describe_file
+from .quantizing import quantize, require_quantizable
 from .result import OnnxExport
 from .settings import Settings, name_list
+from .simplifying import simplify
 from .stand_ins import put_stand_ins
 from .storing import LARGEST_FILE, Stored, store, write
 from .tracing import Dynamic, Places, Untraceable, trace
@@ -64,8 +67,9 @@ def export_onnx(
 
     Raises:
         ExportError: the model can't be exported, the file fails a check, or its numbers differ.
-        UsageError: the input shape is wrong or was not found, or an option has no meaning.
+        UsageError: the input shape is wrong or was not found, an option has no meaning, or the file can't be written.
     """
+    refuse_existing(Path(path), force=True)
     settings = Settings(
         opset,
         dtype,
@@ -127,6 +131,7 @@ class _Export:
         compare_type = torch.float32 if number_type == torch.float16 else number_type
         self.reference = shared_copy(self.conv.module, compare_type)
         example = self._example(self.given, compare_type)
+        require_running(self.reference, example, self.places)
         self.named = name_axes(self.conv, self.reference, example)
         self.original = example
         example = self._grown(example)
@@ -144,10 +149,10 @@ class _Export:
         names = [name for name, _ in input_names], [name for name, _ in output_names]
         graph = self._trace(module, example, axes, *names)
         stored = store(graph)
+        if self.settings.int8:
+            require_quantizable(stored.model)
         describe_file(stored.model, self.conv, input_names, output_names)
         if self.settings.simplify:
-            from .simplifying import simplify
-
             stored = simplify(stored)
         _set_ir_version(stored.model, self.settings.opset)
         check_graph(stored)
@@ -157,8 +162,6 @@ class _Export:
         data = write(stored, path, external=external)
         quantized = None
         if self.settings.int8:
-            from .quantizing import quantize
-
             quantized = quantize(
                 path, [(one.inputs, one.outputs) for one in checked], names[0], external=data is not None
             )
@@ -213,7 +216,7 @@ class _Export:
         found = ["_".join([kind, *map(str, place)]) for place in places]
         if given is not None and len(given) != len(found):
             raise UsageError(
-                f"the model has {len(found)} {kind}s ({', '.join(found)}); {', '.join(given)} does not name them"
+                f"the {kind}s of the model are {', '.join(found)}: {len(found)} in number, so that {', '.join(given)} does not name them"
             )
         return list(zip(given or found, places, strict=True))
 
@@ -352,7 +355,12 @@ class _Export:
 
     def _compare(self, stored: Stored, runs: list[_Run], input_names: list[str], output_names: list[str]) -> float:
         limit = TOLERANCES.get(self.settings.number_type or _type_of(runs[0].outputs), 0.0)
-        checker = Checker(stored, input_names, output_names, limit)
+        try:
+            checker = Checker(stored, input_names, output_names, limit)
+        except ExportError as error:
+            if self.settings.number_type is not None:
+                raise
+            raise ExportError(f"{error}. --dtype keep kept its numbers; --dtype float32 gives those that run.") from error
         return max(checker.compare([self._cast(tensor) for tensor in run.inputs], run.outputs) for run in runs)
 
     def _batches(self, example: Any, runs: list[_Run], axes: list[str]) -> tuple[int, ...]:

@@ -19,6 +19,16 @@ from .result import Quantized
 _OPERATORS = ("Conv", "Gemm", "MatMul")
 
 
+def require_quantizable(model: onnx.ModelProto) -> None:
+    """Stops before anything is written.
+
+    Raises:
+        ExportError: the graph has nothing to quantize.
+    """
+    if not any(node.op_type in _OPERATORS for node in model.graph.node):
+        raise ExportError(f"--int8 finds nothing to quantize: the graph has no {', '.join(_OPERATORS)}")
+
+
 def quantize(
     path: Path,
     runs: Sequence[tuple[Sequence[torch.Tensor], Sequence[torch.Tensor]]],
@@ -41,8 +51,6 @@ def quantize(
 
     target = path.with_suffix(".int8.onnx")
     before = onnx.load(path, load_external_data=False)
-    if not any(node.op_type in _OPERATORS for node in before.graph.node):
-        raise ExportError(f"--int8 finds nothing to quantize: the graph has no {', '.join(_OPERATORS)}")
     with TemporaryDirectory(prefix=".int8.", dir=path.parent) as folder:
         made = Path(folder) / target.name
         try:

@@ -6,8 +6,7 @@ A protobuf message is the concatenation of its fields, so a file can be written 
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -15,6 +14,8 @@ from typing import Any, BinaryIO
 import numpy as np
 import onnx
 import onnx_ir as ir
+
+from ..writing import whole_file
 
 #: Weights of at least so many bytes stay out of the graph until it is written.
 _LARGE = 4096
@@ -70,14 +71,15 @@ class Stored:
 
 
 def store(model: ir.Model) -> Stored:
-    """Takes the large weights out of a graph; their numbers are not copied."""
+    """Takes the large weights out of a graph; their numbers are not copied, but where they are transposed."""
     weights: dict[str, np.ndarray[Any, Any]] = {}
     originals: dict[str, Any] = {}
     for name, value in model.graph.initializers.items():
         tensor = value.const_value
         if tensor is None or tensor.nbytes < _LARGE:
             continue
-        weights[name] = tensor.numpy()
+        # ONNX Runtime uses them where they lie, which it can only in the order of the file
+        weights[name] = np.ascontiguousarray(tensor.numpy())
         originals[name] = tensor
         value.const_value = ir.ExternalTensor(
             "weights", 0, tensor.nbytes, tensor.dtype, shape=ir.Shape(tensor.shape.numpy()), name=name
@@ -91,7 +93,7 @@ def store(model: ir.Model) -> Stored:
 
 
 def write(stored: Stored, path: Path, *, external: bool) -> Path | None:
-    """Writes a graph; the file takes its name when it is whole.
+    """Writes a graph; the files take their names when both are whole.
 
     Args:
         stored: the graph and its weights.
@@ -101,34 +103,21 @@ def write(stored: Stored, path: Path, *, external: bool) -> Path | None:
     Returns:
         The second file, or None.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
     data = path.with_name(path.name + ".data")
     if not external or not stored.weights:
-        with _replacing(path) as stream:
+        with whole_file(path) as part, part.open("wb") as stream:
             _write_whole(stored, stream)
         return None
     model = onnx.ModelProto()
     model.CopyFrom(stored.model)
-    with _replacing(data) as stream:
+    with whole_file(path) as part, whole_file(data) as data_part, data_part.open("wb") as stream:
         for tensor in model.graph.initializer:
             if tensor.data_location == onnx.TensorProto.EXTERNAL:
                 stream.write(bytes(-stream.tell() % _ALIGNMENT))
                 _locate(tensor, data.name, stream.tell(), stored.weights[tensor.name].nbytes)
                 stream.write(_raw(stored.weights[tensor.name]))
-    with _replacing(path) as stream:
-        stream.write(model.SerializeToString(deterministic=True))
+        part.write_bytes(model.SerializeToString(deterministic=True))
     return data
-
-
-@contextmanager
-def _replacing(path: Path) -> Iterator[BinaryIO]:
-    temporary = path.with_name(f".{path.name}.part")
-    try:
-        with temporary.open("wb") as stream:
-            yield stream
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def _locate(tensor: onnx.TensorProto, location: str, offset: int, length: int) -> None:
