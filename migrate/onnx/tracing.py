@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from itertools import count
 from typing import Any
@@ -111,6 +111,7 @@ class Watch:
     def _look(self, name: str) -> None:
         """Looks whether what the tracer took for granted since the last look holds for all wanted sizes."""
         seen = self._seen
+        example = _symbols((size, int(size.node.hint)) for sizes in self._sizes.values() for size in sizes)
         for axis, sizes in self._sizes.items():
             environment = sizes[0].node.shape_env
             self._seen = len(environment.guards)
@@ -118,17 +119,28 @@ class Watch:
             wanted = self._wanted.get(axis, ())
             fixed = any(environment.replace(size.node.expr).is_number for size in sizes)
             if axis not in self.fixed_by and (
-                fixed or not all(_holds(condition, sizes, n) for condition in conditions for n in wanted)
+                fixed
+                or not all(
+                    # a condition on several axes is asked of one at a time, as the runs that are compared are
+                    _holds(condition, example | _symbols((size, n) for size in sizes))
+                    for condition in conditions
+                    for n in wanted
+                )
             ):
                 self.fixed_by[axis] = name
 
 
-def _holds(condition: Any, sizes: Sequence[Any], number: int) -> bool:
-    """Is a condition true where these sizes are all `number`, as far as that tells?"""
+def _symbols(numbers: Iterable[tuple[Any, int]]) -> dict[Any, int]:
+    """What the symbols in sizes stand for, where the sizes are these numbers."""
     values = {}
-    for size in sizes:
+    for size, number in numbers:
         for symbol in size.node.expr.free_symbols:
             values[symbol] = number // int(size.node.expr / symbol) if size.node.expr != symbol else number
+    return values
+
+
+def _holds(condition: Any, values: Mapping[Any, int]) -> bool:
+    """Is a condition true for these symbols, as far as they tell?"""
     try:
         return str(condition.subs(values)) != "False"
     except (TypeError, ValueError, ArithmeticError):

@@ -55,6 +55,12 @@ def test_an_axis_that_the_model_forbids(name: str, axis: str, layer: str, tmp_pa
     assert not list(tmp_path.iterdir())
 
 
+def test_an_axis_that_is_forbidden_only_together_with_another(tmp_path: Path) -> None:
+    """The number of steps is height times width."""
+    with pytest.raises(tm.ExportError, match=r"nn\.SplitTable at 14 fixes the size of the axis 'height'"):
+        exports.export("crnn_bisequencer", tmp_path, dynamic=("batch", "height", "width"))
+
+
 def test_an_axis_that_is_not_there(tmp_path: Path) -> None:
     with pytest.raises(tm.UsageError, match=r"2x3x64x64.* no axis that is called time"):
         exports.export("googlenet_aux", tmp_path, dynamic=("time",))
