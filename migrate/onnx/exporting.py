@@ -216,7 +216,8 @@ class _Export:
         found = ["_".join([kind, *map(str, place)]) for place in places]
         if given is not None and len(given) != len(found):
             raise UsageError(
-                f"the {kind}s of the model are {', '.join(found)}: {len(found)} in number, so that {', '.join(given)} does not name them"
+                f"the model has {len(found)} {kind}{'s' * (len(found) > 1)} ({', '.join(found)}); "
+                f"{', '.join(given)} does not name {'them' if len(found) > 1 else 'it'}"
             )
         return list(zip(given or found, places, strict=True))
 
@@ -360,7 +361,9 @@ class _Export:
         except ExportError as error:
             if self.settings.number_type is not None:
                 raise
-            raise ExportError(f"{error}. --dtype keep kept its numbers; --dtype float32 gives those that run.") from error
+            raise ExportError(
+                f"{error}. --dtype keep kept its numbers; --dtype float32 gives those that run."
+            ) from error
         return max(checker.compare([self._cast(tensor) for tensor in run.inputs], run.outputs) for run in runs)
 
     def _batches(self, example: Any, runs: list[_Run], axes: list[str]) -> tuple[int, ...]:

@@ -12,12 +12,12 @@ import onnx_ir as ir
 from onnx_ir.passes import common
 
 from ..errors import ExportError
+from .editing import SCOPES, constant, initializer, put_instead
+from .rejoining import rejoin
 from .tracing import Places
 
 #: Metadata key under which each node keeps the Torch7 path of its layer.
 PATH_KEY = "torchmigrate.torch7_path"
-
-_SCOPES = "pkg.torch.onnx.name_scopes"
 
 #: Operators whose second input is indices along an axis.
 _INDEXED = ("Gather", "GatherElements")
@@ -39,6 +39,7 @@ def tidy(model: ir.Model, axes: Mapping[str, str], places: Places, opset: int) -
     _name_axes(model, axes)
     fold_affine(model)
     simple_thresholds(model)
+    rejoin(model)
     _pad_instead_of_ceil(model)
     guard_indices(model)
     _spell_out(model)
@@ -97,13 +98,6 @@ def narrow(model: ir.Model, dtype: ir.DataType) -> None:
                 value.type = ir.TensorType(dtype)
 
 
-def _constant(value: ir.Value | None) -> np.ndarray[Any, Any] | None:
-    """The numbers of a constant; None where it is computed."""
-    if value is None or value.const_value is None or value.is_graph_input():
-        return None
-    return value.const_value.numpy()
-
-
 def _only_user(value: ir.Value) -> ir.Node | None:
     uses = value.uses()
     return next(iter(uses)).node if len(uses) == 1 and not value.is_graph_output() else None
@@ -116,8 +110,8 @@ def fold_affine(model: ir.Model) -> None:
             continue
         while (user := _only_user(node.outputs[0])) is not None and user.op_type in ("Mul", "Add"):
             other = user.inputs[1] if user.inputs[0] is node.outputs[0] else user.inputs[0]
-            weight, vector = _constant(node.inputs[1]), _per_plane(node, other)
-            bias = _constant(node.inputs[2]) if len(node.inputs) > 2 else None
+            weight, vector = constant(node.inputs[1]), _per_plane(node, other)
+            bias = constant(node.inputs[2]) if len(node.inputs) > 2 else None
             if weight is None or vector is None or (len(node.inputs) > 2 and node.inputs[2] and bias is None):
                 break
             before = np.zeros_like(vector) if bias is None else bias
@@ -138,7 +132,7 @@ def fold_affine(model: ir.Model) -> None:
 
 def _per_plane(node: ir.Node, value: ir.Value | None) -> np.ndarray[Any, Any] | None:
     """A constant as one number per plane of a convolution; None if it is none."""
-    numbers, shape = _constant(value), node.outputs[0].shape
+    numbers, shape = constant(value), node.outputs[0].shape
     groups = node.attributes.get_int("group", 1)
     if numbers is None or shape is None or not isinstance(shape[1], int):
         return None
@@ -154,16 +148,8 @@ def _per_plane(node: ir.Node, value: ir.Value | None) -> np.ndarray[Any, Any] | 
 def _replace_input(model: ir.Model, node: ir.Node, place: int, numbers: np.ndarray[Any, Any], name: str) -> None:
     while len(node.inputs) <= place:
         node.resize_inputs(place + 1)
-    model.graph.register_initializer(made := _initializer(model, f"{node.name}.{name}", numbers))
+    model.graph.register_initializer(made := initializer(model, f"{node.name}.{name}", numbers))
     node.replace_input_with(place, made)
-
-
-def _initializer(model: ir.Model, name: str, numbers: np.ndarray[Any, Any]) -> ir.Value:
-    unique, count = name, 1
-    while unique in model.graph.initializers:
-        unique, count = f"{name}_{count}", count + 1
-    tensor = ir.Tensor(np.array(numbers, order="C"), name=unique)
-    return ir.Value(name=unique, shape=ir.Shape(numbers.shape), type=ir.TensorType(tensor.dtype), const_value=tensor)
 
 
 def simple_thresholds(model: ir.Model) -> None:
@@ -174,24 +160,14 @@ def simple_thresholds(model: ir.Model) -> None:
         test = node.inputs[0].producer()
         if test is None or test.op_type != "LessOrEqual" or test.inputs[0] is not node.inputs[2]:
             continue
-        limit, value = _constant(test.inputs[1]), _constant(node.inputs[1])
+        limit, value = constant(test.inputs[1]), constant(node.inputs[1])
         if limit is None or value is None or limit.size != 1 or limit.reshape(()) != value.reshape(-1)[0]:
             continue
         if value.size != 1:
             continue
         x = node.inputs[2]
         made = ir.node("Relu", [x]) if not limit.any() else ir.node("Max", [x, node.inputs[1]])
-        _put_instead(model, node, made)
-
-
-def _put_instead(model: ir.Model, node: ir.Node, made: ir.Node) -> None:
-    """Replaces a node of one output by another, under its name."""
-    made.name, made.metadata_props[_SCOPES] = node.name, node.metadata_props.get(_SCOPES, "[]")
-    old, new = node.outputs[0], made.outputs[0]
-    new.name, new.shape, new.type = old.name, old.shape, old.type
-    model.graph.insert_before(node, made)
-    old.replace_all_uses_with(new, replace_graph_outputs=True)
-    model.graph.remove(node, safe=True)
+        put_instead(model, node, made)
 
 
 def guard_indices(model: ir.Model) -> None:
@@ -205,12 +181,12 @@ def guard_indices(model: ir.Model) -> None:
         if less is None or not isinstance(rows, int) or not _is_less_one(less):
             continue
         one = less.inputs[1]
-        beyond = _initializer(model, f"{node.name}.beyond", np.array(rows, np.int64))
+        beyond = initializer(model, f"{node.name}.beyond", np.array(rows, np.int64))
         model.graph.register_initializer(beyond)
         low = ir.node("Less", [less.inputs[0], one], name=f"{node.name}.low")
         guarded = ir.node("Where", [low.outputs[0], beyond, less.outputs[0]], name=f"{node.name}.guarded")
         for made, dtype in ((low, ir.DataType.BOOL), (guarded, ir.DataType.INT64)):
-            made.metadata_props[_SCOPES] = node.metadata_props.get(_SCOPES, "[]")
+            made.metadata_props[SCOPES] = node.metadata_props.get(SCOPES, "[]")
             made.outputs[0].name, made.outputs[0].shape = f"{made.name}_out", less.outputs[0].shape
             made.outputs[0].type = ir.TensorType(dtype)
         model.graph.insert_before(node, [low, guarded])
@@ -218,7 +194,7 @@ def guard_indices(model: ir.Model) -> None:
 
 
 def _is_less_one(node: ir.Node) -> bool:
-    one = _constant(node.inputs[1]) if node.op_type == "Sub" else None
+    one = constant(node.inputs[1]) if node.op_type == "Sub" else None
     return one is not None and one.dtype == np.int64 and one.size == 1 and one.reshape(-1)[0] == 1
 
 
@@ -269,7 +245,7 @@ def _share_equal_weights(model: ir.Model) -> None:
 def _keep_paths(model: ir.Model, places: Places) -> None:
     """Keeps of each node's metadata only the Torch7 path of its layer."""
     for node in model.graph:
-        scopes = re.findall(r"'([^']*)'|\"([^\"]*)\"", node.metadata_props.get(_SCOPES, ""))
+        scopes = re.findall(r"'([^']*)'|\"([^\"]*)\"", node.metadata_props.get(SCOPES, ""))
         names = [first or second for first, second in scopes if (first or second) in places.paths]
         node.metadata_props.clear()
         node.doc_string = None

@@ -14,9 +14,12 @@ from torch.nn import functional as F
 
 from ..converters.fractional_pooling import FractionalMaxPool
 from ..converters.normalization import LRN
+from ..converters.recurrent import GRUStep, LSTMStep
 from ..converters.recurrent_cudnn import CudnnRNN
 from ..converters.recurrent_sequences import SeqGRU, SeqLSTM
+from ..converters.sequencers import Sequencer
 from ..converters.unpooling import MaxUnpool, PairedMaxPool2d, PairedMaxPool3d, remembered
+from .cells import OnnxGRUStep, OnnxLSTMStep, OnnxSequencer
 from .recurrent import OnnxCudnnRNN, OnnxSeqGRU, OnnxSeqLSTM
 
 
@@ -153,6 +156,9 @@ STAND_INS: dict[type[nn.Module], type[nn.Module]] = {
     CudnnRNN: OnnxCudnnRNN,
     SeqLSTM: OnnxSeqLSTM,
     SeqGRU: OnnxSeqGRU,
+    LSTMStep: OnnxLSTMStep,
+    GRUStep: OnnxGRUStep,
+    Sequencer: OnnxSequencer,
 }
 
 
@@ -165,5 +171,5 @@ def put_stand_ins(module: nn.Module) -> None:
         part.__class__ = stand_in
         if isinstance(part, OnnxFractionalMaxPool):
             part.__dict__["values"] = part.samples
-        elif isinstance(part, (OnnxCudnnRNN, OnnxSeqLSTM, OnnxSeqGRU)):
+        elif isinstance(part, (OnnxCudnnRNN, OnnxSeqLSTM, OnnxSeqGRU, OnnxLSTMStep, OnnxGRUStep)):
             part.pack()

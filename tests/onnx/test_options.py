@@ -55,7 +55,7 @@ def test_names(tmp_path: Path) -> None:
         onnx=exported.path,
     )
     assert report, report.summary()
-    with pytest.raises(tm.UsageError, match=r"outputs of the model are output_1, output_2_1.*: 4 in number"):
+    with pytest.raises(tm.UsageError, match=r"4 outputs \(output_1, output_2_1"):
         exports.export("multitask_tables", tmp_path, output_names=["a", "b"])
 
 
