@@ -7,11 +7,14 @@ from typing import Any
 
 import torch
 
+from ..build import LayerRecord
 from ..conversion import Conversion
 from ..converting import sha256, to_torch
 from ..errors import UsageError
-from ..nested import leaves
+from ..nested import leaves, moved
+from ..shapes import dry_run, floating_type
 from ..t7 import LuaTable, Storage, Value, load
+from .pairing import pair_runs
 from .references import GradientEntry, Gradients, Reference, Summary
 
 PROVES = "the converted model computes what Torch7 computed, on this input"
@@ -35,7 +38,7 @@ def read_dump(conv: Conversion, file: Path, kind: str = "dump", notes: tuple[str
         raise UsageError(f"{file} is no reference: dump_reference.lua writes one (see `torchmigrate reference`).")
     given, output = to_torch(value["input"]), to_torch(value["output"])
     found = list(notes)
-    layers = _layers(conv, value.get("layers"), found)
+    layers = _layers(conv, given, value.get("layers"), found)
     dtypes = [tensor.dtype for _, tensor in leaves(output) if tensor.is_floating_point()]
     meta = value.get("meta")
     if isinstance(meta, LuaTable) and meta.get("mode") == "training":
@@ -57,9 +60,10 @@ def read_dump(conv: Conversion, file: Path, kind: str = "dump", notes: tuple[str
     )
 
 
-def _layers(conv: Conversion, recorded: Value, notes: list[str]) -> dict[tuple[int, int], Any]:
+def _layers(conv: Conversion, given: Any, recorded: Value, notes: list[str]) -> dict[tuple[int, int], Any]:
     by_path = {path: i for i, record in enumerate(conv.layers) for path in record.paths}
-    found: dict[tuple[int, int], Any] = {}
+    ran: list[int] = []
+    outputs = []
     unknown = 0
     for entry in recorded.list() if isinstance(recorded, LuaTable) else []:
         path = entry.get("path")
@@ -73,10 +77,28 @@ def _layers(conv: Conversion, recorded: Value, notes: list[str]) -> dict[tuple[i
                 f"The reference is of another model: it has a {entry.get('class')} at {path or 'the top'}, "
                 f"the model a {typename}."
             )
-        found[index, int(entry.get("call", 1.0))] = _output_of(entry)
+        ran.append(index)
+        outputs.append(_output_of(entry))
     if unknown:
         notes.append(f"{unknown} outputs in the reference belong to modules that have no converted layer of their own")
-    return found
+    runs = pair_runs(conv.layers, ran, _order(conv, given) or ran) if ran else []
+    if untold := runs.count(None):
+        notes.append(f"{untold} outputs in the reference are left out: Torch7 ran their layers another number of times")
+    return {
+        (index, run + 1): output for index, run, output in zip(ran, runs, outputs, strict=True) if run is not None
+    }
+
+
+def _order(conv: Conversion, given: Any) -> list[int]:
+    """The converted layers, by number, in the order in which their runs end; empty where the model does not run."""
+    numbers = {id(record): i for i, record in enumerate(conv.layers)}
+    found: list[int] = []
+
+    def visit(record: LayerRecord, _output: Any) -> None:
+        found.append(numbers[id(record)])
+
+    failed = dry_run(conv, moved(given, floating_type(conv.module)), visit)
+    return [] if failed else found
 
 
 def _output_of(entry: LuaTable) -> Any:

@@ -71,8 +71,10 @@ def dry_run(conv: Conversion, value: Any, visit: Callable[[LayerRecord, Any], No
 def _watched(
     conv: Conversion, module: nn.Module, memo: dict[int, Any], value: Any, visit: Callable[[LayerRecord, Any], None]
 ) -> Exception | None:
+    # where one module stands for a layer and the one in it, the inner layer ends first
     handles = [
-        memo.get(id(record.module), record.module).register_forward_hook(_Tell(record, visit)) for record in conv.layers
+        memo.get(id(record.module), record.module).register_forward_hook(_Tell(record, visit))
+        for record in reversed(conv.layers)
     ]
     try:
         with torch.no_grad():
