@@ -84,9 +84,7 @@ def _layers(conv: Conversion, given: Any, recorded: Value, notes: list[str]) -> 
     runs = pair_runs(conv.layers, ran, _order(conv, given) or ran) if ran else []
     if untold := runs.count(None):
         notes.append(f"{untold} outputs in the reference are left out: Torch7 ran their layers another number of times")
-    return {
-        (index, run + 1): output for index, run, output in zip(ran, runs, outputs, strict=True) if run is not None
-    }
+    return {(index, run + 1): output for index, run, output in zip(ran, runs, outputs, strict=True) if run is not None}
 
 
 def _order(conv: Conversion, given: Any) -> list[int]:

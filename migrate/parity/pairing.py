@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from ..build import LayerRecord
 
@@ -26,7 +26,7 @@ def pair_runs(layers: Sequence[LayerRecord], theirs: Sequence[int], ours: Sequen
     Returns:
         For each of `theirs` the run of the converted layer (0-based), or None if it can't be told.
     """
-    around = _layers_around(layers)
+    around = _layers_around(layers, {*theirs} & {*ours})
     their_runs, our_runs = _runs_within(around, theirs), _runs_within(around, ours)
     paired: dict[tuple[int, int], int] = {}
     for i, outer in enumerate(around):
@@ -45,9 +45,9 @@ def pair_runs(layers: Sequence[LayerRecord], theirs: Sequence[int], ours: Sequen
     return found
 
 
-def _layers_around(layers: Sequence[LayerRecord]) -> list[int | None]:
-    """For each layer the number of the one that holds it."""
-    by_path = {record.path: i for i, record in enumerate(layers)}
+def _layers_around(layers: Sequence[LayerRecord], ran: Collection[int]) -> list[int | None]:
+    """For each layer the number of the one that holds it, of those that ran."""
+    by_path = {record.path: i for i, record in enumerate(layers) if i in ran}
     found = []
     for record in layers:
         path, outer = record.path, None
