@@ -82,7 +82,7 @@ def _layers(conv: Conversion, given: Any, recorded: Value, notes: list[str]) -> 
     if unknown:
         notes.append(f"{unknown} outputs in the reference belong to modules that have no converted layer of their own")
     runs = pair_runs(conv.layers, ran, _order(conv, given) or ran) if ran else []
-    if untold := runs.count(None):
+    if untold := sum(run is None for run in runs):
         notes.append(f"{untold} outputs in the reference are left out: Torch7 ran their layers another number of times")
     return {(index, run + 1): output for index, run, output in zip(ran, runs, outputs, strict=True) if run is not None}
 
