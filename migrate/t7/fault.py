@@ -6,6 +6,7 @@ from .limits import Limits
 
 #: What is missing more than so many bytes was not cut off, but misread.
 FAR = 2**31
+_GET_AGAIN = "Its download or save was cut short, or it is damaged: get it again, or read what is there with salvage."
 
 
 class Fault(Exception):
@@ -16,7 +17,7 @@ class Fault(Exception):
         offset: byte offset of the token that is wrong; None where the raiser doesn't know it (the reader fills it in).
         hint: what to do next, or "".
         inside: class of the object that was being begun, or "" (the reader adds that of the innermost one).
-        missing: how many bytes the file is too short, if that is what is wrong and the number is known.
+        cut_off: does the file end too early, and was it read right up to there?
         limit: is the file refused only because of `Limits`?
     """
 
@@ -26,7 +27,7 @@ class Fault(Exception):
         offset: int | None = None,
         *,
         hint: str = "",
-        missing: int | None = None,
+        cut_off: bool = False,
         limit: bool = False,
     ) -> None:
         super().__init__(message)
@@ -34,7 +35,7 @@ class Fault(Exception):
         self.offset = offset
         self.hint = hint
         self.inside = ""
-        self.missing = missing
+        self.cut_off = cut_off
         self.limit = limit
 
 
@@ -58,15 +59,21 @@ def too_short(what: str, extent: str, offset: int, size: int, missing: int | Non
         size: length of the file.
         missing: how many bytes the file is too short, if that is known.
     """
-    early = "too early" if missing is None else f"{missing} bytes too early"
+    early = "too early" if missing is None else f"at least {missing} bytes too early"
     # misread longs ask for more than 4 GB, which is no sign of a file that is cut off
     torn = missing is None or missing < FAR
     return Fault(
         f"the file {'is torn: it ' if torn else ''}ends at byte {size}, {early}: {what}, {extent}begins here",
         offset,
-        missing=missing,
-        hint="Its download or save was cut short, or it is damaged: get it again, or read what is there with salvage.",
+        cut_off=torn,
+        hint=_GET_AGAIN,
     )
+
+
+def halved(fault: Fault, size: int) -> Fault:
+    """The fault of a text that ends with the first half of a number, which is another number."""
+    message = f"the file is torn: it ends at byte {size}, perhaps within a number; as it stands, {fault.message}"
+    return Fault(message, fault.offset, cut_off=True, hint=_GET_AGAIN)
 
 
 def check_dimensions(dimensions: int, limits: Limits, offset: int) -> None:

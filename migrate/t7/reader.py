@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from ..errors import LimitExceeded, T7Error, TornFile
 from .bodies import ONE_TABLE, Body
-from .fault import FAR, Fault, over
+from .fault import FAR, Fault, halved, over
 from .frames import (
     CLASSES,
     FieldsFrame,
@@ -359,12 +359,13 @@ class Reader:
         if count < 0:
             raise Fault(f"a table has {count} entries", hint="The file is damaged.")
         fewest = count * objects_each * tokens.smallest_object
+        missing = fewest - (tokens.size - tokens.pos)
         # the last newline of an ASCII file may be missing
-        if fewest > tokens.size - tokens.pos + 1:
+        if missing > 1:
             raise Fault(
                 f"a table of {count} entries needs at least {fewest} bytes, but the file has only "
                 f"{tokens.size - tokens.pos} more",
-                missing=fewest - (tokens.size - tokens.pos),
+                cut_off=missing < FAR,
                 hint="The file is torn or damaged: get it again, or read what is there with salvage.",
             )
         if count > self.limits.entries:
@@ -372,11 +373,12 @@ class Reader:
 
     def _error(self, fault: Fault, stack: list[Frame]) -> T7Error:
         name = fault.inside or innermost_name(stack)
+        if self.tokens.cut_short() and not (fault.cut_off or fault.limit):
+            fault = halved(fault, self.tokens.size)
         message = f"{fault.message}, inside {name}" if name else fault.message
         offset = self.tokens.pos if fault.offset is None else fault.offset
-        cut_off = fault.missing is not None and fault.missing < FAR
-        self.reached = self.tokens.size if cut_off else offset
-        kind = LimitExceeded if fault.limit else TornFile if cut_off else T7Error
+        self.reached = self.tokens.size if fault.cut_off else offset
+        kind = LimitExceeded if fault.limit else TornFile if fault.cut_off else T7Error
         hint = fault.hint
         if self.odd_class:
             hint += (

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
-from ..errors import T7Error, UsageError
+from ..errors import T7Error, TornFile, UsageError
 from .bodies import Body, with_standard
 from .diagnosis import INCOMPLETE, diagnose, diagnose_text_mode
 from .limits import DEFAULT_LIMITS, Limits
@@ -26,8 +26,18 @@ _ASCII = re.compile(rb"[ \t\n\v\f\r]*[0-8][ \t\n\v\f\r]")
 _BIG_ENDIAN = re.compile(rb"\0\0\0[\1-\x08]")
 
 
-#: What bytes are not by chance.
-_WITH_IDENTITY = (LuaTable, LuaObject, LuaFunction, Tensor, Storage)
+#: How every bytecode begins, that of Lua and that of LuaJIT.
+_BYTECODE = b"\x1bL"
+
+
+def _is_no_chance(value: Value) -> bool:
+    """Is this what bytes that mean something else are not by chance?"""
+    if isinstance(value, LuaFunction):
+        return value.bytecode.startswith(_BYTECODE)
+    if isinstance(value, Tensor):
+        # Torch7 makes none that has dimensions, but no elements
+        return value.numel() > 0 or not value.size
+    return isinstance(value, (LuaTable, LuaObject, Storage))
 
 
 @dataclass(frozen=True)
@@ -157,8 +167,8 @@ class _Attempt:
 
     @property
     def sensible(self) -> bool:
-        """Has it found objects, rather than numbers that any bytes may be?"""
-        return all(isinstance(item, _WITH_IDENTITY) for item in self.objects)
+        """Has it found objects, rather than what any bytes may be?"""
+        return all(map(_is_no_chance, self.objects))
 
 
 class _Reading:
@@ -191,7 +201,7 @@ class _Reading:
             first.objects.pop()
             return first
         failed = [attempt for attempt in self.attempts if attempt.error is not None]
-        return max(failed, key=lambda attempt: attempt.reached)
+        return max(failed, key=lambda attempt: (attempt.reached, isinstance(attempt.error, TornFile)))
 
     def _ways(self) -> Iterator[_Attempt]:
         usual = list(self._tokens())

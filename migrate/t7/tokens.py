@@ -40,6 +40,9 @@ class Tokens(Protocol):
     def at_end(self) -> bool:
         """Is there nothing left?"""
 
+    def cut_short(self) -> bool:
+        """Was the last token read as it stands at the end of the file, but may be only its first half?"""
+
     def begins_object(self) -> bool:
         """Is what comes next the tag of an object?"""
 

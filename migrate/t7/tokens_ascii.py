@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 # C's scanf skips white space before a number, and Torch7 takes one newline after each group of numbers.
 _TOO_LONG = 400
 _TOKEN = re.compile(rb"[ \t\n\v\f\r]*([^ \t\n\v\f\r]{1,%d})" % _TOO_LONG)
+_BLANKS = b" \t\n\v\f\r"
 _BLANK = re.compile(rb"[ \t\n\v\f\r]*")
 _INTEGER = re.compile(rb"[+-]?[0-9]{1,19}\Z")
 _NUMBER = re.compile(rb"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]{1,5})?\Z|[+-]?(?:nan|inf)\Z", re.IGNORECASE)
@@ -47,6 +48,10 @@ class AsciiTokens:
         """Is there nothing left but white space?"""
         match = _BLANK.match(self.data, self.pos)
         return match is not None and match.end() >= self.size
+
+    def cut_short(self) -> bool:
+        """May the last token be the first half of a number? Torch7 ends a file with a newline."""
+        return self.pos >= self.size and self.data[-1:] not in _BLANKS
 
     def begins_object(self) -> bool:
         """Is what comes next the tag of an object?"""
@@ -137,10 +142,12 @@ class AsciiTokens:
             raise self._short(what, f"at least {2 * count - 1} bytes long, ", self.pos, missing)
         array, end = read_numbers(self.data, self.pos, count, np.dtype(code))
         if array is None:
-            if end >= self.size:
+            bad = self.data[end : end + 40].split(None, 1)[:1]
+            if not bad or end + len(bad[0]) >= self.size:
                 raise self._short(what, "", self.pos, None)
-            bad = self.data[end : end + 40].split(None, 1)[0]
-            raise Fault(f"{what} has an element that is no {np.dtype(code)}: {bad!r}", end, hint="The file is damaged.")
+            raise Fault(
+                f"{what} has an element that is no {np.dtype(code)}: {bad[0]!r}", end, hint="The file is damaged."
+            )
         self.pos = end
         if count:
             self._newline()
@@ -202,5 +209,5 @@ class AsciiTokens:
             self.pos += 1
 
     def _short(self, what: str, extent: str, offset: int, missing: int | None) -> Fault:
-        """The fault of something that goes beyond the end of the file."""
+        """The fault of something that goes beyond the end of the file, as the first half of a number also does."""
         return too_short(what, extent, offset, self.size, missing)

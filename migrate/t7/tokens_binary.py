@@ -69,6 +69,10 @@ class BinaryTokens:
         """Is there nothing left?"""
         return self.pos >= self.size
 
+    def cut_short(self) -> bool:
+        """Never: the halves of a token are not tokens here."""
+        return False
+
     def begins_object(self) -> bool:
         """Is what comes next the tag of an object?"""
         return self.pos + 4 <= self.size and 0 <= self._int(self.data, self.pos)[0] <= FUNCTION

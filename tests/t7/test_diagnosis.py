@@ -11,7 +11,7 @@ import zipfile
 
 import numpy as np
 import pytest
-from t7.handwritten import FIXTURES, NIL, integer, number, string, table, torch
+from t7.handwritten import FIXTURES, NIL, integer, number, storage, string, table, tensor, torch
 
 from torchmigrate.t7 import T7Error, TornFile, dump, load, load_file
 from torchmigrate.t7.diagnosis import diagnose
@@ -127,3 +127,17 @@ def test_bytes_after_the_last_object_are_counted() -> None:
         load_file(number(1) + b"\n")
     with pytest.raises(T7Error):
         load(NIL + b"any binary file")
+
+
+def test_numbers_that_read_as_a_function_are_none() -> None:
+    # a model of another program, which begins with 7 and 5
+    raw = integer(7, 5, 5, 5, 10, 0) + np.linspace(0.1, 9, 50, dtype=np.float32).tobytes()
+    with pytest.raises(T7Error, match="object begins with a number from 0 to 8"):
+        load_file(raw)
+
+
+def test_a_guess_gives_no_tensor_without_elements() -> None:
+    # with longs of 4 bytes, the first half is a tensor of 2x0
+    raw = tensor(1, (2, 3), (3, 1), 1, storage(2, *range(6)))
+    with pytest.raises(TornFile):
+        load_file(raw[: 4 + 4 + 7 + 22 + 4 + 5 * 4 + 4])

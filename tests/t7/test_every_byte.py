@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import pytest
 from t7.handwritten import FIXTURES, NIL, integer, longs, number, storage, string, table, tensor, torch
 
-from torchmigrate.t7 import T7Error, Tensor, dump, load, load_file
+from torchmigrate.t7 import T7Error, Tensor, TornFile, dump, load, load_file
 
 
 def small_files() -> Iterator[tuple[str, bytes]]:
@@ -62,9 +62,9 @@ def test_cut_off_anywhere(name: str) -> None:
             continue
         assert error.offset is not None
         assert error.offset <= length
-        # a number cut in two is another number, so for text anything may be wrong
-        if "ascii" not in name and length > 8:
-            assert any(words in str(error) for words in ("ends at byte", "needs at least", "is torn"))
+        # less may be the beginning of anything
+        if length > 24 or ("ascii" in name and length > 8):
+            assert isinstance(error, TornFile), error
 
 
 @pytest.mark.parametrize("name", SMALL)

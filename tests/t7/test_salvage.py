@@ -98,3 +98,39 @@ def test_four_objects_of_which_one_is_torn() -> None:
     assert file.objects[1]["a"] == 1
     assert file.objects[2] is None
     assert file.losses == (Loss("<object 3>", "torch.FloatStorage"),)
+
+
+#: Two lists of one tensor, one after the other, as a program writes that keeps its file open.
+LISTS = (
+    "3\n{}\n1\n1\n1\n4\n{}\n3\nV 1\n15\ntorch.IntTensor\n1\n2\n1\n1\n4\n{}\n3\nV 1\n16\ntorch.IntStorage\n2\n32 17\n"
+)
+TEXT = (LISTS.format(1, 2, 3) + LISTS.format(4, 5, 16)).encode()
+
+
+@pytest.mark.parametrize(
+    ("end", "words"),
+    [
+        (b"torch.IntStorage\n", "too early: the size of a storage"),
+        (b"4\n1", "within a number; as it stands, the storage of a tensor is a table"),
+        (b"32 1", None),
+        (b"32 ", "too early: a storage of 2 elements"),
+    ],
+)
+def test_a_torn_text_is_called_torn(end: bytes, words: str | None) -> None:
+    raw = TEXT[: TEXT.rindex(end) + len(end)]
+    file = load_file(raw, salvage=True)
+    assert file.objects[0][1].numpy().tolist() == [32, 17]
+    if words is None:
+        # nothing tells that this was 17
+        assert file.objects[1][1].numpy().tolist() == [32, 1]
+        return
+    assert isinstance(file.error, TornFile)
+    assert words in str(file.error)
+    assert file.losses == (Loss("<object 2>", "", 0, 1), Loss("<object 2>[1]", "torch.IntTensor"))
+
+
+def test_of_two_ways_to_read_a_torn_file_the_torn_one_is_told() -> None:
+    # with longs of 8 bytes, a string stands where the storage is, and the file ends there
+    raw = tensor(1, (), (), 1, storage(2, 1.5, size=4), size=4)
+    with pytest.raises(TornFile):
+        load(raw[: raw.index(b"V 1", 20) + 3])
