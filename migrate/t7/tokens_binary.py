@@ -155,6 +155,9 @@ class BinaryTokens:
                     if type(frame) is not TableFrame:
                         break
                     entries, left = frame.entries, frame.left
+                    if frame.key is not None:
+                        # what is complete now is a key, and its value comes next
+                        break
                     continue
                 tag, word = two_ints(data, pos)
                 if tag == STRING:

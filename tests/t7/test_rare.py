@@ -202,3 +202,27 @@ def test_expanded_tensor() -> None:
     assert isinstance(value, Tensor)
     assert value.numpy().shape == (1000, 1000)
     assert value.numpy()[999, 999] == 7
+
+
+ONE = table(3, number(1), number(1))
+
+
+@pytest.mark.parametrize(
+    ("key", "shown"),
+    [
+        (ONE, [[1.0, 1.0]]),
+        (table(2, ONE, number(5)), [[[[1.0, 1.0]], 5.0]]),
+        (torch(2, "nn.Linear", ONE), [[1.0, 1.0]]),
+        (table(2, string("a"), torch(4, "nn.Linear", ONE)), [["a", [[1.0, 1.0]]]]),
+        (table(2), []),
+    ],
+)
+def test_a_key_that_is_first_met_as_one(key: bytes, shown: list[object]) -> None:
+    value = load(table(1, string("x"), number(0), key, string("a"), string("b"), string("c"), number(1), number(2)))
+
+    def plain(item: object) -> object:
+        if not isinstance(item, (LuaTable, LuaObject)):
+            return item
+        return [[plain(name), plain(found)] for name, found in item.items()]
+
+    assert plain(value) == [["x", 0.0], [shown, "a"], ["b", "c"], [1.0, 2.0]]

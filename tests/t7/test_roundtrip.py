@@ -72,7 +72,8 @@ def tensors(draw: st.DrawFn) -> Tensor:
 
 def tables(inner: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
     lists = st.lists(inner, max_size=5).map(LuaTable.from_list)
-    return lists | st.lists(st.tuples(KEYS, inner), max_size=5).map(LuaTable)
+    keys = KEYS | st.builds(LuaTable, st.lists(st.tuples(KEYS, inner), max_size=2))
+    return lists | st.lists(st.tuples(keys, inner), max_size=5).map(LuaTable)
 
 
 VALUES = st.recursive(PLAIN | tensors(), tables, max_leaves=20)
