@@ -49,7 +49,7 @@ def test_finds(checkpoint: tm.LuaTable, key: str | None, found: str) -> None:
         (1.0, None, "no Torch7 module"),
         (tm.LuaObject("tds.Vec", lua.value([1, 2])), None, "no Torch7 module in this file: it holds .*tds.Vec"),
         (TRAINER, None, r"(?s)holds <my.Trainer with 2 fields>, in which.*--key net  \(nn.Linear\)"),
-        (lua.value({"a": {"t": TRAINER}}), None, r"(?s)a table with 1 entries \(a\), in which.*--key a.t.net"),
+        (lua.value({"a": {"t": TRAINER}}), None, r"(?s)a table with 1 entry \(a\), in which.*--key a.t.net"),
     ],
 )
 def test_says_what_there_is(checkpoint: tm.LuaTable, key: str | None, words: str) -> None:
