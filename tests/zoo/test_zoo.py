@@ -59,6 +59,11 @@ def summary_of(folder: Path, name: str = "summary.json") -> dict[str, Any]:
     return json.loads((folder / name).read_text())
 
 
+def status_of(record: Path) -> str:
+    status: str = json.loads(record.read_text())["status"]
+    return status
+
+
 def wait_for_records(folder: Path, number: int) -> None:
     until = time.monotonic() + 120
     while len(list((folder / STATE).glob("*.json"))) < number:
@@ -78,10 +83,13 @@ def test_forty_files_interrupted_and_resumed(collection: Path, tmp_path: Path) -
     assert "Traceback" not in errors
     partial = summary_of(out)
     assert partial["interrupted"] is True
-    assert 6 <= len(partial["files"]) < 40
+    # a worker may have been stopped between its record and its word to the parent
+    assert 0 < len(partial["files"]) < 40
     assert len(partial["files"]) + len(partial["waiting"]) == 40
     assert not (out / STATE / "unfinished").exists()
     done = [row["name"] for row in partial["files"] if row["status"] == "converted"]
+    recorded = [status_of(record) for record in (out / STATE).glob("*.json")].count("converted")
+    assert len(done) <= recorded
     assert all((out / name / "model.safetensors").exists() for name in done)
 
     second = command(*words)
@@ -91,7 +99,7 @@ def test_forty_files_interrupted_and_resumed(collection: Path, tmp_path: Path) -
     summary = summary_of(out)
     assert summary["exit_code"] == 4
     assert summary["interrupted"] is False
-    assert summary["resumed"] == len(done)
+    assert summary["resumed"] == recorded
     assert summary["counts"] == {"converted": 24, "unreadable": 6, "no model": 5, "unsupported": 5}
     assert {row["name"] for row in summary["files"] if "net00" in row["source"]} == {
         f"{collection.name}-net00",
