@@ -40,12 +40,11 @@ def watched(
         active: holds at any time the layers that have begun and not ended, the innermost last.
     """
     present = {id(module) for module in root.modules()}
-    handles = []
-    for record in layers:
-        if id(record.module) in present:
-            hook = _Hook(record, visit, copy_inputs, [] if active is None else active)
-            handles.append(record.module.register_forward_pre_hook(hook.before))
-            handles.append(record.module.register_forward_hook(hook))
+    running = [] if active is None else active
+    hooks = [_Hook(record, visit, copy_inputs, running) for record in layers if id(record.module) in present]
+    handles = [hook.record.module.register_forward_pre_hook(hook.before) for hook in hooks]
+    # where one module stands for a layer and the one in it, the inner layer ends first
+    handles += [hook.record.module.register_forward_hook(hook) for hook in reversed(hooks)]
     try:
         yield
     finally:

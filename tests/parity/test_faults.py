@@ -65,6 +65,10 @@ def one_weight(obj: tm.LuaObject) -> None:
     change(obj, "weight", add)
 
 
+def reversed_rows(obj: tm.LuaObject) -> None:
+    change(obj, "weight", lambda w: w[::-1])
+
+
 def other_dimension(obj: tm.LuaObject) -> None:
     obj.fields["dimension"] = 3.0
 
@@ -82,10 +86,21 @@ def one_branch_less(obj: tm.LuaObject) -> None:
         ("lm_seqlstm", "model", "2", "nn.SeqLSTM", gates_in_pytorchs_order),
         ("resnet_bottleneck_B", "model", "6.1.1.1.4", "nn.SpatialConvolution", one_weight),
         ("resnet_bottleneck_B", "model", "10", "nn.Linear", one_weight),
+        # the nn.Recursor around it is converted to the very same module
+        ("lm_sequencer_fastlstm", "", "5.1.1", "nn.Linear", reversed_rows),
         ("unet_nngraph", "", "29", "nn.JoinTable", other_dimension),
         ("multitask_tables", "", "5.2", "nn.ConcatTable", one_branch_less),
     ],
-    ids=["swapped kernel", "std for variance", "gates", "one weight", "last weight", "JoinTable", "missing output"],
+    ids=[
+        "swapped kernel",
+        "std for variance",
+        "gates",
+        "one weight",
+        "last weight",
+        "in a Recursor",
+        "JoinTable",
+        "missing output",
+    ],
 )
 def test_a_fault_is_located(
     capsys: pytest.CaptureFixture[str], tmp_path: Path, name: str, key: str, path: str, typename: str, fault: Fault
