@@ -12,7 +12,7 @@ import torch
 
 from ..build import LayerRecord
 from ..nested import leaves, moved
-from .compare import Difference, Tolerance, compare
+from .compare import Difference, Known, Tolerance, compare
 from .networks import Network
 from .references import Reference, Summary, cast_like
 from .self_reference import refused
@@ -140,6 +140,8 @@ class _Comparison:
         self.overwritten = {key for keys in reference.together.values() for key in keys}
         self.summarized = any(_summarized(expected) for expected in reference.layers.values())
         self.whole: dict[int, weakref.ref[torch.Tensor]] = {}
+        self.known = Known()
+        self.made: dict[int, tuple[int, weakref.ref[torch.Tensor], weakref.ref[torch.Tensor]]] = {}
 
     def remember(self, value: Any) -> None:
         """Notes that these tensors are the reference's own."""
@@ -213,7 +215,7 @@ class _Comparison:
 
     def accumulate(self, step: Step, expected: Any) -> None:
         if expected is not None:
-            self.result(step).accumulated = worst(step.output, expected, self.accumulated)
+            self.result(step).accumulated = worst(step.output, expected, self.accumulated, self.known)
 
     def judge(self, step: Step, expected: Any) -> Any:
         """Compares a layer by itself; returns what the layers behind it are to get."""
@@ -226,18 +228,33 @@ class _Comparison:
         if reason is not None:
             found.remark = reason
         else:
-            found.own = worst(step.output, expected, self.own(self.layers[step.index]))
+            found.own = worst(step.output, expected, self.own(self.layers[step.index]), self.known)
             if not found.own.passed and step.key in self.reference.together:
                 self.blame(found, self.reference.together[step.key])
             elif step.index in self.reference.training:
                 found.remark = TRAINING
             elif self.summarized and not self.is_whole(step.input):
                 found.remark = SUMMARIZED
-        if expected is None or passed_on(step, found.own):
+        if expected is None or passed_on(step, found.own) or self.is_made_of(expected, step.output):
             return None
         made = replacement(expected, step.output)
         self.remember(made)
+        pairs = zip(leaves(made), leaves(expected), strict=True) if made is not None else ()
+        self.made = {
+            id(mine): (mine._version, weakref.ref(mine), weakref.ref(theirs)) for (_, mine), (_, theirs) in pairs
+        }
         return made
+
+    def is_made_of(self, expected: Any, output: Any) -> bool:
+        """Does a container hand on what has taken the place of the last layer's output, untouched?"""
+        if _summarized(expected):
+            return False
+        ours, theirs = ([tensor for _, tensor in leaves(value)] for value in (output, expected))
+        found = [self.made.get(id(tensor)) for tensor in ours]
+        return len(ours) == len(theirs) > 0 and all(
+            known is not None and known[0] == mine._version and known[1]() is mine and known[2]() is reference
+            for known, mine, reference in zip(found, ours, theirs, strict=True)
+        )
 
     def blame(self, found: LayerResult, others: Sequence[tuple[int, int]]) -> None:
         """Gives the error of a layer to those whose outputs it overwrote in Torch7."""
@@ -264,18 +281,18 @@ def _summarized(expected: Any) -> bool:
     return isinstance(expected, Summary)
 
 
-def worst(output: Any, expected: Any, tolerance: Tolerance) -> Difference:
+def worst(output: Any, expected: Any, tolerance: Tolerance, known: Known | None = None) -> Difference:
     """The difference of the tensor that fails first, or is farthest off, among all of a nested output."""
-    found = _differences(output, expected, tolerance)
+    found = _differences(output, expected, tolerance, known)
     if not found:
         return Difference("", True, "", ())
     failed = [difference for difference in found if not difference.passed]
     return failed[0] if failed else max(found, key=_relative)
 
 
-def _differences(output: Any, expected: Any, tolerance: Tolerance) -> list[Difference]:
+def _differences(output: Any, expected: Any, tolerance: Tolerance, known: Known | None) -> list[Difference]:
     if not _summarized(expected):
-        return compare(output, expected, tolerance)
+        return compare(output, expected, tolerance, known=known)
     if isinstance(expected, Summary):
         return [_compare_summary(output, expected, tolerance)]
     if not isinstance(output, (list, tuple)) or len(output) != len(expected):
@@ -283,7 +300,7 @@ def _differences(output: Any, expected: Any, tolerance: Tolerance) -> list[Diffe
     return [
         difference
         for ours, theirs in zip(output, expected, strict=True)
-        for difference in _differences(ours, theirs, tolerance)
+        for difference in _differences(ours, theirs, tolerance, known)
     ]
 
 
