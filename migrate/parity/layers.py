@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import weakref
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -83,6 +84,9 @@ class Layered:
     output: Any = None
     expected: Any = None
 
+
+#: Rounding averages out: the mean and the deviation of many numbers may be off by this share of what one of them may.
+_OF_AN_AVERAGE = 1 / 8
 
 #: The tolerance of one layer.
 Rule = Callable[[LayerRecord], Tolerance]
@@ -304,12 +308,20 @@ def _differences(output: Any, expected: Any, tolerance: Tolerance, known: Known 
     ]
 
 
+def _used(difference: Difference) -> float:
+    """The share of the tolerance that a difference needs."""
+    return difference.needed_atol / difference.atol if difference.atol else 0.0
+
+
 def _relative(difference: Difference) -> float:
     return difference.max_abs / difference.largest if difference.largest else difference.max_abs
 
 
 def _compare_summary(output: Any, expected: Summary, tolerance: Tolerance) -> Difference:
-    """Compares the first elements, the mean and the deviation, all relative to the size that the numbers have."""
+    """Compares the first elements, the mean and the deviation, all relative to the size that the numbers have.
+
+    A single wrong number among many shows in the mean and the deviation only, and there little.
+    """
     tensors = [tensor for _, tensor in leaves(output)]
     if len(tensors) != 1 or tuple(tensors[0].shape) != expected.size:
         sizes = [tuple(tensor.shape) for tensor in tensors]
@@ -318,7 +330,17 @@ def _compare_summary(output: Any, expected: Summary, tolerance: Tolerance) -> Di
     known = torch.cat([expected.head.double(), torch.tensor([expected.mean, expected.std], dtype=torch.float64)])
     spread = numbers.std() if len(numbers) > 1 else torch.zeros((), dtype=torch.float64)
     ours = torch.cat([numbers[: len(expected.head)], torch.stack([numbers.mean(), spread])])
-    return compare(ours, known, tolerance)[0]
+    (found,) = compare(ours, known, tolerance)
+    if not found.passed or not tolerance.relative_to_largest:
+        return found
+    typical = math.hypot(expected.mean, expected.std)
+    narrow = replace(tolerance, atol=_OF_AN_AVERAGE * tolerance.absolute(typical), relative_to_largest=False)
+    (averages,) = compare(ours[-2:], known[-2:], narrow)
+    if not averages.passed:
+        which = "mean" if averages.worst == (0,) else "deviation"
+        problem = f"the {which} of its {len(numbers)} numbers differs by more than {narrow.atol:.3g}"
+        return replace(averages, problem=problem)
+    return max(found, averages, key=_used)
 
 
 def first_diverging(layers: Sequence[LayerResult]) -> LayerResult | None:

@@ -113,6 +113,7 @@ class BackendResult:
                 "class": diverging.typename,
                 "call": diverging.call,
                 "by_itself": not diverging.passed,
+                "remark": diverging.remark,
             },
             "layers": [layer.to_json() for layer in self.layers],
             "batches": [batch.to_json() for batch in self.batches],
@@ -131,7 +132,7 @@ class ParityReport:
         seed: of random inputs.
         environment: versions and settings.
         model: every layer of the model, in its order.
-        options: what `torchmigrate verify` was told, by the names of its options; None stands for the default.
+        options: what `torchmigrate verify` was told, by the names of its options; None and False stand for the default.
     """
 
     reference: Reference
@@ -157,7 +158,7 @@ class ParityReport:
         words = ["torchmigrate", "verify", self.source.get("file") or "model.t7"]
         for name, value in self.options.items():
             for item in value if isinstance(value, (list, tuple)) else [value]:
-                words += [] if item is None else [f"--{name}", str(item)]
+                words += [] if item in (None, False) else [f"--{name}"] if item is True else [f"--{name}", str(item)]
         return shlex.join(words)
 
     def summary(self) -> str:
@@ -174,6 +175,7 @@ class ParityReport:
                 text = f"{backend.name} failed: {backend.reason}"
                 if diverging is not None:
                     text += f"; the first layer that diverges is {diverging.typename} at {diverging.path or 'the top'}"
+                    text += f" ({diverging.remark})" if diverging.remark else ""
             parts.append(text)
         end = "" if self.reference.kind in TORCH7 else " This shows rounding, not that the mapping is right."
         verdict = "; ".join(parts) or "nothing ran"

@@ -86,6 +86,8 @@ def one_branch_less(obj: tm.LuaObject) -> None:
         ("lm_seqlstm", "model", "2", "nn.SeqLSTM", gates_in_pytorchs_order),
         ("resnet_bottleneck_B", "model", "6.1.1.1.4", "nn.SpatialConvolution", one_weight),
         ("resnet_bottleneck_B", "model", "10", "nn.Linear", one_weight),
+        # the reference keeps a summary of its output
+        ("dcgan_discriminator", "netD", "1", "nn.SpatialConvolution", one_weight),
         # the nn.Recursor around it is converted to the very same module
         ("lm_sequencer_fastlstm", "", "5.1.1", "nn.Linear", reversed_rows),
         ("unet_nngraph", "", "29", "nn.JoinTable", other_dimension),
@@ -97,6 +99,7 @@ def one_branch_less(obj: tm.LuaObject) -> None:
         "gates",
         "one weight",
         "last weight",
+        "seen in a mean",
         "in a Recursor",
         "JoinTable",
         "missing output",
