@@ -31,6 +31,7 @@ class VerifyOptions:
     aliases: Mapping[str, str] = field(default_factory=dict)
     reference: str | None = None
     torch7: str | None = None
+    require: Sequence[str] = ()
     onnx: Path | None = None
     input: Sequence[Path] = ()
     mean: Sequence[float] | None = None
@@ -106,7 +107,14 @@ def verify_path(path: Path, options: VerifyOptions) -> Verified:
         model_file=None if folder is not None else path,
         compare_run=options.compare_run,
         gradients=options.gradients,
+        requires=options.require,
     )
+    files = {"plugin": options.plugins, "input": options.input}
+    report.options = {
+        **report.options,
+        **{name: [each.name for each in given] for name, given in files.items()},
+        **{name: _spelled(given) for name, given in (("mean", options.mean), ("std", options.std))},
+    }
     if options.report is not None:
         options.report.mkdir(parents=True, exist_ok=True)
         report.write(options.report)
@@ -119,6 +127,10 @@ def verify_path(path: Path, options: VerifyOptions) -> Verified:
     if options.save_run is not None:
         save_run(conversion, report.reference, report.summary(), options.save_run)
     return Verified(report, made, options.save_run)
+
+
+def _spelled(numbers: Sequence[float] | None) -> str | None:
+    return None if numbers is None else ",".join(f"{number:g}" for number in numbers)
 
 
 def _conversion(path: Path, options: VerifyOptions) -> Conversion:

@@ -28,6 +28,12 @@ REFERENCES = options(
         "model in float64. Default: the strongest that there is.",
     ),
     click.option("--torch7", metavar="COMMAND", help="Ask a Torch7 of this machine, such as th. For files you trust."),
+    click.option(
+        "--require",
+        multiple=True,
+        metavar="FILE|MODULE",
+        help="Lua that --torch7 loads first: classes of your own.",
+    ),
     click.option("--compare-run", type=_PATH, help="Compare with a run that --save-run saved, on another machine."),
 )
 INPUTS = options(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from ..conversion import Conversion
@@ -29,6 +30,7 @@ def choose_reference(
     model_file: Path | None = None,
     compare_run: str | Path | None = None,
     gradients: bool = False,
+    requires: Sequence[str] = (),
 ) -> Reference:
     """The reference to compare with.
 
@@ -45,6 +47,7 @@ def choose_reference(
         model_file: the .t7 file, which such a Torch7 reads.
         compare_run: a run that was saved elsewhere, or None.
         gradients: are gradients wanted of the reference?
+        requires: what such a Torch7 loads first.
 
     Raises:
         UsageError: the choices exclude each other, or the chosen one can't be had.
@@ -54,11 +57,13 @@ def choose_reference(
     given = [name for name, value in ways if value is not None]
     if len(given) > 1:
         raise UsageError(f"{' and '.join(given)} exclude each other: each says what to compare with.")
+    if requires and torch7 is None:
+        raise UsageError("--require names what a Torch7 loads first; say with --torch7 which one.")
     if compare_run is not None:
         return read_run(conv, Path(compare_run))
     if torch7 is not None:
         found = guess or input_of(conv, input_shape, seed)
-        return run_torch7(conv, torch7, model_file, found, gradients=gradients)
+        return run_torch7(conv, torch7, model_file, found, gradients=gradients, requires=requires)
     if chosen is not None and chosen not in (RECORDED, SELF):
         return read_dump(conv, Path(chosen))
     if guess is None and input_shape is not None:

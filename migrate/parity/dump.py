@@ -45,6 +45,9 @@ def read_dump(conv: Conversion, file: Path, kind: str = "dump", notes: tuple[str
         raise UsageError(
             f"{file} was made in training mode (--training), in which layers are random; make one without that option."
         )
+    said = meta.get("notes") if isinstance(meta, LuaTable) else None
+    if isinstance(said, LuaTable) and said.is_list:
+        found += [f"Torch7 noted: {' '.join(str(note).split())}" for note in said.list()]
     return Reference(
         kind,
         PROVES,

@@ -60,6 +60,8 @@ def run_torch7(
     if model is None:
         raise UsageError("--torch7 needs the .t7 file of the model, for Torch7 to read.")
     words = shlex.split(command)
+    if not words:
+        raise UsageError("--torch7 names what starts a Torch7, such as th.")
     with tempfile.TemporaryDirectory(prefix="torchmigrate-") as folder:
         program, given, answer = (Path(folder, name) for name in ("dump_reference.lua", "input.t7", "answer.t7"))
         program.write_text(script(), encoding="utf-8")
@@ -83,8 +85,14 @@ def run_torch7(
         _run(words, command)
         if not answer.is_file():
             raise UsageError(f"{command} ran, but wrote no reference.")
-        found = read_dump(conv, answer, "live", (f"Torch7 was started as {command!r}", guess.reason))
+        found = read_dump(conv, answer, "live", (f"Torch7 was started as {without_folder(command)!r}", guess.reason))
     return replace(found, file=None, sha256=None)
+
+
+def without_folder(command: str) -> str:
+    """A command as a report shows it: its folder is the business of this machine."""
+    first, *others = shlex.split(command)
+    return shlex.join([Path(first).name, *others])
 
 
 def _run(words: Sequence[str], command: str) -> None:

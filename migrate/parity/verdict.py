@@ -93,6 +93,7 @@ def _limits(report: ParityReport) -> tuple[str, ...]:
         found.append(f"For information, without a say in the verdict: {names}.")
     if ran:
         found.append(f"One input was compared, of size {shapes(report.reference.input)}. Others were not.")
+    found += _of_gradients(report)
     layers = max((backend.layers for backend in ran), key=len, default=[])
     if ran and not layers:
         found.append("The layers were not compared one by one: the outputs alone decide.")
@@ -104,6 +105,20 @@ def _limits(report: ParityReport) -> tuple[str, ...]:
             "the first numbers, the mean and the deviation: the reference does not keep outputs of that size whole."
         )
     return (*found, *getattr(report.reference, "limits", ()))
+
+
+def _of_gradients(report: ParityReport) -> list[str]:
+    """What is not known of the gradients, if they were asked for."""
+    if not report.options.get("gradients"):
+        return []
+    results = [result for backend in report.backends for result in backend.gradients]
+    if results:
+        unjudged = sum(result.difference is None for result in results)
+        return [f"{unjudged} of {len(results)} gradients could not be judged."] if unjudged else []
+    reason = "the reference has none: a Torch7 gives them (--torch7, or a reference made with --grad)"
+    if report.reference.gradients is not None:
+        reason = "they are compared where PyTorch runs on the CPU, which did not come to that"
+    return [f"Gradients were asked for and not compared: {reason}."]
 
 
 def _runs(layers: Sequence[LayerResult]) -> str:

@@ -21,6 +21,7 @@ from .choosing import AUTO, choose_reference
 from .compare import Difference, compare
 from .gradients import compare_gradients
 from .layers import Layered
+from .live import without_folder
 from .onnx_backend import OnnxRuntime
 from .references import Reference
 from .report import FAILED, NOT_RUN, PASSED, BackendResult, ModelLayer, ParityReport
@@ -52,6 +53,7 @@ def verify(
     gradients: bool = False,
     batches: Sequence[int] = BATCHES,
     input_reason: str = "the input was given",
+    requires: Sequence[str] = (),
 ) -> ParityReport:
     """Compares a converted model with a reference, end to end and layer by layer.
 
@@ -74,6 +76,7 @@ def verify(
         gradients: compare gradients too, where the reference has them.
         batches: sizes in which the samples are run again.
         input_reason: where `input` comes from, in words.
+        requires: Lua files or modules that such a Torch7 loads first, with classes of the user's own.
 
     Returns:
         The report; true when every backend that ran agrees.
@@ -94,6 +97,7 @@ def verify(
             model_file=None if model_file is None else Path(model_file),
             compare_run=compare_run,
             gradients=gradients,
+            requires=requires,
         )
     )
     if places := {*by_place(atol), *by_place(rtol)} - {""}:
@@ -110,13 +114,17 @@ def verify(
         "key": conv.key or None,
         "alias": [f"{name}={stand_in}" for name, stand_in in conv.build.aliases.items()],
         "reference": found.file if found.kind == "dump" else None if asked in ("None", AUTO) else reference,
-        "torch7": torch7,
+        "torch7": None if torch7 is None else without_folder(torch7),
+        "require": [Path(name).name for name in requires],
         "compare-run": found.file if found.kind == "run" else None,
         "onnx": None if onnx is None else Path(onnx).name,
         "input-shape": None if found.kind in ("dump", "run") or input is not None else shapes(found.input),
+        "seed": seed or None,
         "device": devices,
         "atol": _spelled(atol),
         "rtol": _spelled(rtol),
+        "no-layers": not layers,
+        "gradients": gradients,
     }
     return ParityReport(
         with_output(comparison.reference), results, _source(conv), seed, _environment(), _model(conv), options

@@ -20,6 +20,7 @@ from safetensors.torch import save_file
 import torchmigrate as tm
 from torchmigrate import cli
 from torchmigrate.parity.inputs import read_inputs
+from torchmigrate.parity.references import Gradients, Reference
 from torchmigrate.verification import VerifyOptions, by_place, verify_path
 
 UNET = golden.MODELS / "unet_nngraph.t7"
@@ -107,6 +108,59 @@ def test_a_wrong_gradient_fails(tmp_path: Path) -> None:
     )
     assert not report
     assert f"{name} of {entry['class']} at {entry['path']}" in report.backends[0].reason
+
+
+@pytest.mark.parametrize(("bias", "entry"), [(3e-8, 1), (0.5, 0), (0.5, 1)], ids=["at the edge", "wrong", "wrong too"])
+def test_a_gradient_at_an_edge_is_not_called_wrong(bias: float, entry: int) -> None:
+    """Before a ReLU that gets 3e-8, Torch7's rounding may have sent the gradient the other way; before 0.5 it can't."""
+    weight, biases = torch.tensor([[1.0, 1.0, 1.0], [1.0, -1.0, 0.0]]), torch.tensor([0.0, bias])
+    first, last = lua.linear(3, 2, dtype="f4"), lua.linear(2, 4, dtype="f4")
+    first.fields["weight"], first.fields["bias"] = (tm.Tensor.from_numpy(t.numpy()) for t in (weight, biases))
+    relu = lua.module("nn.ReLU", threshold=0, val=0, inplace=False)
+    x = torch.ones(2, 3)
+    upper = torch.from_numpy(np.array(last["weight"].numpy()))
+    output = (x @ weight.T + biases).relu() @ upper.T + torch.from_numpy(np.array(last["bias"].numpy()))
+    hidden = torch.ones_like(output) @ upper
+    hidden[:, entry] = 0.0
+    gradients = Gradients(torch.ones_like(output), hidden @ weight, ())
+    reference = Reference("dump", "", x, output, torch.float32, gradients=gradients)
+    conversion = tm.convert(lua.sequential(first, relu, last))
+    report = tm.verify(conversion, reference=reference, gradients=True, layers=False, batches=())
+    (found,) = report.backends[0].gradients
+    at_edge = bias < 1e-6
+    assert bool(report) == at_edge
+    assert (found.difference is None) == at_edge
+    assert ("an edge of a ReLU" in found.remark) == at_edge
+    assert any("1 of 1 gradients could not be judged" in limit for limit in report.verdict.limits) == at_edge
+
+
+@pytest.mark.parametrize(
+    ("reference", "devices", "match"),
+    [("self", ["cpu"], "the reference has none"), ("dump", ["cuda:7"], "where PyTorch runs on the CPU")],
+)
+def test_gradients_that_were_not_compared_are_missed(reference: str, devices: list[str], match: str) -> None:
+    file = golden.MODELS / "unet_nngraph.reference.t7" if reference == "dump" else "self"
+    report = tm.verify(
+        tm.convert(UNET), reference=file, gradients=True, layers=False, batches=(), devices=devices, seed=5
+    )
+    (limit,) = [limit for limit in report.verdict.limits if limit.startswith("Gradients were asked for")]
+    assert match in limit
+    assert report.command.endswith("--no-layers --gradients")
+    assert "--seed 5" in report.command
+
+
+def test_classes_of_the_users_own_are_loaded_first(tmp_path: Path) -> None:
+    reference = golden.MODELS / "unet_nngraph.reference.t7"
+    command = fake_torch7(tmp_path, f'echo "$@" > {tmp_path}/words; cp {reference} "$3"')
+    options = VerifyOptions(
+        torch7=str(command), require=["lib/mine.lua", "other"], input_shape="2x1x24x32", layers=False
+    )
+    report = verify_path(UNET, options).report
+    assert (tmp_path / "words").read_text().split()[-4:] == ["--require", "lib/mine.lua", "--require", "other"]
+    assert "--torch7 th --require mine.lua --require other" in report.command
+    assert not any(str(tmp_path) in note for note in report.reference.notes), "no folder of this machine"
+    with pytest.raises(tm.UsageError, match="--torch7"):
+        verify_path(UNET, VerifyOptions(require=["lib/mine.lua"]))
 
 
 def test_a_saved_run_is_compared_elsewhere(file: Path, tmp_path: Path) -> None:
