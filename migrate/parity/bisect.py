@@ -8,10 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from ..conversion import Conversion
-from ..nested import moved
+from ..nested import leaves, moved
 from ..saving import output_folder
-from ..t7 import LuaTable, dump
+from ..t7 import LuaObject, LuaTable, Value, dump
 from .layers import LayerResult, replacement
 from .live import to_lua
 from .networks import copy_network
@@ -64,18 +66,20 @@ def write_reproduction(
     found = _fed(conv, report.reference, (index, failing.call))
     if found is None:
         return None
-    given, expected, exact = found
+    given, expected, exact, chain = found
     record = conv.layers[index]
+    part = record.object if chain == [index] else _sequential([conv.layers[i].object for i in chain])
     assert failing.own is not None
     with output_folder(folder, force=force) as made:
-        dump(record.object, made / MODULE)
+        dump(part, made / MODULE)
         case = {"input": to_lua(given), "output": to_lua(expected)}
         dump(LuaTable(case.items()), made / CASE)
         names = []
         for plugin in plugins:
             (made / plugin.name).write_bytes(plugin.read_bytes())
             names.append(plugin.name)
-        text = _script(conv, failing, report, names, training=index in report.reference.training)
+        note = "".join(f" and {conv.layers[i].typename}, which wrote over its output" for i in chain[1:])
+        text = _script(conv, failing, report, names, note, training=index in report.reference.training)
         (made / SCRIPT).write_text(text, encoding="utf-8")
     return Reproduction(folder, record.path, record.typename, exact)
 
@@ -88,8 +92,20 @@ def _failing(report: ParityReport) -> LayerResult | None:
     return None
 
 
-def _fed(conv: Conversion, reference: Reference, key: tuple[int, int]) -> tuple[Any, Any, bool] | None:
-    """The input and the expected output of a layer, and whether all before it was replaced by the reference's."""
+def _sequential(modules: Sequence[Value]) -> LuaObject:
+    return LuaObject("nn.Sequential", LuaTable([("modules", LuaTable.from_list(modules))]))
+
+
+def _fed(conv: Conversion, reference: Reference, key: tuple[int, int]) -> tuple[Any, Any, bool, list[int]] | None:
+    """What shows the fault of a layer.
+
+    Returns:
+        Its input; the expected output; whether all before it was replaced by the reference's; the layers that lead from
+        the one to the other: more than one where Torch7 wrote over the output of the first, which is not known then.
+    """
+    last = next((theirs for theirs, blamed in reference.together.items() if key in blamed), key)
+    given: Any = None
+    chain: list[int] = []
     network = copy_network(conv)
     network.train(reference.training)
     exact = True
@@ -101,21 +117,33 @@ def _fed(conv: Conversion, reference: Reference, key: tuple[int, int]) -> tuple[
             other = reference.follows
             follows = stack.enter_context(Walk(other.layers, other.module, other.taken(reference.input)))
         reply: Any = None
+        passed: Any = None
         while (step := walk.next(reply)) is not None:
             expected = reference.layers.get(step.key)
             if follows is not None:
                 beside = follows.next()
                 expected = None if beside is None else beside.output
             if step.key == key:
-                judged = {theirs: blamed for theirs, blamed in reference.together.items() if key in blamed}
-                return None if expected is None or judged else (moved(step.input), moved(expected), exact)
+                given = moved(step.input)
+            if given is not None:
+                if chain and not _same(step.input, passed):
+                    return None  # they do not follow each other
+                chain.append(step.index)
+                passed = moved(step.output)
+            if step.key == last:
+                return None if expected is None else (given, moved(expected), exact, chain)
             reply = None if expected is None else replacement(expected, step.output)
             exact = exact and reply is not None
     return None
 
 
+def _same(value: Any, other: Any) -> bool:
+    ours, theirs = ([tensor for _, tensor in leaves(nested)] for nested in (value, other))
+    return len(ours) == len(theirs) and all(torch.equal(a.cpu(), b.cpu()) for a, b in zip(ours, theirs, strict=True))
+
+
 def _script(
-    conv: Conversion, layer: LayerResult, report: ParityReport, plugins: Sequence[str], *, training: bool
+    conv: Conversion, layer: LayerResult, report: ParityReport, plugins: Sequence[str], note: str, *, training: bool
 ) -> str:
     own = layer.own
     assert own is not None
@@ -127,7 +155,7 @@ def _script(
     return f'''"""Shows where a converted layer differs from its reference.
 
 layer: {ascii(layer.typename)[1:-1]} at {ascii(where)[1:-1]} of {ascii(report.source.get("file") or "a value")[1:-1]}
-module.t7 is the layer, case.t7 its input and the output that is expected of it.
+module.t7 is the layer{ascii(note)[1:-1]}, case.t7 its input and the output that is expected of it.
 """
 
 import sys

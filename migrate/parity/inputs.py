@@ -91,7 +91,9 @@ def _read(file: Path, conv: Conversion, mean: Sequence[float] | None, std: Seque
             tensors = load_file(file)
             return _one_or_list([tensors[name] for name in sorted(tensors)]), ""
     except (OSError, ValueError, SafetensorError) as error:
-        raise UsageError(f"{file} can't be read: {error}") from error
+        # what numpy says would have the user unpickle it
+        why = f"it holds no plain numbers in the {kind} format" if "pickle" in str(error) else str(error)
+        raise UsageError(f"{file} can't be read: {why}") from error
     known = ".t7, .npy, .npz, .safetensors, .png, .jpg"
     raise UsageError(f"{file} is no input that is understood; there is {known}.")
 

@@ -15,6 +15,7 @@ from ..conversion import Conversion
 from ..converting import sha256
 from ..errors import UsageError
 from ..nested import leaves
+from ..writing import whole_file
 from .networks import copy_network
 from .references import Reference
 from .trace import Walk
@@ -32,40 +33,34 @@ def save_run(conv: Conversion, reference: Reference, verdict: str, file: Path) -
         file: an .npz file, which is replaced.
     """
     network = copy_network(conv)
-    made = file.with_name(f".{file.name}.part")
-    try:
-        with zipfile.ZipFile(made, "w", zipfile.ZIP_DEFLATED) as archive:
-            places = {"input": _write(archive, "input", reference.input)}
-            layers: list[dict[str, Any]] = []
-            with Walk(network.layers, network.module, network.taken(reference.input)) as walk:
-                while (step := walk.next()) is not None:
-                    record = network.layers[step.index]
-                    name = f"layer/{len(layers)}"
-                    layers.append(
-                        {
-                            "path": record.path,
-                            "class": record.typename,
-                            "call": step.call,
-                            "places": _write(archive, name, step.output),
-                        }
-                    )
-                places["output"] = _write(archive, "output", walk.output)
-            meta = {
-                "format": FORMAT,
-                "format_version": VERSION,
-                "source_sha256": conv.provenance.sha256,
-                "key": conv.key,
-                "dtype": str(network.dtype).removeprefix("torch."),
-                "torch": torch.__version__,
-                "verdict": verdict,
-                **places,
-                "layers": layers,
-            }
-            archive.writestr(_entry("meta.json"), json.dumps(meta, indent=1))
-        made.replace(file)
-    except BaseException:
-        made.unlink(missing_ok=True)
-        raise
+    with whole_file(file) as made, zipfile.ZipFile(made, "w", zipfile.ZIP_DEFLATED) as archive:
+        places = {"input": _write(archive, "input", reference.input)}
+        layers: list[dict[str, Any]] = []
+        with Walk(network.layers, network.module, network.taken(reference.input)) as walk:
+            while (step := walk.next()) is not None:
+                record = network.layers[step.index]
+                name = f"layer/{len(layers)}"
+                layers.append(
+                    {
+                        "path": record.path,
+                        "class": record.typename,
+                        "call": step.call,
+                        "places": _write(archive, name, step.output),
+                    }
+                )
+            places["output"] = _write(archive, "output", walk.output)
+        meta = {
+            "format": FORMAT,
+            "format_version": VERSION,
+            "source_sha256": conv.provenance.sha256,
+            "key": conv.key,
+            "dtype": str(network.dtype).removeprefix("torch."),
+            "torch": torch.__version__,
+            "verdict": verdict,
+            **places,
+            "layers": layers,
+        }
+        archive.writestr(_entry("meta.json"), json.dumps(meta, indent=1))
 
 
 def _entry(name: str) -> zipfile.ZipInfo:

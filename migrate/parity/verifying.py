@@ -103,6 +103,7 @@ def verify(
     if places := {*by_place(atol), *by_place(rtol)} - {""}:
         found = with_output(found)
         _check_places(places, found)
+    _check_devices(devices)
     backends = backends_for(conv, found, devices, onnx)
     comparison = Comparison(conv, found, by_place(atol), by_place(rtol), layers, gradients, batches)
     results = [comparison.of(backend) for backend in backends]
@@ -129,6 +130,13 @@ def verify(
     return ParityReport(
         with_output(comparison.reference), results, _source(conv), seed, _environment(), _model(conv), options
     )
+
+
+def _check_devices(devices: Sequence[str]) -> None:
+    for device in devices:
+        kind, _, number = device.partition(":")
+        if kind not in ("cpu", "cuda") or (":" in device and not number.isdecimal()):
+            raise UsageError(f"There is no device {device!r} to compare on; there are cpu, cuda, and cuda:1 and so on.")
 
 
 def _check_places(places: set[str], reference: Reference) -> None:

@@ -300,11 +300,16 @@ def test_a_picture_is_prepared(
         ({"input": ["x.png"], "input_shape": "2x7"}, "exclude each other"),
         ({"atol": ["x"]}, "--atol takes a number"),
         ({"atol": ["3=1"], "input_shape": "2x7"}, r"no output \[3\]"),
+        ({"devices": ["tpu"]}, "no device 'tpu'"),
+        ({"devices": ["cpu", "cuda:x"]}, "no device 'cuda:x'"),
+        ({"torch7": ""}, "--torch7 names what starts"),
+        ({"input": ["pickled.npy"]}, "holds no plain numbers"),
     ],
 )
 def test_calls_that_can_not_be_carried_out(file: Path, tmp_path: Path, options: Any, match: str) -> None:
     picture(tmp_path)
     (tmp_path / "x.txt").write_text("x")
+    np.save(tmp_path / "pickled.npy", np.array([{}], dtype=object), allow_pickle=True)
     if "input" in options:
         options = {**options, "input": [tmp_path / name for name in options["input"]]}
     with pytest.raises(tm.UsageError, match=match):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import golden
@@ -12,6 +14,7 @@ import torch
 
 import torchmigrate as tm
 from torchmigrate.parity.recorded import read_recorded
+from torchmigrate.verification import VerifyOptions, verify_path
 
 #: model -> (runs that are judged, is Torch7's own input in the file?)
 FRESH = {
@@ -132,6 +135,21 @@ def test_a_wrong_layer_is_wrong_and_not_stale(inplace: bool) -> None:
     diverging = report.backends[0].diverging
     assert diverging is not None
     assert (diverging.path, diverging.typename) == ("3", "nn.Linear")
+
+
+def test_the_smallest_part_holds_what_wrote_over_its_output(tmp_path: Path) -> None:
+    tm.dump(chain(inplace=True, wrong=1e-3), tmp_path / "faulty.t7")
+    made = verify_path(tmp_path / "faulty.t7", VerifyOptions(bisect=tmp_path / "failing")).reproduction
+    assert made is not None
+    assert (made.path, made.typename) == ("3", "nn.Linear")
+    part = tm.load(made.folder / "module.t7")
+    assert [module.typename for module in part["modules"].list()] == ["nn.Linear", "nn.Threshold"]
+    assert "nn.Threshold, which wrote over its output" in (made.folder / "reproduce.py").read_text()
+    done = subprocess.run(
+        [sys.executable, str(made.folder / "reproduce.py")], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 1, done.stdout + done.stderr
+    assert done.stdout.endswith("FAILED\n")
 
 
 def test_an_input_is_found_in_a_graph() -> None:
