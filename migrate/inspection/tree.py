@@ -187,9 +187,9 @@ class _Walk:
             node.tied[name] = first
             return
         node.parameters += tensor.numel()
-        node.bytes += tensor.numel() * tensor.dtype.itemsize
+        node.bytes += tensor.nbytes
         self.parameters += tensor.numel()
-        self.bytes += tensor.numel() * tensor.dtype.itemsize
+        self.bytes += tensor.nbytes
 
 
 def parameters_of(obj: LuaObject) -> dict[str, Tensor]:

@@ -325,6 +325,11 @@ class Tensor:
             count *= extent
         return count
 
+    @property
+    def nbytes(self) -> int:
+        """Bytes of its elements, told without numpy."""
+        return self.numel() * int(ELEMENT_CODES[self.kind][-1])
+
     def numpy(self) -> Array:
         """A read-only view of the elements, of shape `size` (shape (0,) for an empty tensor)."""
         import numpy as np
