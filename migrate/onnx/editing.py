@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import onnx_ir as ir
+from onnx_ir.passes import common
 
 #: Under it the exporter keeps the names of the modules that a node comes from.
 SCOPES = "pkg.torch.onnx.name_scopes"
@@ -35,3 +37,10 @@ def put_instead(model: ir.Model, node: ir.Node, made: ir.Node) -> None:
     model.graph.insert_before(node, made)
     old.replace_all_uses_with(new, replace_graph_outputs=True)
     model.graph.remove(node, safe=True)
+
+
+def part_outputs(model: ir.Model, names: Sequence[str]) -> None:
+    """Names the outputs; a value that is several of them, or an input too, gets an Identity for each but the first."""
+    common.OutputFixPass()(model)
+    for value, name in zip(model.graph.outputs, names, strict=True):
+        value.name = name

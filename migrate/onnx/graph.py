@@ -12,7 +12,7 @@ import onnx_ir as ir
 from onnx_ir.passes import common
 
 from ..errors import ExportError
-from .editing import SCOPES, constant, initializer, put_instead
+from .editing import SCOPES, constant, initializer, part_outputs, put_instead
 from .rejoining import rejoin
 from .tracing import Places
 
@@ -37,6 +37,7 @@ def tidy(model: ir.Model, axes: Mapping[str, str], places: Places, opset: int) -
     """
     _require_standard(model, opset)
     _name_axes(model, axes)
+    outputs = [str(value.name) for value in model.graph.outputs]
     fold_affine(model)
     simple_thresholds(model)
     rejoin(model)
@@ -45,6 +46,8 @@ def tidy(model: ir.Model, axes: Mapping[str, str], places: Places, opset: int) -
     _spell_out(model)
     common.IdentityEliminationPass()(model)
     common.RemoveUnusedNodesPass()(model)
+    part_outputs(model, outputs)  # dropout and the like have given way to what they were fed, which may be an output
+    common.NameFixPass()(model)
     _share_equal_weights(model)
     _keep_paths(model, places)
 

@@ -12,6 +12,8 @@ from onnxscript import rewriter
 from onnxscript.optimizer import _constant_folding
 from onnxscript.rewriter.rules.common import _no_op
 
+from .editing import part_outputs
+
 #: What these find equal to 0 or 1 may be 1e-12 or 1.00001: an epsilon that keeps a division from 0 would go.
 _INEXACT = tuple(_no_op.rules)
 
@@ -42,13 +44,11 @@ def optimize(model: ir.Model, input_names: Sequence[str], output_names: Sequence
         common.LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0),
         common.LiftSubgraphInitializersToMainGraphPass(),
         common.CommonSubexpressionEliminationPass(),
-        common.OutputFixPass(),
     )
     passes(model)
-    # not before, since an input that is an output has but one name until OutputFixPass
-    for values, names in ((model.graph.inputs, input_names), (model.graph.outputs, output_names)):
-        for value, name in zip(values, names, strict=True):
-            value.name = name
+    part_outputs(model, output_names)
+    for value, name in zip(model.graph.inputs, input_names, strict=True):
+        value.name = name
     common.NameFixPass()(model)
 
 
