@@ -16,6 +16,7 @@ import torch
 import torchmigrate as tm
 from torchmigrate.cli import main
 from torchmigrate.onnx_runtime import open_session, run_session
+from torchmigrate.shapes import make_input, parse_shape
 
 
 @pytest.mark.parametrize("opset", [18, 19, 21, onnx.defs.onnx_opset_version()])
@@ -93,8 +94,10 @@ def test_int8(tmp_path: Path) -> None:
     ],
 )
 def test_an_input_that_the_model_does_not_take(name: str, shape: str, said: str, tmp_path: Path) -> None:
+    conversion = exports.converted(name)
+    given = make_input(conversion, parse_shape(shape))
     with pytest.raises(tm.UsageError, match=said):
-        tm.export_onnx(exports.converted(name), tmp_path / "m.onnx", input_shape=shape)
+        tm.export_onnx(conversion, tmp_path / "m.onnx", example_input=given)
     assert not list(tmp_path.iterdir())
 
 
