@@ -12,15 +12,16 @@ import torch
 from .card import write_card
 from .conversion import Conversion
 from .converting import convert
-from .errors import UsageError
-from .nested import apply, leaves
+from .errors import ExportError, UsageError
+from .nested import apply, leaves, moved
 from .onnx import OnnxExport, export_onnx
+from .onnx.axes import name_axes
 from .optim.converting import optimizer_beside
 from .optim.saving import write_optimizer
 from .parity import ParityReport, Reference, verify
 from .parity.choosing import choose_reference
 from .saving import SOURCE, output_folder, read_config, source_of, write
-from .shapes import attempt, input_of
+from .shapes import input_of, run
 
 ONNX = "model.onnx"
 PARITY_FAILED = "PARITY-FAILED.txt"
@@ -136,14 +137,7 @@ def convert_file(file: Path, folder: Path, options: Options, step: Step) -> Resu
             notes = _write_optimizer(conversion, made)
         if "onnx" not in not_run:
             step("exporting to ONNX")
-            exported = export_onnx(
-                conversion,
-                made / ONNX,
-                input_shape=options.input_shape if example is None else None,
-                example_input=example,
-                opset=options.opset,
-                dtype=options.dtype,
-            )
+            exported = _export(conversion, made / ONNX, options, example)
         if reference is not None:
             step("comparing")
             report = verify(
@@ -161,6 +155,22 @@ def convert_file(file: Path, folder: Path, options: Options, step: Step) -> Resu
             write_card(made, conversion, exported, report, [note for note in (source_note, notes) if note])
         files = {path.name: path.stat().st_size for path in sorted(made.iterdir())}
     return Result(folder, files, conversion, exported, report, not_run, source_note)
+
+
+def _export(conversion: Conversion, path: Path, options: Options, example: Any) -> OnnxExport:
+    try:
+        return export_onnx(
+            conversion,
+            path,
+            input_shape=options.input_shape if example is None else None,
+            example_input=example,
+            opset=options.opset,
+            dtype=options.dtype,
+        )
+    except ExportError as error:
+        raise ExportError(
+            f"{error}. Nothing was written; --no-onnx converts the model without an ONNX file."
+        ) from error
 
 
 def _example(conversion: Conversion, options: Options, reference: Reference | None) -> Any:
@@ -184,12 +194,28 @@ def _two_samples(conversion: Conversion, example: Any) -> Any:
     tensors = [tensor for _, tensor in leaves(example)]
     if not tensors or any(tensor.dim() < 2 or tensor.shape[0] != 1 for tensor in tensors):
         return example
+    named = name_axes(conversion, conversion.module, example)
+    if any(named.get((number, 0)) != "batch" for number in range(len(tensors))):
+        return example  # its first axis is time, or the planes of an image without a batch
     twice = apply(example, _twice)
-    return example if attempt(conversion, twice) is None else twice
+    try:
+        with torch.no_grad():
+            answers = [[t for _, t in leaves(run(conversion.module, moved(value)))] for value in (example, twice)]
+    except Exception:
+        return example
+    fits = len(answers[0]) == len(answers[1]) and all(map(_is_twice, *answers))
+    return twice if fits else example
 
 
 def _twice(tensor: torch.Tensor) -> torch.Tensor:
     return torch.cat([tensor, tensor])
+
+
+def _is_twice(one: torch.Tensor, two: torch.Tensor) -> bool:
+    """Is each of two rows what one sample gives, with or without a dimension for the batch?"""
+    if two.dim() not in (one.dim(), one.dim() + 1) or two.shape[0] != 2 or two[0].numel() != one.numel():
+        return False
+    return all(torch.allclose(row.reshape(one.shape), one, rtol=1e-4, atol=1e-5, equal_nan=True) for row in two)
 
 
 def _write_optimizer(conversion: Conversion, folder: Path) -> str:
