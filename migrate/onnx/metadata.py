@@ -10,6 +10,7 @@ import onnx
 
 from ..conversion import Conversion
 from ..preprocessing import find_preprocessing
+from .graph import PATH_KEY
 
 #: Metadata keys under which the file keeps where each input and output stands in Torch7's (nested) value.
 INPUTS_KEY, OUTPUTS_KEY = "torchmigrate.inputs", "torchmigrate.outputs"
@@ -46,3 +47,16 @@ def describe_file(model: onnx.ModelProto, conv: Conversion, inputs: Named, outpu
     del model.metadata_props[:]
     for key, text in properties.items():
         model.metadata_props.append(onnx.StringStringEntryProto(key=key, value=text))
+
+
+def sizes_in(value: onnx.ValueInfoProto) -> tuple[int | str, ...]:
+    """The sizes of an input or output; the free ones are names."""
+    dims = value.type.tensor_type.shape.dim
+    return tuple(dim.dim_param if dim.HasField("dim_param") else dim.dim_value for dim in dims)
+
+
+def paths_of(model: onnx.ModelProto) -> dict[str, str]:
+    """Name of each node -> Torch7 path of its layer."""
+    return {
+        node.name: entry.value for node in model.graph.node for entry in node.metadata_props if entry.key == PATH_KEY
+    }
