@@ -105,8 +105,11 @@ def write(stored: Stored, path: Path, *, external: bool) -> Path | None:
     """
     data = path.with_name(path.name + ".data")
     if not external or not stored.weights:
+        left = _belongs(data, path)
         with whole_file(path) as part, part.open("wb") as stream:
             _write_whole(stored, stream)
+        if left:
+            data.unlink()
         return None
     model = onnx.ModelProto()
     model.CopyFrom(stored.model)
@@ -118,6 +121,18 @@ def write(stored: Stored, path: Path, *, external: bool) -> Path | None:
                 stream.write(_raw(stored.weights[tensor.name]))
         part.write_bytes(model.SerializeToString(deterministic=True))
     return data
+
+
+def _belongs(data: Path, path: Path) -> bool:
+    """Does a file of weights belong to the graph in another file, which is about to be replaced?"""
+    if not data.is_file() or not path.is_file():
+        return False
+    try:
+        model = onnx.load(path, load_external_data=False)
+    except Exception:
+        return False  # it is no ONNX file
+    entries = [entry for tensor in model.graph.initializer for entry in tensor.external_data]
+    return any((entry.key, entry.value) == ("location", data.name) for entry in entries)
 
 
 def _locate(tensor: onnx.TensorProto, location: str, offset: int, length: int) -> None:

@@ -69,6 +69,18 @@ def test_external_data(tmp_path: Path) -> None:
     golden.assert_same(got, expected.float(), "output", (1e-4, 1e-4))
 
 
+@pytest.mark.parametrize(("before", "left"), [(True, []), (False, ["m.onnx.data"])], ids=["its own", "another's"])
+def test_weights_of_a_file_that_is_replaced(before: bool, left: list[str], tmp_path: Path) -> None:
+    conversion = tm.convert(lua.linear(40, 50, dtype="f4"))
+    target = tmp_path / "m.onnx"
+    tm.export_onnx(conversion, target, input_shape="2x40", external_data=before)
+    if not before:
+        (tmp_path / "m.onnx.data").touch()
+    exported = tm.export_onnx(conversion, target, input_shape="2x40")
+    assert exported.external is None
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["m.onnx", *left]
+
+
 def test_simplify(tmp_path: Path) -> None:
     exported, model = exports.export("lm_seqlstm", tmp_path, simplify=True)
     assert set(exports.paths(model)) == {node.name for node in model.graph.node}
