@@ -14,6 +14,7 @@ from onnx_ir.passes import common
 from ..errors import ExportError
 from .editing import SCOPES, constant, initializer, part_outputs, put_instead
 from .rejoining import rejoin
+from .resizing import resize_by_factors
 from .tracing import Places
 
 #: Metadata key under which each node keeps the Torch7 path of its layer.
@@ -41,6 +42,7 @@ def tidy(model: ir.Model, axes: Mapping[str, str], places: Places, opset: int) -
     fold_affine(model)
     simple_thresholds(model)
     rejoin(model)
+    resize_by_factors(model)
     _pad_instead_of_ceil(model)
     guard_indices(model)
     _spell_out(model)

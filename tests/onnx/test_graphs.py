@@ -24,7 +24,7 @@ from torchmigrate.onnx_runtime import open_session, run_session
         ("alexnet_grouped_lrn", {"LRN"}, {"Dropout", "Pow", "Pad", "Squeeze"}),
         ("lm_seqlstm", {"LSTM"}, {"Sigmoid", "ConstantOfShape", "Dropout"}),
         ("enet_unpooling", {"MaxUnpool"}, {"ScatterElements", "Shape"}),
-        ("fcn_fullconv", {"Resize"}, {"Gather"}),
+        ("fcn_fullconv", {"Resize"}, {"Gather", "Shape"}),
         ("stn_classifier", {"GridSample"}, {"Identity"}),
         ("style_instancenorm", {"Conv"}, {"BatchNormalization"}),
         ("superres_pixelshuffle", {"DepthToSpace"}, {"Transpose"}),
@@ -116,3 +116,25 @@ def test_a_pooling_in_ceil_mode_has_its_padding_written_out(tmp_path: Path) -> N
     found = {attribute.name: onnx.helper.get_attribute_value(attribute) for attribute in node.attribute}
     assert found["ceil_mode"] == 0
     assert exported.outputs == {"output": ("batch", 2, 2, 3)}
+
+
+@pytest.mark.parametrize(
+    ("fields", "dynamic", "size"),
+    [
+        ({"scale_factor": 3}, None, (15, 18)),
+        ({"scale_factor": 2}, ["batch", "height", "width"], (10, 12)),
+        ({"oheight": 7, "owidth": 11}, None, (7, 11)),  # 5 * float32(7 / 5) is less than 7
+        ({"oheight": 4, "owidth": 3}, None, (4, 3)),
+    ],
+)
+def test_a_resize_has_factors(
+    fields: dict[str, int], dynamic: list[str] | None, size: tuple[int, int], tmp_path: Path
+) -> None:
+    conversion = tm.convert(lua.module("nn.SpatialUpSamplingBilinear", **fields))
+    exported = tm.export_onnx(conversion, tmp_path / "m.onnx", input_shape="2x3x5x6", dynamic=dynamic)
+    model = onnx.load(exported.path)
+    assert [node.op_type for node in model.graph.node] == ["Resize"]
+    x = torch.from_numpy(lua.numbers(4, 3, 5, 6, dtype="f4"))
+    (got,) = run_session(open_session(exported.path), {"input": x})
+    wanted = torch.nn.functional.interpolate(x, size, mode="bilinear", align_corners=True)
+    torch.testing.assert_close(got, wanted, rtol=1e-5, atol=1e-5)
