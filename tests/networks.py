@@ -83,3 +83,42 @@ def table(name: str, *modules: tm.LuaObject, **fields: Any) -> tm.LuaObject:
 
 
 RELU = lua.module("nn.ReLU", threshold=0, val=0, inplace=False)
+
+
+class Graph:
+    """Builds an nn.gModule as nngraph saves it."""
+
+    def __init__(self) -> None:
+        self.nodes: list[tm.LuaObject] = []
+
+    def __call__(self, module: tm.LuaObject | None, *sources: tm.LuaObject, **fields: Any) -> tm.LuaObject:
+        data = lua.value({"annotations": {}, **fields})
+        if module is not None:
+            data["module"] = module
+        data["mapindex"] = tm.LuaTable.from_list([source["data"] for source in sources])
+        node = lua.module("nngraph.Node", id=len(self.nodes) + 1, children=[])
+        node.fields["data"] = data
+        self.nodes.append(node)
+        return node
+
+    def module(self, start: tm.LuaObject, *outputs: tm.LuaObject) -> tm.LuaObject:
+        end = self(None, *outputs)
+        made = [node["data"].get("module") for node in self.nodes]
+        graph = table("gModule", *[module for module in made if module is not None])
+        for name, value in (("innode", start), ("outnode", end), ("forwardnodes", lua.value(self.nodes))):
+            graph.fields[name] = value
+        return graph
+
+
+def cell(first: tm.LuaObject, inputs: int, units: int) -> tm.LuaObject:
+    """An LSTM cell of char-rnn: {x, c, h} become {c, h}; `first` makes `inputs` numbers of x."""
+    add, product = [lua.module(f"nn.{kind}", inplace=False) for kind in ("CAddTable", "CMulTable")]
+    graph = Graph()
+    start = graph(None)
+    x, c, h = [graph(lua.module("nn.Identity"), graph(None, start, selectindex=i)) for i in (1, 2, 3)]
+    gates = graph(add, graph(linear(inputs, 4 * units), graph(first, x)), graph(linear(units, 4 * units), h))
+    split = graph(lua.module("nn.SplitTable", dimension=2), graph(reshape(4, units), gates))
+    parts = [graph(None, split, selectindex=i) for i in (1, 2, 3, 4)]
+    i, f, o = [graph(lua.module("nn.Sigmoid"), part) for part in parts[:3]]
+    c = graph(add, graph(product, f, c), graph(product, i, graph(lua.module("nn.Tanh"), parts[3])))
+    return graph.module(start, c, graph(product, o, graph(lua.module("nn.Tanh"), c)))

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from ..build import LayerRecord
 from ..conversion import Conversion
 from ..t7 import LuaObject, LuaTable, Tensor, Value
-from .making import INDEXED
+from .making import indices_of, is_indexed
 
 #: What a layer takes.
 IMAGES, VOLUMES, FRAMES, INDICES, NUMBERS, SEQUENCES = (
@@ -72,32 +72,41 @@ class _Walk:
 
     def value(self, obj: Value, depth: int) -> Entries:
         """What a module reads."""
-        record = self.records.get(id(obj)) if isinstance(obj, LuaObject) else None
-        if record is None or depth > _MAX_DEPTH:
+        if not isinstance(obj, LuaObject) or depth > _MAX_DEPTH:
             return Entry()
-        name = record.typename.split(".")[-1]
-        children = _children(record.object)
+        record = self.records.get(id(obj))
+        name = (record or obj).typename.split(".")[-1]
+        children = _children(obj)
         if name in _CHAINS:
             return self._chain(children[:1] if name == "DataParallelTable" else children, depth)
+        if record is None:  # it became part of another layer
+            return Entry()
         if name in _SAME_INPUT:
             return _merged([self.value(child, depth + 1) for child in children])
         if name == "ParallelTable":
             return {i: self.value(child, depth + 1) for i, child in enumerate(children, 1)}
         if name == "gModule":
-            return self._graph(record.object, depth)
+            return self._graph(obj, depth)
         if name in _TABLES:
             return {1: Entry(passed=[record]), 2: Entry()}
-        index = record.object.get("index")
+        index = obj.get("index")
         if name == "SelectTable" and isinstance(index, float) and index >= 1:
             return {int(index): Entry()}
         if name in _STEPS:
-            inner = _inside(self.value(child, depth + 1) for child in _held(record.object, children))
+            inner = _inside(self.value(child, depth + 1) for child in _held(obj, children))
             return Entry(inner.first, [record, *inner.passed], inner.channels, inner.kind, True)
+        if isinstance(core := obj.get("core"), LuaObject) and obj.get("lookup_table"):  # a captioner: {images, tokens}
+            words = self.value(obj.get("lookup_table"), depth + 1)
+            images = self.value(core, depth + 1)
+            return {
+                1: images.get(1, Entry()) if isinstance(images, dict) else Entry(),
+                2: replace(words, steps=True) if isinstance(words, Entry) else words,
+            }
         channels, kind = channels_of(record), kind_of(record)
         if channels or kind == IMAGES:
             return Entry(record if channels else None, [record], channels, kind)
-        if children or _held(record.object, children):
-            inner = _inside(self.value(child, depth + 1) for child in _held(record.object, children))
+        if children or _held(obj, children):
+            inner = _inside(self.value(child, depth + 1) for child in _held(obj, children))
             if inner.first is not None:
                 return Entry(inner.first, [record, *inner.passed], inner.channels, inner.kind, inner.steps)
         return Entry(passed=[record])
@@ -201,8 +210,10 @@ def _children(obj: LuaObject) -> list[LuaObject]:
 
 
 def _held(obj: LuaObject, children: list[LuaObject]) -> list[LuaObject]:
-    """The children of a decorator, which may keep its module in a field."""
-    fields = (obj.get(name) for name in ("module", "recurrentModule", "initialModule"))
+    """The children of a decorator, which may keep its module in a field; of a recurrent layer what reads its input."""
+    if isinstance(reads := obj.get("inputModule"), LuaObject):
+        return [reads]
+    fields = (obj.get(name) for name in ("module", "recurrentModule", "initialModule", "net"))
     return children or [child for child in fields if isinstance(child, LuaObject)]
 
 
@@ -224,7 +235,7 @@ def unrolled(record: LayerRecord) -> bool:
 def kind_of(record: LayerRecord) -> str:
     """What a layer takes, from its class."""
     name, package = record.typename.split(".")[-1], record.typename.split(".")[0]
-    if name.startswith(INDEXED):
+    if is_indexed(record):
         return INDICES
     if name == "Inception":
         return IMAGES
@@ -236,7 +247,9 @@ def kind_of(record: LayerRecord) -> str:
 
 
 def channels_of(record: LayerRecord) -> int:
-    """How many channels or numbers a layer takes; 0 where its fields don't say."""
+    """How many channels or numbers a layer takes, or its largest index; 0 where its fields don't say."""
+    if is_indexed(record):
+        return max(indices_of(record), default=0)
     for name in ("nInputPlane", "inputSize", "inputsize", "inputFrameSize", "depth"):
         value = record.object.get(name)
         if isinstance(value, float) and value > 0:
@@ -245,6 +258,4 @@ def channels_of(record: LayerRecord) -> int:
     name = record.typename.split(".")[-1]
     if not isinstance(weight, Tensor) or not weight.size or name in ("PReLU", "Mul", "Add", "CMul", "CAdd"):
         return 0
-    if name.startswith(INDEXED):
-        return weight.size[0]
     return weight.size[1] if len(weight.size) == 2 else weight.size[0]

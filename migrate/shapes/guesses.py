@@ -44,6 +44,8 @@ def tried_sizes(entry: Entry) -> Iterator[tuple[Any, str]]:
     ahead: tuple[int, ...] = (5,) if entry.steps else ()
     steps = ", in each of 5 steps," if entry.steps else ""
     if entry.kind == INDICES:
+        if entry.steps:
+            yield (5, 2), f"{where} takes indices, one for each sample; 5 steps were tried"
         for length in _LENGTHS:
             yield (2, length), f"{where} takes indices; the length {length} was tried and fits"
         yield (2,), f"{where} takes indices, one for each sample"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from ..text import counted
 from .entries import FRAMES, IMAGES, INDICES, NUMBERS, SEQUENCES, VOLUMES, Entries, Entry
+from .making import indices_of
 from .spelling import spelled
 
 
@@ -38,7 +39,8 @@ def unknown(entries: Entries, tried: int, fitting: list[tuple[int, ...]]) -> str
 
 def _taken(entry: Entry) -> str:
     if entry.kind == INDICES:
-        return f"indices from 1 to {entry.channels}"
+        least = indices_of(entry.first).start if entry.first else 1
+        return f"indices from {least} to {entry.channels}"
     noun = {IMAGES: "channel", VOLUMES: "channel"}.get(entry.kind, "number")
     return counted(entry.channels, noun) + (" a step" if entry.kind in (FRAMES, SEQUENCES) else "")
 

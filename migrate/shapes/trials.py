@@ -122,6 +122,9 @@ def _inner(sizes: Any) -> set[int]:
     return {tensor[1] for tensor in _tensors(sizes) if len(tensor) > 1}
 
 
-def _grown(sizes: Any) -> Any:
-    """One sample more."""
-    return [_grown(item) for item in sizes] if isinstance(sizes, list) else (sizes[0] + 1, *sizes[1:])
+def _grown(sizes: Any, batch: int = 0) -> Any:
+    """One sample more; beside a batch of `batch` the other parts of a table may have time first."""
+    if isinstance(sizes, list):
+        return [_grown(item, batch or _batch(sizes)) for item in sizes]
+    axis = 1 if batch and sizes[0] != batch and sizes[1:2] == (batch,) else 0
+    return (*sizes[:axis], sizes[axis] + 1, *sizes[axis + 1 :])

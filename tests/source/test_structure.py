@@ -9,6 +9,7 @@ import lua
 import numpy as np
 import pytest
 import torch
+from networks import Graph
 
 import torchmigrate as tm
 from torchmigrate.source import Source, generate
@@ -149,31 +150,6 @@ def test_reads_well(make: Callable[[], tm.LuaObject], size: int, shown: list[str
     text = source_of(make(), image(2, 3, size, size)).text
     assert [part for part in shown if part not in text] == []
     assert [part for part in absent if part in text] == []
-
-
-class Graph:
-    """Builds an nn.gModule as nngraph saves it."""
-
-    def __init__(self) -> None:
-        self.nodes: list[tm.LuaObject] = []
-
-    def __call__(self, module: tm.LuaObject | None, *sources: tm.LuaObject, **fields: Any) -> tm.LuaObject:
-        data = lua.value({"annotations": {}, **fields})
-        if module is not None:
-            data["module"] = module
-        data["mapindex"] = tm.LuaTable.from_list([source["data"] for source in sources])
-        node = lua.module("nngraph.Node", id=len(self.nodes) + 1, children=[])
-        node.fields["data"] = data
-        self.nodes.append(node)
-        return node
-
-    def module(self, start: tm.LuaObject, *outputs: tm.LuaObject) -> tm.LuaObject:
-        end = self(None, *outputs)
-        made = [node["data"].get("module") for node in self.nodes]
-        graph = table("nn.gModule", *[module for module in made if module is not None])
-        for name, value in (("innode", start), ("outnode", end), ("forwardnodes", lua.value(self.nodes))):
-            graph.fields[name] = value
-        return graph
 
 
 def test_residuals_that_are_nodes_of_an_nngraph_are_one_class() -> None:
