@@ -11,6 +11,7 @@ from ..build import LayerRecord
 from ..conversion import Conversion
 from ..errors import UsageError
 from ..nested import shapes
+from .budget import Budget, Spent
 from .entries import IMAGES, Entries, Entry, entries_of
 from .guesses import ANY_LENGTH, column_sizes, oblong_sizes, single_sizes, tried_sizes
 from .making import INDEXED, floating_type, indexed_leaves, make_input
@@ -104,24 +105,38 @@ def infer_input(conv: Conversion, seed: int = 0) -> Guess:
         UsageError: none was found, or several that differ; it says what is known and what to pass.
     """
     entries = entries_of(conv)
-    trials = Trials(conv)
+    trials = Trials(conv, Budget())
+    fitting: list[tuple[int, ...]] = []
+    try:
+        found = _found(conv, trials, entries, fitting)
+    except Spent:
+        found = None
+    if found is None:
+        raise UsageError(unknown(entries, trials.count, fitting, ended=trials.budget.spent))
+    sizes, reason = found
+    return Guess(make_input(conv, sizes, seed), reason)
+
+
+def _found(
+    conv: Conversion, trials: Trials, entries: Entries, fitting: list[tuple[int, ...]]
+) -> tuple[Any, str] | None:
+    """Sizes that the model takes, the surest that there are; oblong ones that do as well are added to `fitting`."""
     for sizes, reason in _certain(conv, entries):
         if trials.fits(sizes):
-            return Guess(make_input(conv, sizes, seed), reason)
-    found = _first_fitting(trials, _tried(conv, entries))
+            return sizes, reason
+    found = _first_fitting(trials, _tried(conv, entries, trials.budget))
     if found is not None:
         sizes, reason = found
-        return Guess(make_input(conv, sizes, seed), reason + _others(trials, entries, sizes, reason))
-    fitting: list[tuple[int, ...]] = []
+        return sizes, reason + _others(trials, entries, sizes, reason)
     if isinstance(entries, Entry) and entries.kind == IMAGES:
-        fitting = [s for s in oblong_sizes(conv, entries) if trials.fits(s)]
-        if len(fitting) == 1:
+        fitting += [s for s in oblong_sizes(conv, entries, trials.budget) if trials.fits(s)]
+        if len(fitting) == 1 and not trials.budget.spent:
             reason = f"{entries.where} and the first Linear leave only an oblong image, {spelled(fitting[0])}"
-            return Guess(make_input(conv, fitting[0], seed), reason)
+            return fitting[0], reason
         for sizes, reason in () if fitting else single_sizes(conv, entries):
             if trials.fits(sizes):
-                return Guess(make_input(conv, sizes, seed), reason)
-    raise UsageError(unknown(entries, trials.count, fitting))
+                return sizes, reason
+    return None
 
 
 def _certain(conv: Conversion, entries: Entries) -> Iterator[tuple[Any, str]]:
@@ -136,11 +151,11 @@ def _certain(conv: Conversion, entries: Entries) -> Iterator[tuple[Any, str]]:
         yield from table_sizes(entries, recorded=True)
 
 
-def _tried(conv: Conversion, entries: Entries) -> Iterator[tuple[Any, str]]:
+def _tried(conv: Conversion, entries: Entries, budget: Budget) -> Iterator[tuple[Any, str]]:
     """Sizes worth trying, the likeliest first."""
     if isinstance(entries, Entry):
         if entries.kind == IMAGES:
-            yield from column_sizes(conv, entries)
+            yield from column_sizes(conv, entries, budget)
         yield from islice(tried_sizes(entries), MAX_TRIED)
         return
     yield from islice(table_sizes(entries, recorded=False), MAX_TRIED)

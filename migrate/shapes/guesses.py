@@ -12,6 +12,7 @@ from ..build import LayerRecord
 from ..conversion import Conversion
 from ..t7 import Storage, Tensor
 from ..text import counted
+from .budget import Budget
 from .entries import FRAMES, IMAGES, INDICES, SEQUENCES, VOLUMES, Entry, channels_of, is_recurrent, unrolled
 from .making import make_input
 from .running import dry_run
@@ -100,7 +101,7 @@ def single_sizes(conv: Conversion, entry: Entry) -> Iterator[tuple[Any, str]]:
             yield (planes, side, side), f"{told}; {side}x{side} was tried and fits, one image at a time, in no batch"
 
 
-def column_sizes(conv: Conversion, entry: Entry) -> Iterator[tuple[Any, str]]:
+def column_sizes(conv: Conversion, entry: Entry, budget: Budget) -> Iterator[tuple[Any, str]]:
     """Images for networks that read them as a sequence of columns.
 
     The feature maps become one row high, or all rows of a column together are what a recurrent layer takes.
@@ -109,7 +110,7 @@ def column_sizes(conv: Conversion, entry: Entry) -> Iterator[tuple[Any, str]]:
     if not recurrent or not entry.channels:
         return
     takes = f"{entry.where} takes {counted(entry.channels, 'channel')}"
-    measure = _Measure(conv, entry.channels)
+    measure = _Measure(conv, entry.channels, budget)
     for height in _TEXT_ROWS:
         # what Torch7 unrolls step by step is slow to export
         columns = 2 * height if unrolled(recurrent[0]) else _COLUMNS
@@ -147,7 +148,7 @@ class _Maps:
             raise _Enough
 
 
-def oblong_sizes(conv: Conversion, entry: Entry) -> list[tuple[int, ...]]:
+def oblong_sizes(conv: Conversion, entry: Entry, budget: Budget) -> list[tuple[int, ...]]:
     """Sizes of oblong images from the arithmetic of the first View or Linear behind the feature maps.
 
     The network is measured at some sizes; then those are found whose last map has as many numbers as the Linear wants.
@@ -155,7 +156,7 @@ def oblong_sizes(conv: Conversion, entry: Entry) -> list[tuple[int, ...]]:
     wanted = _wanted(conv)
     if entry.kind != IMAGES or not entry.channels or not wanted:
         return []
-    measure = _Measure(conv, entry.channels)
+    measure = _Measure(conv, entry.channels, budget)
     found: dict[tuple[int, ...], float] = {}
     for count in wanted:
         for height, width in _factors(count // measure.planes if measure.planes else 0, measure.planes, count):
@@ -174,8 +175,9 @@ def _factors(area: int, planes: int, count: int) -> list[tuple[int, int]]:
 class _Measure:
     """How large the last feature map is, by the size of the image."""
 
-    def __init__(self, conv: Conversion, channels: int) -> None:
+    def __init__(self, conv: Conversion, channels: int, budget: Budget) -> None:
         self.conv = conv
+        self.budget = budget
         self.channels = channels
         self.deepest = 0
         self._maps: dict[tuple[int, int], tuple[int, ...]] = {}
@@ -185,7 +187,8 @@ class _Measure:
         """Height, width and planes of the last map; zeros for an image that is too small."""
         if (height, width) not in self._maps:
             maps = _Maps()
-            dry_run(self.conv, make_input(self.conv, (2, self.channels, height, width)), maps)
+            with self.budget:
+                dry_run(self.conv, make_input(self.conv, (2, self.channels, height, width)), maps)
             self.deepest = max(self.deepest, len(maps.sizes))
             whole = len(maps.sizes) == self.deepest > 0  # a small image does not come as far
             self._maps[height, width] = (*maps.sizes[-1][2:], maps.sizes[-1][1]) if whole else (0, 0, 0)

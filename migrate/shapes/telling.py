@@ -8,13 +8,14 @@ from .making import indices_of
 from .spelling import spelled
 
 
-def unknown(entries: Entries, tried: int, fitting: list[tuple[int, ...]]) -> str:
+def unknown(entries: Entries, tried: int, fitting: list[tuple[int, ...]], *, ended: bool) -> str:
     """Says what is known of the input, and how to pass its sizes.
 
     Args:
         entries: the layers that read it.
         tried: how many sizes were tried.
         fitting: sizes of oblong images that fit; there are several.
+        ended: was the search ended before all that was worth trying was tried?
     """
     if fitting:
         listed = ", ".join(spelled(sizes) for sizes in fitting[:6])
@@ -32,7 +33,7 @@ def unknown(entries: Entries, tried: int, fitting: list[tuple[int, ...]]) -> str
     example = _example(entries)
     hint = f" {known}." if known else ""
     return (
-        f"The input shape of the model was not found ({tried} tried).{hint} Pass it, such as: --input-shape {example} "
+        f"The input shape of the model was not found ({tried} tried{', then the search was ended' if ended else ''}).{hint} Pass it, such as: --input-shape {example} "
         f"(input_shape={example!r})."
     )
 

@@ -11,6 +11,7 @@ import torch
 
 from ..conversion import Conversion
 from ..nested import leaves
+from .budget import Budget, Spent
 from .guesses import USUAL
 from .making import floating_type, make_input
 from .running import answer_of, mixed, on_meta
@@ -26,17 +27,20 @@ class Trials:
         count: how many sizes were tried.
     """
 
-    def __init__(self, conv: Conversion) -> None:
+    def __init__(self, conv: Conversion, budget: Budget) -> None:
         self.conv = conv
+        self.budget = budget
         self.count = 0
         self._module = on_meta(conv.module)
         self._dtype = floating_type(conv.module)
 
     def fits(self, sizes: Any) -> bool:
-        """Does the model take them, without mixing the samples of a batch of images?"""
+        """Does the model take them, without mixing the samples of a batch of images? No, once the budget is spent."""
+        if self.budget.spent:
+            return False
         self.count += 1
         answer = self._answer(sizes)
-        return answer is not None and not mixed(self._empty(sizes), answer)
+        return answer is not None and not mixed(_empty(sizes, self._dtype), answer)
 
     def keeps_apart(self, sizes: Any) -> tuple[bool, bool]:
         """Does the model give an answer of its own for each sample?
@@ -81,15 +85,21 @@ class Trials:
         return _so_do([f"{s}x{s}" for s in (*usual, *larger)], 0)
 
     def _answer(self, sizes: Any) -> Any:
-        """What the model gives; None if it does not take these sizes."""
+        """What the model gives; None if it does not take these sizes, or if the budget ends before that is known."""
         if _count(sizes) > _MAX_NUMBERS:
             return None
-        return answer_of(self.conv, self._module, self._empty(sizes), partial(make_input, self.conv, sizes))
+        empty = _empty(sizes, self._dtype)
+        try:
+            with self.budget:
+                return answer_of(self.conv, self._module, empty, partial(make_input, self.conv, sizes))
+        except Spent:
+            return None
 
-    def _empty(self, sizes: Any) -> Any:
-        if isinstance(sizes, list):
-            return [self._empty(item) for item in sizes]
-        return torch.empty(sizes, dtype=self._dtype, device="meta")
+
+def _empty(sizes: Any, dtype: torch.dtype) -> Any:
+    if isinstance(sizes, list):
+        return [_empty(item, dtype) for item in sizes]
+    return torch.empty(sizes, dtype=dtype, device="meta")
 
 
 def _so_do(others: list[str], tried: int) -> str:
