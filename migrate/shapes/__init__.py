@@ -18,7 +18,7 @@ from .making import INDEXED, floating_type, indexed_leaves, make_input
 from .recorded import batched, recorded_sizes, sizes_of
 from .running import attempt, dry_run, mixed, run
 from .spelling import parse_shape, spelled
-from .tables import MAX_TRIED, spare_widths, table_sizes, two_samples
+from .tables import MAX_TRIED, spare_sizes, table_sizes, two_samples
 from .telling import unknown
 from .trials import Trials
 
@@ -158,9 +158,13 @@ def _tried(conv: Conversion, entries: Entries, budget: Budget) -> Iterator[tuple
             yield from column_sizes(conv, entries, budget)
         yield from islice(tried_sizes(entries), MAX_TRIED)
         return
-    yield from islice(table_sizes(entries, recorded=False), MAX_TRIED)
-    for width in spare_widths(conv):
-        yield from islice(table_sizes(entries, recorded=False, spare=(2, width)), _FEW)
+    yield from islice(table_sizes(entries), MAX_TRIED)
+    spares = list(spare_sizes(conv, entries))
+    for spare in spares:
+        yield from islice(table_sizes(entries, spare=spare), _FEW)
+    yield from table_sizes(entries, crossed=True)
+    for spare in spares:
+        yield from table_sizes(entries, spare=spare, crossed=True)
 
 
 def _first_fitting(trials: Trials, candidates: Iterator[tuple[Any, str]]) -> tuple[Any, str] | None:

@@ -18,7 +18,7 @@ IMAGES, VOLUMES, FRAMES, INDICES, NUMBERS, SEQUENCES = (
 JOINED = "joined"
 
 _PREFIXES = {"Spatial": IMAGES, "Volumetric": VOLUMES, "Temporal": FRAMES}
-_CHAINS = frozenset({"Sequential", "DataParallelTable", "GPU", "NonContiguous", "ModelParallel"})
+_CHAINS = frozenset({"Sequential", "DataParallelTable", "GPU", "NonContiguous", "ModelParallel", "Serial"})
 _SAME_INPUT = frozenset({"ConcatTable", "Concat", "DepthConcat"})
 _STEPS = frozenset({"Sequencer", "BiSequencer", "BiSequencerLM", "Repeater"})
 #: Whole sequences in one tensor, time first unless `batchfirst`.
@@ -26,6 +26,9 @@ _WHOLE = ("SeqLSTM", "SeqLSTMP", "SeqGRU", "SeqBRNN", "BLSTM", "BGRU", "RNNReLU"
 _TABLES = frozenset({"JoinTable", "CAddTable", "CMulTable", "CSubTable", "MM", "CosineDistance", "PairwiseDistance"})
 
 _MAX_DEPTH = 60
+
+#: Files can claim anything; no table of an input has more entries.
+_MAX_ENTRIES = 1000
 
 
 @dataclass
@@ -39,6 +42,7 @@ class Entry:
         channels: how many channels or numbers `first` takes; 0: not known.
         kind: what it takes: "images", "volumes", "frames", "indices", "numbers", "sequences"; "" if not known.
         steps: is it run once per step of a sequence?
+        slices: the 0-based axis that an nn.Parallel takes apart, and in how many slices; None if there is none.
     """
 
     first: LayerRecord | None = None
@@ -47,6 +51,7 @@ class Entry:
     kind: str = ""
     steps: bool = False
     beside: list[list[LayerRecord]] = field(default_factory=list)
+    slices: tuple[int, int] | None = None
 
     @property
     def where(self) -> str:
@@ -83,6 +88,10 @@ class _Walk:
             return Entry()
         if name in _SAME_INPUT:
             return _merged([self.value(child, depth + 1) for child in children])
+        if name == "Parallel":
+            axis = obj.get("inputDimension")
+            slices = (int(axis) - 1, len(children)) if isinstance(axis, float) and axis >= 1 else None
+            return replace(_inside(self.value(child, depth + 1) for child in children), slices=slices)
         if name == "ParallelTable":
             return {i: self.value(child, depth + 1) for i, child in enumerate(children, 1)}
         if name == "gModule":
@@ -106,7 +115,11 @@ class _Walk:
         if channels or kind == IMAGES:
             return Entry(record if channels else None, [record], channels, kind)
         if children or _held(obj, children):
-            inner = _inside(self.value(child, depth + 1) for child in _held(obj, children))
+            held = [self.value(child, depth + 1) for child in _held(obj, children)]
+            if len(held) == 1 and isinstance(held[0], dict):
+                # an nn.Recurrence gives {input, state} to its module
+                return held[0].get(1, Entry()) if name == "Recurrence" else held[0]
+            inner = _inside(held)
             if inner.first is not None:
                 return Entry(inner.first, [record, *inner.passed], inner.channels, inner.kind, inner.steps)
         return Entry(passed=[record])
@@ -131,7 +144,9 @@ class _Walk:
                 # a Linear behind images reads what became of them
                 same = so_far.kind in ("", found.kind) or found.kind != NUMBERS
                 kind, channels = (found.kind, found.channels) if same else (so_far.kind, 0)
-                return replace(so_far, first=found.first, channels=channels, kind=kind, steps=found.steps)
+                return replace(
+                    so_far, first=found.first, channels=channels, kind=kind, steps=found.steps, slices=found.slices
+                )
         return so_far
 
     def _graph(self, obj: LuaObject, depth: int) -> Entries:
@@ -140,9 +155,9 @@ class _Walk:
         inner = _data(obj.get("innode"))
         if not isinstance(nodes, LuaTable) or inner is None:
             return Entry()
-        whole: list[Entries] = []
-        table: dict[int, list[Entries]] = {}
-        reads: dict[int, int] = {id(inner): 0}  # data of a node -> 0 for the input, k for its k-th entry
+        found: dict[tuple[int, ...], list[Entries]] = {(): []}
+        reads: dict[int, tuple[int, ...]] = {id(inner): ()}  # data of a node -> the part of the input that it passes on
+        untouched = {id(inner)}  # of these, the ones that pass on a whole table as it came
         behind: dict[int, Entry] = {}
         for node in nodes.list():
             data = _data(node)
@@ -150,28 +165,46 @@ class _Walk:
             if data is None or data is inner or not isinstance(sources, LuaTable):
                 continue
             for source in sources.list():
-                number = reads.get(id(source))
-                if number is None:
+                part = reads.get(id(source))
+                if part is None:
                     continue
-                select, module = data.get("selectindex"), data.get("module")
-                if isinstance(select, float) and number == 0:
-                    number = int(select)
-                    table.setdefault(number, [])
-                    reads[id(data)] = number
-                    if not isinstance(module, LuaObject):
-                        continue
-                elif not isinstance(module, LuaObject):
-                    reads[id(data)] = number
+                module = data.get("module")
+                select = _selected(data)
+                if select and id(source) in untouched:
+                    part = (*part, select)
+                    found.setdefault(part, [])
+                if not isinstance(module, LuaObject) or (select and module.typename == "nn.SelectTable"):
+                    reads[id(data)] = part
+                    if id(source) in untouched:
+                        untouched.add(id(data))
                     continue
-                found = self.value(module, depth + 1) if len(sources.list()) == 1 else Entry(kind=JOINED)
-                if isinstance(found, Entry) and found.first is None and not found.kind:
-                    reads[id(data)] = number  # it passes on what it gets
-                (table.setdefault(number, []) if number else whole).append(_after(behind.get(id(source)), found))
-                if isinstance(found, Entry):
-                    behind[id(data)] = found
-        if not table:
-            return _merged(whole)
-        return {number: _merged(found) for number, found in sorted(table.items())}
+                reader = self.value(module, depth + 1) if len(sources.list()) == 1 else Entry(kind=JOINED)
+                if isinstance(reader, Entry) and reader.first is None and not reader.kind:
+                    reads[id(data)] = part  # it passes on what it gets
+                    if id(source) in untouched and _selects(reader):
+                        untouched.add(id(data))
+                found.setdefault(part, []).append(_after(behind.get(id(source)), reader))
+                if isinstance(reader, Entry):
+                    behind[id(data)] = reader
+        return _arranged(found)
+
+
+def _selected(data: LuaTable) -> int:
+    """Which entry of a table a node of an nngraph passes on; 0: it is no such node."""
+    module = data.get("module")
+    of_layer = module.get("index") if isinstance(module, LuaObject) and module.typename == "nn.SelectTable" else None
+    index = data.get("selectindex", of_layer)
+    return int(index) if isinstance(index, float) and 1 <= index <= _MAX_ENTRIES else 0
+
+
+def _arranged(found: dict[tuple[int, ...], list[Entries]]) -> Entries:
+    """What reads each part of a table, by the place of the part; parts that nothing reads are there as well."""
+    count = max((part[0] for part in found if part), default=0)
+    if not count:
+        return _merged(found.get((), []))
+    inside = [{part[1:]: read for part, read in found.items() if part[:1] == (i,)} for i in range(1, count + 1)]
+    parts: Entries = {i: _arranged(held) for i, held in enumerate(inside, 1)}
+    return _merged([parts, *(read for read in found.get((), []) if isinstance(read, dict))])
 
 
 def _after(before: Entry | None, found: Entries) -> Entries:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from itertools import chain, product
+from collections.abc import Iterable, Iterator
+from itertools import chain, islice, product
 from typing import Any
 
 import torch
@@ -21,6 +21,9 @@ from .running import dry_run
 USUAL = (224, 227, 231, 221, 256, 299, 32, 64, 28, 96, 128, 112, 84, 48, 16, 8)
 SIDES = (*USUAL, *range(4, 261, 2), *range(5, 261, 2), 288, 300, 320, 384, 448, 512)
 _LENGTHS = (16, 32, 8, 64, 100, 128, 4, 256, 1014, *range(2, 1025))
+
+#: How many lengths are combined with each other where parts of a table have different ones.
+_FEW_LENGTHS = 20
 
 #: How many lengths are tried before one is taken that any other would do for as well.
 ANY_LENGTH = 6
@@ -41,6 +44,40 @@ _LARGEST = 1024
 
 def tried_sizes(entry: Entry) -> Iterator[tuple[Any, str]]:
     """Sizes of one tensor that are worth trying, each with a reason."""
+    if entry.slices is None:
+        yield from _whole_sizes(entry)
+        return
+    axis, count = entry.slices
+    for sizes, reason in _whole_sizes(entry):
+        told = f"{reason}; nn.Parallel takes {counted(count, 'slice')}"
+        if entry.kind == IMAGES and axis == 1 and sizes[1] == 1:  # each slice becomes an image of one channel
+            yield (sizes[0], count, *sizes[2:]), told
+        if axis <= len(sizes):
+            yield (*sizes[:axis], count, *sizes[axis:]), told
+
+
+def crossed_sizes(entry: Entry) -> Iterator[tuple[Any, str]]:
+    """The likeliest sizes of one part of a table, to be combined with any of the other parts."""
+    if entry.kind == IMAGES and not entry.steps:
+        yield from _images(entry, (1, *USUAL))
+    elif entry.kind == INDICES:
+        yield (2,), f"{entry.where} takes indices, one for each sample"
+        yield from islice(tried_sizes(entry), _FEW_LENGTHS)
+    else:
+        yield from islice(tried_sizes(entry), 2)
+
+
+def _images(entry: Entry, sides: Iterable[int]) -> Iterator[tuple[Any, str]]:
+    size, where = entry.channels, entry.where
+    ahead: tuple[int, ...] = (5,) if entry.steps else ()
+    steps = ", in each of 5 steps," if entry.steps else ""
+    for side in sides:
+        for planes in (size,) if size else (3, 1):
+            told = f"{where} takes {counted(size, 'channel')}{steps}" if size else "its first layers take images"
+            yield (*ahead, 2, planes, side, side), f"{told}; {side}x{side} was tried and fits"
+
+
+def _whole_sizes(entry: Entry) -> Iterator[tuple[Any, str]]:
     size, where = entry.channels, entry.where
     ahead: tuple[int, ...] = (5,) if entry.steps else ()
     steps = ", in each of 5 steps," if entry.steps else ""
@@ -67,10 +104,7 @@ def tried_sizes(entry: Entry) -> Iterator[tuple[Any, str]]:
     elif entry.kind == IMAGES:
         # generators begin with a single pixel
         generator = "FullConvolution" in where
-        for side in (1, 4, 8, *SIDES) if generator else SIDES:
-            for planes in (size,) if size else (3, 1):
-                told = f"{where} takes {counted(size, 'channel')}{steps}" if size else "its first layers take images"
-                yield (*ahead, 2, planes, side, side), f"{told}; {side}x{side} was tried and fits"
+        yield from _images(entry, (1, 4, 8, *SIDES) if generator else SIDES)
     elif entry.kind == VOLUMES:
         clips, more = product(_CLIPS, _DEPTHS), product(SIDES, _DEPTHS)
         cubes = ((side, side) for side in _CUBES)

@@ -136,7 +136,16 @@ def on_meta(module: nn.Module, memo: dict[int, Any] | None = None) -> nn.Module:
     for part in copied.modules():
         if isinstance(part, nn.RNNBase):
             part.forward = partial(_sizes_of_sequence, part)  # PyTorch would go through every step, slowly
+        elif isinstance(part, (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)):
+            part.register_forward_pre_hook(_check_channels)  # without numbers PyTorch takes any
     return copied
+
+
+def _check_channels(module: nn.Module, args: tuple[Any, ...]) -> None:
+    weight = module.get_parameter("weight")
+    axis = args[0].dim() - weight.dim() + 1
+    if axis < 0 or args[0].shape[axis] != weight.shape[0]:
+        raise RuntimeError(f"it takes {weight.shape[0]} channels, not an input of {tuple(args[0].shape)}")
 
 
 def _sizes_of_sequence(rnn: nn.RNNBase, x: torch.Tensor, state: Any = None) -> tuple[torch.Tensor, Any]:

@@ -10,8 +10,8 @@ from torch import nn
 
 from ..conversion import Conversion
 from ..t7 import Tensor
-from .entries import INDICES, Entries, Entry, kind_of
-from .guesses import tried_sizes
+from .entries import IMAGES, INDICES, NUMBERS, Entries, Entry, channels_of, kind_of
+from .guesses import crossed_sizes, tried_sizes
 from .recorded import recorded_sizes
 from .spelling import spelled
 
@@ -29,7 +29,11 @@ _MAX_WIDTHS = 60
 
 
 def table_sizes(
-    entries: dict[int, Entries], *, recorded: bool, spare: tuple[int, ...] | None = None
+    entries: dict[int, Entries],
+    *,
+    recorded: bool = False,
+    spare: tuple[int, ...] | None = None,
+    crossed: bool = False,
 ) -> Iterator[tuple[Any, str]]:
     """Sizes of a table, one entry per part of the input.
 
@@ -37,18 +41,21 @@ def table_sizes(
         entries: the layers that read the parts.
         recorded: take what a run left in the file, rather than what is worth trying.
         spare: sizes for the parts of which nothing is known; None: like those beside them.
+        crossed: combine the likeliest sizes of each part with those of every other one.
     """
     parts = [
-        list(islice(_part(part, recorded=recorded, spare=spare), MAX_TRIED)) for _, part in sorted(entries.items())
+        list(islice(_part(part, recorded=recorded, spare=spare, crossed=crossed), MAX_TRIED))
+        for _, part in sorted(entries.items())
     ]
     known = [part for part in parts if part]
-    if not known or (recorded and len(known) < len(parts)):
+    if (not known and spare is None) or (recorded and len(known) < len(parts)):
         return
     reason = f"one entry for each of the {len(parts)} parts of its input: "
     reason += "what was left in the file" if recorded else "as the layers behind them take them"
     beside = spare or _spare(known)
     left = [(beside, f"no layer tells, and {spelled(beside)} was tried and fits")]
-    for choice in _combined([part or left for part in parts]):
+    parts = [part or left for part in parts]
+    for choice in islice(product(*parts), MAX_TRIED) if crossed else _combined(parts):
         each = f" ({'; '.join(why for _, why in choice)})" if len(parts) <= _TOLD else ""
         yield [sizes for sizes, _ in choice], reason + each
 
@@ -60,12 +67,14 @@ def _combined(parts: list[list[Any]]) -> Iterator[tuple[Any, ...]]:
         yield from product(*(part if len(part) <= _FEW else part[min(step, len(part) - 1) :][:1] for part in parts))
 
 
-def _part(entries: Entries, *, recorded: bool, spare: tuple[int, ...] | None) -> Iterator[tuple[Any, str]]:
+def _part(
+    entries: Entries, *, recorded: bool, spare: tuple[int, ...] | None, crossed: bool
+) -> Iterator[tuple[Any, str]]:
     if isinstance(entries, Entry):
-        found = recorded_sizes(entries) if recorded else _within_a_table(entries)
+        found = recorded_sizes(entries) if recorded else (crossed_sizes if crossed else _within_a_table)(entries)
         yield from ((two_samples(sizes), reason) for sizes, reason in found)
     else:
-        yield from table_sizes(entries, recorded=recorded, spare=spare)
+        yield from table_sizes(entries, recorded=recorded, spare=spare, crossed=crossed)
 
 
 def _within_a_table(entry: Entry) -> Iterator[tuple[Any, str]]:
@@ -84,17 +93,40 @@ def _spare(known: list[list[tuple[Any, str]]]) -> Any:
     return next((sizes for sizes in first if isinstance(sizes, tuple) and len(sizes) == 2), first[0])
 
 
-def spare_widths(conv: Conversion) -> list[int]:
-    """How many numbers a part may have that no layer reads first, but that is added to others or joined with them.
+def spare_sizes(conv: Conversion, entries: Entries) -> Iterator[tuple[int, ...]]:
+    """Sizes that a part may have that no layer reads first, but that is added to others or joined with them.
 
-    As many as a layer gives, or as a Linear takes beside what another layer gives.
+    It has as many numbers as the parts beside it, as a layer gives or takes, or as a layer takes beside what another
+    one gives.
     """
     linears = [record.module for record in conv.layers if isinstance(record.module, nn.Linear)]
     lookups = [record.object.get("weight") for record in conv.layers if kind_of(record) == INDICES]
     given = {linear.out_features for linear in linears}
     given |= {weight.size[1] for weight in lookups if isinstance(weight, Tensor) and len(weight.size) == 2}
-    rest = {linear.in_features - width for linear in linears for width in given if width < linear.in_features}
-    return [*sorted(given), *sorted(rest - given)][:_MAX_WIDTHS]
+    taken = {linear.in_features for linear in linears}
+    maps = {channels_of(record) for record in conv.layers if kind_of(record) == IMAGES}
+    rest = _rest(taken, given)
+    known = sorted(set(_widths(entries)))
+    for width in islice(dict.fromkeys([*known, *sorted(given), *sorted(taken), *rest]), _MAX_WIDTHS):
+        yield (2, width)
+    for planes in islice(dict.fromkeys([*_rest(maps, given), *sorted(maps)]), _MAX_WIDTHS):
+        if planes:
+            yield (2, planes, 1, 1)
+
+
+def _rest(taken: set[int], given: set[int]) -> list[int]:
+    """What layers take beside what others give."""
+    return sorted({size - width for size in taken for width in given if width < size})
+
+
+def _widths(entries: Entries) -> Iterator[int]:
+    """How many numbers the parts have that layers read."""
+    if isinstance(entries, Entry):
+        if entries.channels and entries.kind == NUMBERS:
+            yield entries.channels
+    else:
+        for part in entries.values():
+            yield from _widths(part)
 
 
 def two_samples(sizes: Any) -> Any:

@@ -32,8 +32,9 @@ def unknown(entries: Entries, tried: int, fitting: list[tuple[int, ...]], *, end
         known = f"It takes a table of {len(parts)} ({'; '.join(parts)})"
     example = _example(entries)
     hint = f" {known}." if known else ""
+    count = f"{tried} tried, then the search was ended" if ended else f"{tried} tried"
     return (
-        f"The input shape of the model was not found ({tried} tried{', then the search was ended' if ended else ''}).{hint} Pass it, such as: --input-shape {example} "
+        f"The input shape of the model was not found ({count}).{hint} Pass it, such as: --input-shape {example} "
         f"(input_shape={example!r})."
     )
 
@@ -57,7 +58,12 @@ def _example(entries: Entries, *, inside: bool = False) -> str:
     if isinstance(entries, dict):
         return "{" + ",".join(_example(part, inside=True) for _, part in sorted(entries.items())) + "}"
     size = entries.channels
-    known = {VOLUMES: f"2x{size}x16x112x112", FRAMES: f"2x100x{size}", SEQUENCES: f"5x2x{size}", INDICES: "2x16"}
+    known = {
+        VOLUMES: f"2x{size}x16x112x112",
+        FRAMES: f"2x100x{size}",
+        SEQUENCES: f"5x2x{size}",
+        INDICES: "5x2" if entries.steps else "2x16",
+    }
     if entries.kind in known:
         return known[entries.kind]
     before = [record.typename for record in entries.passed if record is not entries.first]
