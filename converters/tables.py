@@ -289,8 +289,6 @@ class ZipTable(nn.Module):
     """Turns [[a1, a2], [b1, b2], …] into [[a1, b1, …], [a2, b2, …]]."""
 
     def forward(self, x: list[list[Any]]) -> list[list[Any]]:
-        if any(isinstance(item, torch.Tensor) for item in x):
-            raise TypeError("nn.ZipTable takes a list of lists, not of tensors")
         return [list(items) for items in zip(*x, strict=True)]
 
 

@@ -72,7 +72,21 @@ def nested_states() -> tm.LuaObject:
     return graph.module(start, graph(lua.module("nn.CAddTable", inplace=False), x, first, second))
 
 
+def bag_of_words() -> tm.LuaObject:
+    """Of namas: a layer SelectTable that gets two nodes passes on one of them."""
+    graph = Graph()
+    start = graph(None)
+    words = graph(lookup(9, 4), graph(None, start, selectindex=1))
+    others = [graph(IDENTITY, graph(None, start, selectindex=i)) for i in (2, 3)]
+    kept = graph(
+        linear(4, 4),
+        graph(lua.module("nn.SelectTable", index=1), graph(lua.module("nn.Max", dimension=2), words), others[0]),
+    )
+    return graph.module(start, kept)
+
+
 FOUND = [
+    (bag_of_words, "{2x16,2,2}", "takes indices"),
     (lambda: siamese(64, reshaped=True), "2x2x64x64", "64x64 was tried and fits; nn.Parallel takes 2 slices"),
     (lambda: siamese(32, reshaped=False), "2x2x2x32x32", "nn.Parallel takes 2 slices"),
     (context_encoder, "{2x3x128x128,2x5x1x1}", "128x128 was tried and fits"),

@@ -19,7 +19,7 @@ class Spent(BaseException):
     """The work that was allowed is done. No error of a model, so whatever ignores these does not ignore it."""
 
 
-class Budget(TorchDispatchMode):
+class Budget(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Counts the operators that run in its context, and what they compute.
 
     Attributes:
@@ -27,7 +27,7 @@ class Budget(TorchDispatchMode):
     """
 
     def __init__(self, operators: float = _OPERATORS) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.left = operators
 
     @property

@@ -18,7 +18,7 @@ IMAGES, VOLUMES, FRAMES, INDICES, NUMBERS, SEQUENCES = (
 JOINED = "joined"
 
 _PREFIXES = {"Spatial": IMAGES, "Volumetric": VOLUMES, "Temporal": FRAMES}
-_CHAINS = frozenset({"Sequential", "DataParallelTable", "GPU", "NonContiguous", "ModelParallel", "Serial"})
+_CHAINS = frozenset({"Sequential", "DataParallelTable", "GPU", "NonContiguous", "ModelParallel"})
 _SAME_INPUT = frozenset({"ConcatTable", "Concat", "DepthConcat"})
 _STEPS = frozenset({"Sequencer", "BiSequencer", "BiSequencerLM", "Repeater"})
 #: Whole sequences in one tensor, time first unless `batchfirst`.
@@ -116,9 +116,8 @@ class _Walk:
             return Entry(record if channels else None, [record], channels, kind)
         if children or _held(obj, children):
             held = [self.value(child, depth + 1) for child in _held(obj, children)]
-            if len(held) == 1 and isinstance(held[0], dict):
-                # an nn.Recurrence gives {input, state} to its module
-                return held[0].get(1, Entry()) if name == "Recurrence" else held[0]
+            if name == "Recurrence" and held and isinstance(held[0], dict):  # it gives {input, state} to its module
+                return held[0].get(1, Entry())
             inner = _inside(held)
             if inner.first is not None:
                 return Entry(inner.first, [record, *inner.passed], inner.channels, inner.kind, inner.steps)
@@ -164,21 +163,23 @@ class _Walk:
             sources = data.get("mapindex") if data is not None else None
             if data is None or data is inner or not isinstance(sources, LuaTable):
                 continue
-            for source in sources.list():
+            module, select, given = data.get("module"), _selected(data), sources.list()
+            selects = isinstance(module, LuaObject) and module.typename == "nn.SelectTable" and select
+            if selects and len(given) > 1:  # of several nodes one is passed on
+                given, select = given[select - 1 : select], 0
+            for source in given:
                 part = reads.get(id(source))
                 if part is None:
                     continue
-                module = data.get("module")
-                select = _selected(data)
                 if select and id(source) in untouched:
                     part = (*part, select)
                     found.setdefault(part, [])
-                if not isinstance(module, LuaObject) or (select and module.typename == "nn.SelectTable"):
+                if not isinstance(module, LuaObject) or selects:
                     reads[id(data)] = part
                     if id(source) in untouched:
                         untouched.add(id(data))
                     continue
-                reader = self.value(module, depth + 1) if len(sources.list()) == 1 else Entry(kind=JOINED)
+                reader = self.value(module, depth + 1) if len(given) == 1 else Entry(kind=JOINED)
                 if isinstance(reader, Entry) and reader.first is None and not reader.kind:
                     reads[id(data)] = part  # it passes on what it gets
                     if id(source) in untouched and _selects(reader):

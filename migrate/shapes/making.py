@@ -107,11 +107,11 @@ def _refilled(value: Any, tensors: Iterator[torch.Tensor]) -> Any:
     return [_refilled(item, tensors) for item in value]
 
 
-class _Origins(TorchDispatchMode):
+class _Origins(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Follows tensors through views of them, and through operators that copy their numbers."""
 
     def __init__(self, tensors: list[torch.Tensor]) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self._kept = list(tensors)  # an address tells a storage only while that is alive
         self._by_storage = {_address(tensor): frozenset([i]) for i, tensor in enumerate(tensors) if tensor.numel()}
 
