@@ -14,6 +14,7 @@ from torch import nn
 from ..layer import Layer
 from ..registry import converts
 from ..t7 import LuaObject, LuaTable, Storage, Tensor, Value
+from .containers import only_child
 
 #: What is said where a file brings a state along.
 UNFINISHED = (
@@ -54,23 +55,32 @@ class LSTMStep(Remembering):
 
     Args:
         module: the cell.
-        hidden_size: size of output and cell.
+        hidden_size: size of the cell.
         initial_size: size of the output and cell that every sequence starts from, in buffers; None: from zeros.
+        output_size: size of the output; None: that of the cell.
     """
 
-    def __init__(self, module: nn.Module, hidden_size: int, initial_size: list[int] | None = None) -> None:
+    def __init__(
+        self,
+        module: nn.Module,
+        hidden_size: int,
+        initial_size: list[int] | None = None,
+        output_size: int | None = None,
+    ) -> None:
         super().__init__()
         self.module = module
         self.hidden_size = hidden_size
         self.initial_size = initial_size
+        self.output_size = hidden_size if output_size is None else output_size
         for name in ("initial_output", "initial_cell"):
             self.register_buffer(name, None if initial_size is None else torch.empty(initial_size))
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         state = self.state
-        if state is None:
-            zeros = x.new_zeros(*x.shape[:-1], self.hidden_size)
-            state = [zeros, zeros] if self.initial_size is None else [self.initial_output, self.initial_cell]
+        if state is None and self.initial_size is None:
+            state = [x.new_zeros(*x.shape[:-1], size) for size in (self.output_size, self.hidden_size)]
+        elif state is None:
+            state = [self.initial_output, self.initial_cell]
         self.state = self.module([x, *state])
         output: torch.Tensor = self.state[0]
         return output
@@ -83,8 +93,7 @@ def lstm(layer: Layer) -> LSTMStep:
 
     A call is one time step; `forget(module)` starts a new sequence. In a sequencer that happens by itself.
     """
-    if not layer.has("recurrentModule"):
-        layer.refuse("it is not the class of the package rnn, but another one of the same name")
+    of_package_rnn(layer)
     layer.ignore("cellLayer", "inputGate", "forgetGate", "outputGate", "hiddenLayer", "cell2gate", "inputSize")
     layer.ignore("i2g", "o2g", "p", "mono", "eps", "momentum", "affine", "bn", "usenngraph")
     given = layer.has("userPrevOutput")
@@ -134,8 +143,7 @@ def gru(layer: Layer) -> GRUStep:
     A call is one time step; `forget(module)` starts a new sequence. In a sequencer that happens by itself. The reset
     gate comes before the matrix product, unlike in nn.GRU of PyTorch.
     """
-    if not layer.has("recurrentModule"):
-        layer.refuse("it is not the class of the package rnn, but another one of the same name")
+    of_package_rnn(layer)
     layer.ignore("i2g", "o2g", "p", "mono", "inputSize", "ops", "num_ops", "operations")
     given = layer.has("userPrevOutput")
     initial_size = list(layer.tensor("userPrevOutput").shape) if given else None
@@ -231,8 +239,8 @@ def recurrence(layer: Layer) -> Recurrence:
     A call is one time step; `forget(module)` starts a new sequence. In a sequencer that happens by itself.
     """
     layer.ignore("typeTensor", "module")
-    if layer.has("userPrevOutput"):
-        layer.refuse("it was given a state to start each sequence from (userPrevOutput)")
+    if layer.has("userPrevOutput") or layer.has("startState"):
+        layer.refuse("it was given a state to start each sequence from")
     size = nested_sizes(layer.value("outputSize"))
     if not size:
         layer.refuse("its outputSize is not a size, or a table of sizes")
@@ -260,11 +268,21 @@ def recursor(layer: Layer) -> nn.Module:
     return cell_of(layer)
 
 
+def of_package_rnn(layer: Layer) -> None:
+    """Refuses a class that has the name of one of package rnn, but not its fields."""
+    if not (layer.has("recurrentModule") or layer.has("sharedClones")):
+        layer.refuse("it is not the class of the package rnn, but another one of the same name")
+    if layer.has("startState"):
+        layer.refuse("it was given a state to start each sequence from (startState)")
+
+
 def cell_of(layer: Layer) -> nn.Module:
     """The converted step module of a recurrent layer, of which the file may hold clones for each time step."""
     ignore_bookkeeping(layer)
-    layer.ignore("modules")
-    return layer.convert(layer.value("recurrentModule"), "1")
+    if layer.has("recurrentModule"):
+        layer.ignore("modules")
+        return layer.convert(layer.value("recurrentModule"), "1")
+    return only_child(layer)  # in torch/rnn
 
 
 def ignore_bookkeeping(layer: Layer) -> None:
@@ -273,6 +291,7 @@ def ignore_bookkeeping(layer: Layer) -> None:
     layer.ignore("sharedClones", "nSharedClone", "rmInSharedClones", "recurrentModule", "zeroTensor", "initialModule")
     layer.ignore("gradPrevOutput", "updateGradInputStep", "accGradParametersStep", "userNextGradOutput")
     layer.ignore("userNextGradCell", "userGradPrevOutput", "userGradPrevCell")
+    layer.ignore("seqlen", "zeroMask", "zeroMaskStep", "maskzero", "_prevOutput")  # torch/rnn's
 
 
 def remembered(layer: Layer, *names: str) -> Any:

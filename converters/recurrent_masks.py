@@ -11,6 +11,7 @@ from ..layer import Layer
 from ..registry import converts
 from .containers import only_child
 from .recurrent import Remembering, ignore_bookkeeping, remembered
+from .recurrent_zero_masks import batch_mask_zero
 
 
 class MaskZero(nn.Module):
@@ -44,12 +45,15 @@ class MaskZero(nn.Module):
 
 
 @converts("nn.MaskZero", "nn.TrimZero")
-def mask_zero(layer: Layer) -> MaskZero:
+def mask_zero(layer: Layer) -> nn.Module:
     """nn.MaskZero(module, nInputDim); nn.TrimZero(module, nInputDim)
 
     The gradient is that of the masked output. Torch7 gives the module's own parameters the gradient of masked rows too,
-    and nn.TrimZero can't run backward there.
+    and nn.TrimZero can't run backward there. torch/rnn's nn.MaskZero(module, [v1], [maskinput], [maskoutput]) is told
+    by its fields.
     """
+    if layer.has("maskoutput"):
+        return batch_mask_zero(layer)
     layer.ignore("zeroMask", "_zeroMask", "batchmode", "gradOutput", "_maskbyte", "_maskindices", "temp", "gradTemp")
     return MaskZero(only_child(layer), layer.integer("nInputDim"))
 

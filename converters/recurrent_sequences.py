@@ -10,6 +10,7 @@ from torch import nn
 from ..layer import Layer
 from ..registry import converts
 from .recurrent import UNFINISHED, Remembering, detached
+from .recurrent_zero_masks import ZeroMasked, mask_kind
 from .sequencers import has_memory
 
 
@@ -94,7 +95,7 @@ class SeqLSTM(Remembering):
     ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         weight_ih, weight_hh, bias_ih, bias_hh, *projection = self.lstm.all_weights[0]
         inputs = nn.functional.linear(x, weight_ih, bias_ih + bias_hh)
-        kept = (x != 0).any(-1, keepdim=True)
+        kept = self.kept(x) if self.mask_zero else x
         outputs = []
         for step in range(x.shape[0]):
             i, f, g, o = (inputs[step] + nn.functional.linear(h, weight_hh)).chunk(4, 1)
@@ -108,6 +109,9 @@ class SeqLSTM(Remembering):
             outputs.append(h)
         return torch.stack(outputs), h, c
 
+    def kept(self, x: torch.Tensor) -> torch.Tensor:
+        return (x != 0).any(-1, keepdim=True)
+
     def train(self, mode: bool = True) -> SeqLSTM:
         if mode != self.training:
             self.state = None
@@ -118,26 +122,32 @@ class SeqLSTM(Remembering):
         return f"batch_first={self.batch_first}, remember={self.remember!r}, mask_zero={self.mask_zero}"
 
 
+class MaskedSeqLSTM(ZeroMasked, SeqLSTM):
+    """A `SeqLSTM` whose output and state become zero where `set_zero_mask` said that samples are padding."""
+
+
 @converts("nn.SeqLSTM", "nn.SeqLSTMP")
 def seq_lstm(layer: Layer) -> SeqLSTM:
-    """nn.SeqLSTM(inputSize, outputSize); nn.SeqLSTMP(inputSize, hiddenSize, outputSize)
+    """nn.SeqLSTM(inputSize, hiddenSize, [outputSize]); nn.SeqLSTMP(inputSize, hiddenSize, outputSize)
 
     It runs on nn.LSTM, whose second bias is zero, or step by step with its weights. With remember('both') and the like
     the state lasts from one call to the next, until `forget(module)`.
     """
     ignore_buffers(layer)
     layer.ignore("grad_c0", "cell", "c0", "_hidden", "next_h", "grad_next_h", "gradWeightO", "userNextGradCell")
+    layer.ignore("hidden", "grad_hidden", "grad_cT")
+    mask = mask_kind(layer)
     input_size, output_size = layer.integer("inputsize"), layer.integer("outputsize")
     hidden_size = layer.integer("hiddensize", output_size)
-    project = layer.typename == "nn.SeqLSTMP"
+    project = layer.typename == "nn.SeqLSTMP" or layer.has("weightO")
     module = layer.make(
-        SeqLSTM,
+        MaskedSeqLSTM if mask == "given" else SeqLSTM,
         input_size,
         hidden_size,
         output_size,
         batch_first=layer.flag("batchfirst", default=False),
         remember=layer.text("_remember", "neither"),
-        mask_zero=layer.flag("maskzero", default=False),
+        mask_zero=mask != "",
         project=project,
     )
     weight, bias = layer.tensor("weight"), layer.tensor("bias")
@@ -148,7 +158,7 @@ def seq_lstm(layer: Layer) -> SeqLSTM:
     if project:
         layer.put(module.lstm, "weight_hr_l0", layer.tensor("weightO").t(), field="weightO")
     module.training = layer.trains()
-    module.state = kept_state(layer, module, "_output", "cell") if layer.has("c0") else None
+    module.state = kept_state(layer, module, last_output(layer), "cell") if layer.has("c0") else None
     return module
 
 
@@ -161,10 +171,16 @@ def as_lstm(rows: torch.Tensor) -> torch.Tensor:
 def ignore_buffers(layer: Layer) -> None:
     """Ignores what the layer computed last."""
     layer.ignore("gates", "buffer1", "buffer2", "buffer3", "grad_a_buffer", "grad_h0", "grad_x", "_grad_x", "h0")
+    layer.ignore("forceLua", "grad_hT")  # torch/rnn's
     layer.ignore("zeroMask", "_zeroMask", "_maskbyte", "_maskindices", "recompute_backward", "_return_grad_c0")
     layer.ignore("_return_grad_h0", "gradPrevOutput", "userGradPrevOutput", "userGradPrevCell", "_output", "rho")
     if layer.has("userPrevOutput") or layer.has("userPrevCell"):
         layer.refuse("it was given a state to start its next sequence from (userPrevOutput)")
+
+
+def last_output(layer: Layer) -> str:
+    """The field of the last output (T, N, H): torch/rnn's layers have no `batchfirst`, and so no second one."""
+    return "_output" if layer.has("_output") else "output"
 
 
 def kept_state(layer: Layer, module: nn.Module, *names: str) -> list[torch.Tensor] | None:
@@ -215,7 +231,7 @@ class SeqGRU(Remembering):
             remembered = self.state if has_memory(self) else None
             h = x.new_zeros(x.shape[1], self.hidden_size) if remembered is None else remembered
         inputs = nn.functional.linear(x, self.weight_ih, self.bias)
-        kept = (x != 0).any(-1, keepdim=True)
+        kept = self.kept(x) if self.mask_zero else x
         size = self.hidden_size
         outputs = []
         for step in range(x.shape[0]):
@@ -230,6 +246,9 @@ class SeqGRU(Remembering):
         output = torch.stack(outputs)
         return output.transpose(0, 1) if self.batch_first else output
 
+    def kept(self, x: torch.Tensor) -> torch.Tensor:
+        return (x != 0).any(-1, keepdim=True)
+
     def train(self, mode: bool = True) -> SeqGRU:
         if mode != self.training:
             self.state = None
@@ -241,6 +260,10 @@ class SeqGRU(Remembering):
         return ", ".join(f"{name}={getattr(self, name)!r}" for name in names)
 
 
+class MaskedSeqGRU(ZeroMasked, SeqGRU):
+    """A `SeqGRU` whose output and state become zero where `set_zero_mask` said that samples are padding."""
+
+
 @converts("nn.SeqGRU")
 def seq_gru(layer: Layer) -> SeqGRU:
     """nn.SeqGRU(inputSize, outputSize)
@@ -250,20 +273,24 @@ def seq_gru(layer: Layer) -> SeqGRU:
     """
     ignore_buffers(layer)
     layer.ignore("seqLength", "miniBatch")
-    input_size = layer.integer("inputSize")
+    mask = mask_kind(layer)
+    input_size, output_size = (
+        layer.integer(f"{name}size" if layer.has(f"{name}size") else f"{name}Size")  # torch/rnn writes them small
+        for name in ("input", "output")
+    )
     module = layer.make(
-        SeqGRU,
+        MaskedSeqGRU if mask == "given" else SeqGRU,
         input_size,
-        layer.integer("outputSize"),
+        output_size,
         batch_first=layer.flag("batchfirst", default=False),
         remember=layer.text("_remember", "neither"),
-        mask_zero=layer.flag("maskzero", default=False),
+        mask_zero=mask != "",
     )
     weight = layer.tensor("weight")
     layer.put(module, "weight_ih", weight[:input_size].t(), field="weight")
     layer.put(module, "weight_hh", weight[input_size:].t(), field="weight")
     layer.put(module, "bias")
     module.training = layer.trains()
-    state = kept_state(layer, module, "_output") if layer.has("h0") else None
+    state = kept_state(layer, module, last_output(layer)) if layer.has("h0") else None
     module.state = state[0] if state else None
     return module

@@ -87,14 +87,15 @@ class Repeater(nn.Module):
 def repeater(layer: Layer) -> Repeater:
     """nn.Repeater(module, rho)"""
     layer.ignore("module", "rnn", "_remember")
-    return Repeater(only_child(layer), layer.integer("rho"))
+    return Repeater(only_child(layer), layer.integer("rho" if layer.has("rho") else "seqlen"))  # torch/rnn's name
 
 
-@converts("nn.BiSequencer")
+@converts("nn.BiSequencer", "nn.SeqBLSTM", "nn.SeqBGRU")
 def bi_sequencer(layer: Layer) -> nn.Module:
     """nn.BiSequencer(forward, [backward], [merge])
 
-    It becomes the network that it builds of two sequencers.
+    It becomes the network that it builds of two sequencers. So do torch/rnn's nn.SeqBLSTM(inputSize, hiddenSize,
+    [outputSize], [merge]) and nn.SeqBGRU(inputSize, outputSize, [merge]).
     """
     layer.ignore(
         "module", "_remember", "forwardModule", "backwardModule", "mergeModule", "fwdSeq", "bwdSeq", "mergeSeq"

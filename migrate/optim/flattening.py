@@ -17,6 +17,8 @@ Positions = npt.NDArray[np.int64]
 #: The fields that `parameters()` lists, for classes where they are not weight and bias.
 _FIELDS: dict[str, tuple[str, ...]] = {
     "nn.SeqLSTMP": ("weight", "bias", "weightO"),
+    "nn.SeqLSTM": ("weight", "bias", "weightO"),  # torch/rnn's may project too
+    "nn.StepLSTM": ("weight", "bias", "weightO"),
     "nn.WeightNorm": ("v", "g", "bias"),
     "nn.LinearWeightNorm": ("v", "g", "bias"),
     "nn.PartialLinear": ("network.modules.1.modules.2.weight", "bias"),

@@ -27,6 +27,7 @@ GAPS: dict[str, str] = {
     **{f"nn.{kind}BatchNormalization[8]:gradInput": BATCH_OF_ONE for kind in ("", "Spatial", "Volumetric")},
     **{f"nn.MaskZero[{i}]:gradParameters": UNMASKED for i in (0, 1, 3, 4, 6)},
     "nn.TrimZero[3]:gradParameters": UNMASKED,
+    **{f"nn.MaskZero.torch_rnn[{i}]:gradParameters": UNMASKED for i in range(4)},
     "nn.SoftMaxTree.t7:output": (
         "Torch7 approximates the exponential on the CPU, to about 1e-5; the converted layer does not"
     ),

@@ -15,6 +15,8 @@ PLAIN = {
     "nn.Module[0]": "abstract: it has no forward",
     "nn.PushTable[0]": "it hands its entry to a layer elsewhere",
     "nn.PushTable[1]": "it hands its entry to a layer elsewhere",
+    "nn.VariableLength[5]": "its parts are given a mask of padding beside their input",
+    "nn.VariableLength-2[0]": "its parts are given a mask of padding beside their input",
     "nn.RecurrentAttention[0]": "its step is given other things than its input",
     "nn.Reshape[18]": "a batch dimension that PyTorch's Flatten can't be told about",
     "nn.SelectTable[5]": "the input is keyed by names",
