@@ -240,7 +240,7 @@ def recurrence(layer: Layer) -> Recurrence:
     """
     layer.ignore("typeTensor", "module")
     if layer.has("userPrevOutput") or layer.has("startState"):
-        layer.refuse("it was given a state to start each sequence from")
+        layer.refuse("it was given a state to start each sequence from (userPrevOutput or startState)")
     size = nested_sizes(layer.value("outputSize"))
     if not size:
         layer.refuse("its outputSize is not a size, or a table of sizes")
