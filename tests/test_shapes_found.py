@@ -202,6 +202,28 @@ def test_what_a_run_left_tells_the_size(layer: tm.LuaObject, sizes: str) -> None
     assert "left in the file" in guess.reason
 
 
+def test_of_a_large_recorded_batch_two_samples_are_taken() -> None:
+    sizes = tm.Storage("torch.LongStorage", np.array([32, 3, 160, 176]))
+    first = lua.module(
+        "cudnn.SpatialConvolution",
+        nInputPlane=3,
+        nOutputPlane=2,
+        kW=3,
+        kH=3,
+        dW=1,
+        dH=1,
+        padW=1,
+        padH=1,
+        groups=1,
+        weight=lua.numbers(2, 3, 3, 3),
+        bias=lua.numbers(2),
+        iSize=sizes,
+    )
+    guess = infer_input(tm.convert(lua.sequential(first)))
+    assert guess.value.shape == (2, 3, 160, 176)
+    assert guess.reason.endswith("remembers the size of its input, of whose 32 samples two are taken")
+
+
 def test_a_single_image_of_torch7_becomes_a_batch() -> None:
     model = lua.module("nn.Sequential", modules=[conv(3, 4, 3), RELU], gradInput=lua.numbers(3, 9, 17))
     assert shapes(infer_input(tm.convert(model)).value) == "2x3x9x17"

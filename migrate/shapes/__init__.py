@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import islice
+from math import prod
 from typing import Any
 
 from ..build import LayerRecord
@@ -36,6 +37,9 @@ __all__ = [
     "parse_shape",
     "run",
 ]
+
+#: More numbers than a few images have; to run on more takes minutes, and gigabytes.
+_LARGE = 1 << 21
 
 #: How many sizes are tried of a table with a part of a certain size.
 _FEW = 30
@@ -144,11 +148,19 @@ def _certain(conv: Conversion, entries: Entries) -> Iterator[tuple[Any, str]]:
     left = sizes_of(conv.layers[0].object.get("gradInput")) if conv.layers else None
     if left:
         kind = entries.kind if isinstance(entries, Entry) else ""
-        yield two_samples(batched(left, kind)), "gradInput of the model was left in the file"
+        yield from _with_few(batched(left, kind), "gradInput of the model was left in the file")
     if isinstance(entries, Entry):
-        yield from ((two_samples(sizes), reason) for sizes, reason in recorded_sizes(entries))
+        for sizes, reason in recorded_sizes(entries):
+            yield from _with_few(sizes, reason)
     else:
         yield from table_sizes(entries, recorded=True)
+
+
+def _with_few(sizes: Any, reason: str) -> Iterator[tuple[Any, str]]:
+    """Sizes that a run left; of a large batch of images two samples first, which show the same in a moment."""
+    if isinstance(sizes, tuple) and len(sizes) > 3 and sizes[0] > 2 and prod(sizes) > _LARGE:
+        yield (2, *sizes[1:]), f"{reason}, of whose {sizes[0]} samples two are taken"
+    yield two_samples(sizes), reason
 
 
 def _tried(conv: Conversion, entries: Entries, budget: Budget) -> Iterator[tuple[Any, str]]:
