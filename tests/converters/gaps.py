@@ -20,6 +20,9 @@ BATCH_OF_ONE = "Torch7 changes the shape of the input tensor itself; autograd's 
 #: nn.SparseLinear with doGradInput.
 PAIRS = "Torch7 returns (index, gradient) pairs of all inputs, not the gradient of the input"
 
+#: Layers that remember how the sequence before ended.
+FRESH = "a graph starts each run from a fresh state, and says so; the case goes on from the sequence before"
+
 GAPS: dict[str, str] = {
     "inn.MeanSubtraction.t7:gradInput": "Torch7 returns zeros: it was made to be a network's first layer",
     "nn.Normalize[9]:gradInput": "with p = infinity and a large eps Torch7's gradient is no derivative, by mistake",
@@ -42,6 +45,7 @@ GAPS: dict[str, str] = {
         f"nn.IndexLinear[{i}]:onnx": "how many entries each sample has is data: it can't be part of a graph"
         for i in (3, 4)
     },
+    **{f"nn.found[{i}]:onnx": FRESH for i in (3, 4)},
     "nn.SpatialMaxPooling[7]:onnx": "where a window is empty Torch7 gives the lowest double; the graph has float32",
     "nn.Squeeze[10]:onnx": "Torch7 makes an empty tensor of a single element; the converted layer gives the element",
     "nn.Squeeze[10]:output": "Torch7 makes an empty tensor of a single element; the converted layer gives the element",
