@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +13,9 @@ from ..conversion import Conversion
 from ..converting import sha256, to_torch
 from ..errors import UsageError
 from ..nested import leaves, moved
-from ..shapes import dry_run, floating_type
+from ..shapes import dry_run
 from ..t7 import LuaTable, Storage, Value, load
+from .networks import copy_network
 from .pairing import pair_runs
 from .references import GradientEntry, Gradients, Reference, Summary
 
@@ -92,13 +94,15 @@ def _layers(conv: Conversion, given: Any, recorded: Value, notes: list[str]) -> 
 
 def _order(conv: Conversion, given: Any) -> list[int]:
     """The converted layers, by number, in the order in which their runs end; empty where the model does not run."""
-    numbers = {id(record): i for i, record in enumerate(conv.layers)}
+    network = copy_network(conv)  # a run may change what a module remembers
+    numbers = {id(record): i for i, record in enumerate(network.layers)}
     found: list[int] = []
 
     def visit(record: LayerRecord, _output: Any) -> None:
         found.append(numbers[id(record)])
 
-    failed = dry_run(conv, moved(given, floating_type(conv.module)), visit)
+    copied = replace(conv, module=network.module, layers=list(network.layers))
+    failed = dry_run(copied, moved(given, network.dtype), visit)
     return [] if failed else found
 
 
