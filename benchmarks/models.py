@@ -125,3 +125,50 @@ def write(name: str, folder: Path) -> Path:
         make, ascii_form = FILES[name]
         dump(make(), path, ascii=ascii_form)
     return path
+
+
+def convolution(inputs: int, outputs: int, kernel: int, stride: int = 1) -> LuaObject:
+    size = (outputs, inputs, kernel, kernel)
+    weight = Tensor.from_numpy(tensor(*size).numpy() * np.float32((2 / (inputs * kernel * kernel)) ** 0.5))
+    window = {"kW": kernel, "kH": kernel, "dW": stride, "dH": stride, "padW": kernel // 2, "padH": kernel // 2}
+    return module(
+        "SpatialConvolution", weight=weight, bias=tensor(outputs), nInputPlane=inputs, nOutputPlane=outputs, **window
+    )
+
+
+def batch_norm(planes: int) -> LuaObject:
+    ones, zeros = (Tensor.from_numpy(np.full(planes, number, np.float32)) for number in (1, 0))
+    means = {"weight": ones, "bias": zeros, "running_mean": zeros, "running_var": ones}
+    return module("SpatialBatchNormalization", **means, eps=1e-5, momentum=0.1, affine=True, nDim=4)
+
+
+def relu() -> LuaObject:
+    return module("ReLU", threshold=0, val=0, inplace=False)
+
+
+def _bottleneck(inputs: int, planes: int, stride: int) -> LuaObject:
+    steps = [convolution(inputs, planes, 1), batch_norm(planes), relu()]
+    steps += [convolution(planes, planes, 3, stride), batch_norm(planes), relu()]
+    steps += [convolution(planes, 4 * planes, 1), batch_norm(4 * planes)]
+    shortcut = module("Identity")
+    if stride > 1 or inputs != 4 * planes:
+        shortcut = sequential([convolution(inputs, 4 * planes, 1, stride), batch_norm(4 * planes)])
+    branches = module("ConcatTable", modules=LuaTable.from_list([sequential(steps), shortcut]))
+    return sequential([branches, module("CAddTable", inplace=False), relu()])
+
+
+def resnet50() -> LuaObject:
+    """ResNet-50 as fb.resnet.torch builds it: 240 modules, 25 million parameters."""
+    layers = [convolution(3, 64, 7, 2), batch_norm(64), relu()]
+    layers.append(module("SpatialMaxPooling", kW=3, kH=3, dW=2, dH=2, padW=1, padH=1, ceil_mode=False))
+    inputs = 64
+    for planes, blocks, stride in ((64, 3, 1), (128, 4, 2), (256, 6, 2), (512, 3, 2)):
+        for block in range(blocks):
+            layers.append(_bottleneck(inputs, planes, 1 if block else stride))
+            inputs = 4 * planes
+    window = {"kW": 7, "kH": 7, "dW": 1, "dH": 1, "padW": 0, "padH": 0}
+    average = {"ceil_mode": False, "count_include_pad": True, "divide": True}
+    layers.append(module("SpatialAveragePooling", **window, **average))
+    shape = Storage("torch.LongStorage", np.array([2048], "<i8"))
+    layers.append(module("View", size=shape, numElements=2048, numInputDims=3))
+    return sequential([*layers, linear(2048, 1000)])

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 import weakref
-from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
@@ -13,7 +13,7 @@ import numpy.typing as npt
 import torch
 
 from ..nested import leaves, position
-from .measures import Measures, Numbers, errors, measure
+from .measures import Measures, Numbers, errors, measure, p99, sample
 
 #: How many bins of a histogram make a factor of ten.
 BINS_PER_DECADE = 4
@@ -96,7 +96,9 @@ class Difference:
         rtol: the relative tolerance that was applied.
         largest: the largest |b|.
         max_abs, mean_abs, p99_abs: of |a - b|.
-        max_rel, mean_rel, p99_rel: of |a - b| / |b| where b is not 0.
+        max_rel, mean_rel, p99_rel: of |a - b| / |b| where b is not 0. The mean and the largest of these have
+            six digits. Without a histogram the 99th percentiles of more than 16,384 elements are those of 8,192 of
+            them, evenly spread.
         worst: index of the element that exceeds its tolerance most.
         worst_got, worst_expected: the two numbers there.
         cosine: of the angle between the two tensors.
@@ -140,28 +142,43 @@ def _plain(value: Any) -> Any:
 
 
 class Known:
-    """Differences of tensors that were compared already: a container hands on what the last layer in it gave."""
+    """Measures of tensors that were compared already: a container hands on what the last layer in it gave."""
 
     def __init__(self) -> None:
-        self._found: dict[tuple[int, int], tuple[Callable[[], bool], Difference]] = {}
+        self._found: dict[tuple[int, int], tuple[Callable[[], bool], Measures]] = {}
 
-    def find(self, got: torch.Tensor, expected: torch.Tensor, tolerance: Tolerance) -> Difference | None:
-        """The difference of the same two tensors by another tolerance; None where it has to be measured."""
+    def find(self, got: torch.Tensor, expected: torch.Tensor, rtol: float) -> Measures | None:
+        """What was measured of the same two tensors; None where it has to be measured."""
         same, known = self._found.get((id(got), id(expected)), (None, None))
-        if same is None or known is None or not same() or known.rtol != tolerance.rtol:
-            return None
-        atol = tolerance.absolute(known.largest)
-        return replace(known, atol=atol) if known.passed and known.needed_atol <= atol else None
+        return known if same is not None and known is not None and same() and known.rtol == rtol else None
 
-    def note(self, got: torch.Tensor, expected: torch.Tensor, difference: Difference) -> None:
-        """Remembers a difference for as long as both tensors live and nobody writes into them."""
+    def note(self, got: torch.Tensor, expected: torch.Tensor, measures: Measures) -> None:
+        """Remembers measures for as long as both tensors live and nobody writes into them."""
         kept = [(weakref.ref(tensor), tensor._version) for tensor in (got, expected)]
 
         def same() -> bool:
             return all((tensor := ref()) is not None and tensor._version == version for ref, version in kept)
 
         self._found = {key: entry for key, entry in self._found.items() if entry[0]()}
-        self._found[id(got), id(expected)] = same, difference
+        self._found[id(got), id(expected)] = same, measures
+
+    def measure(self, judged: Sequence[tuple[Any, float]], expected: Any) -> None:
+        """Measures several nested values against one reference at once, which reads the reference once only.
+
+        Args:
+            judged: what is judged, each with its relative tolerance.
+            expected: the reference.
+        """
+        ours = [(dict(leaves(got)), rtol) for got, rtol in judged]
+        for place, b in leaves(expected):
+            pairs = [(mine[place], rtol) for mine, rtol in ours if place in mine]
+            fitting = [
+                (a, rtol) for a, rtol in pairs if not _unlike(a, b) and b.numel() and self.find(a, b, rtol) is None
+            ]
+            if fitting:
+                flat = [_numbers(a) for a, _ in fitting]
+                for (a, _), found in zip(fitting, measure(flat, _numbers(b), [r for _, r in fitting]), strict=True):
+                    self.note(a, b, found)
 
 
 def compare(
@@ -183,12 +200,7 @@ def compare(
         if a is None:
             found.append(Difference(position(place), False, "it is missing", tuple(b.shape)))
         else:
-            difference = None if known is None else known.find(a, b, tolerance)
-            if difference is None:
-                difference = _compare_tensors(position(place), a.detach(), b.detach(), tolerance, details)
-                if known is not None:
-                    known.note(a, b, difference)
-            found.append(replace(difference, place=position(place)))
+            found.append(_compare_tensors(position(place), a, b, tolerance, details, known or Known()))
     for place, a in ours.items():
         if place not in theirs:
             found.append(Difference(position(place), False, "the reference has no such output", tuple(a.shape)))
@@ -196,20 +208,18 @@ def compare(
 
 
 def _compare_tensors(
-    place: str, got: torch.Tensor, expected: torch.Tensor, tolerance: Tolerance, details: bool
+    place: str, got: torch.Tensor, expected: torch.Tensor, tolerance: Tolerance, details: bool, known: Known
 ) -> Difference:
     shape = tuple(expected.shape)
-    if got.dim() == 0 and expected.numel() == 1:
-        got = got.reshape(shape)  # Torch7 has no tensors without dimensions
-    if tuple(got.shape) != shape:
-        return Difference(place, False, f"its shape is {tuple(got.shape)}, the reference's {shape}", shape)
-    if got.is_floating_point() != expected.is_floating_point():
-        return Difference(place, False, f"its type is {got.dtype}, the reference's {expected.dtype}", shape)
+    if problem := _unlike(got, expected):
+        return Difference(place, False, problem, shape)
     if expected.numel() == 0:
         return Difference(place, True, "", shape)
-    a, b = (_numbers(tensor) for tensor in (got, expected))
-    found = measure(a, b, tolerance.rtol)
-    for name, numbers, squares in (("it", a, found.ours), ("the reference", b, found.theirs)):
+    known.measure([(got, tolerance.rtol)], expected)
+    found = known.find(got, expected, tolerance.rtol)
+    assert found is not None
+    a, b = (_numbers(tensor).numpy() for tensor in (got, expected))
+    for name, numbers, squares in (("it", a, found.noise), ("the reference", b, found.scale.squares)):
         if math.isfinite(squares):  # much faster than isfinite, and right whenever it says yes
             continue
         bad = np.flatnonzero(~np.isfinite(numbers))
@@ -220,10 +230,20 @@ def _compare_tensors(
     return _statistics(place, a, b, shape, found, tolerance, details)
 
 
-def _numbers(tensor: torch.Tensor) -> npt.NDArray[Any]:
+def _unlike(got: torch.Tensor, expected: torch.Tensor) -> str:
+    """Why the numbers of two tensors can't be compared; "" if they can."""
+    single = got.dim() == 0 and expected.numel() == 1  # Torch7 has no tensors without dimensions
+    if got.shape != expected.shape and not single:
+        return f"its shape is {tuple(got.shape)}, the reference's {tuple(expected.shape)}"
+    if got.is_floating_point() != expected.is_floating_point():
+        return f"its type is {got.dtype}, the reference's {expected.dtype}"
+    return ""
+
+
+def _numbers(tensor: torch.Tensor) -> torch.Tensor:
     """All elements, in the tensor's own type where numpy has it."""
-    flat = tensor.cpu().reshape(-1)
-    return (flat.float() if flat.dtype == torch.bfloat16 else flat).numpy()
+    flat = tensor.detach().cpu().reshape(-1)
+    return flat.float() if flat.dtype == torch.bfloat16 else flat
 
 
 def _statistics(
@@ -235,19 +255,17 @@ def _statistics(
     tolerance: Tolerance,
     details: bool,
 ) -> Difference:
-    nonzero = found.count - found.zeros
-    p99_abs, p99_rel = found.absolute.p99(found.count), found.relative.p99(nonzero)
-    distance = relative = np.empty(0)
-    if details or p99_abs is None or p99_rel is None:
-        distance, relative = errors(a, b)
-    atol = tolerance.absolute(found.largest)
+    scale = found.scale
+    atol = tolerance.absolute(scale.largest)
     needed = max(found.excess, 0.0)
-    norms = math.sqrt(found.ours) * math.sqrt(found.theirs)
     passed = needed <= atol
     problem = ""
     if not passed:
         count = int((errors(a, b)[0] - tolerance.rtol * np.abs(b, dtype=np.float64) > atol).sum())
         problem = f"{count} of {len(a)} numbers differ by more than {atol:.3g} + {tolerance.rtol:g}*|b|"
+    some = slice(None) if details else sample(scale.count)
+    distance, relative = errors(a[some], b[some])
+    nonzero = scale.count - scale.zeros
     return Difference(
         place=place,
         passed=passed,
@@ -255,34 +273,39 @@ def _statistics(
         shape=shape,
         atol=atol,
         rtol=tolerance.rtol,
-        largest=found.largest,
+        largest=scale.largest,
         max_abs=found.absolute.largest,
-        mean_abs=found.absolute.total / found.count,
-        p99_abs=_percentile(distance) if p99_abs is None else p99_abs,
+        mean_abs=found.absolute.total / scale.count,
+        p99_abs=p99(distance),
         max_rel=found.relative.largest,
         mean_rel=found.relative.total / nonzero if nonzero else 0.0,
-        p99_rel=_percentile(relative[b != 0]) if p99_rel is None else p99_rel,
+        p99_rel=p99(relative[b[some] != 0]),
         worst=_index(found.worst, shape),
         worst_got=float(a[found.worst]),
         worst_expected=float(b[found.worst]),
-        cosine=found.product / norms if norms else None,
-        snr_db=_decibel(found.theirs, found.noise),
+        cosine=_cosine(a, b, found),
+        snr_db=_decibel(scale.squares, found.noise),
         needed_atol=needed,
         histogram=_histogram(distance) if details else None,
         agreement=_agreement(a, b, shape) if details else None,
     )
 
 
+def _cosine(a: npt.NDArray[Any], b: npt.NDArray[Any], found: Measures) -> float | None:
+    """Of the angle between a and b, from what is known of a - b; None if one of them is 0 or too large."""
+    theirs = found.scale.squares
+    product, ours = theirs + found.along, theirs + 2 * found.along + found.noise
+    if ours < 1e-6 * theirs:  # almost nothing is left of the sum
+        numbers = a.astype(np.float64)
+        product, ours = float(numbers @ b.astype(np.float64)), float(numbers @ numbers)
+    norms = math.sqrt(ours) * math.sqrt(theirs)
+    return product / norms if 0 < norms < math.inf else None
+
+
 def _decibel(signal: float, noise: float) -> float | None:
     """None without noise, without a signal, and where one of them is too large to be told."""
     ratio = signal / noise if noise else 0.0
     return 10 * math.log10(ratio) if 0 < ratio < math.inf else None
-
-
-def _percentile(values: Numbers) -> float:
-    """The 99th percentile of all numbers, where too few were kept to tell."""
-    place = math.ceil(0.99 * len(values)) - 1
-    return float(np.partition(values, place)[place])
 
 
 def _histogram(distance: Numbers) -> Histogram:

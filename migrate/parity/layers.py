@@ -161,12 +161,12 @@ class _Comparison:
         reply: Any = None
         while (fed := self.advance(replaced, reply)) is not None:
             expected = self.reference.layers.get(fed.key) if follows is None else self.same_step(follows, fed)
-            if running is not None:
-                ran = self.advance(running, None, fed)
-                if ran is None:
-                    running = None  # it has failed; the layers can still be judged one by one
-                else:
-                    self.accumulate(ran, expected)
+            ran = None if running is None else self.advance(running, None, fed)
+            if ran is None:
+                running = None  # it has failed; the layers can still be judged one by one
+            self.measure(fed, ran, expected)
+            if ran is not None:
+                self.accumulate(ran, expected)
             reply = self.judge(fed, expected)
         for walk in (follows, running):
             if walk is not None and walk.failed is None:
@@ -216,6 +216,15 @@ class _Comparison:
             name = type(record.module).__name__
             self.found[step.key] = LayerResult(record.path, record.typename, name, step.call, sizes)
         return self.found[step.key]
+
+    def measure(self, fed: Step, ran: Step | None, expected: Any) -> None:
+        """Measures both outputs of a layer at once, where the reference has one that it keeps whole."""
+        if expected is None or _summarized(expected):
+            return
+        judged = [] if ran is None else [(ran.output, self.accumulated.rtol)]
+        if fed.key not in self.reference.unjudged:
+            judged.append((fed.output, self.own(self.layers[fed.index]).rtol))
+        self.known.measure(judged, expected)
 
     def accumulate(self, step: Step, expected: Any) -> None:
         if expected is not None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import queue
-import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -11,6 +9,7 @@ from types import TracebackType
 from typing import Any, Self
 
 import torch
+from greenlet import getcurrent, greenlet
 from torch import nn
 
 from ..build import LayerRecord
@@ -100,29 +99,11 @@ class Step:
         return self.index, self.call
 
 
-@dataclass(frozen=True)
-class _End:
-    """A walk is over, with an output or an error."""
-
-    output: Any = None
-    error: Exception | None = None
-
-
-@dataclass(frozen=True)
-class _Go:
-    """The walk may go on, with `output` in place of the layer's own unless that is None."""
-
-    output: Any = None
-
-
-class _Stopped(BaseException):
-    """Ends a walk that nobody wants to see the end of; no model catches it."""
-
-
 class Walk:
     """A run of a network that stops after each layer, so that it can be compared with other runs as they go.
 
-    Only one of them computes at any time, and no more than one layer's output of each is held.
+    Only one of them computes at any time, and no more than one layer's output of each is held. They take turns on one
+    thread, each with a stack of its own: threads would each have their own workers, which get in each other's way.
 
     Args:
         layers: the converted layers, whose modules are those of `root`.
@@ -139,10 +120,7 @@ class Walk:
         self._value = value
         self._copy_inputs = copy_inputs
         self._index = {id(record): i for i, record in enumerate(layers)}
-        self._seen: queue.SimpleQueue[Step | _End] = queue.SimpleQueue()
-        self._replies: queue.SimpleQueue[_Go | None] = queue.SimpleQueue()
-        self._thread = threading.Thread(target=self._run, name="torchmigrate-walk", daemon=True)
-        self._started = False
+        self._run_of_it = greenlet(self._run)
         self._active: list[LayerRecord] = []
         self.output: Any = None
 
@@ -152,9 +130,9 @@ class Walk:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        if self._started:
-            self._replies.put(None)
-            self._thread.join()
+        if self._run_of_it:  # it has begun and not ended
+            self._run_of_it.parent = getcurrent()
+            self._run_of_it.throw()
 
     @property
     def failed(self) -> int | None:
@@ -170,36 +148,17 @@ class Walk:
         Raises:
             Exception: whatever the network raises.
         """
-        if not self._started:
-            self._started = True
-            self._thread.start()
-        else:
-            self._replies.put(_Go(output))
-        found = self._seen.get()
-        if isinstance(found, Step):
-            return found
-        if found.error is not None:
-            raise found.error
-        self.output = found.output
-        return None
+        self._run_of_it.parent = getcurrent()
+        with torch.no_grad():  # here, since whether gradients are recorded belongs to the thread
+            found: Step | None = self._run_of_it.switch(output)
+        return found
 
-    def _run(self) -> None:
-        try:
-            with (
-                torch.no_grad(),
-                watched(self._layers, self._root, self._stop, copy_inputs=self._copy_inputs, active=self._active),
-            ):
-                end = _End(run(self._root, self._value))
-        except _Stopped:
-            return
-        except Exception as error:
-            end = _End(error=error)
-        self._value = None
-        self._seen.put(end)
+    def _run(self, begin: None) -> None:
+        value, self._value = self._value, None
+        with watched(self._layers, self._root, self._stop, copy_inputs=self._copy_inputs, active=self._active):
+            self.output = run(self._root, value)
 
     def _stop(self, record: LayerRecord, call: int, given: Any, output: Any) -> Any:
-        self._seen.put(Step(self._index[id(record)], call, given, output))
-        reply = self._replies.get()
-        if reply is None:
-            raise _Stopped
-        return reply.output
+        parent = self._run_of_it.parent
+        assert parent is not None
+        return parent.switch(Step(self._index[id(record)], call, given, output))

@@ -14,6 +14,7 @@ from ..build import LayerRecord
 from ..conversion import Conversion
 from ..converters.recurrent import forget
 from ..nested import apply, leaves
+from .sizes import SizesOnly
 
 
 def run(module: nn.Module, value: Any) -> Any:
@@ -38,7 +39,8 @@ def answer_of(conv: Conversion, sizes_only: nn.Module, empty: Any, full: Callabl
     """
     with torch.no_grad():
         try:
-            return run(sizes_only, empty)
+            with SizesOnly():
+                return run(sizes_only, empty)
         except NotImplementedError:
             pass  # some operators need numbers
         except Exception:
@@ -77,7 +79,7 @@ def _watched(
         for record in reversed(conv.layers)
     ]
     try:
-        with torch.no_grad():
+        with torch.no_grad(), SizesOnly():
             run(module, value)
     except Exception as error:
         return error

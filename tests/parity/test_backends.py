@@ -168,7 +168,23 @@ def test_a_walk_that_nobody_ends_stops() -> None:
     network = copy_network(conversion())
     with Walk(network.layers, network.module, torch.zeros(2, 7)) as walk:
         assert walk.next() is not None
-    assert not walk._thread.is_alive()
+        assert any(module._forward_hooks for module in network.module.modules())
+    assert not any(module._forward_hooks for module in network.module.modules())
+
+
+def test_walks_that_take_turns_leave_the_recording_of_gradients_alone() -> None:
+    first, second = copy_network(conversion()), copy_network(conversion())
+    with (
+        Walk(first.layers, first.module, torch.zeros(2, 7)) as one,
+        Walk(second.layers, second.module, torch.zeros(2, 7)) as other,
+    ):
+        while (step := one.next()) is not None:
+            assert torch.is_grad_enabled()
+            assert not step.output.requires_grad
+            begun = other.next()
+            assert begun is not None
+            assert not begun.output.requires_grad
+    assert torch.is_grad_enabled()
 
 
 def test_a_walk_raises_what_the_network_raises_and_names_the_layer() -> None:

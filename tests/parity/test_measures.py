@@ -30,27 +30,89 @@ def pair(kind: str, count: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def p99(values: np.ndarray) -> float:
-    return float(np.sort(values)[math.ceil(0.99 * len(values)) - 1]) if len(values) else 0.0
+    return percentile(values, 0.99)
+
+
+def percentile(values: np.ndarray, share: float) -> float:
+    return float(np.sort(values)[math.ceil(share * len(values)) - 1]) if len(values) else 0.0
 
 
 @pytest.mark.parametrize("kind", ["plain", "half zero", "all zero", "nearly all equal", "hidden from a sample"])
 @pytest.mark.parametrize("count", [1, 3, 100, 8193, 65537, 300001])
 @pytest.mark.parametrize("rtol", [0.0, 1e-3])
 @pytest.mark.parametrize("threads", [1, 2])
-def test_statistics_are_exact(
+def test_what_decides_is_exact(
     kind: str, count: int, rtol: float, threads: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(torch, "get_num_threads", lambda: threads)
     a, b = pair(kind, count)
-    (found,) = compare(torch.from_numpy(a), torch.from_numpy(b), Tolerance(1e-5, rtol, False, "test"))
+    rule = Tolerance(1e-5, rtol, False, "test")
+    (found,) = compare(torch.from_numpy(a), torch.from_numpy(b), rule)
+    (detailed,) = compare(torch.from_numpy(a), torch.from_numpy(b), rule, details=True)
     distance, some = np.abs(a - b), b != 0
     relative, excess = distance[some] / np.abs(b[some]), distance - rtol * np.abs(b)
-    assert (found.max_abs, found.p99_abs) == (distance.max(), p99(distance))
-    assert (found.max_rel, found.p99_rel) == (relative.max(initial=0.0), p99(relative))
+    assert (found.max_abs, found.largest) == (distance.max(), np.abs(b).max())
     assert found.worst == (excess.argmax(),)
     assert found.needed_atol == max(excess.max(), 0.0)
     assert found.mean_abs == pytest.approx(distance.mean(), rel=1e-12)
-    assert found.mean_rel == pytest.approx(relative.mean() if len(relative) else 0.0, rel=1e-12)
+    assert found.max_rel == pytest.approx(relative.max(initial=0.0), rel=1e-6)
+    assert found.mean_rel == pytest.approx(relative.mean() if len(relative) else 0.0, rel=1e-6)
+    assert found.snr_db == detailed.snr_db
+    norms = np.linalg.norm(a) * np.linalg.norm(b)
+    assert found.cosine == (pytest.approx(a @ b / norms, abs=1e-14) if norms else None)
+    assert (detailed.p99_abs, detailed.p99_rel) == (p99(distance), p99(relative))
+    for values, close in ((distance, found.p99_abs), (relative, found.p99_rel)):
+        # a sample may miss the rank by its deviation, and by what hides from it
+        assert percentile(values, 0.985) <= close <= percentile(values, 0.995)
+
+
+@pytest.mark.parametrize("scale", [1e-310, 1e-200, 1e-42, 1e-32, 1.0, 1e32, 1e200])
+def test_relative_errors_of_unusual_numbers(scale: float) -> None:
+    dtype = torch.float32 if 1e-45 < scale < 1e38 else torch.float64
+    b = torch.from_numpy(pair("half zero", 301)[1] * scale).to(dtype)
+    a = b * 1.5
+    (found,) = compare(a, b, RULE)
+    some = (b != 0).numpy()
+    expected = np.abs(a.numpy() - b.numpy(), dtype=float)[some] / np.abs(b.numpy(), dtype=float)[some]
+    assert found.max_rel == pytest.approx(expected.max(initial=0.0), rel=1e-6)
+    assert found.mean_rel == pytest.approx(expected.mean() if len(expected) else 0.0, rel=1e-6)
+
+
+def test_an_error_beyond_float32_is_divided_too() -> None:
+    (found,) = compare(torch.tensor([1.0, 1e200], dtype=torch.float64), torch.ones(2, dtype=torch.float64), RULE)
+    assert found.max_rel == pytest.approx(1e200)
+
+
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.int64, torch.float16, torch.bfloat16, torch.float32])
+def test_numbers_of_every_type(dtype: torch.dtype) -> None:
+    a, b = torch.tensor([[1, 2, 9], [4, 5, 6]]).to(dtype), torch.tensor([[1, 2, 3], [4, 5, 8]]).to(dtype)
+    (found,) = compare(a, b, RULE)
+    assert (found.max_abs, found.mean_abs, found.max_rel, found.worst) == (6.0, 8 / 6, 2.0, (0, 2))
+
+
+@pytest.mark.parametrize("factor", [0.0, -1.0, 1e-9, 1e9])
+def test_cosine_of_what_is_far_off(factor: float) -> None:
+    a, b = (torch.from_numpy(numbers) for numbers in pair("plain", 1001))
+    (found,) = compare(a * factor, b, RULE)
+    if not factor:
+        assert found.cosine is None
+    else:
+        expected = torch.nn.functional.cosine_similarity(a * factor, b, 0).item()
+        assert found.cosine == pytest.approx(expected, abs=1e-12)
+
+
+def test_several_are_measured_at_once() -> None:
+    b = torch.from_numpy(pair("plain", 300001)[1])
+    ones, others = b + 0.25, b - 0.5
+    known = Known()
+    known.measure([([ones, b], 0.0), ([others], 0.25)], [b, b])
+    assert [known.find(a, b, r) is not None for a, r in ((ones, 0.0), (others, 0.25), (others, 0.0))] == [
+        True,
+        True,
+        False,
+    ]
+    (alone,) = compare(others, b, Tolerance(1e-5, 0.25, False, "test"))
+    assert compare(others, b, Tolerance(1e-5, 0.25, False, "test"), known=known) == [alone]
 
 
 def test_what_was_compared_is_not_measured_again_until_it_is_written_to() -> None:
@@ -58,11 +120,11 @@ def test_what_was_compared_is_not_measured_again_until_it_is_written_to() -> Non
     known = Known()
     (first,) = compare(a, b, RULE, known=known)
     assert first.passed
-    assert known.find(a, b, RULE) == first
-    assert known.find(a, b.clone(), RULE) is None, "equal, but another tensor"
-    assert known.find(a, b, Tolerance(1e-5, 0.1, False, "test")) is None, "by another relative tolerance"
+    assert known.find(a, b, 0.0) is not None
+    assert known.find(a, b.clone(), 0.0) is None, "equal, but another tensor"
+    assert known.find(a, b, 0.1) is None, "by another relative tolerance"
     a[1, 2] = 5.0
-    assert known.find(a, b, RULE) is None
+    assert known.find(a, b, 0.0) is None
     (second,) = compare(a, b, RULE, known=known)
     assert (second.passed, second.worst) == (False, (1, 2))
 

@@ -1,8 +1,8 @@
 """How fast the exported ONNX files run, beside what else runs the same models; one process, one thread, ratios.
 
-python benchmarks/onnx.py                                    ONNX Runtime beside PyTorch eager
-python benchmarks/onnx.py --opencv4 venv4/bin/python         and OpenCV 4's readNetFromTorch on the .t7 itself
-python benchmarks/onnx.py --memory                           memory and disk that a VGG-16 takes to export
+python benchmarks/onnx_export.py                                    ONNX Runtime beside PyTorch eager
+python benchmarks/onnx_export.py --opencv4 venv4/bin/python         and OpenCV 4's readNetFromTorch on the .t7 itself
+python benchmarks/onnx_export.py --memory                           memory and disk that a VGG-16 takes to export
 
 OpenCV 5 dropped readNetFromTorch, so OpenCV 4 stays in an environment of its own:
 python -m venv venv4 && venv4/bin/pip install "opencv-python-headless<5"
@@ -23,9 +23,6 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
-
-# this file must not be found where the package onnx is looked for
-sys.path[:] = [folder for folder in sys.path if Path(folder).resolve() != ROOT / "benchmarks"]
 MODELS = ROOT / "fixtures" / "models"
 
 #: Run by OpenCV 4's Python: times a .t7 on an input of given sizes, and prints seconds or why it can't.
