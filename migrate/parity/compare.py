@@ -97,7 +97,7 @@ class Difference:
         largest: the largest |b|.
         max_abs, mean_abs, p99_abs: of |a - b|.
         max_rel, mean_rel, p99_rel: of |a - b| / |b| where b is not 0. The mean and the largest of these have
-            six digits. Without a histogram the 99th percentiles of more than 16,384 elements are those of 8,192 of
+            six digits. Without a histogram the 99th percentiles of more than 16,384 elements are those of 4,096 of
             them, evenly spread.
         worst: index of the element that exceeds its tolerance most.
         worst_got, worst_expected: the two numbers there.

@@ -22,8 +22,8 @@ _USUAL = 1e30
 #: Up to so many elements percentiles are exact; of more they are those of a sample.
 _MOST_SORTED = 16384
 
-#: Elements of such a sample: at the 99th percentile it is off by 0.1 percent of the ranks.
-_SAMPLES = 8192
+#: Elements of such a sample: at the 99th percentile it is off by 0.2 percent of the ranks.
+_SAMPLES = 4096
 
 #: Multiples of the golden ratio fall evenly between whole numbers, and never again at the same place.
 _GOLDEN = (math.sqrt(5) - 1) / 2
@@ -136,7 +136,9 @@ def _add_scale(scale: Scale, b: torch.Tensor, size: torch.Tensor, divisor: torch
     scale.squares += float(b.dot(b))
     divisor.copy_(functional.threshold(size, 0.0, math.inf, inplace=True))
     usual = largest < _USUAL and float(divisor.amin()) > 1 / _USUAL
-    scale.zeros += int(np.count_nonzero((divisor if usual else size).numpy() == math.inf))
+    sizes = divisor if usual else size
+    if float(sizes.amax()) == math.inf:
+        scale.zeros += int(np.count_nonzero(sizes.numpy() == math.inf))
     return usual
 
 
