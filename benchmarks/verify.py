@@ -10,7 +10,9 @@ import argparse
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import models
@@ -24,22 +26,21 @@ from torchmigrate.parity.self_reference import compute_self
 from torchmigrate.shapes import Guess
 
 
-def best(call: Callable[[], Any], rounds: int) -> float:
-    times = []
-    for _ in range(rounds):
-        start = time.perf_counter()
-        call()
-        times.append(time.perf_counter() - start)
-    return min(times)
+def seconds(call: Callable[[], Any]) -> float:
+    start = time.perf_counter()
+    call()
+    return time.perf_counter() - start
 
 
-def forwards(conv: tm.Conversion, value: Any, backends: list[Any], rounds: int) -> list[float]:
-    """Seconds of a forward pass of each backend; it runs once before, as what starts it belongs to nobody's time."""
-    found = []
-    for backend in backends:
-        backend.outputs(conv, value)
-        found.append(best(lambda: backend.outputs(conv, value), rounds))  # noqa: B023 - called before the next
-    return found
+def forwards(conv: tm.Conversion, value: Any, backends: list[Any]) -> float:
+    """Seconds of a forward pass of each backend."""
+    return sum(seconds(partial(backend.outputs, conv, value)) for backend in backends)
+
+
+def compare(conv: tm.Conversion, value: torch.Tensor, file: Path | None) -> None:
+    """Compares all layers with the model in float64, which is copied for it."""
+    if not tm.verify(conv, reference=compute_self(conv, Guess(value, "random")), onnx=file):
+        raise SystemExit("the model does not agree with itself")
 
 
 def main() -> None:
@@ -58,20 +59,16 @@ def main() -> None:
         for batch in options.batch or [2]:
             value = torch.randn(batch, 3, 224, 224, generator=torch.Generator().manual_seed(0))
             running = [PyTorch("cpu"), *([OnnxRuntime(file, "cpu")] if file is not None else [])]
-            once = forwards(conv, value, [*running, PyTorch("cpu", torch.float64)], options.rounds)
-            others = [forwards(conv, repeated(value, n), running, options.rounds) for n in BATCHES if n != batch]
-
-            def compare(value: torch.Tensor = value) -> None:
-                reference = compute_self(conv, Guess(value, "random"))
-                if not tm.verify(conv, reference=reference, onnx=file):
-                    raise SystemExit("the model does not agree with itself")
-
-            compare()
-            seconds = best(compare, options.rounds)
-            passes = sum(once) + sum(map(sum, others))
+            all_of_them = [*running, PyTorch("cpu", torch.float64)]
+            rounds = []
+            for _ in range(1 + options.rounds):  # in turns, since what else the machine does changes all of them
+                once = forwards(conv, value, all_of_them)
+                others = sum(forwards(conv, repeated(value, n), running) for n in BATCHES if n != batch)
+                rounds.append((seconds(partial(compare, conv, value, file)), once, once + others))
+            took, once, passes = (median(column) for column in zip(*rounds[1:], strict=True))
             sizes = ", ".join(map(str, sorted({batch, *BATCHES})))
-            print(f"batch of {batch}: verify takes {seconds / passes:.2f} times one forward pass per backend and batch")
-            print(f"  (of {sizes}), and {seconds / sum(once):.2f} times those of this batch alone")
+            print(f"batch of {batch}: verify takes {took / passes:.2f} times one forward pass per backend and batch")
+            print(f"  (of {sizes}), and {took / once:.2f} times those of this batch alone")
 
 
 if __name__ == "__main__":

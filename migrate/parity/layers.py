@@ -144,7 +144,7 @@ class _Comparison:
         self.overwritten = {key for keys in reference.together.values() for key in keys}
         self.summarized = any(_summarized(expected) for expected in reference.layers.values())
         self.whole: dict[int, weakref.ref[torch.Tensor]] = {}
-        self.known = Known()
+        self.known = Known(exact=False)
         self.made: dict[int, tuple[int, weakref.ref[torch.Tensor], weakref.ref[torch.Tensor]]] = {}
 
     def remember(self, value: Any) -> None:
