@@ -48,13 +48,16 @@ print(string.format('{"seconds": %.9f, "bytes": %d}', best, peak() - before))
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("names", nargs="*", metavar="NAME", help=f"which files: {', '.join(models.FILES)}")
+    names = ", ".join(models.FILES)
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"which files: {names}")
     parser.add_argument("--folder", type=Path, help="where the files are kept from run to run (2 GB)")
     parser.add_argument("--torch7", default="th", help="a th or luajit with torch; left out if there is none")
     parser.add_argument("--rounds", type=int, default=5, help="the best of so many counts")
     parser.add_argument("--json", type=Path, help="also write the numbers to this file")
     parser.add_argument("--one", nargs=3, help=argparse.SUPPRESS)
     options = parser.parse_args()
+    if unknown := set(options.names) - set(models.FILES):
+        parser.error(f"there is no file {', '.join(sorted(unknown))}; there are {names}")
     if options.one:
         reader, path, rounds = options.one
         print(json.dumps(measure(READS[reader], Path(path), int(rounds))))

@@ -90,6 +90,10 @@ def _run(words: list[str]) -> int:
         sys.stderr.close()  # whoever read our output has closed it
         return EXIT_OK
     except Exception as error:
+        from .writing import disk_refusal
+
+        if reason := disk_refusal(error):
+            return _fail(f"It can't be written: {reason}. Nothing half-written was left.", EXIT_USAGE, as_json, error)
         traceback.print_exc()
         text = (
             f"{type(error).__name__}: {error}\nThis is a fault of torchmigrate: please report it with the lines above."

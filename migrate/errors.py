@@ -15,6 +15,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from .text import counted
+
 EXIT_OK = 0
 EXIT_PARITY = 1
 EXIT_USAGE = 2
@@ -115,7 +117,8 @@ class UnsupportedLayers(TorchMigrateError):
         for refusal in self.refusals:
             groups.setdefault((refusal.typename, refusal.reason), []).append(refusal.path or "the model itself")
         classes = {refusal.typename for refusal in self.refusals}
-        lines = [f"{len(self.refusals)} layer(s) of {len(classes)} class(es) can't be converted:"]
+        what = f"{counted(len(self.refusals), 'layer')} of {counted(len(classes), 'class', 'classes')}"
+        lines = [f"{what} can't be converted:"]
         for (typename, reason), paths in groups.items():
             shown = ", ".join(paths[:8]) + (f", … ({len(paths)} in all)" if len(paths) > 8 else "")
             lines.append(f"  {typename} x{len(paths)} at {shown}: {reason}")

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import re
 import secrets
 import shutil
 import sys
@@ -63,6 +65,24 @@ def refuse_existing(path: Path, *, force: bool) -> None:
         raise UsageError(f"{path} is a folder; give the name of a file.")
     if path.exists() and not force:
         raise UsageError(f"{path} exists already; --force (force=True) replaces it.")
+
+
+#: Errors of a disk that takes no more; nobody's fault but the disk's.
+_DISK = frozenset([errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO])
+
+
+def disk_refusal(error: BaseException | None) -> str:
+    """Why the disk refused to write, where that is what an error came from; "" if it is not.
+
+    Libraries that are not written in Python name the system's error in their text only: `(os error 28)`.
+    """
+    while error is not None:
+        named = re.search(r"\(os error (\d+)\)", str(error))
+        number = error.errno if isinstance(error, OSError) else int(named[1]) if named else 0
+        if number in _DISK:
+            return os.strerror(number or 0)
+        error = error.__cause__ or error.__context__
+    return ""
 
 
 @contextmanager

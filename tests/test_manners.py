@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import re
@@ -209,3 +210,22 @@ def test_hostile_names_in_errors_are_escaped(tmp_path: Path, capsys: pytest.Capt
     shown = capsys.readouterr().err
     assert "\x1b" not in shown
     assert "\\x1b]0;owned" in shown
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)),
+        RuntimeError("Error while serializing: I/O error: No space left on device (os error 28)"),
+    ],
+)
+def test_a_full_disk_is_no_fault_of_ours(
+    error: Exception, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise error
+
+    monkeypatch.setattr("torchmigrate.saving.save_file", full)
+    assert run("convert", LENET, "-o", tmp_path / "out") == 2
+    assert "No space left on device" in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
