@@ -131,14 +131,19 @@ def _measure(
             apart, size, cast = buffers[:, : stop - start]
             b = expected[start:stop]
             b = b if b.dtype == dtype else cast.copy_(b)
-            _add_scale(scale, b, size)
+            usual = _add_scale(scale, b, size)
             allowed = size.clone() if any(rtols) else size
             functional.threshold(size, 0.0, math.inf, inplace=True)  # so that the relative error is 0 where b is
             for one, a in zip(found, got, strict=True):
                 _subtract(a[start:stop], b, apart)
-                one.noise += _product(apart, apart)
-                one.along += _product(apart, b)
-                _add_excess(one, apart, one.absolute.add(apart.abs_()), allowed, start)
+                noise, along = float(apart.dot(apart)), float(apart.dot(b))
+                top = one.absolute.add(apart.abs_())
+                if top and not (usual and 1 / _USUAL < noise < _USUAL) and dtype == torch.float32:
+                    wide = a[start:stop].double() - b
+                    noise, along = float(wide.dot(wide)), float(wide.dot(b.double()))
+                one.noise += noise
+                one.along += along
+                _add_excess(one, apart, top, allowed, start)
                 one.relative.add(apart.div_(size))
     _add_percentiles(found, got, expected, dtype)
     results = [
@@ -148,12 +153,19 @@ def _measure(
     return found if dtype == torch.float64 or all(map(math.isfinite, results)) else []
 
 
-def _add_scale(scale: Scale, b: torch.Tensor, size: torch.Tensor) -> None:
-    """Takes in a part of b, and leaves its sizes in `size`."""
+def _add_scale(scale: Scale, b: torch.Tensor, size: torch.Tensor) -> bool:
+    """Takes in a part of b, and leaves its sizes in `size`.
+
+    Returns:
+        Has float32 numbers for the squares?
+    """
     scale.largest = max(scale.largest, float(torch.abs(b, out=size).amax()))
-    scale.squares += _product(b, b)
+    squares = float(b.dot(b))
+    usual = 1 / _USUAL < squares < _USUAL
+    scale.squares += squares if usual or b.dtype == torch.float64 else float(b.double().dot(b.double()))
     if not float(size.amin()):
         scale.zeros += int(np.count_nonzero(size.numpy() == 0))
+    return usual
 
 
 def _subtract(a: torch.Tensor, b: torch.Tensor, out: torch.Tensor) -> None:
@@ -161,14 +173,6 @@ def _subtract(a: torch.Tensor, b: torch.Tensor, out: torch.Tensor) -> None:
         torch.sub(a, b, out=out)
     else:
         out.copy_(a).sub_(b)
-
-
-def _product(a: torch.Tensor, b: torch.Tensor) -> float:
-    """The inner product, in float64 where float32 has no numbers for the squares."""
-    found = float(a.dot(b))
-    if a.dtype == torch.float64 or 1 / _USUAL < abs(found) < _USUAL:
-        return found
-    return float(a.double().dot(b.double()))
 
 
 def _add_excess(one: Measures, apart: torch.Tensor, top: float, size: torch.Tensor, start: int) -> None:
