@@ -68,7 +68,7 @@ def refuse_existing(path: Path, *, force: bool) -> None:
 
 
 #: Errors of a disk that takes no more; nobody's fault but the disk's.
-_DISK = frozenset([errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO])
+_DISK = frozenset([errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS])
 
 
 def disk_refusal(error: BaseException | None) -> str:
@@ -78,9 +78,9 @@ def disk_refusal(error: BaseException | None) -> str:
     """
     while error is not None:
         named = re.search(r"\(os error (\d+)\)", str(error))
-        number = error.errno if isinstance(error, OSError) else int(named[1]) if named else 0
+        number = int(named[1]) if named else getattr(error, "errno", None)
         if number in _DISK:
-            return os.strerror(number or 0)
+            return os.strerror(number)
         error = error.__cause__ or error.__context__
     return ""
 

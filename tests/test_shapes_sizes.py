@@ -24,6 +24,8 @@ CALLS: list[tuple[Callable[..., Any], tuple[Any, ...]]] = [
     (functional.batch_norm, (e(2, 3), e(3), e(3))),
     (functional.batch_norm, (e(2, 4, 5, 4), e(3), e(3))),
     (functional.batch_norm, (e(3), e(3), e(3))),
+    (functional.batch_norm, (e(1, 3, 1, 1), e(3), e(3), None, None, True)),
+    (functional.batch_norm, (e(1, 3, 1, 2), None, None, None, None, True)),
     (functional.relu, (e(2, 3, 5).transpose(1, 2),)),
     (functional.relu, (e(2, 3), True)),
     (functional.threshold, (e(2, 3), 0.5, 0.25)),

@@ -135,14 +135,7 @@ def _measure(
             allowed = size.clone() if any(rtols) else size
             functional.threshold(size, 0.0, math.inf, inplace=True)  # so that the relative error is 0 where b is
             for one, a in zip(found, got, strict=True):
-                _subtract(a[start:stop], b, apart)
-                noise, along = float(apart.dot(apart)), float(apart.dot(b))
-                top = one.absolute.add(apart.abs_())
-                if top and not (usual and 1 / _USUAL < noise < _USUAL) and dtype == torch.float32:
-                    wide = a[start:stop].double() - b
-                    noise, along = float(wide.dot(wide)), float(wide.dot(b.double()))
-                one.noise += noise
-                one.along += along
+                top = _add_difference(one, a[start:stop], b, apart, usual)
                 _add_excess(one, apart, top, allowed, start)
                 one.relative.add(apart.div_(size))
     _add_percentiles(found, got, expected, dtype)
@@ -168,11 +161,20 @@ def _add_scale(scale: Scale, b: torch.Tensor, size: torch.Tensor) -> bool:
     return usual
 
 
-def _subtract(a: torch.Tensor, b: torch.Tensor, out: torch.Tensor) -> None:
+def _add_difference(one: Measures, a: torch.Tensor, b: torch.Tensor, apart: torch.Tensor, usual: bool) -> float:
+    """Takes in a part of a - b, and leaves |a - b| in `apart`; returns the largest of it."""
     if a.dtype == b.dtype:
-        torch.sub(a, b, out=out)
+        torch.sub(a, b, out=apart)
     else:
-        out.copy_(a).sub_(b)
+        apart.copy_(a).sub_(b)
+    noise, along = float(apart.dot(apart)), float(apart.dot(b))
+    top = one.absolute.add(apart.abs_())
+    if top and b.dtype == torch.float32 and not (usual and 1 / _USUAL < noise < _USUAL):
+        wide = a.double() - b
+        noise, along = float(wide.dot(wide)), float(wide.dot(b.double()))
+    one.noise += noise
+    one.along += along
+    return top
 
 
 def _add_excess(one: Measures, apart: torch.Tensor, top: float, size: torch.Tensor, start: int) -> None:

@@ -63,7 +63,7 @@ def copy_network(conv: Conversion, dtype: torch.dtype | None = None, device: str
     wanted = dtype or floating_type(conv.module)
     memo: dict[int, Any] = {}
     for parameter in conv.module.parameters():  # converted as they are copied, which takes half as long
-        data = moved(parameter.detach(), wanted if dtype is not None else None, device)
+        data = moved(parameter, wanted if dtype is not None else None, device)
         memo[id(parameter)] = nn.Parameter(data, parameter.requires_grad)
     found = _copied(conv.module, conv.layers, memo, wanted, device)
     found.module.eval().to(device=device, dtype=wanted if dtype is not None else None)

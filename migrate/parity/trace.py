@@ -132,7 +132,8 @@ class Walk:
     ) -> None:
         if self._run_of_it:  # it has begun and not ended
             self._run_of_it.parent = getcurrent()
-            self._run_of_it.throw()
+            with torch.no_grad():  # a model that ends in such a context of its own puts back what it found
+                self._run_of_it.throw()
 
     @property
     def failed(self) -> int | None:

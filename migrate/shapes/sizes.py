@@ -46,6 +46,8 @@ def _batch_norm(
     for numbers in (running_mean, running_var, weight, bias):
         if numbers is not None and (x.dim() < 2 or numbers.numel() != x.shape[1]):
             raise RuntimeError(f"it takes {numbers.numel()} channels, not an input of {tuple(x.shape)}")
+    if training and x.numel() == x.shape[1]:
+        raise RuntimeError(f"it needs more than one number for each channel in training, not {tuple(x.shape)}")
     return _like(x)
 
 

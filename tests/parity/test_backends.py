@@ -172,6 +172,25 @@ def test_a_walk_that_nobody_ends_stops() -> None:
     assert not any(module._forward_hooks for module in network.module.modules())
 
 
+class Ungraded(torch.nn.Module):
+    """A layer that switches the recording of gradients off while the layer in it runs."""
+
+    def __init__(self, inner: torch.nn.Module) -> None:
+        super().__init__()
+        self.inner = inner
+
+    def forward(self, x: torch.Tensor) -> Any:
+        with torch.no_grad():
+            return self.inner(x)
+
+
+def test_a_walk_that_is_left_in_a_layer_gives_the_recording_of_gradients_back() -> None:
+    network = copy_network(conversion())
+    with Walk(network.layers, Ungraded(network.module), torch.zeros(2, 7)) as walk:
+        assert walk.next() is not None
+    assert torch.is_grad_enabled()
+
+
 def test_walks_that_take_turns_leave_the_recording_of_gradients_alone() -> None:
     first, second = copy_network(conversion()), copy_network(conversion())
     with (

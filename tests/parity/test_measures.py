@@ -68,17 +68,22 @@ def test_what_decides_is_exact(
 
 @pytest.mark.parametrize("kind", ["plain", "half zero", "all zero", "nearly all equal"])
 @pytest.mark.parametrize("count", [1, 100, 65537, 300001])
-@pytest.mark.parametrize("scale", [1e-42, 1e-20, 1.0, 1e20, 1e37])
+@pytest.mark.parametrize("scale", [1e-42, 1e-20, 1.0, 1e20])
 def test_float32_is_compared_with_the_reference_rounded_to_it(kind: str, count: int, scale: float) -> None:
     a, b = (torch.from_numpy(numbers * scale) for numbers in pair(kind, count))
     a = a.float()
     (found,) = compare(a, b, RULE, known=Known(exact=False))
     (expected,) = compare(a, b.float(), RULE)
     for name in ("largest", "max_abs", "mean_abs", "p99_abs", "max_rel", "mean_rel", "p99_rel", "needed_atol"):
-        assert getattr(found, name) == pytest.approx(getattr(expected, name), rel=1e-4, abs=1e-45), name
+        assert getattr(found, name) == pytest.approx(getattr(expected, name), rel=1e-5, abs=1e-45), name
     assert (found.passed, found.cosine) == (expected.passed, pytest.approx(expected.cosine, abs=1e-6))
     assert found.snr_db == pytest.approx(expected.snr_db, abs=1e-4)
     assert (found.worst_got, found.worst_expected) == (a[found.worst[0]], b[found.worst[0]])
+
+
+def test_sums_that_float32_has_no_numbers_for() -> None:
+    a, b = (torch.from_numpy(numbers * 1e37).float() for numbers in pair("plain", 65537))
+    assert compare(a, b, RULE, known=Known(exact=False)) == compare(a, b, RULE)
 
 
 @pytest.mark.parametrize(("got", "expected"), [(1.0, 1e39), (1.0, 1e-45), (3e38, -3e38), (float("inf"), 1.0)])
