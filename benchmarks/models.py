@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from torchmigrate.t7 import LuaObject, LuaTable, Storage, Tensor, dump
+from torchmigrate.t7 import LuaObject, LuaTable, Storage, Tensor
+from torchmigrate.t7.writing.dump import dump
 
 _VGG16 = (64, 64, "pool", 128, 128, "pool", 256, 256, 256, "pool", 512, 512, 512, "pool", 512, 512, 512, "pool")
 _FLOAT = "torch.FloatTensor"

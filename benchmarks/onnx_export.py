@@ -75,7 +75,7 @@ def speed(opencv4: str | None, threads: int, repeats: int) -> int:
     import torch
 
     import torchmigrate as tm
-    from torchmigrate.nested import leaves, moved
+    from torchmigrate.base.tensor_trees import leaves, moved
 
     torch.set_num_threads(threads)
     slower = []

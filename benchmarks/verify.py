@@ -19,11 +19,11 @@ import models
 import torch
 
 import torchmigrate as tm
-from torchmigrate.parity.backends import PyTorch
-from torchmigrate.parity.batches import BATCHES, repeated
-from torchmigrate.parity.onnx_backend import OnnxRuntime
-from torchmigrate.parity.self_reference import compute_self
-from torchmigrate.shapes import Guess
+from torchmigrate.parity.references.self_reference import compute_self
+from torchmigrate.parity.runs.batches import BATCHES, repeated
+from torchmigrate.parity.runs.onnx_runtime import OnnxRuntime
+from torchmigrate.parity.runs.pytorch import PyTorch
+from torchmigrate.shapes.infer import Guess
 
 
 def seconds(call: Callable[[], Any]) -> float:

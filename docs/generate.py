@@ -20,7 +20,7 @@ import gaps  # noqa: E402
 import golden  # noqa: E402
 
 import torchmigrate as tm  # noqa: E402
-from torchmigrate.registry import all_converters  # noqa: E402
+from torchmigrate.model.registry import all_converters  # noqa: E402
 
 HEADER = """# Supported layers
 

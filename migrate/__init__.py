@@ -9,26 +9,26 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .build import LayerRecord as LayerRecord
-    from .conversion import Conversion as Conversion
-    from .converting import convert as convert
-    from .converting import to_torch as to_torch
-    from .errors import ExportError as ExportError
-    from .errors import ModelNotFound as ModelNotFound
-    from .errors import T7Error as T7Error
-    from .errors import TorchMigrateError as TorchMigrateError
-    from .errors import TornFile as TornFile
-    from .errors import UnsupportedLayers as UnsupportedLayers
-    from .errors import UsageError as UsageError
-    from .layer import Layer as Layer
-    from .onnx import export_onnx as export_onnx
-    from .optim import OptimizerState as OptimizerState
-    from .optim import convert_optimizer as convert_optimizer
-    from .optim import load_optimizer as load_optimizer
-    from .parity import ParityReport as ParityReport
-    from .parity import verify as verify
-    from .registry import converts as converts
-    from .saving import load_converted as load_converted
+    from .base.errors import ExportError as ExportError
+    from .base.errors import ModelNotFound as ModelNotFound
+    from .base.errors import T7Error as T7Error
+    from .base.errors import TorchMigrateError as TorchMigrateError
+    from .base.errors import TornFile as TornFile
+    from .base.errors import UnsupportedLayers as UnsupportedLayers
+    from .base.errors import UsageError as UsageError
+    from .folder.write import load_converted as load_converted
+    from .model.build import LayerRecord as LayerRecord
+    from .model.conversion import Conversion as Conversion
+    from .model.convert import convert as convert
+    from .model.convert import to_torch as to_torch
+    from .model.layer import Layer as Layer
+    from .model.registry import converts as converts
+    from .onnx.export import export_onnx as export_onnx
+    from .optim.convert import convert_optimizer as convert_optimizer
+    from .optim.files import load_optimizer as load_optimizer
+    from .optim.state import OptimizerState as OptimizerState
+    from .parity.report.report import ParityReport as ParityReport
+    from .parity.verify import verify as verify
     from .t7 import Limits as Limits
     from .t7 import LuaFunction as LuaFunction
     from .t7 import LuaObject as LuaObject
@@ -36,39 +36,39 @@ if TYPE_CHECKING:
     from .t7 import Storage as Storage
     from .t7 import Tensor as Tensor
     from .t7 import deserialize as deserialize
-    from .t7 import dump as dump
     from .t7 import load as load
+    from .t7.writing.dump import dump as dump
 
 _HOMES = {
-    "Conversion": "conversion",
-    "ExportError": "errors",
-    "Layer": "layer",
-    "LayerRecord": "build",
+    "Conversion": "model.conversion",
+    "ExportError": "base.errors",
+    "Layer": "model.layer",
+    "LayerRecord": "model.build",
     "Limits": "t7",
     "LuaFunction": "t7",
     "LuaObject": "t7",
     "LuaTable": "t7",
-    "ModelNotFound": "errors",
+    "ModelNotFound": "base.errors",
     "OptimizerState": "optim",
-    "ParityReport": "parity",
+    "ParityReport": "parity.report.report",
     "Storage": "t7",
-    "T7Error": "errors",
+    "T7Error": "base.errors",
     "Tensor": "t7",
-    "TornFile": "errors",
-    "TorchMigrateError": "errors",
-    "UnsupportedLayers": "errors",
-    "UsageError": "errors",
-    "convert": "converting",
+    "TornFile": "base.errors",
+    "TorchMigrateError": "base.errors",
+    "UnsupportedLayers": "base.errors",
+    "UsageError": "base.errors",
+    "convert": "model.convert",
     "deserialize": "t7",
     "convert_optimizer": "optim",
-    "converts": "registry",
-    "dump": "t7",
-    "export_onnx": "onnx",
+    "converts": "model.registry",
+    "dump": "t7.writing.dump",
+    "export_onnx": "onnx.export",
     "load": "t7",
-    "load_converted": "saving",
+    "load_converted": "folder.write",
     "load_optimizer": "optim",
-    "to_torch": "converting",
-    "verify": "parity",
+    "to_torch": "model.convert",
+    "verify": "parity.verify",
 }
 
 __all__ = [

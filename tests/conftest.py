@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from torchmigrate import registry
+from torchmigrate.model import registry
 
 
 @pytest.fixture(autouse=True)

@@ -27,7 +27,8 @@ from unittest import mock
 
 import pytest
 
-from torchmigrate import cli, registry
+from torchmigrate.cli import main as cli
+from torchmigrate.model import registry
 
 ROOT = Path(__file__).parent.parent
 NOT_RUN = re.compile(r"Not run by the tests: \S+")

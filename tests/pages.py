@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from html.parser import HTMLParser
 
-from torchmigrate.parity import ParityReport
+from torchmigrate.parity.report.report import ParityReport
 
 _VOID = frozenset({"meta", "input", "br", "hr", "img", "link"})
 

@@ -9,10 +9,10 @@ import lua
 import torch
 
 import torchmigrate as tm
-from torchmigrate.parity.compare import Difference, Tolerance, compare
-from torchmigrate.parity.layers import LayerResult
-from torchmigrate.parity.references import Reference
-from torchmigrate.parity.report import BackendResult, ModelLayer, ParityReport
+from torchmigrate.parity.judge.compare import Difference, Tolerance, compare
+from torchmigrate.parity.references.reference import Reference
+from torchmigrate.parity.report.report import BackendResult, ModelLayer, ParityReport
+from torchmigrate.parity.runs.layers import LayerResult
 
 RULE = Tolerance(2e-5, 0.0, True, "float32 rounds to 6e-8")
 

@@ -9,7 +9,7 @@ import golden
 import pytest
 
 import torchmigrate as tm
-from torchmigrate.workflow import reference_input
+from torchmigrate.folder.run import reference_input
 
 PLUGIN = golden.FIXTURES / "plugins" / "shave_crop.py"
 

@@ -9,7 +9,7 @@ import click
 import pytest
 from documents import ROOT, run_document
 
-from torchmigrate.cli import cli
+from torchmigrate.cli.main import cli
 
 README = ROOT / "README.md"
 

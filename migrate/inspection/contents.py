@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from ..locate import candidates, is_module, join
+from ..model.locate import candidates, is_module, join
 from ..t7 import LuaFunction, LuaObject, LuaTable, Storage, Tensor, Value
 from .tree import size_text
 

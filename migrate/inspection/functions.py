@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from ..t7 import LuaFunction, LuaObject, LuaTable, T7File
-from .walking import everything
+from .walk import everything
 
 #: The first bytes of compiled code.
 _COMPILERS = (

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from ..t7 import LuaFunction, LuaObject, Storage, T7File, Tensor
 from .functions import compiler_of
-from .walking import everything
+from .walk import everything
 
 #: Certain: the form of a record, which the writer alone decides. Likely: a class or field, which a fork may have had
 #: earlier. Weak: a missing field, since a layer that was made long ago keeps its fields when it is saved again.

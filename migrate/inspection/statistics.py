@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..t7 import Tensor, Value
 from .tree import size_text
-from .walking import everything
+from .walk import everything
 
 if TYPE_CHECKING:
     import numpy as np

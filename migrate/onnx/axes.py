@@ -10,15 +10,16 @@ from typing import Any
 import torch
 from torch import nn
 
-from ..conversion import Conversion
-from ..converters.recurrent_cudnn import CudnnRNN
-from ..converters.recurrent_sequences import SeqGRU, SeqLSTM
-from ..converters.sequencers import Sequencer
-from ..errors import UsageError
-from ..nested import apply, leaves, moved, shapes
-from ..onnx_runtime import cause
-from ..shapes import indexed_leaves, run
-from .tracing import Dynamic, Places, Watch, numbered
+from ..base.errors import UsageError
+from ..base.tensor_trees import apply, leaves, moved, shapes
+from ..converters.recurrent.cudnn import CudnnRNN
+from ..converters.recurrent.sequencers import Sequencer
+from ..converters.recurrent.sequences import SeqGRU, SeqLSTM
+from ..model.conversion import Conversion
+from ..shapes.dry_run import run
+from ..shapes.random_input import indexed_leaves
+from .runtime import cause
+from .trace import Dynamic, Places, Watch, numbered
 
 #: By how much an axis is grown to find a second size; many networks take multiples of a power of two only.
 _STEPS = (1, 2, 4, 8, 16, 32, 64)

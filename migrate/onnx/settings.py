@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import onnx
 import torch
 
-from ..errors import ExportError, UsageError
+from ..base.errors import ExportError, UsageError
 
 #: The oldest opset that PyTorch's exporter has operators for.
 OLDEST_OPSET = 18

@@ -6,11 +6,11 @@
 
 from __future__ import annotations
 
-from .converting import convert_optimizer, optimizer_beside
-from .exact import Torch7Adam, Torch7ASGD, Torch7NAG, Torch7SGD
+from .convert import convert_optimizer, optimizer_beside
+from .files import load_optimizer, save_optimizer, write_optimizer
 from .methods import METHODS, adam_bound
-from .saving import load_optimizer, save_optimizer, write_optimizer
 from .state import Group, LearningRateDecay, OptimizerState
+from .torch7_rules import Torch7Adam, Torch7ASGD, Torch7NAG, Torch7SGD
 
 __all__ = [
     "METHODS",

@@ -6,8 +6,8 @@ import math
 
 import torch
 
-from ..build import to_torch_tensor
-from ..errors import UsageError
+from ..base.errors import UsageError
+from ..model.build import to_torch_tensor
 from ..t7 import LuaTable, Tensor, Value
 
 

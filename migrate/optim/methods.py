@@ -12,10 +12,10 @@ from typing import Any
 
 import torch
 
-from ..errors import UsageError
+from ..base.errors import UsageError
 from ..t7 import LuaTable
-from .exact import Torch7Adam, Torch7ASGD, Torch7NAG, Torch7SGD
 from .fields import Fields
+from .torch7_rules import Torch7Adam, Torch7ASGD, Torch7NAG, Torch7SGD
 
 
 @dataclass

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 from torch.optim.lr_scheduler import LambdaLR
 
-from ..errors import UsageError
+from ..base.errors import UsageError
 
 
 class LearningRateDecay:
@@ -115,8 +115,8 @@ class OptimizerState:
         Raises:
             UsageError: it is no such folder.
         """
-        from ..saving import read_config
-        from .saving import write_optimizer
+        from ..folder.write import read_config
+        from .files import write_optimizer
 
         write_optimizer(self, Path(folder), read_config(Path(folder))["tensors"])
 

@@ -10,16 +10,17 @@ from typing import Any
 
 import torch
 
-from ..conversion import Conversion
-from ..nested import leaves, moved
-from ..saving import output_folder
-from ..t7 import LuaObject, LuaTable, Value, dump
-from .layers import LayerResult, replacement
-from .live import to_lua
-from .networks import copy_network
-from .references import Reference
-from .report import FAILED, ParityReport
-from .trace import Walk
+from ..base.tensor_trees import leaves, moved
+from ..folder.write import output_folder
+from ..model.conversion import Conversion
+from ..t7 import LuaObject, LuaTable, Value
+from ..t7.writing.dump import dump
+from .references.live import to_lua
+from .references.reference import Reference
+from .report.report import FAILED, ParityReport
+from .runs.layers import LayerResult, replacement
+from .runs.networks import copy_network
+from .runs.trace import Walk
 
 MODULE, CASE, SCRIPT = "module.t7", "case.t7", "reproduce.py"
 

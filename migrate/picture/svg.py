@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from html import escape
 
-from ..text import visible
+from ..base.messages import visible
 from .flow import Box, Flow
 from .layout import Layout, Point, box_size, shown_lines
 

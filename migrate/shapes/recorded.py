@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from itertools import product
 from typing import Any
 
-from ..build import LayerRecord
+from ..model.build import LayerRecord
 from ..t7 import LuaObject, LuaTable, Storage, Tensor, Value
-from .entries import FRAMES, IMAGES, INDICES, VOLUMES, Entry, kind_of
+from .readers import FRAMES, IMAGES, INDICES, VOLUMES, Entry, kind_of
 
 #: Dimensions of a batch of what a layer takes.
 _DIMENSIONS = {IMAGES: 4, VOLUMES: 5, FRAMES: 3}

@@ -8,12 +8,12 @@ from typing import Any
 
 from torch import nn
 
-from ..conversion import Conversion
+from ..model.conversion import Conversion
 from ..t7 import Tensor
-from .entries import IMAGES, INDICES, NUMBERS, Entries, Entry, channels_of, kind_of
-from .guesses import crossed_sizes, tried_sizes
+from .candidates import crossed_sizes, tried_sizes
+from .parse import spelled
+from .readers import IMAGES, INDICES, NUMBERS, Entries, Entry, channels_of, kind_of
 from .recorded import recorded_sizes
-from .spelling import spelled
 
 #: How many sizes are tried of each kind.
 MAX_TRIED = 1200

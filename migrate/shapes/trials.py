@@ -9,12 +9,12 @@ from typing import Any
 
 import torch
 
-from ..conversion import Conversion
-from ..nested import leaves
+from ..base.tensor_trees import leaves
+from ..model.conversion import Conversion
 from .budget import Budget, Spent
-from .guesses import USUAL
-from .making import floating_type, make_input
-from .running import answer_of, mixed, on_meta
+from .candidates import USUAL
+from .dry_run import answer_of, mixed, on_meta
+from .random_input import floating_type, make_input
 
 #: Files can claim anything; nobody's input is larger.
 _MAX_NUMBERS = 1 << 27

@@ -7,12 +7,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from .expressions import Argument, Made, Reference, literal
+from .constructors import Argument, Made, Reference, literal
+from .forward_methods import Forward
 from .motifs import SHORTEST, flatten_short, forward_of, group_motifs, saves, skeleton, splice
-from .recurrence import name_states
+from .recurrent_names import name_states
 from .scopes import Block, Scope, free, walk
-from .tidying import tidy
-from .writing import Forward
+from .simplify import tidy
 
 
 @dataclass

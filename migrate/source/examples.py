@@ -8,9 +8,9 @@ from typing import Any
 
 import torch
 
-from ..conversion import Conversion
-from ..nested import apply, leaves
-from ..shapes import attempt, run
+from ..base.tensor_trees import apply, leaves
+from ..model.conversion import Conversion
+from ..shapes.dry_run import attempt, run
 
 
 @dataclass(frozen=True)

@@ -8,13 +8,13 @@ from collections.abc import Mapping
 
 import torch
 
-from ..conversion import Conversion
-from ..shapes import floating_type
+from ..model.conversion import Conversion
+from ..shapes.random_input import floating_type
 from .classes import Class
-from .own import Copies
+from .copied_classes import Copies
+from .forward_methods import Forward
 from .scopes import Draft, Scope, Sym, placed
-from .tidying import flat
-from .writing import Forward
+from .simplify import flat
 
 #: Longest line of a docstring, as ruff has it.
 _WIDTH = 88

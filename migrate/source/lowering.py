@@ -9,18 +9,19 @@ from typing import Any
 import torch
 from torch import nn
 
-from ..converters import containers, tables
-from ..converters.graph import Graph
-from ..converters.lookup import LookupTable
-from ..converters.recurrent import forget
-from ..converters.unpooling import PairedMaxPool2d, PairedMaxPool3d, Places
-from ..nested import apply, leaves
-from .checking import same
-from .expressions import Argument, Made, leaf
-from .parts import is_pair, is_pure, is_structured, is_unit, kind_of, role, signature, size_of
+from ..base.tensor_trees import apply, leaves
+from ..converters.images.unpooling import PairedMaxPool2d, PairedMaxPool3d, Places
+from ..converters.linear.lookup import LookupTable
+from ..converters.recurrent.steps import forget
+from ..converters.tables import containers
+from ..converters.tables import entries as tables
+from ..converters.tables.graph import Graph
+from .check import same
+from .constructors import Argument, Made, leaf
 from .plumbing import does_nothing, is_expression, plumb
+from .roles import is_pair, is_pure, is_structured, is_unit, kind_of, role, signature, size_of
 from .scopes import Block, Scope, Step, Sym, Value, argument, at, examples, nested
-from .stock import embedding_of, recurrent_of, substitute
+from .stock_modules import embedding_of, recurrent_of, substitute
 
 
 @dataclass(frozen=True)

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from .expressions import Made
+from .constructors import Made
+from .forward_methods import Forward
 from .scopes import Block, walk
-from .writing import Forward
 
 #: A run becomes a class from this many members on, and has no more than that.
 SHORTEST, LONGEST = 3, 12

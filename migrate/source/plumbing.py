@@ -9,18 +9,12 @@ from typing import Any
 import torch
 from torch import nn
 
-from ..converters import (
-    containers,
-    dropout,
-    elementwise,
-    graph,
-    projects,
-    recurrent_masks,
-    reductions,
-    shapes,
-    slices,
-    tables,
-)
+from ..converters.pointwise import dropout, elementwise
+from ..converters.projects import various as projects
+from ..converters.recurrent import masks as recurrent_masks
+from ..converters.reshaping import reductions, shapes, slices
+from ..converters.tables import containers, graph
+from ..converters.tables import entries as tables
 from .scopes import Scope, Sym, Value, argument, at, examples
 
 #: Modules that take or give a list.

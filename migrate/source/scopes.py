@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from .expressions import Made
+from .constructors import Made
 
 
 @dataclass(eq=False)

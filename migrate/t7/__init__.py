@@ -2,22 +2,14 @@
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
-
-from ..errors import T7Error, TornFile
+from ..base.errors import T7Error, TornFile
 from .bodies import Body, Field
 from .limits import Limits
-from .reader import Loss
-from .source import T7File, deserialize, load, load_file
+from .reading.load import T7File, deserialize, load, load_file
+from .reading.reader import Loss
 from .values import LuaFunction, LuaObject, LuaTable, Storage, Tensor, Value
 
-if TYPE_CHECKING:
-    from .dumping import dump, dump_all
-    from .values import ELEMENT_TYPES
-
 __all__ = [
-    "ELEMENT_TYPES",
     "Body",
     "Field",
     "Limits",
@@ -32,19 +24,6 @@ __all__ = [
     "TornFile",
     "Value",
     "deserialize",
-    "dump",
-    "dump_all",
     "load",
     "load_file",
 ]
-
-#: What needs numpy as soon as it is imported.
-_HOMES = {"ELEMENT_TYPES": "values", "dump": "dumping", "dump_all": "dumping"}
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    found = getattr(importlib.import_module(f".{_HOMES[name]}", __name__), name)
-    globals()[name] = found
-    return found

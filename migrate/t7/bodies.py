@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Literal, NamedTuple, get_args
 
-from ..errors import UsageError
+from ..base.errors import UsageError
 from .values import ELEMENT_CODES
 
 _Form = Literal["objects", "fields", "hash", "vec", "raw", "tensor", "storage"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import mmap
 from typing import TYPE_CHECKING
 
-from ..errors import T7Error
+from ..base.errors import T7Error
 
 if TYPE_CHECKING:
     from .values import Array

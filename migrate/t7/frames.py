@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from .bodies import Field
-from .fault import Fault
+from .faults import Fault
 from .keys import table_key
 from .tags import FUNCTION, FUNCTION_LEGACY, TABLE, TORCH
 from .values import LuaFunction, LuaObject, LuaTable, Storage, Tensor, Value

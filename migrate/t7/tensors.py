@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .fault import Fault
+from .faults import Fault
 from .values import Tensor
 
 #: Size, stride, lowest and highest element relative to the first one, number of elements.

@@ -10,17 +10,9 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from ..converting import sha256
-from ..errors import (
-    EXIT_BUG,
-    EXIT_EXPORT,
-    EXIT_OK,
-    EXIT_PARITY,
-    EXIT_UNREADABLE,
-    EXIT_UNSUPPORTED,
-    EXIT_USAGE,
-)
-from ..workflow import Options
+from ..base.errors import EXIT_BUG, EXIT_EXPORT, EXIT_OK, EXIT_PARITY, EXIT_UNREADABLE, EXIT_UNSUPPORTED, EXIT_USAGE
+from ..folder.run import Options
+from ..model.convert import sha256
 
 #: Below the output folder: records, and what is being made.
 STATE = ".torchmigrate-zoo"

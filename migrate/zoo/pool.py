@@ -21,8 +21,8 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
+from .members import Task
 from .outcomes import Outcome
-from .sources import Task
 
 #: Told the task, an empty folder of its own, and whom to tell what begins.
 Work = Callable[[Task, Path, Callable[[str], None]], Outcome]

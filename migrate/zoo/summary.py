@@ -10,10 +10,10 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from ..errors import EXIT_INTERRUPTED, EXIT_OK
-from ..text import visible
+from ..base.errors import EXIT_INTERRUPTED, EXIT_OK
+from ..base.messages import visible
+from .members import Shard
 from .outcomes import SEVERITY, Outcome
-from .sources import Shard
 
 
 @dataclass(frozen=True)

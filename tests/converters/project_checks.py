@@ -11,8 +11,8 @@ import pytest
 import torch
 
 import torchmigrate as tm
-from torchmigrate.onnx_runtime import open_session, run_session
-from torchmigrate.parity.onnx_backend import feeds_of
+from torchmigrate.onnx.runtime import open_session, run_session
+from torchmigrate.parity.runs.onnx_runtime import feeds_of
 
 
 def torched(value: Any) -> Any:

@@ -11,9 +11,9 @@ import torch
 from golden import Row
 
 import torchmigrate as tm
-from torchmigrate.converters.recurrent import forget
-from torchmigrate.optim.flattening import parameters
-from torchmigrate.saving import write
+from torchmigrate.converters.recurrent.steps import forget
+from torchmigrate.folder.write import write
+from torchmigrate.optim.flat_parameters import parameters
 
 ROWS = golden.layer_rows()
 

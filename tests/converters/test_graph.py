@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 from torch import nn
 
-from torchmigrate.converters.graph import overwritten
-from torchmigrate.converters.shapes import View
+from torchmigrate.converters.reshaping.shapes import View
+from torchmigrate.converters.tables.graph import overwritten
 
 MODULES = [nn.Linear(3, 3), View([3]), nn.Tanh(), nn.Identity()]
 

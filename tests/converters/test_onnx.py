@@ -12,8 +12,8 @@ import torch
 from golden import Row
 
 import torchmigrate as tm
-from torchmigrate.onnx_runtime import open_session, run_session
-from torchmigrate.parity.onnx_backend import feeds_of
+from torchmigrate.onnx.runtime import open_session, run_session
+from torchmigrate.parity.runs.onnx_runtime import feeds_of
 
 #: |a - b| <= absolute + relative * |b| of float32 kernels
 TOLERANCE = (1e-4, 1e-4)

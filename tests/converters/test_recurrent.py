@@ -10,8 +10,8 @@ import torch
 from torch import nn
 
 import torchmigrate as tm
-from torchmigrate.converters.recurrent import forget
-from torchmigrate.converters.sequencers import Sequencer
+from torchmigrate.converters.recurrent.sequencers import Sequencer
+from torchmigrate.converters.recurrent.steps import forget
 
 
 def tensor(array: Any) -> tm.Tensor:

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 import torchmigrate as tm
-from torchmigrate.converters.recurrent_zero_masks import set_zero_mask
+from torchmigrate.converters.recurrent.zero_masks import set_zero_mask
 
 #: cases of VariableLength, whose module takes batches with a mask
 CASES = [("nn.VariableLength.t7", 0), ("nn.VariableLength.t7", 3), ("nn.VariableLength-2.t7", 0)]

@@ -9,9 +9,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from torchmigrate.cli import main
-from torchmigrate.inspection import inspect_file
-from torchmigrate.t7 import TornFile, dump
+from torchmigrate.cli.main import main
+from torchmigrate.inspection.inspect import inspect_file
+from torchmigrate.t7 import TornFile
+from torchmigrate.t7.writing.dump import dump
 
 
 @pytest.fixture

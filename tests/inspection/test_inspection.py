@@ -16,10 +16,10 @@ import numpy as np
 import pytest
 
 import torchmigrate as tm
-from torchmigrate import cli
-from torchmigrate.inspection import Inspection, inspect_file
+from torchmigrate.cli import main as cli
 from torchmigrate.inspection.contents import content_of
-from torchmigrate.support import table
+from torchmigrate.inspection.inspect import Inspection, inspect_file
+from torchmigrate.model.supported_classes import table
 
 RESNET = golden.MODELS / "resnet_bottleneck_B.t7"
 
@@ -218,7 +218,7 @@ def test_a_key_that_leads_nowhere_is_said(capsys: pytest.CaptureFixture[str]) ->
 def test_inspect_stays_light(options: list[str], tmp_path: Path) -> None:
     words = ["inspect", str(RESNET), *(word.format(svg=tmp_path / "net.svg") for word in options)]
     code = (
-        "import sys, torchmigrate.cli as c\n"
+        "import sys, torchmigrate.cli.main as c\n"
         f"try: c.main({words!r})\n"
         "except SystemExit as e: assert not e.code\n"
         "assert not {'torch', 'onnx', 'jinja2'} & set(sys.modules)"

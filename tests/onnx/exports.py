@@ -9,8 +9,8 @@ import golden
 import onnx
 
 import torchmigrate as tm
-from torchmigrate.onnx import OnnxExport
-from torchmigrate.onnx.graph import PATH_KEY
+from torchmigrate.onnx.passes.graph import PATH_KEY
+from torchmigrate.onnx.result import OnnxExport
 
 KEYS = {row["file"].removesuffix(".t7"): None if row["key"] == "-" else row["key"] for row in golden.model_rows()}
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 import torchmigrate as tm
-from torchmigrate.onnx_runtime import open_session, run_session
+from torchmigrate.onnx.runtime import open_session, run_session
 
 
 @pytest.mark.parametrize(

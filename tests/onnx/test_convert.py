@@ -12,7 +12,7 @@ import torch
 from torch.nn import functional as F
 
 import torchmigrate as tm
-from torchmigrate.workflow import Options, convert_file
+from torchmigrate.folder.run import Options, convert_file
 
 
 @pytest.mark.parametrize(

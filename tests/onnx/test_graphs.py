@@ -14,7 +14,7 @@ import torch
 from onnx import numpy_helper
 
 import torchmigrate as tm
-from torchmigrate.onnx_runtime import open_session, run_session
+from torchmigrate.onnx.runtime import open_session, run_session
 
 
 @pytest.mark.parametrize(

@@ -14,9 +14,10 @@ import pytest
 import torch
 
 import torchmigrate as tm
-from torchmigrate.cli import main
-from torchmigrate.onnx_runtime import open_session, run_session
-from torchmigrate.shapes import make_input, parse_shape
+from torchmigrate.cli.main import main
+from torchmigrate.onnx.runtime import open_session, run_session
+from torchmigrate.shapes.parse import parse_shape
+from torchmigrate.shapes.random_input import make_input
 
 
 @pytest.mark.parametrize("opset", [18, 19, 21, onnx.defs.onnx_opset_version()])

@@ -11,7 +11,7 @@ import onnx
 import pytest
 
 import torchmigrate as tm
-from torchmigrate.onnx_runtime import open_session
+from torchmigrate.onnx.runtime import open_session
 
 IDENTITY = lua.module("nn.Identity")
 DROPOUT = lua.module("nn.Dropout", p=0.5, v2=True)

@@ -15,8 +15,8 @@ import torch
 from torch import nn
 
 import torchmigrate as tm
-from torchmigrate.onnx.rejoining import rejoin
-from torchmigrate.onnx_runtime import open_session, run_session
+from torchmigrate.onnx.passes.sequences import rejoin
+from torchmigrate.onnx.runtime import open_session, run_session
 
 
 def sequencer(case: int) -> tuple[tm.Conversion, Any]:

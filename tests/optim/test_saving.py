@@ -14,8 +14,8 @@ import safetensors.torch
 import torch
 
 import torchmigrate as tm
-from torchmigrate import cli
-from torchmigrate.optim import write_optimizer
+from torchmigrate.cli import main as cli
+from torchmigrate.optim.files import write_optimizer
 
 VGG = golden.MODELS / "vgg_checkpoint.t7"
 

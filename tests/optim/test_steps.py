@@ -13,9 +13,11 @@ import torch
 from torch import nn
 
 import torchmigrate as tm
-from torchmigrate.optim import OptimizerState, adam_bound, optimizer_beside
-from torchmigrate.optim.flattening import flatten
-from torchmigrate.optim.tracing import trace
+from torchmigrate.optim.convert import optimizer_beside
+from torchmigrate.optim.flat_parameters import flatten
+from torchmigrate.optim.methods import adam_bound
+from torchmigrate.optim.positions import trace
+from torchmigrate.optim.state import OptimizerState
 
 OPTIM = golden.FIXTURES / "optim"
 

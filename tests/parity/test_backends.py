@@ -14,12 +14,12 @@ import torch
 from torch import nn
 
 import torchmigrate as tm
-from torchmigrate.nested import moved
-from torchmigrate.parity.backends import PyTorch, tf32
-from torchmigrate.parity.networks import copy_network
-from torchmigrate.parity.tolerances import Rules
-from torchmigrate.parity.trace import Walk
-from torchmigrate.parity.verifying import backends_for
+from torchmigrate.base.tensor_trees import moved
+from torchmigrate.parity.judge.tolerances import Rules
+from torchmigrate.parity.runs.networks import copy_network
+from torchmigrate.parity.runs.pytorch import PyTorch, tf32
+from torchmigrate.parity.runs.trace import Walk
+from torchmigrate.parity.verify import backends_for
 
 
 def conversion(dtype: str = "f4") -> tm.Conversion:

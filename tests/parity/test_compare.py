@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import torch
 
-from torchmigrate.parity.compare import Tolerance, compare
+from torchmigrate.parity.judge.compare import Tolerance, compare
 
 EXACT = Tolerance(0.0, 0.0, False, "test")
 

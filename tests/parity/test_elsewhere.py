@@ -18,10 +18,10 @@ from PIL import Image
 from safetensors.torch import save_file
 
 import torchmigrate as tm
-from torchmigrate import cli
-from torchmigrate.parity.inputs import read_inputs
-from torchmigrate.parity.references import Gradients, Reference
-from torchmigrate.verification import VerifyOptions, by_place, verify_path
+from torchmigrate.cli import main as cli
+from torchmigrate.folder.verify_folder import VerifyOptions, by_place, verify_path
+from torchmigrate.parity.references.input_files import read_inputs
+from torchmigrate.parity.references.reference import Gradients, Reference
 
 UNET = golden.MODELS / "unet_nngraph.t7"
 

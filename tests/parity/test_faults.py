@@ -14,7 +14,7 @@ import pytest
 from onnx import numpy_helper
 
 import torchmigrate as tm
-from torchmigrate import cli
+from torchmigrate.cli import main as cli
 
 Fault = Callable[[tm.LuaObject], None]
 

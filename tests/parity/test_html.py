@@ -11,9 +11,9 @@ import pytest
 import reports
 from pages import body_rows, cells, depth_chart, page_of, read_page, tables, values, words
 
-from torchmigrate.parity import html
-from torchmigrate.parity.compare import Difference
-from torchmigrate.parity.report import BackendResult, finite
+from torchmigrate.parity.judge.compare import Difference
+from torchmigrate.parity.report import html
+from torchmigrate.parity.report.report import BackendResult, finite
 
 TEMPLATES = Path(html.__file__).parent / "templates"
 

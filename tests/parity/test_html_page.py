@@ -14,7 +14,7 @@ import pytest
 import reports
 from pages import body_rows, cells, depth_chart, page_of, read_page, tables
 
-from torchmigrate.parity import html
+from torchmigrate.parity.report import html
 
 TEMPLATES = Path(html.__file__).parent / "templates"
 

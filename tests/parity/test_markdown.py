@@ -10,9 +10,9 @@ import golden
 import pytest
 import reports
 
-from torchmigrate import cli
-from torchmigrate.parity.markdown import WORST, code
-from torchmigrate.parity.report import BackendResult
+from torchmigrate.cli import main as cli
+from torchmigrate.parity.report.markdown import WORST, code
+from torchmigrate.parity.report.report import BackendResult
 
 
 def rows(text: str, heading: str) -> list[list[str]]:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from torchmigrate.parity.compare import Known, Tolerance, compare
+from torchmigrate.parity.judge.compare import Known, Tolerance, compare
 
 RULE = Tolerance(1e-5, 0.0, False, "test")
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from torchmigrate.parity.quantities import cosine, nine_digits, number, percent, scientific, share
+from torchmigrate.parity.report.quantities import cosine, nine_digits, number, percent, scientific, share
 
 
 @pytest.mark.parametrize(

@@ -13,8 +13,8 @@ import pytest
 import torch
 
 import torchmigrate as tm
-from torchmigrate.parity.recorded import read_recorded
-from torchmigrate.verification import VerifyOptions, verify_path
+from torchmigrate.folder.verify_folder import VerifyOptions, verify_path
+from torchmigrate.parity.references.recorded import read_recorded
 
 #: model -> (runs that are judged, is Torch7's own input in the file?)
 FRESH = {

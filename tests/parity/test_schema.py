@@ -14,8 +14,8 @@ import pytest
 import reports
 
 import torchmigrate as tm
-from torchmigrate.parity.compare import Difference
-from torchmigrate.parity.report import BackendResult, ParityReport
+from torchmigrate.parity.judge.compare import Difference
+from torchmigrate.parity.report.report import BackendResult, ParityReport
 
 SCHEMA: dict[str, Any] = json.loads((Path(__file__).parents[2] / "docs" / "parity.schema.json").read_text())
 

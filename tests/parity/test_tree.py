@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from torchmigrate.parity.tree import tree_nodes
+from torchmigrate.parity.report.tree import tree_nodes
 
 
 def nodes(*paths: str | list[str]) -> list[tuple[str, bool, int, str | None]]:

@@ -140,7 +140,7 @@ def test_tolerances_of_the_user(conversion: tm.Conversion, tmp_path: Path) -> No
 
 
 def test_tf32_is_switched_off_and_back() -> None:
-    from torchmigrate.parity.backends import tf32
+    from torchmigrate.parity.runs.pytorch import tf32
 
     before = torch.backends.cudnn.allow_tf32
     with tf32(False):

@@ -12,12 +12,13 @@ import lua
 import pytest
 
 import torchmigrate as tm
-from torchmigrate import cli
-from torchmigrate.locate import locate
-from torchmigrate.picture import Flow, draw, flow_of
+from torchmigrate.cli import main as cli
+from torchmigrate.model.locate import locate
+from torchmigrate.model.supported_classes import table
+from torchmigrate.picture.draw import draw
+from torchmigrate.picture.flow import Flow, flow_of
 from torchmigrate.picture.graphviz import graphviz_layout
 from torchmigrate.picture.layout import Layout, box_size, layered_layout
-from torchmigrate.support import table
 
 SVG = "{http://www.w3.org/2000/svg}"
 

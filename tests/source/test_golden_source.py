@@ -14,7 +14,7 @@ import torch
 from ruff.__main__ import find_ruff_bin
 
 import torchmigrate as tm
-from torchmigrate.saving import write
+from torchmigrate.folder.write import write
 from torchmigrate.source.examples import several_sizes
 
 ROWS = golden.model_rows()

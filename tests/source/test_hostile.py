@@ -11,7 +11,7 @@ import pytest
 import torch
 
 import torchmigrate as tm
-from torchmigrate.saving import source_of
+from torchmigrate.folder.write import source_of
 
 HOSTILE = [
     '"""; import os; os.system("touch pwned")  #',

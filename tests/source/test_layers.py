@@ -6,7 +6,7 @@ import golden
 import pytest
 
 import torchmigrate as tm
-from torchmigrate.source import generate
+from torchmigrate.source.generate import generate
 
 #: Cases whose structure is not written as Python, but module by module.
 PLAIN = {

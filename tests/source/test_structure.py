@@ -12,7 +12,7 @@ import torch
 from networks import Graph
 
 import torchmigrate as tm
-from torchmigrate.source import Source, generate
+from torchmigrate.source.generate import Source, generate
 
 
 def conv(inputs: int, outputs: int, size: int = 3, stride: int = 1) -> tm.LuaObject:

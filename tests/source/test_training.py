@@ -11,9 +11,9 @@ import torch
 from torch import nn
 
 import torchmigrate as tm
-from torchmigrate.nested import leaves
-from torchmigrate.source import Source, generate
-from torchmigrate.source.checking import instance
+from torchmigrate.base.tensor_trees import leaves
+from torchmigrate.source.check import instance
+from torchmigrate.source.generate import Source, generate
 
 _SINGLE = "in training, nn.BatchNorm takes the statistics of a batch of one; Torch7 normalizes it by the running ones"
 

@@ -13,7 +13,8 @@ import sys
 import atheris
 
 with atheris.instrument_imports(include=["torchmigrate"]):
-    from torchmigrate.t7 import Limits, LuaTable, Storage, T7Error, Tensor, dump_all, load, load_file
+    from torchmigrate.t7 import Limits, LuaTable, Storage, T7Error, Tensor, load, load_file
+    from torchmigrate.t7.writing.dump import dump_all
 
 # small enough that reading to a limit takes no time
 _LIMITS = Limits(depth=2000, objects=100_000, elements=1 << 20, expanded_elements=1 << 20, unpacked_bytes=1 << 24)

@@ -10,7 +10,7 @@ from t7.attacks import archives, objects, storages, strings, tables, tags, tenso
 from t7.attacks import text as texts
 from t7.handwritten import NIL, boolean, integer, number, storage, string, table, tensor
 
-from torchmigrate.errors import LimitExceeded, UsageError
+from torchmigrate.base.errors import LimitExceeded, UsageError
 from torchmigrate.t7 import Limits, T7Error, load, load_file
 
 ATTACKS = {

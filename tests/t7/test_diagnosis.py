@@ -13,8 +13,9 @@ import numpy as np
 import pytest
 from t7.handwritten import FIXTURES, NIL, integer, number, storage, string, table, tensor, torch
 
-from torchmigrate.t7 import T7Error, TornFile, dump, load, load_file
-from torchmigrate.t7.diagnosis import diagnose
+from torchmigrate.t7 import T7Error, TornFile, load, load_file
+from torchmigrate.t7.reading.diagnosis import diagnose
+from torchmigrate.t7.writing.dump import dump
 
 
 def zipped(**members: bytes) -> bytes:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from torchmigrate.t7.digits import decimals
+from torchmigrate.t7.reading.digits import decimals
 
 RNG = np.random.default_rng(11)
 ROWS = {

@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from torchmigrate.errors import UsageError
-from torchmigrate.t7 import LuaFunction, LuaObject, LuaTable, Storage, T7Error, Tensor, dump, load
+from torchmigrate.base.errors import UsageError
+from torchmigrate.t7 import LuaFunction, LuaObject, LuaTable, Storage, T7Error, Tensor, load
+from torchmigrate.t7.writing.dump import dump
 
 
 def again(value: Any, **options: Any) -> Any:

@@ -9,7 +9,8 @@ from collections.abc import Iterator
 import pytest
 from t7.handwritten import FIXTURES, NIL, integer, longs, number, storage, string, table, tensor, torch
 
-from torchmigrate.t7 import T7Error, Tensor, TornFile, dump, load, load_file
+from torchmigrate.t7 import T7Error, Tensor, TornFile, load, load_file
+from torchmigrate.t7.writing.dump import dump
 
 
 def small_files() -> Iterator[tuple[str, bytes]]:

@@ -7,7 +7,8 @@ import io
 import pytest
 from t7.handwritten import NIL, boolean, integer, number, storage, string, table, tensor, torch
 
-from torchmigrate.t7 import LuaTable, dump_all, load, load_file
+from torchmigrate.t7 import LuaTable, load, load_file
+from torchmigrate.t7.writing.dump import dump_all
 
 ROWS = {
     "a table is its own key and value": table(1, integer(3, 1), integer(3, 1)),

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 from t7.handwritten import NIL, boolean, integer, longs, number, storage, string, table, tensor, text, torch
 
-from torchmigrate.errors import UsageError
-from torchmigrate.t7 import Body, LuaFunction, LuaObject, LuaTable, Tensor, dump, dump_all, load, load_file
+from torchmigrate.base.errors import UsageError
+from torchmigrate.t7 import Body, LuaFunction, LuaObject, LuaTable, Tensor, load, load_file
+from torchmigrate.t7.writing.dump import dump, dump_all
 
 
 def written(value: object, **options: object) -> bytes:

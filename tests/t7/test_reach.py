@@ -12,8 +12,9 @@ import numpy as np
 import pytest
 from t7.handwritten import FIXTURES, NIL, integer, longs, number, storage, string, table, tensor, torch
 
-from torchmigrate.t7 import LuaTable, T7Error, T7File, Tensor, TornFile, deserialize, dump, dump_all, load, load_file
-from torchmigrate.t7.positional import FORMS, bodies_of
+from torchmigrate.t7 import LuaTable, T7Error, T7File, Tensor, TornFile, deserialize, load, load_file
+from torchmigrate.t7.reading.positional import FORMS, bodies_of
+from torchmigrate.t7.writing.dump import dump, dump_all
 
 
 def double(value: float) -> bytes:

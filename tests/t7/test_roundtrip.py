@@ -14,18 +14,9 @@ from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 from t7.handwritten import FIXTURES
 
-from torchmigrate.t7 import (
-    ELEMENT_TYPES,
-    LuaFunction,
-    LuaObject,
-    LuaTable,
-    T7Error,
-    Tensor,
-    dump,
-    dump_all,
-    load,
-    load_file,
-)
+from torchmigrate.t7 import LuaFunction, LuaObject, LuaTable, T7Error, Tensor, load, load_file
+from torchmigrate.t7.values import ELEMENT_TYPES
+from torchmigrate.t7.writing.dump import dump, dump_all
 
 FILES = sorted(path.relative_to(FIXTURES) for path in FIXTURES.glob("*/*.t7"))
 FOLDERS = sorted({path.parent.name for path in FILES})

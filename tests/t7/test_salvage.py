@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from t7.handwritten import integer, longs, number, storage, string, table, tensor, torch
 
-from torchmigrate.t7 import Loss, T7Error, Tensor, TornFile, dump, load, load_file
+from torchmigrate.t7 import Loss, T7Error, Tensor, TornFile, load, load_file
+from torchmigrate.t7.writing.dump import dump
 
 RAW = table(
     1,

@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 from t7.handwritten import FIXTURES, number, string, table, text
 
-from torchmigrate.t7 import T7Error, dump, dump_all, load, load_file
+from torchmigrate.t7 import T7Error, load, load_file
+from torchmigrate.t7.writing.dump import dump, dump_all
 
 TENSOR = FIXTURES / "values" / "tensor_Float.t7"
 

@@ -7,7 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from torchmigrate.t7 import LuaObject, LuaTable, Storage, Tensor, dump, load
+from torchmigrate.t7 import LuaObject, LuaTable, Storage, Tensor, load
+from torchmigrate.t7.writing.dump import dump
 
 STORAGE = Storage("torch.DoubleStorage", np.arange(12.0))
 

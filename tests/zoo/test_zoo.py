@@ -18,9 +18,10 @@ import pytest
 import torch
 
 import torchmigrate as tm
-from torchmigrate import cli
-from torchmigrate.zoo import Shard, Summary
+from torchmigrate.cli import main as cli
+from torchmigrate.zoo.members import Shard
 from torchmigrate.zoo.outcomes import STATE, Outcome
+from torchmigrate.zoo.summary import Summary
 
 COMMAND = [sys.executable, "-m", "torchmigrate", "convert"]
 

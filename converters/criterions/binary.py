@@ -1,0 +1,144 @@
+"""Criterions for yes-or-no targets, of one label or of many."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import nn
+from torch.nn import functional
+
+from ...model.layer import Layer
+from ...model.registry import converts
+from .regression import averages
+
+
+class BinaryCrossEntropy(torch.autograd.Function):
+    """The cross entropy of each element; its gradient is Torch7's, not quite the derivative."""
+
+    @staticmethod
+    def forward(x: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+        return -(torch.log(x + 1e-12) * target + torch.log(1.0 - x + 1e-12) * (1.0 - target))
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[torch.Tensor, torch.Tensor], output: torch.Tensor) -> None:
+        ctx.save_for_backward(*inputs)
+
+    @staticmethod
+    def backward(ctx: Any, grad: torch.Tensor) -> tuple[torch.Tensor, None]:
+        x, target = ctx.saved_tensors
+        return grad * (x - target) / ((1.0 - x + 1e-12) * (x + 1e-12)), None
+
+
+class BCECriterion(nn.Module):
+    """Binary cross entropy of probabilities; a wrong answer given with certainty costs 27.6, not infinity.
+
+    Args:
+        labels: how many weights there are, one for each label; 0: none.
+        average: divide by the number of elements.
+    """
+
+    weights: torch.Tensor | None
+
+    def __init__(self, labels: int = 0, average: bool = True) -> None:
+        super().__init__()
+        self.labels = labels
+        self.average = average
+        self.register_buffer("weights", torch.empty(labels) if labels else None)
+
+    def forward(self, x: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+        loss: torch.Tensor = BinaryCrossEntropy.apply(x, target.reshape(x.shape))  # type: ignore[no-untyped-call]
+        if self.weights is not None:
+            loss = loss * self.weights.expand(target.shape).reshape(x.shape)
+        return loss.mean() if self.average else loss.sum()
+
+    def extra_repr(self) -> str:
+        return f"labels={self.labels}, average={self.average}"
+
+
+@converts("nn.BCECriterion")
+def bce_criterion(layer: Layer) -> BCECriterion:
+    """nn.BCECriterion([weights], [sizeAverage = true])"""
+    layer.ignore("term1", "term2", "term3")  # buffers of the version written in Lua
+    labels = layer.tensor("weights").shape[0] if layer.has("weights") else 0
+    module = layer.make(BCECriterion, labels, averages(layer))
+    layer.put_all(module, "weights")
+    return module
+
+
+class MultiLabelSoftMarginCriterion(nn.Module):
+    """Binary cross entropy of scores, which are put through a sigmoid.
+
+    Args:
+        labels: how many weights there are, one for each label; 0: none.
+        average: divide by the number of elements.
+    """
+
+    weights: torch.Tensor | None
+
+    def __init__(self, labels: int = 0, average: bool = True) -> None:
+        super().__init__()
+        self.labels = labels
+        self.average = average
+        self.register_buffer("weights", torch.empty(labels) if labels else None)
+
+    def forward(self, x: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+        weights = None if self.weights is None else self.weights.expand(target.shape).reshape(x.shape)
+        reduction = "mean" if self.average else "sum"
+        return functional.binary_cross_entropy_with_logits(x, target.reshape(x.shape), weights, reduction=reduction)
+
+    def extra_repr(self) -> str:
+        return f"labels={self.labels}, average={self.average}"
+
+
+@converts("nn.MultiLabelSoftMarginCriterion")
+def multi_label_soft_margin_criterion(layer: Layer) -> MultiLabelSoftMarginCriterion:
+    """nn.MultiLabelSoftMarginCriterion([weights], [sizeAverage = true])"""
+    layer.ignore("sigmoid", "_buffer1", "_buffer2")
+    labels = layer.tensor("weights").shape[0] if layer.has("weights") else 0
+    module = layer.make(MultiLabelSoftMarginCriterion, labels, averages(layer))
+    layer.put_all(module, "weights")
+    return module
+
+
+class MarginCriterion(nn.Module):
+    """Hinge loss of scores for targets 1 and -1."""
+
+    def __init__(self, margin: float = 1.0, average: bool = True) -> None:
+        super().__init__()
+        self.margin = margin
+        self.average = average
+
+    def forward(self, x: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+        loss = torch.relu(self.margin - x * target.reshape(x.shape))
+        return loss.mean() if self.average else loss.sum()
+
+    def extra_repr(self) -> str:
+        return f"margin={self.margin}, average={self.average}"
+
+
+@converts("nn.MarginCriterion")
+def margin_criterion(layer: Layer) -> MarginCriterion:
+    """nn.MarginCriterion([margin = 1])"""
+    return MarginCriterion(layer.number("margin", 1.0), averages(layer))
+
+
+class SoftMarginCriterion(nn.Module):
+    """Logistic loss of scores for targets 1 and -1."""
+
+    def __init__(self, average: bool = True) -> None:
+        super().__init__()
+        self.average = average
+
+    def forward(self, x: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+        loss = -functional.logsigmoid(x * target.reshape(x.shape))
+        return loss.mean() if self.average else loss.sum()
+
+    def extra_repr(self) -> str:
+        return f"average={self.average}"
+
+
+@converts("nn.SoftMarginCriterion")
+def soft_margin_criterion(layer: Layer) -> SoftMarginCriterion:
+    """nn.SoftMarginCriterion()"""
+    return SoftMarginCriterion(averages(layer))

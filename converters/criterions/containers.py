@@ -1,0 +1,108 @@
+"""Criterions that hold other criterions, or modules."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import nn
+
+from ...model.layer import Layer
+from ...model.registry import converts
+
+
+class MultiCriterion(nn.Module):
+    """The weighted sum of criterions that get the same input and target."""
+
+    def __init__(self, criterions: list[nn.Module], weights: list[float]) -> None:
+        super().__init__()
+        self.criterions = nn.ModuleList(criterions)
+        self.weights = weights
+
+    def forward(self, x: Any, target: Any) -> Any:
+        pairs = zip(self.criterions, self.weights, strict=True)
+        return sum(weight * criterion(x, target) for criterion, weight in pairs)
+
+    def extra_repr(self) -> str:
+        return f"weights={self.weights}"
+
+
+@converts("nn.MultiCriterion")
+def multi_criterion(layer: Layer) -> MultiCriterion:
+    """nn.MultiCriterion()"""
+    return MultiCriterion(layer.modules("criterions"), list(layer.numbers("weights")))
+
+
+class ParallelCriterion(nn.Module):
+    """The weighted sum of criterions; the i-th gets the i-th entry of the input and of the target.
+
+    With `repeat_target`, all of them get the whole target.
+    """
+
+    def __init__(self, criterions: list[nn.Module], weights: list[float], repeat_target: bool = False) -> None:
+        super().__init__()
+        self.criterions = nn.ModuleList(criterions)
+        self.weights = weights
+        self.repeat_target = repeat_target
+
+    def forward(self, x: Any, target: Any) -> Any:
+        total = 0
+        for i, criterion in enumerate(self.criterions):
+            total = total + self.weights[i] * criterion(x[i], target if self.repeat_target else target[i])
+        return total
+
+    def extra_repr(self) -> str:
+        return f"weights={self.weights}, repeat_target={self.repeat_target}"
+
+
+@converts("nn.ParallelCriterion")
+def parallel_criterion(layer: Layer) -> ParallelCriterion:
+    """nn.ParallelCriterion([repeatTarget = false])"""
+    repeat = layer.flag("repeatTarget", default=False)
+    return ParallelCriterion(layer.modules("criterions"), list(layer.numbers("weights")), repeat)
+
+
+class CriterionTable(nn.Module):
+    """A criterion as a module: its input is the list of the criterion's input and target."""
+
+    def __init__(self, criterion: nn.Module) -> None:
+        super().__init__()
+        self.criterion = criterion
+
+    def forward(self, x: list[Any]) -> Any:
+        return self.criterion(*x[:2])
+
+
+@converts("nn.CriterionTable")
+def criterion_table(layer: Layer) -> CriterionTable:
+    """nn.CriterionTable(criterion)"""
+    return CriterionTable(layer.module("criterion"))
+
+
+class ModuleCriterion(nn.Module):
+    """A criterion whose input and target first go through modules."""
+
+    def __init__(
+        self, criterion: nn.Module, input_module: nn.Module | None = None, target_module: nn.Module | None = None
+    ) -> None:
+        super().__init__()
+        self.criterion = criterion
+        self.input_module = input_module
+        self.target_module = target_module
+
+    def forward(self, x: Any, target: Any) -> Any:
+        if self.input_module is not None:
+            x = self.input_module(x)
+        if self.target_module is not None:
+            with torch.no_grad():
+                target = self.target_module(target)
+        return self.criterion(x, target)
+
+
+@converts("nn.ModuleCriterion")
+def module_criterion(layer: Layer) -> ModuleCriterion:
+    """nn.ModuleCriterion(criterion, [inputModule], [targetModule], [castTarget = true])"""
+    layer.ignore("input", "target", "castTarget")
+    input_module = layer.module("inputModule") if layer.has("inputModule") else None
+    target_module = layer.module("targetModule") if layer.has("targetModule") else None
+    return ModuleCriterion(layer.module("criterion"), input_module, target_module)

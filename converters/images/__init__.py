@@ -1,0 +1,1 @@
+"""Layers that read images, volumes and sequences of frames: convolution, pooling, normalization, resampling."""

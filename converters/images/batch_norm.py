@@ -1,0 +1,110 @@
+"""Batch normalization."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from ...model.layer import Layer
+from ...model.registry import converts
+
+
+class BatchNorm(nn.modules.batchnorm._BatchNorm):
+    """Batch normalization as Torch7 does it: also of one sample without a batch, and of a batch of one in training.
+
+    Args:
+        num_features: number of features, or planes.
+        dimensions: of a batched input: 2, 4 or 5.
+        eps: added to the variance.
+        momentum: weight of the new value in the running statistics.
+        affine: is there a weight?
+        bias: is there a bias?
+        freeze_single: while training, normalize a batch of one with the running statistics, and keep these?
+    """
+
+    def __init__(
+        self,
+        num_features: int,
+        dimensions: int,
+        eps: float = 1e-5,
+        momentum: float = 0.1,
+        affine: bool = True,
+        bias: bool = True,
+        freeze_single: bool = True,
+    ) -> None:
+        super().__init__(num_features, eps, momentum, affine)
+        if not bias:
+            self.register_parameter("bias", None)
+        self.dimensions = dimensions
+        self.freeze_single = freeze_single
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        if x.dim() == self.dimensions - 1 and not self.training:
+            return self.forward(x.unsqueeze(0))  # Torch7 keeps the batch dimension
+        if self.training and self.freeze_single and x.shape[0] == 1:
+            self._check_input_dim(x)
+            return F.batch_norm(x, self.running_mean, self.running_var, self.weight, self.bias, False, 0.0, self.eps)
+        return super().forward(x)
+
+    def _check_input_dim(self, input: torch.Tensor) -> None:  # noqa: A002 - PyTorch's name
+        if input.dim() != self.dimensions:
+            raise ValueError(f"expected {self.dimensions} dimensions, a batch, and got {tuple(input.shape)}")
+
+    def extra_repr(self) -> str:
+        return (
+            f"{self.num_features}, dimensions={self.dimensions}, eps={self.eps}, momentum={self.momentum}, "
+            f"affine={self.affine}, bias={self.bias is not None}, freeze_single={self.freeze_single}"
+        )
+
+
+def _batch_norm(layer: Layer, dimensions: int) -> BatchNorm:
+    features = layer.tensor("running_mean").numel()
+    eps = layer.number("eps", 1e-5)
+    # while training, cudnn takes the statistics of a batch of one too
+    single = not layer.typename.startswith("cudnn.")
+    layer.ignore("affine", "nDim", "mode", "nBatch", "iSize", "oSize", "buffer2", "centered", "std", "normalized")
+    weight, bias = layer.has("weight"), layer.has("bias")
+    if bias and not weight:
+        layer.refuse("it has a bias and no weight")
+    module = layer.make(
+        BatchNorm,
+        features,
+        dimensions,
+        eps,
+        layer.number("momentum", 0.1),
+        affine=weight,
+        bias=bias,
+        freeze_single=single,
+    )
+    layer.put_all(module, "weight", "bias", "running_mean")
+    if layer.has("running_var"):
+        layer.put(module, "running_var")
+    elif layer.has("running_std"):
+        # before version 2 the inverse of the deviation was kept, under this name
+        layer.put(module, "running_var", layer.tensor("running_std").pow(-2) - eps, field="running_std")
+    else:
+        layer.refuse("it has neither running_var nor running_std")
+    module.num_batches_tracked = torch.tensor(0)
+    return module
+
+
+@converts("nn.BatchNormalization", "cudnn.BatchNormalization")
+def batch_normalization(layer: Layer) -> BatchNorm:
+    """nn.BatchNormalization(nOutput, [eps = 1e-5], [momentum = 0.1], [affine = true])
+
+    While training, nn's (not cudnn's) batch normalization passes a batch of one through the running statistics.
+    """
+    return _batch_norm(layer, 2)
+
+
+@converts("nn.SpatialBatchNormalization", "cudnn.SpatialBatchNormalization")
+def spatial_batch_normalization(layer: Layer) -> BatchNorm:
+    """nn.SpatialBatchNormalization(nOutput, [eps = 1e-5], [momentum = 0.1], [affine = true])"""
+    return _batch_norm(layer, 4)
+
+
+@converts("nn.VolumetricBatchNormalization", "cudnn.VolumetricBatchNormalization")
+def volumetric_batch_normalization(layer: Layer) -> BatchNorm:
+    """nn.VolumetricBatchNormalization(nOutput, [eps = 1e-5], [momentum = 0.1], [affine = true])"""
+    return _batch_norm(layer, 5)

@@ -1,0 +1,228 @@
+"""Convolutions over images and volumes, and their transposes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from ...model.layer import Layer
+from ...model.registry import converts
+
+
+def padding_of(layer: Layer, *axes: str) -> tuple[int, ...]:
+    """padT, padH, padW for the given axes; very old files have one `padding` for all."""
+    if layer.has("padding"):
+        layer.ignore(*(f"pad{axis}" for axis in axes))
+        return (layer.integer("padding"),) * len(axes)
+    return tuple(layer.integer(f"pad{axis}", 0) for axis in axes)
+
+
+def steps_of(layer: Layer, name: str, *axes: str) -> tuple[int, ...]:
+    """The whole numbers of the fields name + axis, such as kH, kW or dH, dW; 1 where they are missing."""
+    return tuple(layer.integer(f"{name}{axis}", 1) for axis in axes)
+
+
+def ignore_cudnn(layer: Layer) -> None:
+    """Fields of cudnn's convolutions that repeat what others say."""
+    layer.ignore("stride", "pad", "iSize", "convDescData", "nInputPlane", "nOutputPlane")
+
+
+def _convolution(layer: Layer, cls: type[nn.Module], axes: tuple[str, ...], **options: Any) -> nn.Module:
+    """A stock convolution; old files keep the weight as a matrix."""
+    kernel = steps_of(layer, "k", *axes)
+    groups = layer.integer("groups", 1)
+    outputs = layer.integer("nOutputPlane")
+    inputs = layer.integer("nInputPlane")
+    ignore_cudnn(layer)
+    module = layer.make(
+        cls,
+        inputs,
+        outputs,
+        kernel,
+        stride=steps_of(layer, "d", *axes),
+        padding=padding_of(layer, *axes),
+        groups=groups,
+        bias=layer.has("bias"),
+        **options,
+    )
+    weight = layer.tensor("weight").reshape(outputs, inputs // groups, *kernel)
+    layer.put(module, "weight", weight, field="weight")
+    layer.put_all(module, "bias")
+    return module
+
+
+@converts("nn.SpatialConvolution", "nn.SpatialConvolutionMM", "cudnn.SpatialConvolution")
+def spatial_convolution(layer: Layer) -> nn.Module:
+    """nn.SpatialConvolution(nInputPlane, nOutputPlane, kW, kH, [dW], [dH], [padW], [padH])"""
+    return _convolution(layer, nn.Conv2d, ("H", "W"))
+
+
+@converts("nn.SpatialDilatedConvolution", "cudnn.SpatialDilatedConvolution")
+def spatial_dilated_convolution(layer: Layer) -> nn.Module:
+    """nn.SpatialDilatedConvolution(nInputPlane, nOutputPlane, kW, kH, [dW], [dH], [padW], [padH], [dilationW, H])"""
+    return _convolution(layer, nn.Conv2d, ("H", "W"), dilation=steps_of(layer, "dilation", "H", "W"))
+
+
+@converts("nn.VolumetricConvolution", "nn.VolumetricConvolutionMM", "cudnn.VolumetricConvolution")
+def volumetric_convolution(layer: Layer) -> nn.Module:
+    """nn.VolumetricConvolution(nInputPlane, nOutputPlane, kT, kW, kH, [dT], [dW], [dH], [padT], [padW], [padH])"""
+    return _convolution(layer, nn.Conv3d, ("T", "H", "W"))
+
+
+@converts("nn.VolumetricDilatedConvolution")
+def volumetric_dilated_convolution(layer: Layer) -> nn.Module:
+    """nn.VolumetricDilatedConvolution(nInputPlane, nOutputPlane, kT, kW, kH, [dT], [padT], [dilationT], …)"""
+    return _convolution(layer, nn.Conv3d, ("T", "H", "W"), dilation=steps_of(layer, "dilation", "T", "H", "W"))
+
+
+class FullConvolution2d(nn.ConvTranspose2d):
+    """A transposed convolution; given [x, y] it makes an output of y's height and width."""
+
+    def forward(self, x: Any) -> torch.Tensor:  # type: ignore[override]
+        if isinstance(x, torch.Tensor):
+            return super().forward(x)
+        return super().forward(x[0], list(x[1].shape[-2:]))
+
+
+class FullConvolution3d(nn.ConvTranspose3d):
+    """A transposed convolution; given [x, y] it makes an output of y's depth, height and width."""
+
+    def forward(self, x: Any) -> torch.Tensor:  # type: ignore[override]
+        if isinstance(x, torch.Tensor):
+            return super().forward(x)
+        return super().forward(x[0], list(x[1].shape[-3:]))
+
+
+def _full_convolution(layer: Layer, cls: type[nn.Module], axes: tuple[str, ...]) -> nn.Module:
+    kernel = steps_of(layer, "k", *axes)
+    groups = layer.integer("groups", 1)
+    inputs, outputs = layer.integer("nInputPlane"), layer.integer("nOutputPlane")
+    ignore_cudnn(layer)
+    module = layer.make(
+        cls,
+        inputs,
+        outputs,
+        kernel,
+        stride=steps_of(layer, "d", *axes),
+        padding=padding_of(layer, *axes),
+        output_padding=tuple(layer.integer(f"adj{axis}", 0) for axis in axes),
+        groups=groups,
+        bias=layer.has("bias"),
+    )
+    layer.put(module, "weight", layer.tensor("weight").reshape(inputs, outputs // groups, *kernel), field="weight")
+    layer.put_all(module, "bias")
+    return module
+
+
+@converts("nn.SpatialFullConvolution", "cudnn.SpatialFullConvolution")
+def spatial_full_convolution(layer: Layer) -> nn.Module:
+    """nn.SpatialFullConvolution(nInputPlane, nOutputPlane, kW, kH, [dW], [dH], [padW], [padH], [adjW], [adjH])
+
+    The input may be {tensor, target}: the output then has target's height and width.
+    """
+    return _full_convolution(layer, FullConvolution2d, ("H", "W"))
+
+
+@converts("nn.VolumetricFullConvolution", "cudnn.VolumetricFullConvolution")
+def volumetric_full_convolution(layer: Layer) -> nn.Module:
+    """nn.VolumetricFullConvolution(nInputPlane, nOutputPlane, kT, kW, kH, [dT, W, H], [padT, W, H], [adjT, W, H])
+
+    The input may be {tensor, target}: the output then has target's depth, height and width.
+    """
+    return _full_convolution(layer, FullConvolution3d, ("T", "H", "W"))
+
+
+@converts("nn.SpatialDepthWiseConvolution")
+def spatial_depthwise_convolution(layer: Layer) -> nn.Conv2d:
+    """nn.SpatialDepthWiseConvolution(nInputPlane, nOutputPlane, kW, kH, [dW], [dH], [padW], [padH])
+
+    nOutputPlane maps of each input plane.
+    """
+    planes, maps = layer.integer("nInputPlane"), layer.integer("nOutputPlane")
+    kernel = (layer.integer("kH"), layer.integer("kW"))
+    pad_height, pad_width = padding_of(layer, "H", "W")
+    module = layer.make(
+        nn.Conv2d,
+        planes,
+        planes * maps,
+        kernel,
+        stride=(layer.integer("dH", 1), layer.integer("dW", 1)),
+        padding=(pad_height, pad_width),
+        groups=planes,
+        bias=layer.has("bias"),
+    )
+    weight = layer.tensor("weight").reshape(maps, planes, 1, *kernel).transpose(0, 1)
+    layer.put(module, "weight", weight.reshape(planes * maps, 1, *kernel), field="weight")
+    if layer.has("bias"):
+        layer.put(module, "bias", layer.tensor("bias").reshape(maps, planes).t().reshape(-1), field="bias")
+    return module
+
+
+class LocalConv2d(nn.Module):
+    """A convolution with a kernel of its own at each place of the output."""
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: tuple[int, int],
+        stride: tuple[int, int],
+        padding: tuple[int, int],
+        output_size: tuple[int, int],
+        bias: bool = True,
+    ) -> None:
+        super().__init__()
+        self.in_channels = in_channels
+        self.out_channels = out_channels
+        self.kernel_size = kernel_size
+        self.stride = stride
+        self.padding = padding
+        self.output_size = output_size
+        places = output_size[0] * output_size[1]
+        self.weight = nn.Parameter(torch.empty(places, out_channels, in_channels * kernel_size[0] * kernel_size[1]))
+        self.bias = nn.Parameter(torch.empty(out_channels, *output_size)) if bias else None
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        batch = x if x.dim() == 4 else x.unsqueeze(0)
+        patches = F.unfold(batch, self.kernel_size, padding=self.padding, stride=self.stride)
+        # places x out x in*kH*kW, times places x in*kH*kW x batch
+        y = torch.matmul(self.weight, patches.permute(2, 1, 0)).permute(2, 1, 0)
+        y = y.reshape(-1, self.out_channels, self.output_size[0], self.output_size[1])
+        if self.bias is not None:
+            y = y + self.bias
+        return y if x.dim() == 4 else y.squeeze(0)
+
+    def extra_repr(self) -> str:
+        return (
+            f"{self.in_channels}, {self.out_channels}, kernel_size={self.kernel_size}, stride={self.stride}, "
+            f"padding={self.padding}, output_size={self.output_size}"
+        )
+
+
+@converts("nn.SpatialConvolutionLocal")
+def spatial_convolution_local(layer: Layer) -> LocalConv2d:
+    """nn.SpatialConvolutionLocal(nInputPlane, nOutputPlane, iW, iH, kW, kH, [dW], [dH], [padW], [padH])
+
+    The input has a fixed size, iW x iH.
+    """
+    layer.ignore("iW", "iH")
+    size = (layer.integer("oH"), layer.integer("oW"))
+    inputs, outputs = layer.integer("nInputPlane"), layer.integer("nOutputPlane")
+    kernel = steps_of(layer, "k", "H", "W")
+    module = layer.make(
+        LocalConv2d,
+        inputs,
+        outputs,
+        (kernel[0], kernel[1]),
+        (layer.integer("dH", 1), layer.integer("dW", 1)),
+        (layer.integer("padH", 0), layer.integer("padW", 0)),
+        size,
+        bias=layer.has("bias"),
+    )
+    layer.put(module, "weight", layer.tensor("weight").reshape(size[0] * size[1], outputs, -1), field="weight")
+    if layer.has("bias"):
+        layer.put(module, "bias", layer.tensor("bias").reshape(outputs, *size), field="bias")
+    return module

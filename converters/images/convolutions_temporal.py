@@ -1,0 +1,117 @@
+"""Convolutions over sequences: (batch x) time x features, as Torch7 lays them out."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+from ...model.layer import Layer
+from ...model.registry import converts
+
+
+class TemporalConv1d(nn.Conv1d):
+    """A convolution over time of (batch x) time x features."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return super().forward(x.transpose(-1, -2)).transpose(-1, -2)
+
+
+def _temporal(layer: Layer, kernel: int, stride: int, padding: int) -> TemporalConv1d:
+    inputs, outputs = layer.integer("inputFrameSize"), layer.integer("outputFrameSize")
+    module = layer.make(TemporalConv1d, inputs, outputs, kernel, stride=stride, padding=padding, bias=layer.has("bias"))
+    # Torch7 lays a window out as time x features
+    weight = layer.tensor("weight").reshape(outputs, kernel, inputs).transpose(1, 2)
+    layer.put(module, "weight", weight, field="weight")
+    layer.put_all(module, "bias")
+    return module
+
+
+@converts("nn.TemporalConvolution")
+def temporal_convolution(layer: Layer) -> TemporalConv1d:
+    """nn.TemporalConvolution(inputFrameSize, outputFrameSize, kW, [dW])"""
+    return _temporal(layer, layer.integer("kW"), layer.integer("dW", 1), 0)
+
+
+@converts("cudnn.TemporalConvolution")
+def cudnn_temporal_convolution(layer: Layer) -> TemporalConv1d:
+    """cudnn.TemporalConvolution(inputFrameSize, outputFrameSize, kH, [dH], [padH])"""
+    if layer.integer("groups", 1) != 1:
+        layer.refuse("it has groups")
+    # it is a spatial convolution inside, with the features along the width
+    layer.ignore("kW", "dW", "padW", "nInputPlane", "nOutputPlane", "stride", "pad", "iSize", "convDescData")
+    return _temporal(layer, layer.integer("kH"), layer.integer("dH", 1), layer.integer("padH", 0))
+
+
+class TemporalRowConv1d(nn.Conv1d):
+    """A convolution over time of each feature by itself.
+
+    Args:
+        features: number of features.
+        kernel_size: frames of a window.
+        stride: frames between windows.
+        bias: is there a bias?
+        features_first: is the input (batch x) features x time, rather than time x features?
+    """
+
+    def __init__(
+        self, features: int, kernel_size: int, stride: int = 1, bias: bool = True, features_first: bool = False
+    ) -> None:
+        super().__init__(features, features, kernel_size, stride=stride, groups=features, bias=bias)
+        self.features = features
+        self.features_first = features_first
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        if self.features_first:
+            return super().forward(x)
+        return super().forward(x.transpose(-1, -2)).transpose(-1, -2)
+
+    def extra_repr(self) -> str:
+        kernel, stride = self.kernel_size[0], self.stride[0]
+        return f"{self.features}, {kernel}, stride={stride}, features_first={self.features_first}"
+
+
+@converts("nn.TemporalRowConvolution")
+def temporal_row_convolution(layer: Layer) -> TemporalRowConv1d:
+    """nn.TemporalRowConvolution(inputFrameSize, kW, [dW], [featFirst = false])"""
+    features, kernel = layer.integer("inputFrameSize"), layer.integer("kW")
+    module = layer.make(
+        TemporalRowConv1d,
+        features,
+        kernel,
+        layer.integer("dW", 1),
+        bias=layer.has("bias"),
+        features_first=layer.flag("featFirst", False),
+    )
+    layer.put(module, "weight", layer.tensor("weight").reshape(features, 1, kernel), field="weight")
+    layer.put_all(module, "bias")
+    return module
+
+
+class TemporalSubSampling(nn.Module):
+    """Sums each feature over windows of time, times a weight plus a bias per feature."""
+
+    def __init__(self, features: int, kernel_size: int, stride: int = 1) -> None:
+        super().__init__()
+        self.features = features
+        self.kernel_size = kernel_size
+        self.stride = stride
+        self.weight = nn.Parameter(torch.empty(features))
+        self.bias = nn.Parameter(torch.empty(features))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        kernel = self.weight.reshape(-1, 1, 1).expand(self.features, 1, self.kernel_size)
+        y = nn.functional.conv1d(x.transpose(-1, -2), kernel, self.bias, self.stride, groups=self.features)
+        return y.transpose(-1, -2)
+
+    def extra_repr(self) -> str:
+        return f"{self.features}, kernel_size={self.kernel_size}, stride={self.stride}"
+
+
+@converts("nn.TemporalSubSampling")
+def temporal_sub_sampling(layer: Layer) -> TemporalSubSampling:
+    """nn.TemporalSubSampling(inputFrameSize, kW, [dW])"""
+    module = layer.make(
+        TemporalSubSampling, layer.integer("inputFrameSize"), layer.integer("kW"), layer.integer("dW", 1)
+    )
+    layer.put_all(module, "weight", "bias")
+    return module

@@ -1,0 +1,100 @@
+"""Max pooling over windows at pseudorandom places."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from ...model.layer import Layer
+from ...model.registry import converts
+
+
+class FractionalMaxPool(nn.Module):
+    """Fractional max pooling, whose windows follow from random samples: one per plane and axis.
+
+    Args:
+        kernel_size: of each axis: (depth,) height, width.
+        output_size: of each axis; None: it follows from `ratio`.
+        ratio: output by input size of each axis; None: it follows from `output_size`.
+        samples_size: sizes of the samples that the file gives, planes of each item; None: it gives none.
+        fixed: use these samples again and again (they are drawn anew where the input has other sizes).
+    """
+
+    def __init__(
+        self,
+        kernel_size: Sequence[int],
+        output_size: Sequence[int] | None = None,
+        ratio: Sequence[float] | None = None,
+        samples_size: Sequence[int] | None = None,
+        fixed: bool = False,
+    ) -> None:
+        super().__init__()
+        self.kernel_size = tuple(kernel_size)
+        self.output_size = output_size
+        self.ratio = ratio
+        self.samples_size = samples_size
+        self.fixed = fixed
+        self.register_buffer("samples", None if samples_size is None else torch.empty(list(samples_size)))
+        self.samples: torch.Tensor | None
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        axes = len(self.kernel_size)
+        batch = x if x.dim() == axes + 2 else x.unsqueeze(0)
+        size = [batch.shape[0], batch.shape[1], axes]
+        samples = self.samples
+        if not self.fixed or samples is None or list(samples.shape) != size:
+            samples = torch.rand(size, dtype=x.dtype, device=x.device)
+        pool = F.fractional_max_pool2d if axes == 2 else F.fractional_max_pool3d
+        ratio = self.ratio or ()
+        output = self.output_size or [math.floor(n * r) for n, r in zip(batch.shape[2:], ratio, strict=True)]
+        y = pool(batch, list(self.kernel_size), list(output), None, False, samples)
+        return y if x.dim() == axes + 2 else y.squeeze(0)
+
+    def extra_repr(self) -> str:
+        size = f"ratio={self.ratio}" if self.output_size is None else f"output_size={self.output_size}"
+        return f"kernel_size={self.kernel_size}, {size}, fixed={self.fixed}"
+
+
+def _fractional(layer: Layer, axes: tuple[str, ...]) -> FractionalMaxPool:
+    layer.ignore("indices")
+    kernel = [layer.integer(f"poolSize{axis}") for axis in axes]
+    by_ratio = layer.has("ratioW")
+    fixed = layer.flag("newRandomPool", False)
+    samples = layer.tensor("randomSamples") if layer.has("randomSamples") and fixed else None
+    if fixed and samples is None:
+        layer.note("its pooling regions are fixed, but the file has none; new ones are drawn each time")
+    module = layer.make(
+        FractionalMaxPool,
+        kernel,
+        None if by_ratio else [layer.integer(f"out{axis}") for axis in axes],
+        [layer.number(f"ratio{axis}") for axis in axes] if by_ratio else None,
+        None if samples is None else list(samples.shape),
+        fixed=fixed,
+    )
+    if samples is not None:
+        ordered = samples.detach().flip(-1) if len(axes) == 3 else samples.detach()
+        layer.put(module, "samples", ordered, field="randomSamples")
+    return module
+
+
+@converts("nn.SpatialFractionalMaxPooling")
+def spatial_fractional_max_pooling(layer: Layer) -> FractionalMaxPool:
+    """nn.SpatialFractionalMaxPooling(poolSizeW, poolSizeH, outW or ratioW, outH or ratioH)
+
+    After fixPoolingRegions() the saved samples are used again; else new ones are drawn each time.
+    """
+    return _fractional(layer, ("H", "W"))
+
+
+@converts("nn.VolumetricFractionalMaxPooling")
+def volumetric_fractional_max_pooling(layer: Layer) -> FractionalMaxPool:
+    """nn.VolumetricFractionalMaxPooling(poolSizeT, poolSizeW, poolSizeH, outT, outW, outH or ratioT, ratioW, ratioH)
+
+    After fixPoolingRegions() the saved samples are used again; else new ones are drawn each time.
+    """
+    # Torch7 has time as the last axis here, and its samples in the order time, width, height
+    return _fractional(layer, ("H", "W", "T"))

@@ -1,0 +1,217 @@
+"""Max and average pooling over images and volumes."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from ...model.layer import Layer
+from ...model.registry import converts
+from .convolutions import padding_of, steps_of
+
+#: Fields that a forward leaves behind in pooling layers.
+_LEFT = ("indices", "iheight", "iwidth", "itime", "iSize", "mode", "stride", "pad", "nInputPlane", "v2")
+
+
+def _steps(layer: Layer, *axes: str) -> tuple[int, ...]:
+    """dT, dH, dW; where one is missing, the size of the kernel."""
+    return tuple(layer.integer(f"d{axis}", layer.integer(f"k{axis}")) for axis in axes)
+
+
+class OverhangingMaxPool(nn.Module):
+    """Max pooling in ceil mode with strides beyond the kernel, of which the last window may lie outside the input.
+
+    Such a window gives the lowest number of the type, as in Torch7; PyTorch leaves it out.
+
+    Args:
+        kernel_size, stride, dilation: of each axis: (depth,) height, width.
+    """
+
+    def __init__(self, kernel_size: Sequence[int], stride: Sequence[int], dilation: Sequence[int]) -> None:
+        super().__init__()
+        self.kernel_size = tuple(kernel_size)
+        self.stride = tuple(stride)
+        self.dilation = tuple(dilation)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        axes = len(self.kernel_size)
+        padding: list[int] = []
+        for axis in range(axes):
+            reach = self.dilation[axis] * (self.kernel_size[axis] - 1) + 1
+            size = x.shape[axis - axes]
+            outputs = -((reach - size) // self.stride[axis]) + 1
+            padding = [0, max(0, (outputs - 1) * self.stride[axis] + reach - size), *padding]
+        padded = F.pad(x, padding, value=torch.finfo(x.dtype).min)
+        pool = F.max_pool2d if axes == 2 else F.max_pool3d
+        return pool(padded, self.kernel_size, self.stride, dilation=self.dilation)
+
+    def extra_repr(self) -> str:
+        return f"kernel_size={self.kernel_size}, stride={self.stride}, dilation={self.dilation}"
+
+
+class OverhangingAvgPool(nn.Module):
+    """Average pooling in ceil mode with strides beyond the kernel, of which the last window may lie outside the input.
+
+    PyTorch leaves such a window out; Torch7 divides the sum 0 by what is left of its size, which may be negative.
+
+    Args:
+        kernel_size, stride: of each axis: (depth,) height, width.
+    """
+
+    def __init__(self, kernel_size: Sequence[int], stride: Sequence[int]) -> None:
+        super().__init__()
+        self.kernel_size = tuple(kernel_size)
+        self.stride = tuple(stride)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        axes = len(self.kernel_size)
+        padding: list[int] = []
+        count = x.new_ones(())
+        for axis in range(axes):
+            kernel, stride, size = self.kernel_size[axis], self.stride[axis], x.shape[axis - axes]
+            outputs = -((kernel - size) // stride) + 1
+            padding = [0, max(0, (outputs - 1) * stride + kernel - size), *padding]
+            starts = torch.arange(outputs, device=x.device, dtype=x.dtype) * stride
+            lengths = (starts + kernel).clamp(max=size) - starts
+            count = count * lengths.reshape(-1, *[1] * (axes - 1 - axis))
+        pool = F.avg_pool2d if axes == 2 else F.avg_pool3d
+        # not divisor_override, which the exporter to ONNX overlooks
+        return pool(F.pad(x, padding), self.kernel_size, self.stride) * math.prod(self.kernel_size) / count
+
+    def extra_repr(self) -> str:
+        return f"kernel_size={self.kernel_size}, stride={self.stride}"
+
+
+def _max_pool(layer: Layer, axes: tuple[str, ...]) -> nn.Module:
+    layer.ignore(*_LEFT)
+    kernel, stride = steps_of(layer, "k", *axes), _steps(layer, *axes)
+    padding, dilation = padding_of(layer, *axes), steps_of(layer, "dilation", *axes)
+    # VolumetricDilatedMaxPooling rounds down whatever ceil_mode says
+    ceil_mode = layer.flag("ceil_mode", False) and layer.typename != "nn.VolumetricDilatedMaxPooling"
+    beyond = any(d > w * (k - 1) + 1 for k, d, w in zip(kernel, stride, dilation, strict=True))
+    if ceil_mode and beyond and not any(padding):
+        return OverhangingMaxPool(kernel, stride, dilation)
+    cls: Any = nn.MaxPool2d if len(axes) == 2 else nn.MaxPool3d
+    made: nn.Module = cls(kernel, stride, padding, dilation, ceil_mode=ceil_mode)
+    return made
+
+
+@converts("nn.SpatialMaxPooling", "cudnn.SpatialMaxPooling")
+def spatial_max_pooling(layer: Layer) -> nn.Module:
+    """nn.SpatialMaxPooling(kW, kH, [dW = kW], [dH = kH], [padW = 0], [padH = 0])"""
+    return _max_pool(layer, ("H", "W"))
+
+
+@converts("nn.SpatialDilatedMaxPooling")
+def spatial_dilated_max_pooling(layer: Layer) -> nn.Module:
+    """nn.SpatialDilatedMaxPooling(kW, kH, [dW = kW], [dH = kH], [padW], [padH], [dilationW = 1], [dilationH = 1])"""
+    return _max_pool(layer, ("H", "W"))
+
+
+@converts("nn.VolumetricMaxPooling", "cudnn.VolumetricMaxPooling")
+def volumetric_max_pooling(layer: Layer) -> nn.Module:
+    """nn.VolumetricMaxPooling(kT, kW, kH, [dT = kT], [dW = kW], [dH = kH], [padT], [padW], [padH])"""
+    return _max_pool(layer, ("T", "H", "W"))
+
+
+@converts("nn.VolumetricDilatedMaxPooling")
+def volumetric_dilated_max_pooling(layer: Layer) -> nn.Module:
+    """nn.VolumetricDilatedMaxPooling(kT, kW, kH, [dT, W, H], [padT, W, H], [dilationT, W, H])
+
+    Torch7 rounds the size of the output down, also after ceil().
+    """
+    return _max_pool(layer, ("T", "H", "W"))
+
+
+class ScaledAvgPool(nn.Module):
+    """Average pooling, its result times `factor` (the size of a window, for a sum).
+
+    Args:
+        pool: the average pooling.
+        factor: what its result is multiplied by.
+    """
+
+    def __init__(self, pool: nn.Module, factor: float) -> None:
+        super().__init__()
+        self.pool = pool
+        self.factor = factor
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        y: torch.Tensor = self.pool(x) * self.factor
+        return y
+
+    def extra_repr(self) -> str:
+        return f"factor={self.factor}"
+
+
+def _average_pool(layer: Layer, axes: tuple[str, ...]) -> nn.Module:
+    kernel, stride, padding = steps_of(layer, "k", *axes), _steps(layer, *axes), padding_of(layer, *axes)
+    ceil_mode = layer.flag("ceil_mode", False)
+    exclude = layer.has("mode") and "EXCLUDE" in layer.text("mode")
+    include = layer.flag("count_include_pad", not exclude)
+    layer.ignore(*_LEFT)
+    pool: nn.Module
+    if ceil_mode and not any(padding) and any(d > k for k, d in zip(kernel, stride, strict=True)):
+        pool = OverhangingAvgPool(kernel, stride)
+    else:
+        cls: Any = nn.AvgPool2d if len(axes) == 2 else nn.AvgPool3d
+        pool = cls(kernel, stride, padding, ceil_mode=ceil_mode, count_include_pad=include)
+    # the first versions summed, and have no such field; nor has VolumetricAveragePooling, which always divides
+    if layer.flag("divide", len(axes) == 3 or layer.typename.startswith("cudnn.")):
+        return pool
+    size = 1.0
+    for k in kernel:
+        size *= k
+    return ScaledAvgPool(pool, size)
+
+
+@converts("nn.SpatialAveragePooling", "cudnn.SpatialAveragePooling")
+def spatial_average_pooling(layer: Layer) -> nn.Module:
+    """nn.SpatialAveragePooling(kW, kH, [dW = 1], [dH = 1], [padW = 0], [padH = 0])
+
+    With divide = false, or in files that know no `divide`, the average is multiplied by kW * kH again.
+    """
+    return _average_pool(layer, ("H", "W"))
+
+
+@converts("nn.VolumetricAveragePooling", "cudnn.VolumetricAveragePooling")
+def volumetric_average_pooling(layer: Layer) -> nn.Module:
+    """nn.VolumetricAveragePooling(kT, kW, kH, [dT = 1], [dW = 1], [dH = 1], [padT], [padW], [padH])"""
+    return _average_pool(layer, ("T", "H", "W"))
+
+
+class AdaptiveMaxPool2d(nn.AdaptiveMaxPool2d):
+    """Adaptive max pooling; exported window by window, since ONNX has no such operator."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        if not torch.compiler.is_exporting():
+            y: torch.Tensor = super().forward(x)
+            return y
+        size: Any = self.output_size
+        (rows, columns), (height, width) = size, x.shape[-2:]
+        lines = []
+        for i in range(rows):
+            strip = x[..., i * height // rows : ((i + 1) * height + rows - 1) // rows, :]
+            cells = [
+                strip[..., j * width // columns : ((j + 1) * width + columns - 1) // columns] for j in range(columns)
+            ]
+            lines.append(torch.stack([cell.amax((-2, -1)) for cell in cells], -1))
+        return torch.stack(lines, -2)
+
+
+@converts("nn.SpatialAdaptiveMaxPooling")
+def spatial_adaptive_max_pooling(layer: Layer) -> AdaptiveMaxPool2d:
+    """nn.SpatialAdaptiveMaxPooling(W, H)"""
+    layer.ignore("indices")
+    return AdaptiveMaxPool2d((layer.integer("H"), layer.integer("W")))
+
+
+@converts("nn.SpatialAdaptiveAveragePooling")
+def spatial_adaptive_average_pooling(layer: Layer) -> nn.AdaptiveAvgPool2d:
+    """nn.SpatialAdaptiveAveragePooling(W, H)"""
+    return nn.AdaptiveAvgPool2d((layer.integer("H"), layer.integer("W")))

@@ -1,0 +1,147 @@
+"""Unpooling: puts each number back to where its max pooling took it from."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from ...model.layer import Layer
+from ...model.registry import converts
+from ...t7 import LuaObject, Tensor
+
+
+class Places:
+    """What a max pooling remembers of its last run: flat indices of the maxima, and the size of its input."""
+
+    def __init__(self) -> None:
+        self.indices: torch.Tensor | None = None
+        self.size: list[int] = []
+
+
+def remembered(pooling: nn.Module) -> Places:
+    """What a pooling remembers; made when it runs first, since the pooling may have been a plain one before."""
+    if "places" not in pooling.__dict__:
+        pooling.__dict__["places"] = Places()
+    places: Places = pooling.__dict__["places"]
+    return places
+
+
+class PairedMaxPool2d(nn.MaxPool2d):
+    """Max pooling that remembers where its maxima were, for the unpooling that is paired with it."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        places = remembered(self)
+        places.size = list(x.shape[-2:])
+        pool: Any = F.max_pool2d_with_indices
+        y: torch.Tensor
+        y, places.indices = pool(x, self.kernel_size, self.stride, self.padding, self.dilation, self.ceil_mode)
+        return y
+
+
+class PairedMaxPool3d(nn.MaxPool3d):
+    """Max pooling that remembers where its maxima were, for the unpooling that is paired with it."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        places = remembered(self)
+        places.size = list(x.shape[-3:])
+        pool: Any = F.max_pool3d_with_indices
+        y: torch.Tensor
+        y, places.indices = pool(x, self.kernel_size, self.stride, self.padding, self.dilation, self.ceil_mode)
+        return y
+
+
+class MaxUnpool(nn.Module):
+    """Puts each number to where the paired max pooling found it in its last run, and zeros elsewhere.
+
+    Args:
+        pooling: the pooling, which runs elsewhere in the network.
+        output_size: sizes that the file gives for a pooling that has not run here; None: it gives none.
+        indices_size: sizes of the indices that the file gives.
+    """
+
+    def __init__(
+        self,
+        pooling: nn.Module,
+        output_size: Sequence[int] | None = None,
+        indices_size: Sequence[int] | None = None,
+    ) -> None:
+        super().__init__()
+        self.pooling = pooling
+        self.output_size = output_size
+        self.indices_size = indices_size
+        self.register_buffer(
+            "indices", None if indices_size is None else torch.empty(list(indices_size), dtype=torch.int64)
+        )
+        self.indices: torch.Tensor | None
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        places: Any = getattr(self.pooling, "places", None)
+        indices = self.indices if places is None else places.indices
+        size = self.output_size if places is None else places.size
+        if indices is None or size is None:
+            raise RuntimeError("the pooling that this unpooling is paired with has not run yet")
+        if indices.shape != x.shape:
+            raise RuntimeError(f"the maxima were {tuple(indices.shape)}, the input is {tuple(x.shape)}")
+        axes = len(size)
+        flat = 1
+        for n in size:
+            flat = flat * n
+        y = x.new_zeros(*x.shape[:-axes], flat)
+        y = y.scatter(-1, indices.flatten(-axes), x.flatten(-axes))
+        return y.reshape(*x.shape[:-axes], *size)
+
+    def extra_repr(self) -> str:
+        return "" if self.output_size is None else f"output_size={self.output_size}"
+
+
+def _unpool(layer: Layer, axes: tuple[str, ...], plain: type[nn.Module], paired: type[nn.Module]) -> MaxUnpool:
+    lua = layer.value("pooling")
+    if not isinstance(lua, LuaObject):
+        layer.refuse(f"its pooling is {lua!r}")
+    elsewhere = layer.is_converted(lua)
+    pooling = layer.module("pooling")
+    # the sizes and offsets repeat those of the pooling
+    layer.ignore("indices", *(f"o{axis}" for axis in ("time", "height", "width")))
+    layer.ignore(*(f"{kind}{axis}" for kind in ("d", "pad") for axis in ("T", "H", "W")))
+    if type(pooling) not in (plain, paired):
+        layer.refuse(f"its pooling became a {type(pooling).__name__}, which does not tell where its maxima were")
+    pooling.__class__ = paired  # the same module, which now remembers
+    saved, names = lua.get("indices"), {"T": "itime", "H": "iheight", "W": "iwidth"}
+    size = [lua.get(names[axis]) for axis in axes]
+    if elsewhere or not isinstance(saved, Tensor) or not saved.numel() or None in size:
+        return MaxUnpool(pooling)
+    sizes = [int(n) for n in size if isinstance(n, float)]
+    module = layer.make(MaxUnpool, pooling, sizes, list(saved.size))
+    indices = layer.numbers_of(saved).long()
+    layer.put(module, "indices", indices - 1 if len(axes) == 2 else _unpacked(indices, lua, sizes), field="pooling")
+    return module
+
+
+def _unpacked(packed: torch.Tensor, pooling: LuaObject, size: list[int]) -> torch.Tensor:
+    """Flat indices from VolumetricMaxPooling's, which hold three bytes: the place inside the window."""
+    flat = torch.zeros_like(packed)
+    for axis, name in enumerate(("T", "H", "W")):
+        step, pad = pooling.get(f"d{name}", 1.0), pooling.get(f"pad{name}", 0.0)
+        assert isinstance(step, float)
+        assert isinstance(pad, float)
+        shape = [1] * packed.dim()
+        shape[axis - 3] = packed.shape[axis - 3]
+        start = torch.arange(packed.shape[axis - 3]).reshape(shape) * int(step) - int(pad)
+        flat = flat * size[axis] + start + (packed >> (8 * axis)) % 256
+    return flat
+
+
+@converts("nn.SpatialMaxUnpooling")
+def spatial_max_unpooling(layer: Layer) -> MaxUnpool:
+    """nn.SpatialMaxUnpooling(poolingModule)"""
+    return _unpool(layer, ("H", "W"), nn.MaxPool2d, PairedMaxPool2d)
+
+
+@converts("nn.VolumetricMaxUnpooling")
+def volumetric_max_unpooling(layer: Layer) -> MaxUnpool:
+    """nn.VolumetricMaxUnpooling(poolingModule)"""
+    return _unpool(layer, ("T", "H", "W"), nn.MaxPool3d, PairedMaxPool3d)

@@ -1,0 +1,1 @@
+"""Layers that multiply by weights, or look rows up in them."""

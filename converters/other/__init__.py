@@ -1,0 +1,1 @@
+"""Layers of packages dpnn and nnx that belong to no family."""

@@ -1,0 +1,180 @@
+"""Activation functions that work on each element alone."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+from torch.nn import functional
+
+from ...model.layer import Layer
+from ...model.registry import converts
+
+
+def is_inplace(layer: Layer) -> bool:
+    """The `inplace` flag, which files from before it existed lack."""
+    return layer.flag("inplace", default=False)
+
+
+@converts("nn.ReLU")
+def relu(layer: Layer) -> nn.ReLU | nn.Threshold:
+    """nn.ReLU([inplace = false])"""
+    return threshold(layer) if _has_threshold(layer) else nn.ReLU(inplace=is_inplace(layer))
+
+
+def _has_threshold(layer: Layer) -> bool:
+    return layer.number("threshold", 0.0) != 0 or layer.number("val", 0.0) != 0
+
+
+@converts("nn.Threshold")
+def threshold(layer: Layer) -> nn.Threshold:
+    """nn.Threshold([th = 1e-6], [v = 0], [inplace = false])"""
+    return nn.Threshold(layer.number("threshold"), layer.number("val"), inplace=is_inplace(layer))
+
+
+@converts("nn.ReLU6")
+def relu6(layer: Layer) -> nn.ReLU6:
+    """nn.ReLU6([inplace = false])"""
+    return nn.ReLU6(inplace=is_inplace(layer))
+
+
+@converts("nn.HardTanh", "nn.Clamp")
+def hard_tanh(layer: Layer) -> nn.Hardtanh:
+    """nn.HardTanh([min_value = -1], [max_value = 1], [inplace = false])"""
+    return nn.Hardtanh(layer.number("min_val", -1.0), layer.number("max_val", 1.0), inplace=is_inplace(layer))
+
+
+@converts("nn.ELU")
+def elu(layer: Layer) -> nn.ELU:
+    """nn.ELU([alpha = 1], [inplace = false])"""
+    return nn.ELU(layer.number("alpha", 1.0), inplace=is_inplace(layer))
+
+
+@converts("nn.LeakyReLU")
+def leaky_relu(layer: Layer) -> nn.LeakyReLU:
+    """nn.LeakyReLU([negval = 1/100], [inplace = false])"""
+    return nn.LeakyReLU(layer.number("negval"), inplace=is_inplace(layer))
+
+
+class PReLU(nn.PReLU):
+    """nn.PReLU that also takes one sample without batch: a vector, each element with its own slope."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        if x.dim() == 1:
+            return super().forward(x.unsqueeze(0)).squeeze(0)
+        return super().forward(x)
+
+
+@converts("nn.PReLU")
+def prelu(layer: Layer) -> nn.PReLU:
+    """nn.PReLU([nOutputPlane])
+
+    Dimension 2 holds the planes of every input of two or more dimensions, so an image needs a batch dimension.
+    """
+    layer.ignore("gradWeightBuf", "gradWeightBuf2")
+    planes = layer.integer("nOutputPlane", 0)
+    module = layer.make(PReLU, planes) if planes > 1 else layer.make(nn.PReLU)
+    layer.put(module, "weight")
+    return module
+
+
+class RReLU(nn.RReLU):
+    """nn.RReLU that can be exported: in evaluation it is a leaky ReLU with the mean slope."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        if self.training:
+            return super().forward(x)
+        return functional.leaky_relu(x, (self.lower + self.upper) / 2, self.inplace)
+
+
+@converts("nn.RReLU")
+def rrelu(layer: Layer) -> RReLU:
+    """nn.RReLU([lower = 1/8], [upper = 1/3], [inplace = false])"""
+    layer.ignore("noise")
+    return RReLU(layer.number("lower"), layer.number("upper"), inplace=is_inplace(layer))
+
+
+@converts("nn.SoftPlus")
+def soft_plus(layer: Layer) -> nn.Softplus:
+    """nn.SoftPlus([beta = 1])"""
+    return nn.Softplus(layer.number("beta", 1.0), layer.number("threshold", 20.0))
+
+
+@converts("nn.SoftSign")
+def soft_sign(layer: Layer) -> nn.Softsign:
+    """nn.SoftSign()"""
+    layer.ignore("temp", "tempgrad")
+    return nn.Softsign()
+
+
+@converts("nn.SoftShrink")
+def soft_shrink(layer: Layer) -> nn.Softshrink:
+    """nn.SoftShrink([lambda = 0.5])"""
+    bound = layer.number("lambda", 0.5)
+    if bound < 0:
+        layer.refuse(f"its lambda is {bound:g}; PyTorch has no soft shrinkage with a negative lambda")
+    return nn.Softshrink(bound)
+
+
+@converts("nn.HardShrink")
+def hard_shrink(layer: Layer) -> nn.Hardshrink:
+    """nn.HardShrink([lambda = 0.5])"""
+    return nn.Hardshrink(layer.number("lambda", 0.5))
+
+
+@converts("nn.TanhShrink")
+def tanh_shrink(layer: Layer) -> nn.Tanhshrink:
+    """nn.TanhShrink()"""
+    layer.ignore("tanh")
+    return nn.Tanhshrink()
+
+
+@converts("nn.LogSigmoid")
+def log_sigmoid(layer: Layer) -> nn.LogSigmoid:
+    """nn.LogSigmoid()"""
+    return nn.LogSigmoid()
+
+
+@converts("nn.Tanh")
+def tanh(layer: Layer) -> nn.Tanh:
+    """nn.Tanh()"""
+    return nn.Tanh()
+
+
+@converts("nn.Sigmoid")
+def sigmoid(layer: Layer) -> nn.Sigmoid:
+    """nn.Sigmoid()"""
+    return nn.Sigmoid()
+
+
+@converts("nn.GatedLinearUnit")
+def gated_linear_unit(layer: Layer) -> nn.GLU:
+    """nn.GatedLinearUnit([dim])"""
+    return nn.GLU(layer.integer("dim") - 1 if layer.has("dim") else -1)
+
+
+class CReLU(nn.Module):
+    """Joins x and -x along the first dimension of a sample, which has `num_input_dims` of them, then rectifies."""
+
+    def __init__(self, num_input_dims: int) -> None:
+        super().__init__()
+        self.num_input_dims = num_input_dims
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        dim = 1 if x.dim() == self.num_input_dims + 1 else 0
+        return torch.relu(torch.cat([x, -x], dim))
+
+    def extra_repr(self) -> str:
+        return f"num_input_dims={self.num_input_dims}"
+
+
+@converts("nn.CReLU")
+def crelu(layer: Layer) -> CReLU:
+    """nn.CReLU(nInputDims, [inplace = false])"""
+    layer.ignore("modules", "inplace")  # in place refers to a tensor that the layer makes itself
+    return CReLU(layer.integer("nInputDims"))
+
+
+@converts("nn.Maxout")
+def maxout(layer: Layer) -> nn.Sequential:
+    """nn.Maxout(inputSize, outputSize, maxoutNumber, [preprocess])"""
+    return nn.Sequential(*layer.modules())

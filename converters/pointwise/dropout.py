@@ -1,0 +1,162 @@
+"""Layers that drop or disturb activations at random."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+from ...model.layer import Layer
+from ...model.registry import converts
+from .activations import is_inplace
+
+
+class MaskDropout(nn.Module):
+    """Dropout with the options that nn.Dropout of PyTorch lacks.
+
+    Args:
+        p: probability of dropping an element.
+        rescale: divide by 1-p in training; if not, multiply by 1-p in evaluation.
+        inplace: overwrite the input.
+        stochastic_inference: drop in evaluation too.
+        mono: one mask for all samples of a batch.
+        lazy: keep the mask until a backward pass has used it.
+    """
+
+    def __init__(
+        self,
+        p: float,
+        rescale: bool = True,
+        inplace: bool = False,
+        stochastic_inference: bool = False,
+        mono: bool = False,
+        lazy: bool = False,
+    ) -> None:
+        super().__init__()
+        self.p = p
+        self.rescale = rescale
+        self.inplace = inplace
+        self.stochastic_inference = stochastic_inference
+        self.mono = mono
+        self.lazy = lazy
+        self.mask: torch.Tensor | None = None
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        if not (self.training or self.stochastic_inference):
+            if self.rescale:
+                return x
+            return x.mul_(1 - self.p) if self.inplace else x * (1 - self.p)
+        mask = self.mask
+        if mask is None:
+            mask = torch.empty_like(x[:1] if self.mono else x).bernoulli_(1 - self.p)
+            if self.rescale:
+                mask = mask / (1 - self.p)
+        y = x.mul_(mask) if self.inplace else x * mask
+        if self.lazy:
+            self.mask = mask
+            if y.requires_grad:
+                y.register_hook(self.forget)  # type: ignore[no-untyped-call]
+        return y
+
+    def forget(self, grad: torch.Tensor) -> None:
+        """Takes a new mask next time."""
+        self.mask = None
+
+    def extra_repr(self) -> str:
+        names = ("p", "rescale", "inplace", "stochastic_inference", "mono", "lazy")
+        return ", ".join(f"{name}={getattr(self, name)}" for name in names)
+
+
+@converts("nn.Dropout")
+def dropout(layer: Layer) -> nn.Dropout | MaskDropout:
+    """nn.Dropout([p = 0.5], [v1 = false], [inplace = false], [stochasticInference = false])
+
+    Version 1 (`v2` absent or false, all files of 2014 and earlier) multiplies by 1-p in evaluation and does not rescale
+    in training. Package rnn's options `lazy` and `mono` are supported; a mask kept in the file is not used again.
+    """
+    layer.ignore("noise", "flag")
+    p = layer.number("p", 0.5)
+    rescale = layer.flag("v2", default=False)
+    inplace = is_inplace(layer)
+    stochastic = layer.flag("stochastic_inference", default=False)
+    lazy, mono = layer.flag("lazy", default=False), layer.flag("mono", default=False)
+    if rescale and not (stochastic or lazy or mono):
+        return nn.Dropout(p, inplace=inplace)
+    return MaskDropout(p, rescale, inplace, stochastic, mono, lazy)
+
+
+class FeatureDropout(nn.Module):
+    """Drops whole feature maps, which have `dims` dimensions; multiplies by 1-p in evaluation."""
+
+    def __init__(self, p: float, dims: int, stochastic_inference: bool = False) -> None:
+        super().__init__()
+        self.p = p
+        self.dims = dims
+        self.stochastic_inference = stochastic_inference
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        if not (self.training or self.stochastic_inference):
+            return x * (1 - self.p)
+        if x.dim() not in (self.dims + 1, self.dims + 2):
+            raise ValueError(f"FeatureDropout takes {self.dims + 1} or {self.dims + 2} dimensions, not {x.dim()}")
+        mask = x.new_empty(x.shape[: -self.dims] + (1,) * self.dims).bernoulli_(1 - self.p)
+        return x * mask
+
+    def extra_repr(self) -> str:
+        return f"p={self.p}, dims={self.dims}, stochastic_inference={self.stochastic_inference}"
+
+
+@converts("nn.SpatialDropout", "nn.VolumetricDropout")
+def spatial_dropout(layer: Layer) -> FeatureDropout:
+    """nn.SpatialDropout([p = 0.5], [stochasticInference = false])
+
+    Unlike nn.Dropout it does not rescale in training, but multiplies by 1-p in evaluation.
+    """
+    layer.ignore("noise")
+    dims = 2 if layer.typename == "nn.SpatialDropout" else 3
+    return FeatureDropout(layer.number("p", 0.5), dims, layer.flag("stochastic_inference", default=False))
+
+
+class WhiteNoise(nn.Module):
+    """Adds normal noise in training; in evaluation its mean."""
+
+    def __init__(self, mean: float = 0.0, std: float = 0.1) -> None:
+        super().__init__()
+        self.mean = mean
+        self.std = std
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        if self.training:
+            return x + torch.empty_like(x).normal_(self.mean, self.std)
+        return x + self.mean if self.mean != 0 else x
+
+    def extra_repr(self) -> str:
+        return f"mean={self.mean}, std={self.std}"
+
+
+@converts("nn.WhiteNoise")
+def white_noise(layer: Layer) -> WhiteNoise:
+    """nn.WhiteNoise([mean = 0], [std = 0.1])"""
+    layer.trains()  # unless it is told otherwise
+    layer.ignore("noise")
+    return WhiteNoise(layer.number("mean"), layer.number("std"))
+
+
+class TotalDropout(nn.Module):
+    """In training, drops its whole input with probability p; what is left is not rescaled."""
+
+    def __init__(self, p: float = 0.5) -> None:
+        super().__init__()
+        self.p = p
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x * x.new_empty(()).bernoulli_(1 - self.p) if self.training else x
+
+    def extra_repr(self) -> str:
+        return f"p={self.p}"
+
+
+@converts("nn.TotalDropout")
+def total_dropout(layer: Layer) -> TotalDropout:
+    """nn.TotalDropout([p = 0.5])"""
+    layer.ignore("noise")
+    return TotalDropout(layer.number("p"))

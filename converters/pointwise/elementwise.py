@@ -1,0 +1,167 @@
+"""Elementary functions of each element, and constants added or multiplied."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+from ...model.layer import Layer
+from ...model.registry import converts
+from .activations import is_inplace
+
+
+class Abs(nn.Module):
+    """The absolute value; its gradient at zero is 1, as in Torch7."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return torch.where(x >= 0, x, -x)
+
+
+@converts("nn.Abs")
+def abs_value(layer: Layer) -> Abs:
+    """nn.Abs()"""
+    return Abs()
+
+
+class Exp(nn.Module):
+    """The exponential function."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return torch.exp(x)
+
+
+@converts("nn.Exp")
+def exp(layer: Layer) -> Exp:
+    """nn.Exp()"""
+    return Exp()
+
+
+class Log(nn.Module):
+    """The natural logarithm."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return torch.log(x)
+
+
+@converts("nn.Log")
+def log(layer: Layer) -> Log:
+    """nn.Log()"""
+    return Log()
+
+
+class Sqrt(nn.Module):
+    """The square root; its gradient at zero is 0, as in Torch7."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        zero = x == 0
+        return torch.where(zero, 0, torch.sqrt(torch.where(zero, 1, x)))
+
+
+@converts("nn.Sqrt")
+def sqrt(layer: Layer) -> Sqrt:
+    """nn.Sqrt()"""
+    layer.ignore("eps")  # stored, but Torch7 does not add it
+    return Sqrt()
+
+
+class Square(nn.Module):
+    """The square."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x * x
+
+
+@converts("nn.Square")
+def square(layer: Layer) -> Square:
+    """nn.Square()"""
+    return Square()
+
+
+class Power(nn.Module):
+    """The power with a constant exponent."""
+
+    def __init__(self, exponent: float) -> None:
+        super().__init__()
+        self.exponent = exponent
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return torch.pow(x, self.exponent)
+
+    def extra_repr(self) -> str:
+        return f"exponent={self.exponent}"
+
+
+@converts("nn.Power")
+def power(layer: Layer) -> Power:
+    """nn.Power(p)"""
+    return Power(layer.number("pow"))
+
+
+class AddConstant(nn.Module):
+    """Adds a number."""
+
+    def __init__(self, constant: float, inplace: bool = False) -> None:
+        super().__init__()
+        self.constant = constant
+        self.inplace = inplace
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x.add_(self.constant) if self.inplace else x + self.constant
+
+    def extra_repr(self) -> str:
+        return f"{self.constant}, inplace={self.inplace}"
+
+
+class AddConstantVector(nn.Module):
+    """Adds a constant vector to a vector, or to each row of a matrix."""
+
+    constant: torch.Tensor
+
+    def __init__(self, size: int, inplace: bool = False) -> None:
+        super().__init__()
+        self.size = size
+        self.inplace = inplace
+        self.register_buffer("constant", torch.empty(size))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        if x.dim() > 2 or x.shape[-1] != self.size:
+            raise ValueError(f"a constant of size {self.size} can't be added to an input of size {tuple(x.shape)}")
+        return x.add_(self.constant) if self.inplace else x + self.constant
+
+    def extra_repr(self) -> str:
+        return f"{self.size}, inplace={self.inplace}"
+
+
+@converts("nn.AddConstant")
+def add_constant(layer: Layer) -> AddConstant | AddConstantVector:
+    """nn.AddConstant(constant, [inplace = false])"""
+    inplace = is_inplace(layer)
+    if isinstance(layer.value("constant_scalar"), float):
+        return AddConstant(layer.number("constant_scalar"), inplace)
+    constant = layer.tensor("constant_scalar")
+    if constant.dim() != 1:
+        layer.refuse(f"its constant has {constant.dim()} dimensions; a number or a vector is supported")
+    module = layer.make(AddConstantVector, constant.shape[0], inplace)
+    layer.put(module, "constant", constant, field="constant_scalar")
+    return module
+
+
+class MulConstant(nn.Module):
+    """Multiplies by a number."""
+
+    def __init__(self, constant: float, inplace: bool = False) -> None:
+        super().__init__()
+        self.constant = constant
+        self.inplace = inplace
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x.mul_(self.constant) if self.inplace else x * self.constant
+
+    def extra_repr(self) -> str:
+        return f"{self.constant}, inplace={self.inplace}"
+
+
+@converts("nn.MulConstant")
+def mul_constant(layer: Layer) -> MulConstant:
+    """nn.MulConstant(constant, [inplace = false])"""
+    return MulConstant(layer.number("constant_scalar"), is_inplace(layer))

@@ -1,0 +1,146 @@
+"""Softmax in its forms; Torch7 takes the dimension from the number of dimensions of the input."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+from ...model.layer import Layer
+from ...model.registry import converts
+
+
+class SoftMax(nn.Module):
+    """Softmax over the classes of a vector, a batch of vectors (N, C), an image (C, H, W) or a batch of images."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        if x.dim() > 4:
+            raise ValueError(f"SoftMax takes 1 to 4 dimensions, not {x.dim()}")
+        return torch.softmax(x, dim=0 if x.dim() in (1, 3) else 1)
+
+
+class LogSoftMax(nn.Module):
+    """Log of the softmax over the classes of a vector, a batch (N, C), an image (C, H, W) or a batch of images."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        if x.dim() > 4:
+            raise ValueError(f"LogSoftMax takes 1 to 4 dimensions, not {x.dim()}")
+        return torch.log_softmax(x, dim=0 if x.dim() in (1, 3) else 1)
+
+
+class SoftMin(nn.Module):
+    """Softmax of the negated input over the classes of a vector, a batch (N, C), an image or a batch of images."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        if x.dim() > 4:
+            raise ValueError(f"SoftMin takes 1 to 4 dimensions, not {x.dim()}")
+        return torch.softmax(-x, dim=0 if x.dim() in (1, 3) else 1)
+
+
+@converts("nn.SoftMax", "nn.SpatialSoftMax")
+def soft_max(layer: Layer) -> SoftMax:
+    """nn.SoftMax()
+
+    The classes are dimension 1 of inputs with one or three dimensions (C, H, W), dimension 2 of those with two or four.
+    """
+    return SoftMax()
+
+
+@converts("nn.LogSoftMax", "nn.SpatialLogSoftMax")
+def log_soft_max(layer: Layer) -> LogSoftMax:
+    """nn.LogSoftMax()
+
+    The classes are dimension 1 of inputs with one or three dimensions (C, H, W), dimension 2 of those with two or four.
+    """
+    return LogSoftMax()
+
+
+@converts("nn.SoftMin")
+def soft_min(layer: Layer) -> SoftMin:
+    """nn.SoftMin()
+
+    The classes are dimension 1 of inputs with one or three dimensions (C, H, W), dimension 2 of those with two or four.
+    """
+    layer.ignore("mininput")
+    return SoftMin()
+
+
+class InstanceSoftMax(nn.Module):
+    """Softmax over all elements of a sample: of a vector or image (C, H, W), or of each in a batch."""
+
+    def __init__(self, log: bool = False) -> None:
+        super().__init__()
+        self.log = log
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        if x.dim() > 4:
+            raise ValueError(f"InstanceSoftMax takes 1 to 4 dimensions, not {x.dim()}")
+        flat = x.flatten() if x.dim() in (1, 3) else x.flatten(1)
+        y = torch.log_softmax(flat, -1) if self.log else torch.softmax(flat, -1)
+        return y.reshape(x.shape)
+
+    def extra_repr(self) -> str:
+        return f"log={self.log}"
+
+
+class VolumetricSoftMax(nn.Module):
+    """Softmax over the classes of a volume (C, T, H, W) or a batch of volumes."""
+
+    def __init__(self, log: bool = False) -> None:
+        super().__init__()
+        self.log = log
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        if x.dim() not in (4, 5):
+            raise ValueError(f"VolumetricSoftMax takes 4 or 5 dimensions, not {x.dim()}")
+        return torch.log_softmax(x, -4) if self.log else torch.softmax(x, -4)
+
+    def extra_repr(self) -> str:
+        return f"log={self.log}"
+
+
+def _is_log(layer: Layer, default: bool = False) -> bool:
+    algorithm = layer.text("algorithm", "CUDNN_SOFTMAX_LOG" if default else "CUDNN_SOFTMAX_ACCURATE")
+    if algorithm not in ("CUDNN_SOFTMAX_FAST", "CUDNN_SOFTMAX_ACCURATE", "CUDNN_SOFTMAX_LOG"):
+        layer.refuse(f"its algorithm is {algorithm!r}, which is none of cudnn's")
+    return algorithm == "CUDNN_SOFTMAX_LOG"
+
+
+@converts("cudnn.SoftMax")
+def cudnn_soft_max(layer: Layer) -> InstanceSoftMax:
+    """cudnn.SoftMax([fast = false])
+
+    Over all elements of a sample: of an image the classes and all positions together, unlike nn.SoftMax.
+    """
+    layer.ignore("mode")  # the class sets it whenever it runs
+    return InstanceSoftMax(_is_log(layer))
+
+
+@converts("cudnn.LogSoftMax")
+def cudnn_log_soft_max(layer: Layer) -> InstanceSoftMax:
+    """cudnn.LogSoftMax()
+
+    Over all elements of a sample: of an image the classes and all positions together, unlike nn.LogSoftMax.
+    """
+    layer.ignore("mode", "algorithm")  # the class sets them whenever it runs
+    return InstanceSoftMax(log=True)
+
+
+@converts("cudnn.SpatialSoftMax", "cudnn.SpatialLogSoftMax")
+def cudnn_spatial_soft_max(layer: Layer) -> SoftMax | LogSoftMax | InstanceSoftMax:
+    """cudnn.SpatialSoftMax([fast = false])"""
+    log = _is_log(layer, default=layer.typename == "cudnn.SpatialLogSoftMax")
+    mode = layer.text("mode", "CUDNN_SOFTMAX_MODE_CHANNEL")
+    if mode == "CUDNN_SOFTMAX_MODE_INSTANCE":
+        return InstanceSoftMax(log)
+    if mode != "CUDNN_SOFTMAX_MODE_CHANNEL":
+        layer.refuse(f"its mode is {mode!r}, which is none of cudnn's")
+    return LogSoftMax() if log else SoftMax()
+
+
+@converts("cudnn.VolumetricSoftMax", "cudnn.VolumetricLogSoftMax")
+def cudnn_volumetric_soft_max(layer: Layer) -> VolumetricSoftMax:
+    """cudnn.VolumetricSoftMax([fast = false])"""
+    inner = layer.module("ssm")
+    if not isinstance(inner, (SoftMax, LogSoftMax)):
+        layer.refuse("its softmax is not over the classes")
+    return VolumetricSoftMax(isinstance(inner, LogSoftMax))

@@ -1,0 +1,80 @@
+"""Kaixhin/Atari: layers of agents that play games."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+from ...model.layer import Layer
+from ...model.registry import converts
+from ..pointwise.activations import relu
+from .upscaling import ScaleGradient
+
+
+@converts("nn.GradientRescale")
+def gradient_rescale(layer: Layer) -> ScaleGradient:
+    """nn.GradientRescale(scaleFactor, [inplace]), of Kaixhin/Atari
+
+    Returns its input; the gradient is multiplied by scaleFactor.
+    """
+    layer.ignore("inplace")
+    return ScaleGradient(layer.number("scaleFactor"))
+
+
+@converts("nn.GuidedReLU", "nn.DeconvnetReLU")
+def salient_relu(layer: Layer) -> nn.Module:
+    """nn.GuidedReLU([inplace]), of Kaixhin/Atari
+
+    nn.ReLU. The gradient that shows what the network looks at, after salientBackprop, is not converted;
+    nn.DeconvnetReLU is another such layer.
+    """
+    if layer.flag("guide", default=False) or layer.flag("deconv", default=False):
+        layer.note("in Torch7 it passes back positive gradients only (salientBackprop); here it passes back nn.ReLU's")
+    return relu(layer)
+
+
+class MinDim(nn.Module):
+    """Inserts a dimension of size 1 at `position` (0-based) if the input has fewer than `min_dims` dimensions."""
+
+    def __init__(self, position: int, min_dims: int) -> None:
+        super().__init__()
+        self.position = position
+        self.min_dims = min_dims
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x.unsqueeze(self.position) if x.dim() < self.min_dims else x
+
+    def extra_repr(self) -> str:
+        return f"position={self.position}, min_dims={self.min_dims}"
+
+
+@converts("nn.MinDim")
+def min_dim(layer: Layer) -> MinDim:
+    """nn.MinDim(pos, minInputDims), of Kaixhin/Atari"""
+    return MinDim(layer.integer("pos") - 1, layer.integer("numInputDims"))
+
+
+class HuberCriterion(nn.Module):
+    """Mean Huber loss, linear from an error of `delta` on."""
+
+    def __init__(self, delta: float = 1.0) -> None:
+        super().__init__()
+        self.delta = delta
+
+    def forward(self, x: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+        size = (target - x).abs()
+        limited = size.clamp(max=self.delta)
+        return (0.5 * limited * (2 * size - limited)).mean()
+
+    def extra_repr(self) -> str:
+        return f"delta={self.delta}"
+
+
+@converts("nn.HuberCriterion")
+def huber_criterion(layer: Layer) -> HuberCriterion:
+    """nn.HuberCriterion([delta = 1]), of Kaixhin/Atari
+
+    Torch7's gradient has the other sign and is not averaged; here it is the derivative.
+    """
+    layer.ignore("alpha", "absAlpha", "diffAlpha")
+    return HuberCriterion(layer.number("delta", 1.0))

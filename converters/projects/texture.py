@@ -1,0 +1,96 @@
+"""Layers that projects of texture and image synthesis defined: padding around the edge, noise, colours."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+from ...model.layer import Layer
+from ...model.registry import converts
+
+
+@converts("nn.SpatialCircularPadding")
+def spatial_circular_padding(layer: Layer) -> nn.CircularPad2d:
+    """nn.SpatialCircularPadding(padLeft, [padRight], [padTop], [padBottom]), of DmitryUlyanov/texture_nets
+
+    Torch7 forgets the corners in the gradient; here they are in it.
+    """
+    return nn.CircularPad2d(
+        (layer.integer("pad_l"), layer.integer("pad_r"), layer.integer("pad_t"), layer.integer("pad_b"))
+    )
+
+
+class NoiseFill(nn.Module):
+    """Puts uniform noise from 0 to `factor` in the place of the last `planes` planes."""
+
+    def __init__(self, planes: int, factor: float = 1.0) -> None:
+        super().__init__()
+        self.planes = planes
+        self.factor = factor
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        kept = x[:, : x.shape[1] - self.planes]
+        noise = torch.rand_like(x[:, x.shape[1] - self.planes :]) * self.factor
+        return torch.cat([kept, noise], 1)
+
+    def extra_repr(self) -> str:
+        return f"{self.planes}, factor={self.factor}"
+
+
+@converts("nn.NoiseFill")
+def noise_fill(layer: Layer) -> NoiseFill:
+    """nn.NoiseFill(num_noise_channels), of DmitryUlyanov/texture_nets
+
+    Noise in evaluation too. Torch7 passes the gradient of the noise on to the planes that it replaced; here it ends.
+    """
+    return NoiseFill(layer.integer("num_noise_channels"), layer.number("mult", 1.0))
+
+
+class GenNoise(nn.Module):
+    """Normal noise of deviation `factor` in `planes` planes, of the size of its input otherwise."""
+
+    def __init__(self, planes: int, factor: float = 1.0) -> None:
+        super().__init__()
+        self.planes = planes
+        self.factor = factor
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return torch.randn_like(x[:, :1].expand(-1, self.planes, *x.shape[2:])) * self.factor
+
+    def extra_repr(self) -> str:
+        return f"{self.planes}, factor={self.factor}"
+
+
+@converts("nn.GenNoise")
+def gen_noise(layer: Layer) -> GenNoise:
+    """nn.GenNoise(num_planes), of DmitryUlyanov/texture_nets
+
+    Noise in evaluation too.
+    """
+    layer.ignore("sz", "sz_")
+    return GenNoise(layer.integer("num_planes"), layer.number("mult", 1.0))
+
+
+class VGGPixels(nn.Module):
+    """Images of -1 to 1 to those of 0 to 255, less the mean pixel of a network from Caffe."""
+
+    mean: torch.Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("mean", torch.empty(3, 1, 1))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return (x + 1) * 127.5 - self.mean
+
+
+@converts("nn.VGG_postprocess")
+def vgg_postprocess(layer: Layer) -> VGGPixels:
+    """nn.VGG_postprocess(), of junyanz/CycleGAN
+
+    Torch7 changes the input in place, and divides the gradient by 127.5 where it should multiply it; here it is right.
+    """
+    module = VGGPixels()
+    dtype = torch.float64 if layer.text("_type", "") == "torch.DoubleTensor" else torch.float32
+    module.mean = torch.tensor([103.939, 116.779, 123.68], dtype=torch.float32).to(dtype).reshape(3, 1, 1)
+    return module

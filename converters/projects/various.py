@@ -1,0 +1,134 @@
+"""Layers that no package has, but that well-known projects defined beside their models."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+from ...model.layer import Layer
+from ...model.registry import converts
+from .style import is_fresh
+
+
+class PlaneAffine(nn.Module):
+    """Scales each plane and adds a bias: what an instance normalization comes to that runs on fresh statistics."""
+
+    def __init__(self, num_features: int, eps: float = 1e-5, affine: bool = True) -> None:
+        super().__init__()
+        self.num_features = num_features
+        self.eps = eps
+        self.affine = affine
+        if affine:
+            self.weight = nn.Parameter(torch.empty(num_features))
+            self.bias = nn.Parameter(torch.empty(num_features))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        scale: float = (1 + self.eps) ** 0.5
+        if not self.affine:
+            return x / scale
+        y: torch.Tensor = x * (self.weight / scale).reshape(-1, 1, 1) + self.bias.reshape(-1, 1, 1)
+        return y
+
+    def extra_repr(self) -> str:
+        return f"{self.num_features}, eps={self.eps}, affine={self.affine}"
+
+
+def _instance_norm(layer: Layer, *, measure: bool) -> nn.Module:
+    layer.ignore("momentum", "affine", "prev_batch_size", "bn", "prev_N", "running_mean", "running_var")
+    features = layer.integer("nOutput") if layer.has("nOutput") else layer.tensor("weight").numel()
+    eps, affine = layer.number("eps", 1e-5), layer.has("weight")
+    if layer.flag("disabled", default=False):
+        layer.ignore("weight", "bias")
+        return nn.Identity()
+    module: nn.Module
+    if measure:
+        module = layer.make(nn.InstanceNorm2d, features, eps=eps, affine=affine)
+    else:
+        module = layer.make(PlaneAffine, features, eps=eps, affine=affine)
+    if affine:
+        layer.put_all(module, "weight", "bias")
+    return module
+
+
+@converts("nn.InstanceNormalization")
+def instance_normalization(layer: Layer) -> nn.Module:
+    """nn.InstanceNormalization(nOutput, [eps = 1e-5], [momentum = 0.1], [affine = true])
+
+    Of jcjohnson/fast-neural-style, DmitryUlyanov/texture_nets, junyanz/CycleGAN and xunhuang1995/AdaIN-style. It runs a
+    batch normalization on a batch of one, and the last nn passes such a batch through its fresh running statistics:
+    each plane is only scaled. Models trained with an nn before that (2017) normalized each plane by its own statistics:
+    convert these with --alias nn.InstanceNormalization=torchmigrate.InstanceNorm. If the file holds running statistics
+    that were updated, which only that nn did, this happens by itself.
+    """
+    if not (is_fresh(layer.object) and is_fresh(layer.value("bn", None))):
+        layer.note(
+            "its running statistics were updated, which nn did only when it still normalized each plane by its own "
+            "statistics (until 2017): so does the converted layer. The last Torch7 computes something else from this "
+            "file, which depends on the size of the batch"
+        )
+        return _instance_norm(layer, measure=True)
+    layer.note(
+        "the last Torch7 only scales here, since its batch normalization passes a batch of one through its running "
+        "statistics. If the model was trained before nn did so (2017), and normalizes each plane, convert it with "
+        "--alias nn.InstanceNormalization=torchmigrate.InstanceNorm"
+    )
+    return _instance_norm(layer, measure=False)
+
+
+@converts("torchmigrate.InstanceNorm")
+def instance_norm(layer: Layer) -> nn.Module:
+    """--alias nn.InstanceNormalization=torchmigrate.InstanceNorm
+
+    Each plane of each image is normalized by its own mean and variance, as fast-neural-style meant it.
+    """
+    return _instance_norm(layer, measure=True)
+
+
+@converts("nn.Rectifier")
+def rectifier(layer: Layer) -> nn.ReLU:
+    """nn.Rectifier()
+
+    deep-q-network's: (|x| + x) / 2. At 0 its gradient is 1/2, ReLU's is 0.
+    """
+    return nn.ReLU()
+
+
+class OneHot(nn.Module):
+    """Rows with a one at a 1-based index and zeros elsewhere.
+
+    Args:
+        depth: numbers of a row.
+        number_type: of the rows, where the indices are whole numbers.
+    """
+
+    def __init__(self, depth: int, number_type: torch.dtype = torch.float32) -> None:
+        super().__init__()
+        self.depth = depth
+        self.number_type = number_type
+
+    def forward(self, x: torch.Tensor | float) -> torch.Tensor:
+        indices = torch.as_tensor(x)
+        dtype = indices.dtype if indices.is_floating_point() and isinstance(x, torch.Tensor) else self.number_type
+        numbers = torch.arange(1, self.depth + 1, device=indices.device)
+        return (indices.long().unsqueeze(-1) == numbers).to(dtype)
+
+    def extra_repr(self) -> str:
+        return f"{self.depth}, number_type={self.number_type}"
+
+
+_TYPES = {
+    "torch.DoubleTensor": torch.float64,
+    "torch.FloatTensor": torch.float32,
+    "torch.CudaTensor": torch.float32,
+    "torch.CudaDoubleTensor": torch.float64,
+    "torch.CudaHalfTensor": torch.float32,
+}
+
+
+@converts("OneHot", "nn.OneHot")
+def one_hot(layer: Layer) -> OneHot:
+    """nn.OneHot(outputSize), or char-rnn's OneHot(outputSize)"""
+    layer.ignore("_eye", "_input", "_single", "_longInput", "_ix", "_longInput2", "inputTensorType")
+    depth = layer.integer("depth") if layer.has("depth") else layer.integer("outputSize")
+    layer.ignore("depth", "outputSize")
+    return OneHot(depth, _TYPES.get(layer.text("_type", "torch.FloatTensor"), torch.float32))

@@ -1,0 +1,1 @@
+"""Recurrent layers of packages rnn, torch/rnn and cudnn."""

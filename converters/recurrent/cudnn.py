@@ -1,0 +1,146 @@
+"""Package cudnn: recurrent layers, which keep all their weights in one flat tensor."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+from ...model.layer import Layer
+from ...model.registry import converts
+from .steps import Remembering
+
+#: cudnn's mode -> the kind of layer, and how many gates it has. The order of the gates is that of PyTorch.
+MODES = {
+    "CUDNN_LSTM": ("LSTM", 4),
+    "CUDNN_GRU": ("GRU", 3),
+    "CUDNN_RNN_RELU": ("relu", 1),
+    "CUDNN_RNN_TANH": ("tanh", 1),
+}
+
+
+class CudnnRNN(Remembering):
+    """A recurrent layer over a sequence, (T, N, D) or with `batch_first` (N, T, D); returns the outputs only.
+
+    Args:
+        kind: "LSTM", "GRU", or the nonlinearity of a simple one: "tanh", "relu".
+        input_size: size of an entry of the sequence.
+        hidden_size: size of the output of each direction.
+        num_layers: how many layers lie on top of each other.
+        batch_first: the sequence is (N, T, D).
+        dropout: of the output of each layer but the last, in training.
+        bidirectional: a second direction runs backward through the sequence.
+        remember: the state lasts from one call to the next while the size of the batch stays the same.
+    """
+
+    def __init__(
+        self,
+        kind: str,
+        input_size: int,
+        hidden_size: int,
+        num_layers: int = 1,
+        batch_first: bool = False,
+        dropout: float = 0.0,
+        bidirectional: bool = False,
+        remember: bool = False,
+    ) -> None:
+        super().__init__()
+        self.kind = kind
+        self.input_size = input_size
+        self.hidden_size = hidden_size
+        self.num_layers = num_layers
+        self.batch_first = batch_first
+        self.dropout = dropout
+        self.bidirectional = bidirectional
+        self.remember = remember
+        drop = dropout if num_layers > 1 else 0.0
+        if kind == "LSTM":
+            self.rnn: nn.RNNBase = nn.LSTM(input_size, hidden_size, num_layers, True, batch_first, drop, bidirectional)
+        elif kind == "GRU":
+            self.rnn = nn.GRU(input_size, hidden_size, num_layers, True, batch_first, drop, bidirectional)
+        else:
+            self.rnn = nn.RNN(input_size, hidden_size, num_layers, kind, True, batch_first, drop, bidirectional)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        state = self.state if self.remember else None
+        if state is not None and state[0].shape[1] != x.shape[0 if self.batch_first else 1]:
+            state = None
+        if state is not None and self.kind != "LSTM":
+            state = state[0]
+        output: torch.Tensor
+        output, last = self.rnn(x, state)
+        if self.remember:
+            self.state = tuple(part.detach() for part in (last if self.kind == "LSTM" else (last,)))
+        return output
+
+    def extra_repr(self) -> str:
+        return f"remember={self.remember}"
+
+
+@converts("cudnn.RNN", "cudnn.RNNReLU", "cudnn.RNNTanh", "cudnn.LSTM", "cudnn.GRU", "cudnn.BLSTM", "cudnn.BGRU")
+def cudnn_rnn(layer: Layer) -> CudnnRNN:
+    """cudnn.LSTM(inputSize, hiddenSize, numLayers, [batchFirst], [dropout], [rememberStates]) and its relatives
+
+    It runs on nn.LSTM, nn.GRU or nn.RNN. With rememberStates the state lasts from one call to the next, until
+    `forget(module)`.
+    """
+    layer.ignore("seed", "datatype", "seqLength", "miniBatch", "sync", "inputPacked", "reserve", "dropoutStates")
+    layer.ignore("dropoutStatesSize", "gradHiddenInput", "gradCellInput", "gradHiddenOutput", "gradCellOutput")
+    layer.ignore("dropoutDesc", "rnnDesc", "xDescs", "yDescs", "hxDesc", "hyDesc", "cxDesc", "cyDesc")
+    mode = layer.text("mode")
+    if mode not in MODES:
+        layer.refuse(f"its mode {mode} is unknown")
+    kind, gates = MODES[mode]
+    remember = layer.flag("rememberStates", default=False)
+    if not remember and (layer.has("hiddenInput") or layer.has("cellInput")):
+        layer.refuse("it was given a state to start from (hiddenInput)")
+    layer.ignore("hiddenInput", "cellInput", "numDirections")
+    module = layer.make(
+        CudnnRNN,
+        kind,
+        layer.integer("inputSize"),
+        layer.integer("hiddenSize"),
+        layer.integer("numLayers", 1),
+        batch_first=layer.flag("batchFirst", default=False),
+        dropout=layer.number("dropout", 0.0),
+        bidirectional=layer.text("bidirectional", "CUDNN_UNIDIRECTIONAL") == "CUDNN_BIDIRECTIONAL",
+        remember=remember,
+    )
+    put_flat(layer, module, gates, skip=layer.text("inputMode", "CUDNN_LINEAR_INPUT") == "CUDNN_SKIP_INPUT")
+    names = ("hiddenOutput", "cellOutput")[: 2 if kind == "LSTM" else 1]
+    layer.ignore("hiddenOutput", "cellOutput")
+    if remember and all(layer.has(name) and layer.tensor(name).dim() == 3 for name in names):
+        layer.note("the file holds its last state; `forget` starts anew, a saved folder does not keep it")
+        module.state = tuple(layer.tensor(name).detach().clone() for name in names)
+    return module
+
+
+def put_flat(layer: Layer, module: CudnnRNN, gates: int, *, skip: bool) -> None:
+    """Cuts the flat weight: the matrices of every layer and direction, then their biases."""
+    flat = layer.tensor("weight")
+    directions = ["", "_reverse"] if module.bidirectional else [""]
+    pieces: list[tuple[str, tuple[int, ...]]] = []
+    size = module.hidden_size
+    for number in range(module.num_layers):
+        width = module.input_size if number == 0 else size * len(directions)
+        for direction in directions:
+            if not (skip and number == 0):
+                pieces.append((f"weight_ih_l{number}{direction}", (gates * size, width)))
+            pieces.append((f"weight_hh_l{number}{direction}", (gates * size, size)))
+    for number in range(module.num_layers):
+        for direction in directions:
+            pieces += [(f"bias_{part}_l{number}{direction}", (gates * size,)) for part in ("ih", "hh")]
+    total = sum(torch.Size(shape).numel() for _, shape in pieces)
+    if flat.numel() != total:
+        layer.refuse(f"its weight has {flat.numel()} numbers, its sizes need {total}")
+    start = 0
+    for name, shape in pieces:
+        count = torch.Size(shape).numel()
+        layer.put(module.rnn, name, flat.reshape(-1)[start : start + count].reshape(shape), field="weight")
+        start += count
+    if skip:  # the input is added to every gate as it is
+        if module.input_size != size:
+            layer.refuse("it skips its input matrix, but its input and hidden sizes differ")
+        identity = torch.eye(size, dtype=flat.dtype).repeat(gates, 1)
+        for direction in directions:
+            layer.put(module.rnn, f"weight_ih_l0{direction}", identity)
+        layer.note("cudnn adds the input without a matrix (CUDNN_SKIP_INPUT); here the matrix is the identity")

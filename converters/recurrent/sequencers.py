@@ -1,0 +1,187 @@
+"""Package rnn: modules that run a step module over the entries of a sequence."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import nn
+
+from ...model.layer import Layer
+from ...model.registry import converts
+from ..tables.containers import only_child
+from .steps import detach_state, forget
+
+
+def has_memory(module: nn.Module) -> bool:
+    """Does the state last from one call of `module` to the next, by its attribute `remember` and its mode?"""
+    return module.remember in ("both", "train" if module.training else "eval")
+
+
+class Sequencer(nn.Module):
+    """Runs a module on each entry of a sequence: of a list, or of a tensor along its first dimension.
+
+    Args:
+        module: the step; parts of it may remember a state.
+        remember: in which mode the state lasts from one sequence to the next: "neither", "train", "eval", "both".
+    """
+
+    def __init__(self, module: nn.Module, remember: str = "neither") -> None:
+        super().__init__()
+        self.module = module
+        self.remember = remember
+
+    def forward(self, x: Any) -> Any:
+        if has_memory(self):
+            detach_state(self.module)
+        else:
+            forget(self.module)
+        outputs = [self.module(x[step]) for step in range(len(x))]
+        if not has_memory(self):
+            forget(self.module)
+        return torch.stack(outputs) if isinstance(x, torch.Tensor) else outputs
+
+    def train(self, mode: bool = True) -> Sequencer:
+        if mode != self.training:
+            forget(self)
+        super().train(mode)
+        return self
+
+    def extra_repr(self) -> str:
+        return f"remember={self.remember!r}"
+
+
+@converts("nn.Sequencer")
+def sequencer(layer: Layer) -> Sequencer:
+    """nn.Sequencer(module)
+
+    With remember('both') and the like the state lasts from one call to the next, until `forget(module)`.
+    """
+    layer.ignore("tableoutput", "tablegradInput", "tablegradinput", "module", "dpnn_mediumEmpty", "dpnn_serialEmpty")
+    module = Sequencer(only_child(layer), layer.text("_remember", "neither"))
+    module.training = layer.trains()  # so that evaluate() does not forget what the file holds
+    if not has_memory(module):
+        forget(module)
+    return module
+
+
+class Repeater(nn.Module):
+    """Runs a module `times` times on the same input; returns the list of its outputs."""
+
+    def __init__(self, module: nn.Module, times: int) -> None:
+        super().__init__()
+        self.module = module
+        self.times = times
+
+    def forward(self, x: Any) -> list[Any]:
+        forget(self.module)
+        outputs = [self.module(x) for _ in range(self.times)]
+        forget(self.module)
+        return outputs
+
+    def extra_repr(self) -> str:
+        return f"times={self.times}"
+
+
+@converts("nn.Repeater")
+def repeater(layer: Layer) -> Repeater:
+    """nn.Repeater(module, rho)"""
+    layer.ignore("module", "rnn", "_remember")
+    return Repeater(only_child(layer), layer.integer("rho" if layer.has("rho") else "seqlen"))  # torch/rnn's name
+
+
+@converts("nn.BiSequencer", "nn.SeqBLSTM", "nn.SeqBGRU")
+def bi_sequencer(layer: Layer) -> nn.Module:
+    """nn.BiSequencer(forward, [backward], [merge])
+
+    It becomes the network that it builds of two sequencers. So do torch/rnn's nn.SeqBLSTM(inputSize, hiddenSize,
+    [outputSize], [merge]) and nn.SeqBGRU(inputSize, outputSize, [merge]).
+    """
+    layer.ignore(
+        "module", "_remember", "forwardModule", "backwardModule", "mergeModule", "fwdSeq", "bwdSeq", "mergeSeq"
+    )
+    return only_child(layer)
+
+
+@converts("nn.SeqBRNN")
+def seq_brnn(layer: Layer) -> nn.Module:
+    """nn.SeqBRNN(inputDim, hiddenDim, [batchFirst], [merge = nn.CAddTable()])
+
+    It becomes the network that it builds of two nn.SeqLSTMs.
+    """
+    layer.ignore("module", "forwardModule", "backwardModule", "merge", "dim")
+    return only_child(layer)
+
+
+class BiSequencerLM(nn.Module):
+    """Merges, for each entry of a list, what a forward network says of those before, a backward one of those behind."""
+
+    def __init__(self, forward_module: nn.Module, backward_module: nn.Module, merge_module: nn.Module) -> None:
+        super().__init__()
+        self.forward_module = forward_module
+        self.backward_module = backward_module
+        self.merge_module = merge_module
+
+    def forward(self, x: list[Any]) -> Any:
+        before = self.forward_module(x[:-1])
+        behind = self.backward_module(x[1:])
+        return self.merge_module([[self.zeros(before[0]), *before], [*behind, self.zeros(behind[0])]])
+
+    def zeros(self, x: Any) -> Any:
+        return torch.zeros_like(x) if isinstance(x, torch.Tensor) else [self.zeros(item) for item in x]
+
+
+@converts("nn.BiSequencerLM")
+def bi_sequencer_lm(layer: Layer) -> BiSequencerLM:
+    """nn.BiSequencerLM(forward, [backward], [merge])"""
+    layer.ignore("_remember", "forwardModule", "backwardModule", "mergeModule", "fwdSeq", "bwdSeq", "mergeSeq")
+    layer.ignore("_fwd", "_bwd", "_merge", "_fwdOutput", "_bwdOutput", "_firstStep", "_lastStep", "_mergeInput")
+    layer.ignore("_mergeGradInput", "_fwdGradInput", "_bwdGradInput")
+    return BiSequencerLM(*layer.modules())
+
+
+class RecurrentAttention(nn.Module):
+    """Runs a recurrent module `steps` times on [x, action]; each action comes from the output before, at first zeros.
+
+    Args:
+        rnn: the recurrent module.
+        action: turns an output into an action.
+        steps: how many steps.
+        hidden_size: size of an output, without the batch.
+        forward_actions: return [output, action] for each step rather than the output.
+    """
+
+    def __init__(
+        self, rnn: nn.Module, action: nn.Module, steps: int, hidden_size: list[int], forward_actions: bool = False
+    ) -> None:
+        super().__init__()
+        self.rnn = rnn
+        self.action = action
+        self.steps = steps
+        self.hidden_size = hidden_size
+        self.forward_actions = forward_actions
+
+    def forward(self, x: torch.Tensor) -> list[Any]:
+        forget(self)
+        output: Any = x.new_zeros(x.shape[0], *self.hidden_size)
+        outputs: list[Any] = []
+        for _ in range(self.steps):
+            action = self.action(output)
+            output = self.rnn([x, action])
+            if self.forward_actions:
+                output = [output, action]
+            outputs.append(output)
+        forget(self)
+        return outputs
+
+    def extra_repr(self) -> str:
+        return f"steps={self.steps}, hidden_size={self.hidden_size}, forward_actions={self.forward_actions}"
+
+
+@converts("nn.RecurrentAttention")
+def recurrent_attention(layer: Layer) -> RecurrentAttention:
+    """nn.RecurrentAttention(rnn, action, nStep, hiddenSize)"""
+    layer.ignore("rnn", "action", "actions", "gradHidden", "_initInput", "_gradAction", "_remember")
+    rnn, action = layer.modules()
+    steps, size = layer.integer("nStep"), list(layer.integers("hiddenSize"))
+    return RecurrentAttention(rnn, action, steps, size, layer.flag("forwardActions", default=False))

@@ -1,0 +1,116 @@
+"""Layers that reduce one dimension to a single entry."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+from ...model.layer import Layer
+from ...model.registry import converts
+from .shapes import optional_integer
+from .slices import zero_based
+
+
+class Sum(nn.Module):
+    """Adds up, or averages, one dimension.
+
+    Args:
+        dim: the dimension (0-based; negative: from the end).
+        num_input_dims: an input of exactly one dimension more is a batch, and `dim` counts within its samples.
+        average: divide by the number of entries.
+        squeeze: leave the dimension out of the result, unless it is the only one.
+    """
+
+    def __init__(
+        self, dim: int, num_input_dims: int | None = None, average: bool = False, squeeze: bool = True
+    ) -> None:
+        super().__init__()
+        self.dim = dim
+        self.num_input_dims = num_input_dims
+        self.average = average
+        self.squeeze = squeeze
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        batch = self.dim >= 0 and self.num_input_dims is not None and x.dim() == self.num_input_dims + 1
+        keep = not self.squeeze or x.dim() == 1
+        reduce = torch.mean if self.average else torch.sum
+        return reduce(x, self.dim + batch, keepdim=keep)
+
+    def extra_repr(self) -> str:
+        names = ("dim", "num_input_dims", "average", "squeeze")
+        return ", ".join(f"{name}={getattr(self, name)}" for name in names)
+
+
+@converts("nn.Sum")
+def sum_(layer: Layer) -> Sum:
+    """nn.Sum([dimension = 1], [nInputDims], [sizeAverage = false], [squeeze = true])"""
+    average = layer.flag("sizeAverage", default=False)
+    return _sum(layer, average)
+
+
+@converts("nn.Mean")
+def mean(layer: Layer) -> Sum:
+    """nn.Mean([dimension = 1], [nInputDims])"""
+    average = layer.flag("sizeAverage", default=True)  # absent in files from before it was a kind of nn.Sum
+    return _sum(layer, average)
+
+
+def _sum(layer: Layer, average: bool) -> Sum:
+    dim = zero_based(layer, "dimension")
+    return Sum(dim, optional_integer(layer, "nInputDims"), average, layer.flag("squeeze", default=True))
+
+
+class Max(nn.Module):
+    """The largest entry of one dimension, which is left out of the result unless it is the only one.
+
+    Args:
+        dim: the dimension (0-based; negative: from the end).
+        num_input_dims: an input of exactly one dimension more is a batch, and `dim` counts within its samples.
+    """
+
+    def __init__(self, dim: int, num_input_dims: int | None = None) -> None:
+        super().__init__()
+        self.dim = dim
+        self.num_input_dims = num_input_dims
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        batch = self.dim >= 0 and self.num_input_dims is not None and x.dim() == self.num_input_dims + 1
+        return x.max(self.dim + batch, keepdim=x.dim() == 1).values
+
+    def extra_repr(self) -> str:
+        return f"dim={self.dim}, num_input_dims={self.num_input_dims}"
+
+
+@converts("nn.Max")
+def max_(layer: Layer) -> Max:
+    """nn.Max([dimension = 1], [nInputDims])"""
+    layer.ignore("_indices")
+    return Max(zero_based(layer, "dimension"), optional_integer(layer, "nInputDims"))
+
+
+class Min(nn.Module):
+    """The smallest entry of one dimension, which is left out of the result unless it is the only one.
+
+    Args:
+        dim: the dimension (0-based; negative: from the end).
+        num_input_dims: an input of exactly one dimension more is a batch, and `dim` counts within its samples.
+    """
+
+    def __init__(self, dim: int, num_input_dims: int | None = None) -> None:
+        super().__init__()
+        self.dim = dim
+        self.num_input_dims = num_input_dims
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        batch = self.dim >= 0 and self.num_input_dims is not None and x.dim() == self.num_input_dims + 1
+        return x.min(self.dim + batch, keepdim=x.dim() == 1).values
+
+    def extra_repr(self) -> str:
+        return f"dim={self.dim}, num_input_dims={self.num_input_dims}"
+
+
+@converts("nn.Min")
+def min_(layer: Layer) -> Min:
+    """nn.Min([dimension = 1], [nInputDims])"""
+    layer.ignore("_indices")
+    return Min(zero_based(layer, "dimension"), optional_integer(layer, "nInputDims"))

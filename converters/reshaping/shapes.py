@@ -1,0 +1,234 @@
+"""Layers that give their input another shape; each has its own way to tell a batch from a sample."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import nn
+
+from ...model.layer import Layer
+from ...model.registry import converts
+
+
+def optional_integer(layer: Layer, name: str) -> int | None:
+    """An integer field, None where it is nil."""
+    return layer.integer(name) if layer.has(name) else None
+
+
+class View(nn.Module):
+    """Gives each sample the size `size`; what is left over becomes one batch dimension in front, if it is not 1.
+
+    Args:
+        size: size of a sample; one entry may be -1.
+        num_input_dims: how many dimensions a sample of the input has; all others are the batch.
+    """
+
+    def __init__(self, size: list[int], num_input_dims: int | None = None) -> None:
+        super().__init__()
+        self.size = size
+        self.num_input_dims = num_input_dims
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        split = 0 if self.num_input_dims is None else max(x.dim() - self.num_input_dims, 0)
+        if -1 in self.size:  # it takes what is left of the sample
+            return x.reshape(math.prod(x.shape[:split]), *self.size) if split else x.reshape(self.size)
+        elements = math.prod(self.size)
+        if math.prod(x.shape[split:]) % elements != 0:
+            raise ValueError(f"an input of size {tuple(x.shape)} does not fit a view of size {self.size}")
+        if split == 0 and x.numel() == elements:
+            return x.reshape(self.size)
+        return x.reshape(-1, *self.size)
+
+    def extra_repr(self) -> str:
+        return f"size={self.size}, num_input_dims={self.num_input_dims}"
+
+
+@converts("nn.View")
+def view(layer: Layer) -> View:
+    """nn.View(size1, [size2, …])
+
+    Without setNumInputDims, a batch of one sample loses its batch dimension, and a -1 takes in the batch.
+    """
+    layer.ignore("numElements")
+    return View(list(layer.integers("size")), optional_integer(layer, "numInputDims"))
+
+
+class Reshape(nn.Module):
+    """Gives each sample the size `size`.
+
+    Args:
+        size: size of a sample.
+        batch_mode: is the first dimension of the input a batch? None: it is, if it is 1 or the sizes don't fit without.
+    """
+
+    def __init__(self, size: list[int], batch_mode: bool | None = None) -> None:
+        super().__init__()
+        self.size = size
+        self.batch_mode = batch_mode
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        batch = self.batch_mode
+        if batch is None:
+            batch = x.shape[0] == 1 or x.numel() != math.prod(self.size)
+        return x.reshape(x.shape[0], *self.size) if batch else x.reshape(self.size)
+
+    def extra_repr(self) -> str:
+        return f"size={self.size}, batch_mode={self.batch_mode}"
+
+
+@converts("nn.Reshape")
+def reshape(layer: Layer) -> Reshape:
+    """nn.Reshape(size1, [size2, …], [batchMode])
+
+    Without batchMode, the first dimension is a batch if it is 1, or if the input has not as many elements as `size`.
+    """
+    layer.ignore("nelement", "batchsize")
+    return Reshape(list(layer.integers("size")), layer.flag("batchMode") if layer.has("batchMode") else None)
+
+
+class Squeeze(nn.Module):
+    """Removes dimensions of size 1, or only dimension `dim` (0-based); one dimension is always left.
+
+    With `num_input_dims`, an input of one dimension more is a batch, and its first dimension stays.
+    """
+
+    def __init__(self, dim: int | None = None, num_input_dims: int | None = None) -> None:
+        super().__init__()
+        self.dim = dim
+        self.num_input_dims = num_input_dims
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        batch = self.num_input_dims is not None and x.dim() == self.num_input_dims + 1
+        if self.dim is not None:
+            dim = self.dim + batch
+            return x.squeeze(dim) if x.dim() > 1 and x.shape[dim] == 1 else x
+        size = [n for n in x.shape if n != 1] or [1]
+        if batch and x.shape[0] == 1:
+            size = [1, *size]
+        return x.reshape(size)
+
+    def extra_repr(self) -> str:
+        return f"dim={self.dim}, num_input_dims={self.num_input_dims}"
+
+
+@converts("nn.Squeeze")
+def squeeze(layer: Layer) -> Squeeze:
+    """nn.Squeeze([dim], [numInputDims])
+
+    Without both, a batch of one sample loses its batch dimension. An input of a single element gives that element;
+    Torch7 makes an empty tensor of it.
+    """
+    dim = optional_integer(layer, "dim")
+    return Squeeze(None if dim is None else dim - 1, optional_integer(layer, "numInputDims"))
+
+
+class Unsqueeze(nn.Module):
+    """Inserts a dimension of size 1 at `position` (0-based) of a sample, which has `num_input_dims` dimensions."""
+
+    def __init__(self, position: int, num_input_dims: int | None = None) -> None:
+        super().__init__()
+        self.position = position
+        self.num_input_dims = num_input_dims
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        batch = 0 if self.num_input_dims is None else x.dim() - self.num_input_dims
+        if batch < 0:
+            raise ValueError(f"an input of size {tuple(x.shape)} has fewer than {self.num_input_dims} dimensions")
+        return x.unsqueeze(self.position + batch)
+
+    def extra_repr(self) -> str:
+        return f"position={self.position}, num_input_dims={self.num_input_dims}"
+
+
+@converts("nn.Unsqueeze")
+def unsqueeze(layer: Layer) -> Unsqueeze:
+    """nn.Unsqueeze(pos, [numInputDims])
+
+    Without numInputDims, Torch7 remembers how many dimensions the first input had (and saves that with the module).
+    Of a module that never ran, every input is taken for a sample without batch.
+    """
+    return Unsqueeze(layer.integer("pos") - 1, optional_integer(layer, "numInputDims"))
+
+
+class Replicate(nn.Module):
+    """Repeats its input `count` times along a new dimension `dim` (0-based).
+
+    The dimension moves by one for a batch: an input of more than `num_input_dims` dimensions.
+    """
+
+    def __init__(self, count: int, dim: int = 0, num_input_dims: int | None = None) -> None:
+        super().__init__()
+        self.count = count
+        self.dim = dim
+        self.num_input_dims = num_input_dims
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        batch = self.num_input_dims is not None and x.dim() > self.num_input_dims
+        dim = self.dim + batch
+        return x.unsqueeze(dim).expand(*x.shape[:dim], self.count, *x.shape[dim:])
+
+    def extra_repr(self) -> str:
+        return f"{self.count}, dim={self.dim}, num_input_dims={self.num_input_dims}"
+
+
+@converts("nn.Replicate")
+def replicate(layer: Layer) -> Replicate:
+    """nn.Replicate(nFeature, [dim = 1], [ndim])"""
+    return Replicate(layer.integer("nfeatures"), layer.integer("dim", 1) - 1, optional_integer(layer, "ndim"))
+
+
+class Collapse(nn.Module):
+    """Flattens all dimensions, but for the first of an input of more than `num_input_dims`."""
+
+    def __init__(self, num_input_dims: int) -> None:
+        super().__init__()
+        self.num_input_dims = num_input_dims
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x.flatten(1) if x.dim() > self.num_input_dims else x.flatten()
+
+    def extra_repr(self) -> str:
+        return f"num_input_dims={self.num_input_dims}"
+
+
+@converts("nn.Collapse")
+def collapse(layer: Layer) -> Collapse:
+    """nn.Collapse(nInputDim)"""
+    return Collapse(layer.integer("nInputDim"))
+
+
+class Contiguous(nn.Module):
+    """Gives its input a contiguous memory layout."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x.contiguous()
+
+
+@converts("nn.Contiguous")
+def contiguous(layer: Layer) -> Contiguous:
+    """nn.Contiguous()"""
+    return Contiguous()
+
+
+class ExpandAs(nn.Module):
+    """Expands the second tensor of its input to the size of the first; returns both."""
+
+    def forward(self, x: list[torch.Tensor]) -> list[torch.Tensor]:
+        return [x[0], x[1].expand_as(x[0])]
+
+
+@converts("nn.ExpandAs")
+def expand_as(layer: Layer) -> ExpandAs:
+    """nn.ExpandAs()"""
+    layer.ignore("sum1", "sum2")
+    return ExpandAs()
+
+
+@converts("nn.PixelShuffle")
+def pixel_shuffle(layer: Layer) -> nn.PixelShuffle:
+    """nn.PixelShuffle(upscaleFactor)"""
+    layer.ignore(
+        "upscaleFactorSquared", "_intermediateShape", "_intermediateShapeBack", "_outShape", "_shuffleIn", "_shuffleOut"
+    )
+    return nn.PixelShuffle(layer.integer("upscaleFactor"))

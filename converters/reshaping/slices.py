@@ -1,0 +1,165 @@
+"""Layers that pick, move or add parts of a tensor.
+
+Like those of Torch7 they return copies: a layer behind them may then work in place.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+from torch.nn import functional
+
+from ...model.layer import Layer
+from ...model.registry import converts
+from ...t7 import LuaTable
+from .shapes import optional_integer
+
+
+class Transpose(nn.Module):
+    """Swaps pairs of dimensions (0-based), one pair after the other.
+
+    With `num_input_dims`, dimensions are counted within a sample, the last dimensions of the input.
+    """
+
+    def __init__(self, swaps: list[list[int]], num_input_dims: int | None = None) -> None:
+        super().__init__()
+        self.swaps = swaps
+        self.num_input_dims = num_input_dims
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        batch = 0 if self.num_input_dims is None else x.dim() - self.num_input_dims
+        for a, b in self.swaps:
+            x = x.transpose(a + batch, b + batch)
+        return x.clone(memory_format=torch.contiguous_format)
+
+    def extra_repr(self) -> str:
+        return f"swaps={self.swaps}, num_input_dims={self.num_input_dims}"
+
+
+@converts("nn.Transpose")
+def transpose(layer: Layer) -> Transpose:
+    """nn.Transpose({dim1, dim2}, [{dim3, dim4}, …])"""
+    table = layer.value("permutations")
+    swaps = []
+    for pair in table.list() if isinstance(table, LuaTable) else ():
+        dims = [d for d in pair.list() if isinstance(d, float)] if isinstance(pair, LuaTable) else []
+        if len(dims) < 2:
+            layer.refuse("its permutations are not pairs of dimensions")
+        swaps.append([int(dims[0]) - 1, int(dims[1]) - 1])
+    return Transpose(swaps, optional_integer(layer, "numInputDims"))
+
+
+class Select(nn.Module):
+    """Picks one index of a dimension (both 0-based; negative ones count from the end); of a vector, a vector of one."""
+
+    def __init__(self, dim: int, index: int) -> None:
+        super().__init__()
+        self.dim = dim
+        self.index = index
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        y = x.select(self.dim, self.index).clone()
+        return y.reshape(1) if x.dim() == 1 else y
+
+    def extra_repr(self) -> str:
+        return f"dim={self.dim}, index={self.index}"
+
+
+@converts("nn.Select")
+def select(layer: Layer) -> Select:
+    """nn.Select(dim, index)"""
+    return Select(zero_based(layer, "dimension"), zero_based(layer, "index"))
+
+
+def zero_based(layer: Layer, name: str) -> int:
+    """A 1-based dimension or index field as PyTorch counts it; negative ones count from the end in both."""
+    value = layer.integer(name)
+    if value == 0:
+        layer.refuse(f"its {name} is 0, but Torch7 counts from 1")
+    return value - 1 if value > 0 else value
+
+
+class Narrow(nn.Module):
+    """Picks a range of a dimension (0-based; a negative one counts from the end).
+
+    Args:
+        dim: the dimension.
+        offset: the first index, counted from 1; negative: the first one, and `length` says how many are left out.
+        length: how many; negative: up to the end (-1), the last but one (-2), …
+    """
+
+    def __init__(self, dim: int, offset: int, length: int = 1) -> None:
+        super().__init__()
+        self.dim = dim
+        self.offset = offset
+        self.length = length
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        size = x.shape[self.dim]
+        start = self.offset
+        length = self.length if self.length >= 0 else size - start + self.length + 2
+        if start < 0:
+            start, length = 1, size - length
+        return x.narrow(self.dim, start - 1, length).clone()
+
+    def extra_repr(self) -> str:
+        return f"dim={self.dim}, offset={self.offset}, length={self.length}"
+
+
+@converts("nn.Narrow")
+def narrow(layer: Layer) -> Narrow:
+    """nn.Narrow(dim, offset, [length = 1])"""
+    offset = layer.integer("index")
+    if offset == 0:
+        layer.refuse("its index is 0, but Torch7 counts from 1")
+    return Narrow(zero_based(layer, "dimension"), offset, layer.integer("length", 1))
+
+
+class Padding(nn.Module):
+    """Inserts |pad| entries of one value into a dimension (0-based).
+
+    Args:
+        dim: the dimension; it moves by one for an input that has not exactly `num_input_dims` dimensions.
+        pad: how many; negative before `index`, counted from the start, positive after it, counted from the end.
+        num_input_dims: how many dimensions a sample has.
+        value: what is inserted.
+        index: where, counted from 1.
+    """
+
+    def __init__(
+        self, dim: int, pad: int, num_input_dims: int | None = None, value: float = 0.0, index: int = 1
+    ) -> None:
+        super().__init__()
+        self.dim = dim
+        self.pad = pad
+        self.num_input_dims = num_input_dims
+        self.value = value
+        self.index = index
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        batch = self.num_input_dims is not None and x.dim() != self.num_input_dims
+        dim = self.dim + batch
+        if self.index == 1:  # at one of the ends
+            ends = (0, self.pad) if self.pad > 0 else (-self.pad, 0)
+            return functional.pad(x, (0, 0) * (x.dim() - 1 - dim) + ends, value=self.value)
+        before = x.shape[dim] - self.index + 1 if self.pad > 0 else self.index - 1
+        filler = x.new_full((*x.shape[:dim], abs(self.pad), *x.shape[dim + 1 :]), self.value)
+        start, end = torch.split(x, [before, x.shape[dim] - before], dim)
+        return torch.cat([start, filler, end], dim)
+
+    def extra_repr(self) -> str:
+        names = ("dim", "pad", "num_input_dims", "value", "index")
+        return ", ".join(f"{name}={getattr(self, name)}" for name in names)
+
+
+@converts("nn.Padding")
+def padding(layer: Layer) -> Padding:
+    """nn.Padding(dim, pad, [nInputDim], [value = 0], [index = 1])"""
+    layer.ignore("outputSize")
+    return Padding(
+        layer.integer("dim") - 1,
+        layer.integer("pad"),
+        optional_integer(layer, "nInputDim"),
+        layer.number("value", 0.0),
+        layer.integer("index", 1),
+    )

@@ -1,0 +1,1 @@
+"""Layers that hold other layers, or take and give tables."""

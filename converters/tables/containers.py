@@ -1,0 +1,206 @@
+"""Containers of package nn: modules that hold modules."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import nn
+from torch.nn import functional
+
+from ...model.layer import Layer
+from ...model.registry import converts
+from ...t7 import LuaTable
+from ..reshaping.slices import zero_based
+
+
+@converts("nn.Sequential")
+def sequential(layer: Layer) -> nn.Sequential:
+    """nn.Sequential()"""
+    return nn.Sequential(*layer.modules())
+
+
+class ConcatTable(nn.ModuleList):
+    """Gives its input to every child; returns the list of their outputs."""
+
+    def forward(self, x: Any) -> list[Any]:
+        return [module(x) for module in self]
+
+
+@converts("nn.ConcatTable")
+def concat_table(layer: Layer) -> ConcatTable:
+    """nn.ConcatTable()"""
+    return ConcatTable(layer.modules())
+
+
+class ParallelTable(nn.ModuleList):
+    """Gives the i-th entry of its input list to the i-th child; returns the list of their outputs."""
+
+    def forward(self, x: list[Any]) -> list[Any]:
+        return [module(x[i]) for i, module in enumerate(self)]
+
+
+@converts("nn.ParallelTable")
+def parallel_table(layer: Layer) -> ParallelTable:
+    """nn.ParallelTable()"""
+    return ParallelTable(layer.modules())
+
+
+class Concat(nn.ModuleList):
+    """Gives its input to every child and joins their outputs along `dim` (0-based, the batch counts)."""
+
+    def __init__(self, modules: list[nn.Module], dim: int) -> None:
+        super().__init__(modules)
+        self.dim = dim
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return torch.cat([module(x) for module in self], self.dim)
+
+    def extra_repr(self) -> str:
+        return f"dim={self.dim}"
+
+
+@converts("nn.Concat")
+def concat(layer: Layer) -> Concat:
+    """nn.Concat(dim)"""
+    layer.ignore("outputSize")
+    return Concat(layer.modules(), zero_based(layer, "dimension"))
+
+
+@converts("nn.Identity")
+def identity(layer: Layer) -> nn.Identity:
+    """nn.Identity()"""
+    return nn.Identity()
+
+
+class Parallel(nn.ModuleList):
+    """Gives the i-th slice of its input along `input_dim` to the i-th child; joins the outputs along `output_dim`.
+
+    The dimensions are 0-based, and the batch counts.
+    """
+
+    def __init__(self, modules: list[nn.Module], input_dim: int, output_dim: int) -> None:
+        super().__init__(modules)
+        self.input_dim = input_dim
+        self.output_dim = output_dim
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        outputs = [self[i](x.select(self.input_dim, i)) for i in range(x.shape[self.input_dim])]
+        return torch.cat(outputs, self.output_dim)
+
+    def extra_repr(self) -> str:
+        return f"input_dim={self.input_dim}, output_dim={self.output_dim}"
+
+
+@converts("nn.Parallel")
+def parallel(layer: Layer) -> Parallel:
+    """nn.Parallel(inputDimension, outputDimension)"""
+    layer.ignore("totalOutputSize")
+    return Parallel(layer.modules(), zero_based(layer, "inputDimension"), zero_based(layer, "outputDimension"))
+
+
+class DepthConcat(nn.ModuleList):
+    """Joins the outputs of its children along `dim` (0-based, the batch counts); zeros surround the smaller ones."""
+
+    def __init__(self, modules: list[nn.Module], dim: int) -> None:
+        super().__init__(modules)
+        self.dim = dim
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        outputs: list[torch.Tensor] = [module(x) for module in self]
+        sizes = [max(y.shape[d] for y in outputs) for d in range(outputs[0].dim())]
+        return torch.cat([self.pad(y, sizes) for y in outputs], self.dim)
+
+    def pad(self, x: torch.Tensor, sizes: list[int]) -> torch.Tensor:
+        pads: list[int] = []
+        for d in reversed(range(x.dim())):
+            missing = 0 if d == self.dim else sizes[d] - x.shape[d]
+            pads += [missing // 2, missing - missing // 2]
+        return functional.pad(x, pads) if any(pads) else x
+
+    def extra_repr(self) -> str:
+        return f"dim={self.dim}"
+
+
+@converts("nn.DepthConcat")
+def depth_concat(layer: Layer) -> DepthConcat:
+    """nn.DepthConcat(dim)"""
+    layer.ignore("outputSize")
+    return DepthConcat(layer.modules(), zero_based(layer, "dimension"))
+
+
+class MapTable(nn.ModuleList):
+    """Gives each entry of its input list to a child of its own, or to the first one where there are no more."""
+
+    def forward(self, x: list[Any]) -> list[Any]:
+        return [self[i if i < len(self) else 0](item) for i, item in enumerate(x)]
+
+
+@converts("nn.MapTable")
+def map_table(layer: Layer) -> MapTable:
+    """nn.MapTable(module, [shared = true])
+
+    Torch7 clones the module for the entries of its first input; clones that have the same parameters become one.
+    """
+    layer.ignore("module", "sharedparams")  # the module is the first of `modules` as well
+    children = layer.value("modules").list()
+    if all(layer.are_clones(child, children[0]) for child in children[1:]):
+        layer.ignore("modules")
+        if not layer.flag("shared", default=True):
+            layer.note("shared = false, but the file holds one module: all entries share its parameters from now on")
+        return MapTable([layer.convert(children[0], "1")])
+    layer.ignore("shared")
+    return MapTable(layer.modules())
+
+
+class Bottle(nn.Module):
+    """Runs a module that takes `input_dims` dimensions on larger inputs: their first ones are merged meanwhile."""
+
+    def __init__(self, module: nn.Module, input_dims: int = 2) -> None:
+        super().__init__()
+        self.module = module
+        self.input_dims = input_dims
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        merged = x.dim() - self.input_dims
+        out: torch.Tensor = self.module(x.flatten(0, merged) if merged > 0 else x)
+        return out.reshape(*x.shape[:merged], -1, *out.shape[1:]) if merged > 0 else out
+
+    def extra_repr(self) -> str:
+        return f"input_dims={self.input_dims}"
+
+
+@converts("nn.Bottle")
+def bottle(layer: Layer) -> Bottle:
+    """nn.Bottle(module, [nInputDim = 2], [nOutputDim = nInputDim])"""
+    layer.ignore("nOutputDim", "dimDelta", "inShape", "outShape")  # what the module returns says the same
+    return Bottle(only_child(layer), layer.integer("nInputDim", 2))
+
+
+def only_child(layer: Layer) -> nn.Module:
+    """The module that a decorator holds: the first of its `modules`."""
+    children = layer.value("modules", None)
+    child = children.get(1) if isinstance(children, LuaTable) else None
+    if child is None:
+        layer.refuse("it holds no module")
+    return layer.convert(child, "1")
+
+
+@converts("nn.Container")
+def container(layer: Layer) -> nn.ModuleList:
+    """nn.Container()
+
+    It only holds its children and can't be run: in Torch7 it returns whatever is in its output buffer.
+    """
+    layer.note("a bare nn.Container only holds its children; it can't be run")
+    return nn.ModuleList(layer.modules())
+
+
+@converts("nn.Module")
+def module(layer: Layer) -> nn.Module:
+    """nn.Module()
+
+    The abstract class can't be run: in Torch7 it returns whatever is in its output buffer.
+    """
+    layer.note("a bare nn.Module computes nothing; it can't be run")
+    return nn.Module()

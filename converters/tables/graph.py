@@ -1,0 +1,195 @@
+"""Package nngraph: graphs of modules."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, cast
+
+import torch
+from torch import nn
+
+from ...model.layer import Layer
+from ...model.registry import converts
+from ...t7 import LuaObject, LuaTable, Value
+
+
+class Graph(nn.ModuleList):
+    """A graph of modules.
+
+    Values are numbered: 0 is the graph's input, k the output of the k-th of `nodes`, in the order in which they run.
+    A source is a list: the number of a value, then the (0-based) entries to take of it where it is a list itself.
+
+    Args:
+        modules: the modules of the graph.
+        nodes: [index of the module, its sources] of each node; a module gets a list where it has several sources.
+            Index -1 is no module: the node makes a list of its sources.
+        outputs: the sources of the graph's output, a list where there are several.
+    """
+
+    def __init__(self, modules: list[nn.Module], nodes: list[Any], outputs: list[Any]) -> None:
+        super().__init__(modules)
+        self.nodes = nodes
+        self.outputs = outputs
+
+    def forward(self, x: Any) -> Any:
+        values = [x]
+        for index, sources in self.nodes:
+            value = self.gather(values, sources)
+            values.append(value if index < 0 else self[index](value))
+        return self.gather(values, self.outputs)
+
+    def gather(self, values: list[Any], sources: list[list[int]]) -> Any:
+        gathered = []
+        for number, *entries in sources:
+            value = values[number]
+            for entry in entries:
+                value = value[entry]
+            gathered.append(value)
+        return gathered[0] if len(gathered) == 1 else gathered
+
+
+@converts("nn.gModule")
+def graph_module(layer: Layer) -> Graph:
+    """nn.gModule(inputs, outputs)
+
+    The children have the numbers of Torch7's `modules`.
+    """
+    # fg, bg and backwardnodes hold the same wiring; name and verbose are for printing
+    layer.ignore("fg", "bg", "backwardnodes", "innode", "nInputs", "verbose", "name")
+    nodes = [_fields(layer, node) for node in _list(layer, layer.value("forwardnodes"), "forwardnodes")]
+    modules, index = _modules(layer, nodes)
+    inner = _fields(layer, layer.value("innode"))
+    outer = _fields(layer, layer.value("outnode"))
+    sources: dict[int, list[int]] = {id(inner): [0]}
+    steps: list[Any] = []
+    for node in nodes:
+        if node is inner or node is outer:
+            continue
+        inputs = _sources(layer, node, sources)
+        module = node.get("module")
+        entry = node.get("selectindex")
+        if isinstance(entry, float):
+            sources[id(node)] = [*inputs[0], int(entry) - 1]
+        elif module is None and len(inputs) == 1:
+            sources[id(node)] = inputs[0]
+        else:
+            steps.append([-1 if module is None else index[id(module)], inputs])
+            sources[id(node)] = [len(steps)]
+    outputs = _sources(layer, outer, sources)
+    for number in overwritten(modules, steps, outputs):
+        layer.note(
+            f"its module {number} runs at several nodes, and what it gave at one is read after it ran at the next: "
+            "Torch7 reads there what the later run wrote over it, the converted model does not, so numbers may differ"
+        )
+    return Graph(modules, steps, outputs)
+
+
+#: Modules whose output is a view of their input.
+_VIEWS = frozenset({"Contiguous", "Identity", "Narrow", "NarrowTable", "Reshape", "Select", "SelectTable", "View"})
+
+
+def overwritten(modules: list[nn.Module], steps: list[Any], outputs: list[Any]) -> list[int]:
+    """The (1-based) modules that run again before an output of theirs is read, which Torch7's write over by that.
+
+    Args:
+        modules: as `Graph` takes them.
+        steps: its nodes.
+        outputs: as `Graph` takes them.
+    """
+    found = []
+    for first, (index, _) in enumerate(steps, 1):
+        later = [number for number, step in enumerate(steps, 1) if step[0] == index and number > first]
+        if index < 0 or not later or isinstance(modules[index], nn.Identity):
+            continue
+        same = {first}
+        for number, (other, inputs) in enumerate(steps[first:], first + 1):
+            if other < 0 or type(modules[other]).__name__ in _VIEWS:
+                same |= {number} if any(source[0] in same for source in inputs) else set()
+        read = [source for _, inputs in steps[later[0] :] for source in inputs] + outputs
+        if any(source[0] in same for source in read):
+            found.append(index + 1)
+    return sorted(set(found))
+
+
+def _fields(layer: Layer, node: Value) -> Mapping[Any, Any]:
+    """The `data` table of a node: what identifies it, since Torch7 makes several nodes around one."""
+    data = node.get("data") if isinstance(node, LuaObject) else None
+    if not isinstance(data, LuaTable):
+        layer.refuse(f"a node of its graph is {node!r}")
+    return cast("Mapping[Any, Any]", data)
+
+
+def _list(layer: Layer, value: Value, name: str) -> list[Value]:
+    if not isinstance(value, LuaTable):
+        layer.refuse(f"its {name} should be a list and is {value!r}")
+    found: list[Value] = []
+    while value.get(float(len(found) + 1)) is not None:  # `mapindex` has other keys too
+        found.append(value[float(len(found) + 1)])
+    return found
+
+
+def _modules(layer: Layer, nodes: list[Mapping[Any, Any]]) -> tuple[list[nn.Module], dict[int, int]]:
+    """The converted modules, and the place of each Lua module among them."""
+    held = _list(layer, layer.value("modules"), "modules") if layer.has("modules") else []  # old files have none
+    modules = [layer.convert(value, str(i)) for i, value in enumerate(held, 1)]
+    index: dict[int, int] = {}
+    for i, value in enumerate(held):
+        index.setdefault(id(value), i)
+    for node in nodes:
+        value = node.get("module")
+        if value is not None and id(value) not in index:
+            index[id(value)] = len(modules)
+            modules.append(layer.convert(value, str(len(modules) + 1)))
+    return modules, index
+
+
+def _sources(layer: Layer, node: Mapping[Any, Any], sources: dict[int, list[int]]) -> list[list[int]]:
+    """Where the inputs of a node come from, in order."""
+    found = _list(layer, node.get("mapindex"), "mapindex")
+    if any(id(data) not in sources for data in found):
+        layer.refuse("a node of its graph comes before its own input")
+    return [sources[id(data)] for data in found]
+
+
+class FirstEntry(nn.Module):
+    """Returns the only entry of a list."""
+
+    def forward(self, x: list[Any]) -> Any:
+        return x[0]
+
+
+@converts("nngraph.JustElement")
+def just_element(layer: Layer) -> FirstEntry:
+    """nngraph.JustElement(), made by node:split(1)"""
+    return FirstEntry()
+
+
+class ListOfOne(nn.Module):
+    """Returns its input as the only entry of a list."""
+
+    def forward(self, x: Any) -> list[Any]:
+        return [x]
+
+
+@converts("nngraph.JustTable")
+def just_table(layer: Layer) -> ListOfOne:
+    """nngraph.JustTable(), made by nngraph.nest({node})"""
+    return ListOfOne()
+
+
+class ModuleFromCriterion(nn.Module):
+    """Gives the two entries of its input, prediction and target, to a criterion; returns the loss as one element."""
+
+    def __init__(self, criterion: nn.Module) -> None:
+        super().__init__()
+        self.criterion = criterion
+
+    def forward(self, x: list[Any]) -> torch.Tensor:
+        loss: torch.Tensor = self.criterion(x[0], x[1])
+        return loss.reshape(1)
+
+
+@converts("nn.ModuleFromCriterion")
+def module_from_criterion(layer: Layer) -> ModuleFromCriterion:
+    """nn.ModuleFromCriterion(criterion)"""
+    return ModuleFromCriterion(layer.module("criterion"))

@@ -1,0 +1,136 @@
+"""The exceptions of torchmigrate, and the exit codes of its command line.
+
+TorchMigrateError
+├── T7Error              the file can't be read                    (exit 3)
+│   ├── TornFile         it ends before its end: a download or save was interrupted
+│   └── LimitExceeded    reading it would need more than `Limits` allow
+├── UsageError           the call can't be carried out as it was made   (exit 2)
+│   └── ModelNotFound    no model, or several, in that file
+├── UnsupportedLayers    the model holds layers that can't be converted (exit 4)
+└── ExportError          the ONNX export failed                    (exit 5)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from .messages import counted
+
+EXIT_OK = 0
+EXIT_PARITY = 1
+EXIT_USAGE = 2
+EXIT_UNREADABLE = 3
+EXIT_UNSUPPORTED = 4
+EXIT_EXPORT = 5
+EXIT_BUG = 70
+EXIT_INTERRUPTED = 130
+
+
+class TorchMigrateError(Exception):
+    """Base of every error that torchmigrate raises on purpose."""
+
+    exit_code = EXIT_BUG
+
+
+class T7Error(TorchMigrateError):
+    """A `.t7` file can't be read (or a value can't be written as one).
+
+    Attributes:
+        message: what is wrong, without the rest.
+        offset: byte offset in the file at which reading stopped, or None.
+        path: where inside the object tree, such as `model.modules[3].weight`, or "".
+        hint: what to do next, or "".
+    """
+
+    exit_code = EXIT_UNREADABLE
+
+    def __init__(self, message: str, *, offset: int | None = None, path: str = "", hint: str = "") -> None:
+        self.message = message
+        self.offset = offset
+        self.path = path
+        self.hint = hint
+        where = []
+        if offset is not None:
+            where.append(f"at byte {offset}")
+        if path:
+            where.append(f"in {path}")
+        text = f"{message} ({', '.join(where)})" if where else message
+        super().__init__(f"{text}. {hint}" if hint else text)
+
+
+class TornFile(T7Error):
+    """The file ends too early: its download, copy or save was interrupted."""
+
+
+class LimitExceeded(T7Error):
+    """Reading the file would need more than `torchmigrate.t7.Limits` allow."""
+
+
+class UsageError(TorchMigrateError):
+    """The call can't be carried out as it was made: an option or argument is wrong."""
+
+    exit_code = EXIT_USAGE
+
+
+class ModelNotFound(UsageError):
+    """The file holds no model, or several and none was chosen with `key`.
+
+    Attributes:
+        keys: where the models are that one can choose from; empty if there is none.
+    """
+
+    def __init__(self, message: str, keys: Sequence[str] = ()) -> None:
+        self.keys = tuple(keys)
+        super().__init__(message)
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """One layer that can't be converted.
+
+    Attributes:
+        path: its Torch7 path, such as `1.3.2`; "" is the model itself.
+        typename: its Torch7 class, such as `nn.Linear`.
+        reason: why it is refused.
+        known: False if no converter is registered for the class.
+    """
+
+    path: str
+    typename: str
+    reason: str
+    known: bool = True
+
+
+class UnsupportedLayers(TorchMigrateError):
+    """The model holds layers that can't be converted: all of them, with their paths.
+
+    Attributes:
+        refusals: every refused layer, in the order of the model.
+    """
+
+    exit_code = EXIT_UNSUPPORTED
+
+    def __init__(self, refusals: Sequence[Refusal]) -> None:
+        self.refusals = list(refusals)
+        groups: dict[tuple[str, str], list[str]] = {}
+        for refusal in self.refusals:
+            groups.setdefault((refusal.typename, refusal.reason), []).append(refusal.path or "the model itself")
+        classes = {refusal.typename for refusal in self.refusals}
+        what = f"{counted(len(self.refusals), 'layer')} of {counted(len(classes), 'class', 'classes')}"
+        lines = [f"{what} can't be converted:"]
+        for (typename, reason), paths in groups.items():
+            shown = ", ".join(paths[:8]) + (f", … ({len(paths)} in all)" if len(paths) > 8 else "")
+            lines.append(f"  {typename} x{len(paths)} at {shown}: {reason}")
+        if any(not refusal.known for refusal in self.refusals):
+            lines.append(
+                "Give the class a converter with --plugin file.py, let another stand in with --alias my.Class=nn.ReLU, "
+                "or convert the rest with --allow-unsupported."
+            )
+        super().__init__("\n".join(lines))
+
+
+class ExportError(TorchMigrateError):
+    """The ONNX export failed, or its result is not valid ONNX."""
+
+    exit_code = EXIT_EXPORT

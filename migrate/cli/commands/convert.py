@@ -1,0 +1,137 @@
+"""torchmigrate convert."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from ...base.errors import EXIT_OK, EXIT_PARITY
+from .options import (
+    DEVICES,
+    DTYPE,
+    FILES,
+    JSON,
+    MODEL,
+    OPSET,
+    QUIET,
+    REFERENCE,
+    SHAPE,
+    TOLERANCES,
+    VERBOSE,
+    ZOO,
+    with_aliases,
+)
+
+if TYPE_CHECKING:
+    from ...folder.run import Options
+
+
+@click.command()
+@FILES
+@MODEL
+@click.option(
+    "-o", "--output", type=click.Path(path_type=Path), help="Folder to write; default: the file's name without .t7."
+)
+@ZOO
+@click.option("--force", is_flag=True, help="Replace an existing folder.")
+@click.option(
+    "--allow-unsupported", is_flag=True, help="Convert the rest; what is not converted raises when it is run."
+)
+@click.option("--no-onnx", is_flag=True, help="Write no model.onnx.")
+@click.option("--source-only", is_flag=True, help="Write only model.py, the source.")
+@click.option("--no-verify", is_flag=True, help="Write no parity.json.")
+@SHAPE
+@OPSET
+@DTYPE
+@REFERENCE
+@DEVICES
+@TOLERANCES
+@JSON
+@QUIET
+@VERBOSE
+def convert(
+    files: tuple[str, ...],
+    output: Path | None,
+    lists: tuple[Path, ...],
+    jobs: int | None,
+    shard: str | None,
+    timeout: float | None,
+    as_json: bool,
+    quiet: bool,
+    **options: Any,
+) -> int:
+    """Convert .t7 files into folders with PyTorch weights, an ONNX file and a parity report.
+
+    A FILE is a path or a URL (https://…, s3://…, hf://…, with #sha256=… its content is checked). Several files, or a
+    folder that holds some, are converted each into a folder of its own below -o, where a second run goes on.
+
+    \b
+    torchmigrate convert resnet.t7
+    torchmigrate convert checkpoint.t7 --key model -o resnet --input-shape 2x3x224x224
+    torchmigrate convert style.t7 --plugin my_layers.py --reference style.reference.t7
+    torchmigrate convert *.t7 -o out --jobs 4
+    """
+    from ...base.download import is_url
+    from ...folder.run import Options
+
+    settings = Options(**with_aliases(options))
+    single = len(files) == 1 and not (lists or jobs or shard or timeout)
+    if single and (is_url(files[0]) or not Path(files[0]).is_dir()):
+        return _convert_one(files[0], output, settings, as_json, quiet)
+    return _convert_all(files, output, settings, lists, jobs or 1, shard, timeout, as_json, quiet)
+
+
+def _convert_one(source: str, output: Path | None, settings: Options, as_json: bool, quiet: bool) -> int:
+    from ...base.download import is_url, local_copy
+    from ...base.files import standard_input
+    from ...folder.run import convert_file
+    from ..printing import terminal as console
+    from ..printing.results import show_result
+
+    with console.progress(silent=as_json or quiet) as step, ExitStack() as stack:
+        if source == "-":
+            if output is None:
+                raise click.UsageError("A file from standard input has no name; give the folder to write with -o.")
+            file = stack.enter_context(standard_input())
+        else:
+            file = local_copy(source, step) if is_url(source) else Path(source)
+        target = output or Path(file.name.removesuffix(".gz")).with_suffix("")
+        result = convert_file(file, target, settings, step)
+    if as_json:
+        console.print_json(result.to_json())
+    elif not quiet:
+        show_result(result)
+    return EXIT_OK if result.passed else EXIT_PARITY
+
+
+def _convert_all(
+    files: tuple[str, ...],
+    output: Path | None,
+    settings: Options,
+    lists: tuple[Path, ...],
+    jobs: int,
+    shard: str | None,
+    timeout: float | None,
+    as_json: bool,
+    quiet: bool,
+) -> int:
+    from ...zoo import convert_all as zoo
+    from ..printing import terminal as console
+    from ..printing.zoo import show_summary, zoo_progress
+
+    if not files and not lists:
+        raise click.UsageError("Which file? Give a .t7 file, or several.")
+    if output is None:
+        raise click.UsageError("Several files need a folder to write to: -o out")
+    sources = zoo.listed(files, lists)
+    part = zoo.Shard.parse(shard) if shard else None
+    with zoo_progress(silent=as_json or quiet) as watch:
+        summary = zoo.convert_all(sources, output, settings, jobs=jobs, shard=part, timeout=timeout, watch=watch)
+    if as_json:
+        console.print_json(summary.to_json())
+    elif not quiet:
+        show_summary(summary, output)
+    return summary.exit_code

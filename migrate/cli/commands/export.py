@@ -1,0 +1,78 @@
+"""torchmigrate export."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from ...base.errors import EXIT_OK
+from .options import CONVERSION, JSON, OPSET, QUIET, SHAPE, VERBOSE, with_aliases
+
+DYNAMIC = click.option(
+    "--dynamic",
+    metavar="AXES",
+    help="Axes of free size: of batch,time,height,width, or none. Default: the batch, if the model allows it.",
+)
+DTYPE = click.option(
+    "--dtype",
+    type=click.Choice(["float32", "float16", "keep"]),
+    default="float32",
+    show_default=True,
+    help="Numbers in the ONNX file; keep: those of the model.",
+)
+
+
+@click.command()
+@CONVERSION
+@click.option(
+    "-o", "--output", type=click.Path(path_type=Path), help="ONNX file to write; default: the file's name with .onnx."
+)
+@SHAPE
+@DYNAMIC
+@OPSET
+@DTYPE
+@click.option("--input-names", metavar="NAMES", help="Names of the inputs, such as image or tokens,state.")
+@click.option("--output-names", metavar="NAMES", help="Names of the outputs.")
+@click.option("--external-data", is_flag=True, help="Weights in a second file, as always above 2 GB.")
+@click.option("--simplify", is_flag=True, help='Run onnxslim too: pip install "torchmigrate[simplify]".')
+@click.option(
+    "--int8", is_flag=True, help="Write a dynamically quantized .int8.onnx beside, and say how far it is off."
+)
+@JSON
+@QUIET
+@VERBOSE
+def export(file: Path, output: Path | None, as_json: bool, quiet: bool, **options: Any) -> int:
+    """Write only an ONNX file, checked against PyTorch at two sizes or more of every dynamic axis.
+
+    \b
+    torchmigrate export model.t7 -o model.onnx --input-shape 2x3x224x224
+    torchmigrate export style.t7 --input-shape 1x3x256x256 --dynamic batch,height,width
+    torchmigrate export lm.t7 --key model --dynamic batch,time --input-names tokens --output-names scores
+    torchmigrate export model.t7 --dtype float16 --opset 21 --simplify
+    """
+    from ...model.convert import convert
+    from ...onnx.export import export_onnx
+    from ..printing import terminal as console
+    from ..printing.exports import show_export
+
+    target = output or Path(file.name).with_suffix(".onnx")
+    given = with_aliases(options)
+    with console.progress(silent=as_json or quiet) as step:
+        step("reading and converting")
+        conversion = convert(file, **{name: given.pop(name) for name in ("key", "plugins", "aliases")})
+        step("exporting to ONNX")
+        exported = export_onnx(conversion, target, **{name: _value(name, value) for name, value in given.items()})
+    if as_json:
+        console.print_json(exported.to_json())
+    elif not quiet:
+        show_export(exported)
+    return EXIT_OK
+
+
+def _value(name: str, value: Any) -> Any:
+    """Lists as the API takes them."""
+    if name not in ("dynamic", "input_names", "output_names") or value is None:
+        return value
+    return () if (name, value) == ("dynamic", "none") else tuple(word.strip() for word in value.split(","))

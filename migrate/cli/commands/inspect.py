@@ -1,0 +1,74 @@
+"""torchmigrate inspect."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from ...base.errors import EXIT_OK
+from .options import FILE, JSON, KEY, QUIET, SHAPE, VERBOSE
+
+
+@click.command()
+@FILE
+@KEY
+@click.option("--depth", type=click.IntRange(min=0), help="Show the tree and the contents down to this depth.")
+@click.option("--tensors", is_flag=True, help="Show the statistics of every tensor.")
+@click.option("--shapes", is_flag=True, help="Run the model, and show the output of every module (slower).")
+@click.option("--salvage", is_flag=True, help="Of a torn or damaged file, show what can be read, and what is lost.")
+@SHAPE
+@click.option("--svg", type=click.Path(path_type=Path), help="Write a picture of the network.")
+@JSON
+@QUIET
+@VERBOSE
+def inspect(
+    file: Path,
+    key: str | None,
+    depth: int | None,
+    tensors: bool,
+    shapes: bool,
+    salvage: bool,
+    input_shape: str | None,
+    svg: Path | None,
+    as_json: bool,
+    quiet: bool,
+) -> int:
+    """Show what is in a .t7 file: its origin, models, classes, parameters, and whether they can be converted.
+
+    \b
+    torchmigrate inspect checkpoint.t7
+    torchmigrate inspect checkpoint.t7 --key model --depth 2
+    torchmigrate inspect torn.t7 --salvage
+    ssh host cat model.t7.gz | torchmigrate inspect -
+    torchmigrate inspect resnet.t7 --input-shape 2x3x224x224 --svg resnet.svg
+    """
+    from ...inspection.inspect import inspect_file
+    from ...model.supported_classes import table
+    from ..printing import terminal as console
+    from ..printing.inspections import show_inspection
+
+    if str(file) == "-" and (shapes or input_shape or svg):
+        raise click.UsageError(
+            "--shapes, --input-shape and --svg read the file twice: standard input can be read once."
+        )
+    with console.progress(silent=as_json or quiet) as step:
+        step("reading")
+        found = inspect_file(file, table().keys(), key, tensors=tensors, salvage=salvage)
+        if shapes or input_shape:
+            from ...inspection.run_shapes import add_shapes
+
+            step("finding the input and running the models")
+            add_shapes(found, file, input_shape)
+        if svg is not None:
+            from ...picture.draw import draw_file
+
+            step("drawing")
+            draw_file(file, svg, key, found, depth)
+    if as_json:
+        console.print_json(found.to_json())
+    elif not quiet:
+        show_inspection(found, depth, str(file))
+        if svg is not None:
+            click.echo(f"{svg} shows the network")
+    return EXIT_OK

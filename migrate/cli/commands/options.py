@@ -1,0 +1,133 @@
+"""Options that several commands share."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+class Source(click.Path):
+    """A path, or the URL of a file, which becomes the path of a local copy."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        from ...base.download import is_url, local_copy
+
+        text = os.fspath(value)
+        return local_copy(text) if is_url(text) else super().convert(value, param, ctx)
+
+
+FILE = click.argument("file", type=Source(path_type=Path))
+FILES = click.argument("files", metavar="FILE...", nargs=-1)
+JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON only, also on failure.")
+QUIET = click.option("-q", "--quiet", is_flag=True, help="Print nothing but errors.")
+
+
+def _keep(context: click.Context, _option: click.Parameter, value: bool) -> None:
+    context.meta[VERBOSE_KEY] = value
+
+
+#: Under it the context of a command says whether -v was given; console.progress asks it.
+VERBOSE_KEY = "torchmigrate.verbose"
+VERBOSE = click.option(
+    "-v",
+    "--verbose",
+    is_flag=True,
+    expose_value=False,
+    callback=_keep,
+    help="Say each step with its time; on an error, say where it came from.",
+)
+KEY = click.option("--key", help="Where the model is inside a checkpoint, such as model or protos.rnn.")
+PLUGINS = click.option(
+    "--plugin", "plugins", multiple=True, type=click.Path(path_type=Path), help="Python file that adds converters."
+)
+ALIASES = click.option(
+    "--alias",
+    "aliases",
+    multiple=True,
+    metavar="CLASS=CLASS",
+    help="Convert a class as another, such as my.ReLU=nn.ReLU.",
+)
+SHAPE = click.option(
+    "--input-shape", "input_shape", help="Such as 2x3x224x224; {2x10,2x20} for a table. Default: found by itself."
+)
+OPSET = click.option("--opset", type=int, default=20, show_default=True, help="ONNX opset.")
+DTYPE = click.option(
+    "--dtype",
+    type=click.Choice(["float32", "keep"]),
+    default="float32",
+    show_default=True,
+    help="Numbers in the ONNX file.",
+)
+REFERENCE = click.option(
+    "--reference", type=click.Path(path_type=Path), help="What Torch7 answered: see `torchmigrate reference`."
+)
+
+
+def _check_devices(context: click.Context, _option: click.Parameter, devices: tuple[str, ...]) -> tuple[str, ...]:
+    for device in devices:
+        if not re.fullmatch(r"cpu|cuda(:\d+)?", device):
+            raise click.BadParameter(f"{device!r} is none of cpu, cuda, cuda:1, …")
+    return devices
+
+
+DEVICES = click.option(
+    "--device",
+    "devices",
+    multiple=True,
+    default=("cpu",),
+    show_default=True,
+    callback=_check_devices,
+    help="cpu or cuda; may be repeated.",
+)
+ATOL = click.option("--atol", type=float, help="Absolute tolerance; default: from dtype and depth.")
+RTOL = click.option("--rtol", type=float, help="Relative tolerance; default: from dtype and depth.")
+
+
+def options(*options: Callable[[F], F]) -> Callable[[F], F]:
+    """Several click options as one decorator."""
+
+    def decorate(function: F) -> F:
+        for option in reversed(options):
+            function = option(function)
+        return function
+
+    return decorate
+
+
+MODEL = options(KEY, PLUGINS, ALIASES)
+CONVERSION = options(FILE, MODEL)
+TOLERANCES = options(ATOL, RTOL)
+ZOO = options(
+    click.option(
+        "--files-from",
+        "lists",
+        multiple=True,
+        type=click.Path(path_type=Path),
+        help="Text file with one path or URL a line, in addition to FILE.",
+    ),
+    click.option("--jobs", type=click.IntRange(min=1), help="Convert so many files at a time, in processes."),
+    click.option("--shard", metavar="K/N", help="Convert the K-th of N parts of the list: one part per machine."),
+    click.option("--timeout", type=click.FloatRange(min=0, min_open=True), help="Seconds that a file may take."),
+)
+
+
+def with_aliases(options: dict[str, Any]) -> dict[str, Any]:
+    """The same options, with the values of --alias as a mapping.
+
+    Raises:
+        click.UsageError: one is not of the form CLASS=CLASS.
+    """
+    pairs = {}
+    for alias in options.pop("aliases"):
+        name, equals, stand_in = alias.partition("=")
+        if not equals or not name or not stand_in:
+            raise click.UsageError(f"--alias takes CLASS=CLASS, such as my.ReLU=nn.ReLU, not {alias!r}")
+        pairs[name] = stand_in
+    return {**options, "aliases": pairs}

@@ -1,0 +1,104 @@
+"""torchmigrate verify."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from ...base.errors import EXIT_OK, EXIT_PARITY
+from .options import CONVERSION, DEVICES, JSON, QUIET, SHAPE, VERBOSE, options, with_aliases
+
+_PATH = click.Path(path_type=Path)
+
+
+def _numbers(_context: click.Context, _option: click.Parameter, text: str | None) -> tuple[float, ...] | None:
+    try:
+        return None if text is None else tuple(float(part) for part in text.split(","))
+    except ValueError as error:
+        raise click.BadParameter(f"numbers with commas between, such as 0.485,0.456,0.406; not {text!r}") from error
+
+
+REFERENCES = options(
+    click.option(
+        "--reference",
+        metavar="FILE|auto|recorded|self",
+        help="What Torch7 answered (see `torchmigrate reference`); recorded: the activations in the file; self: the "
+        "model in float64. Default: the strongest that there is.",
+    ),
+    click.option("--torch7", metavar="COMMAND", help="Ask a Torch7 of this machine, such as th. For files you trust."),
+    click.option(
+        "--require",
+        multiple=True,
+        metavar="FILE|MODULE",
+        help="Lua that --torch7 loads first: classes of your own.",
+    ),
+    click.option("--compare-run", type=_PATH, help="Compare with a run that --save-run saved, on another machine."),
+)
+INPUTS = options(
+    click.option(
+        "--input",
+        multiple=True,
+        type=_PATH,
+        help="A .t7, .npy, .npz, .safetensors file or a picture; several make a table.",
+    ),
+    click.option("--mean", callback=_numbers, help="Of a picture's channels, such as 0.485,0.456,0.406."),
+    click.option("--std", callback=_numbers, help="Of a picture's channels, such as 0.229,0.224,0.225."),
+    SHAPE,
+    click.option("--seed", type=int, default=0, show_default=True, help="Of random input."),
+)
+RULES = options(
+    click.option("--atol", multiple=True, metavar="[OUTPUT=]NUMBER", help="Absolute tolerance, of one or all outputs."),
+    click.option("--rtol", multiple=True, metavar="[OUTPUT=]NUMBER", help="Relative tolerance, likewise."),
+    click.option("--layers/--no-layers", default=True, show_default=True, help="Compare every layer."),
+    click.option("--gradients", is_flag=True, help="Compare gradients too, where the reference has them."),
+)
+RESULTS = options(
+    click.option("--report", type=_PATH, help="Folder for parity.json and report.html."),
+    click.option("--markdown", type=_PATH, help="File for a summary, such as for a pull request."),
+    click.option("--save-run", type=_PATH, help="Save a CPU run as .npz, for --compare-run elsewhere."),
+    click.option("--bisect", type=_PATH, help="Write the smallest part that fails, with a script, into this folder."),
+    click.option("--force", is_flag=True, help="Replace the folder of --bisect."),
+)
+
+
+@click.command()
+@CONVERSION
+@REFERENCES
+@click.option("--onnx", type=_PATH, help="An exported ONNX file to compare too.")
+@INPUTS
+@DEVICES
+@RULES
+@RESULTS
+@JSON
+@QUIET
+@VERBOSE
+def verify(file: Path, as_json: bool, quiet: bool, **options: Any) -> int:
+    """Compare a converted model with what Torch7 answered, end to end and layer by layer. Exits 1 on a difference.
+
+    FILE is a .t7 file, which is converted first, or a folder that `convert` wrote.
+
+    \b
+    torchmigrate verify model.t7
+    torchmigrate verify model.t7 --reference model.reference.t7 --bisect failing
+    torchmigrate verify model.t7 --torch7 th --gradients
+    torchmigrate verify model.t7 --input cat.jpg --mean 0.485,0.456,0.406 --std 0.229,0.224,0.225
+    torchmigrate verify folder --device cuda
+    torchmigrate verify model.t7 --save-run cpu.npz
+    torchmigrate verify folder --compare-run cpu.npz --device cuda
+    """
+    from ...folder.verify_folder import VerifyOptions, verify_path
+    from ..printing import terminal as console
+    from ..printing.reports import show_verified
+
+    with console.progress(silent=as_json or quiet) as step:
+        step("converting and comparing")
+        verified = verify_path(file, VerifyOptions(**with_aliases(options)))
+    if as_json:
+        from ...parity.report.report import finite
+
+        console.print_json(finite(verified.to_json()))
+    elif not quiet:
+        show_verified(verified, bisect=options["bisect"] is not None)
+    return EXIT_OK if verified.report else EXIT_PARITY

@@ -1,0 +1,112 @@
+"""The command line. Only `commands/` and `console/` print, and only this file exits."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+import sys
+import traceback
+from typing import NoReturn
+
+import click
+
+from ..base.errors import EXIT_BUG, EXIT_INTERRUPTED, EXIT_OK, EXIT_USAGE, TorchMigrateError
+from ..base.messages import visible
+
+#: The commands, as `--help` lists them; each is a file in `commands/`, imported when it is needed.
+COMMANDS = (
+    "inspect",
+    "convert",
+    "verify",
+    "export",
+    "optimizer",
+    "extract",
+    "pack",
+    "reference",
+    "layers",
+    "doctor",
+)
+
+
+class Commands(click.Group):
+    """The group of all commands."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        command = getattr(importlib.import_module(f".commands.{cmd_name}", __package__), cmd_name)
+        return command if isinstance(command, click.Command) else None
+
+
+@click.group(
+    cls=Commands,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog="`torchmigrate COMMAND --help` has examples. Exit codes: 0 ok, 1 parity failed, 2 usage, 3 unreadable "
+    "input, 4 unsupported layers, 5 export failed, 70 a fault of torchmigrate, 130 interrupted.",
+)
+@click.version_option(package_name="torchmigrate")
+def cli() -> None:
+    """Bring Lua Torch7 models (.t7) back to life: PyTorch, safetensors and ONNX, with proof of numeric parity.
+
+    \b
+    torchmigrate inspect model.t7                       what is in the file
+    torchmigrate convert model.t7 -o model              PyTorch weights and source, ONNX, parity
+    torchmigrate convert *.t7 -o models --jobs 4        a whole collection
+    torchmigrate verify model.t7 --reference ref.t7     compare with what Torch7 answered
+    torchmigrate optimizer checkpoint.t7 -o model       go on training
+    torchmigrate extract checkpoint.t7 --key opt        options, vocabularies, data sets
+    torchmigrate pack input.npy -o input.t7             back to Torch7
+    torchmigrate doctor                                 what this machine has
+    """
+
+
+def main(arguments: list[str] | None = None) -> NoReturn:
+    """Runs the command line and exits with the code of errors.py."""
+    words = sys.argv[1:] if arguments is None else arguments
+    sys.exit(_run(words))
+
+
+def _run(words: list[str]) -> int:
+    as_json = "--json" in words
+    try:
+        code = cli.main(words, prog_name="torchmigrate", standalone_mode=False)
+        return code if isinstance(code, int) else EXIT_OK
+    except click.exceptions.NoArgsIsHelpError as error:
+        click.echo(error.format_message())
+        return EXIT_OK
+    except click.ClickException as error:
+        return _fail(error.format_message(), EXIT_USAGE, as_json, error)
+    except TorchMigrateError as error:
+        if {"-v", "--verbose"} & set(words):
+            traceback.print_exc()
+        return _fail(str(error), error.exit_code, as_json, error)
+    except (KeyboardInterrupt, click.Abort):
+        return _fail("interrupted", EXIT_INTERRUPTED, as_json, None)
+    except BrokenPipeError:
+        sys.stderr.close()  # whoever read our output has closed it
+        return EXIT_OK
+    except Exception as error:
+        from ..base.files import disk_refusal
+
+        if reason := disk_refusal(error):
+            return _fail(f"It can't be written: {reason}. Nothing half-written was left.", EXIT_USAGE, as_json, error)
+        traceback.print_exc()
+        text = (
+            f"{type(error).__name__}: {error}\nThis is a fault of torchmigrate: please report it with the lines above."
+        )
+        return _fail(text, EXIT_BUG, as_json, error)
+
+
+def _fail(message: str, code: int, as_json: bool, error: Exception | None) -> int:
+    if as_json:
+        kind = type(error).__name__ if error is not None else "Interrupted"
+        click.echo(json.dumps({"error": {"type": kind, "message": message}, "exit_code": code}, indent=1))
+    else:
+        # NO_COLOR asks for none, however it is set; https://no-color.org
+        click.secho("error: ", fg=None if os.environ.get("NO_COLOR") else "red", nl=False, err=True)
+        click.echo("\n".join(visible(line) for line in message.split("\n")), err=True)
+    return code

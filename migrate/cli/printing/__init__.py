@@ -1,0 +1,1 @@
+"""What the commands print: trees, tables and one-line verdicts."""

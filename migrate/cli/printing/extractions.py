@@ -1,0 +1,80 @@
+"""What was taken out of a file, and what was put into one."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+from rich.table import Table
+
+from .terminal import bytes_text, printable, text_console
+
+if TYPE_CHECKING:
+    from ...extract.extract import Extraction
+    from ...extract.pack import Packed
+
+#: So many lines of one kind are shown; the JSON of the command has all.
+_MOST = 20
+
+#: How the file is read, by its ending.
+_READ_WITH = {
+    ".npz": "numpy.load({!r})",
+    ".npy": "numpy.load({!r})",
+    ".safetensors": "safetensors.torch.load_file({!r})",
+    ".t7": "torchmigrate.load({!r})",
+}
+
+
+def show_extraction(found: Extraction) -> None:
+    """What `extract` ends with: the file, its tensors, what it does not hold."""
+    console = text_console()
+    where = f"{printable(found.key)}: " if found.key else ""
+    console.print(f"[bold]{where}{printable(found.what)}[/]")
+    if found.output is not None:
+        console.print(f"  {printable(found.output)}  {bytes_text(found.size)}")
+    if found.preview is not None:
+        console.print(f"  {printable(found.preview)}")
+    _show_rows(console, found.tensors)
+    for note in found.notes:
+        console.print(f"  note: {printable(note)}")
+    _show_lines(console, found.left_out)
+    ending = "." + (found.output or "").rpartition(".")[2].lower()
+    if ending in _READ_WITH:
+        console.print(f"next: {_READ_WITH[ending].format(found.output)}", markup=False)
+
+
+def show_left_out(found: Extraction) -> None:
+    """What JSON on standard output does not hold; on standard error, since the output is to be read by a program."""
+    console = text_console(stderr=True)
+    for note in found.notes:
+        console.print(f"  note: {printable(note)}")
+    _show_lines(console, found.left_out)
+
+
+def show_packed(packed: Packed) -> None:
+    """What `pack` ends with."""
+    console = text_console()
+    console.print(f"[bold]{printable(packed.output)}[/]  {bytes_text(packed.size)}  {printable(packed.what)}")
+    _show_rows(console, packed.entries)
+    for note in packed.notes:
+        console.print(f"  note: {printable(note)}")
+    console.print(f"next: th -e \"print(torch.load('{packed.output}'))\"", markup=False)
+
+
+def _show_rows(console: Console, rows: dict[str, str]) -> None:
+    table = Table(box=None, pad_edge=False, show_header=False)
+    for name, line in list(rows.items())[:_MOST]:
+        table.add_row(f"  {printable(name)}", printable(line))
+    if rows:
+        console.print(table)
+    if len(rows) > _MOST:
+        console.print(f"  … {len(rows)} in all; --json lists them")
+
+
+def _show_lines(console: Console, lines: list[str]) -> None:
+    if lines:
+        console.print("  [yellow]left out[/]:")
+    for line in lines[:_MOST]:
+        console.print(f"    {printable(line)}")
+    if len(lines) > _MOST:
+        console.print(f"    … {len(lines)} in all; --json lists them")

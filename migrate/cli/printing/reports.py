@@ -1,0 +1,57 @@
+"""Parity reports on a terminal."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+from rich.table import Table
+
+from .terminal import printable, text_console
+
+if TYPE_CHECKING:
+    from ...folder.verify_folder import Verified
+    from ...parity.report.report import ParityReport
+
+
+def show_verdict(console: Console, report: ParityReport) -> None:
+    """The verdict in one line."""
+    verdict = report.verdict
+    colour = {"passed": "green", "failed": "red"}.get(verdict.level, "yellow")
+    console.print(f"[bold {colour}]{verdict.title}[/] {printable(report.summary())}")
+
+
+def show_report(report: ParityReport) -> None:
+    """The outcome of `verify`: one row per backend, then the verdict."""
+    console = text_console()
+    table = Table(box=None, pad_edge=False)
+    for heading in ("backend", "result", "largest difference", "tolerance", "why"):
+        table.add_column(heading)
+    for row in report.rows():
+        table.add_row(*(printable(cell) for cell in row))
+    console.print(table)
+    show_verdict(console, report)
+    for reason in dict.fromkeys(backend.tolerance.reason for backend in report.backends if backend.tolerance):
+        console.print(f"  tolerance: {printable(reason)}")
+    for limit in report.verdict.limits:
+        console.print(f"  {printable(limit)}")
+
+
+def show_verified(verified: Verified, *, bisect: bool) -> None:
+    """What `verify` found, and where it wrote what was asked for.
+
+    Args:
+        verified: the outcome.
+        bisect: was the smallest failing part asked for?
+    """
+    show_report(verified.report)
+    console = text_console()
+    made = verified.reproduction
+    if made is not None:
+        where = printable(f"{made.typename} at {made.path or 'the top'}")
+        note = "" if made.exact else ", whose input is not known whole: it is what our layers made of it"
+        console.print(f"[bold]{printable(str(made.folder))}[/]: {where}{note}; run reproduce.py in it")
+    elif bisect:
+        console.print("no layer was seen to fail by itself on an input that is known, so there is no part to write")
+    if verified.saved is not None:
+        console.print(f"[bold]{printable(str(verified.saved))}[/]: the run, for --compare-run on another machine")

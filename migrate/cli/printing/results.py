@@ -1,0 +1,57 @@
+"""What convert and export end with."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from rich.table import Table
+
+from .reports import show_verdict
+from .terminal import bytes_text, printable, text_console
+
+if TYPE_CHECKING:
+    from ...folder.run import Result
+    from ...onnx.result import OnnxExport
+
+
+def show_result(result: Result) -> None:
+    """What `convert` ends with: what was written, the verdict, the next step."""
+    console = text_console()
+    conversion = result.conversion
+    parameters = sum(parameter.numel() for parameter in conversion.module.parameters())
+    source = printable(conversion.provenance.file or "the value")
+    where = f" at {printable(conversion.key)}" if conversion.key else ""
+    console.print(f"[bold]{source}[/]{where}: {len(conversion.layers)} layers, {parameters:,} parameters")
+    table = Table(box=None, pad_edge=False, show_header=False)
+    for name, size in result.files.items():
+        table.add_row(f"  {printable(str(result.folder / name))}", bytes_text(size))
+    console.print(table)
+    for path, note in conversion.notes:
+        console.print(f"  note: {printable(f'{path}: {note}' if path else note)}")
+    for path, names in conversion.unread.items():
+        console.print(f"  [yellow]fields not read[/] at {printable(path or 'the top')}: {printable(', '.join(names))}")
+    for refusal in result.conversion.refusals:
+        where = refusal.path or "the top"
+        console.print(f"  [red]not converted[/]: {printable(f'{refusal.typename} at {where}: {refusal.reason}')}")
+    for name, reason in result.not_run.items():
+        console.print(f"  {name} not run: {printable(reason)}")
+    if result.source_note:
+        console.print(f"  model.py: {printable(result.source_note)}")
+    if result.onnx is not None:
+        for note in result.onnx.notes:
+            console.print(f"  ONNX: {printable(note)}")
+    if result.report is not None:
+        show_verdict(console, result.report)
+    console.print(
+        f'next: python -c "import torchmigrate as tm; print(tm.load_converted({str(result.folder)!r}))"', markup=False
+    )
+
+
+def show_export(exported: OnnxExport) -> None:
+    """The outcome of `export`."""
+    console = text_console()
+    console.print(f"[bold]{printable(str(exported.path))}[/] opset {exported.opset}")
+    for name, shape in {**exported.inputs, **exported.outputs}.items():
+        console.print(f"  {printable(name)}: {'x'.join(map(str, shape))}")
+    for note in exported.notes:
+        console.print(f"  note: {printable(note)}")

@@ -1,0 +1,1 @@
+"""Takes parts out of a `.t7` file, and packs arrays into one."""

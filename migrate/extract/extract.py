@@ -1,0 +1,220 @@
+"""extract(): a part of a .t7 file as JSON, npz, npy, safetensors, or a .t7 file of its own."""
+
+from __future__ import annotations
+
+import os
+import re
+import zipfile
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..base.errors import UsageError
+from ..base.files import refuse_existing, whole_file
+from ..inspection.contents import summary
+from ..inspection.tree import size_text
+from ..model.locate import follow, join
+from ..t7 import LuaObject, LuaTable, Storage, Tensor, Value, load_file
+from ..t7.as_json import ToJson, json_text
+from ..t7.writing.dump import dump
+
+Array = np.ndarray[Any, np.dtype[Any]]
+
+#: Deeper than any checkpoint; it bounds the walk.
+_MAX_DEPTH = 200
+
+
+@dataclass
+class Extraction:
+    """What was taken out of a file.
+
+    Attributes:
+        key: where it was; "" is the top.
+        what: one line about it.
+        output: the file that was written, or None.
+        size: of that file, in bytes.
+        tensors: name in the file -> type and size, for files of tensors.
+        left_out: what the file does not hold, and why.
+        notes: remarks worth knowing.
+        preview: the picture that was written, or None.
+        value: as JSON, where no file was asked for.
+    """
+
+    key: str
+    what: str
+    output: str | None = None
+    size: int = 0
+    tensors: dict[str, str] = field(default_factory=dict)
+    left_out: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    preview: str | None = None
+    value: Any = None
+
+    def to_json(self) -> dict[str, Any]:
+        """The same as JSON values."""
+        return asdict(self)
+
+
+def extract(
+    source: str | os.PathLike[str],
+    output: str | os.PathLike[str] | None = None,
+    *,
+    key: str | None = None,
+    full: bool = False,
+    preview: str | os.PathLike[str] | None = None,
+    force: bool = False,
+) -> Extraction:
+    """Takes a part out of a .t7 file.
+
+    Args:
+        source: the file.
+        output: where to write: `.json`, `.npz`, `.npy`, `.safetensors` or `.t7`; None writes nothing and gives JSON.
+        key: dotted path of keys, such as "opt" or "model.modules.1.weight"; None takes everything.
+        full: JSON with the numbers of every tensor and the fields of every module.
+        preview: a PNG file to write, with the first image or images found.
+        force: replace existing files.
+
+    Raises:
+        T7Error: the file can't be read.
+        ModelNotFound: `key` leads nowhere.
+        UsageError: what is there can't be written in that form, or a file exists.
+    """
+    targets = [Path(path) for path in (output, preview) if path is not None]
+    for target in targets:
+        refuse_existing(target, force=force)
+    writer = None if output is None else _writer(Path(output))
+    file = load_file(source)
+    top = file.objects[0] if file.objects else None
+    value = follow(top, key) if key else top
+    found = Extraction(key or "", summary(value))
+    if len(file.objects) > 1:
+        found.notes.append(f"the file holds {len(file.objects)} objects one after the other; this is from the first")
+    if preview is not None:
+        from .preview import write_preview
+
+        found.notes += write_preview(dict(tensors(value)), Path(preview), force=force)
+        found.preview = str(preview)
+    if output is not None and writer is not None:
+        with whole_file(Path(output), force=force) as part:
+            writer(value, part, found, full)
+        found.output, found.size = str(output), Path(output).stat().st_size
+    elif preview is None:
+        found.value = _as_json(value, found, full)
+    return found
+
+
+def _writer(output: Path) -> Callable[[Value, Path, Extraction, bool], None]:
+    writers = {".json": _json, ".npz": _npz, ".npy": _npy, ".safetensors": _safetensors, ".t7": _t7}
+    if output.suffix.lower() not in writers:
+        raise UsageError(f"{output.name} should end in {', '.join(writers)}: that says in which form to write.")
+    return writers[output.suffix.lower()]
+
+
+def tensors(value: Value, path: str = "", depth: int = 0, seen: set[int] | None = None) -> Iterator[tuple[str, Tensor]]:
+    """Every tensor in a value with its path, each once, in the order of the file; storages as tensors."""
+    seen = set() if seen is None else seen
+    if isinstance(value, (Tensor, Storage, LuaTable, LuaObject)):
+        if id(value) in seen or depth > _MAX_DEPTH:
+            return
+        seen.add(id(value))
+    if isinstance(value, Tensor):
+        yield path, value
+    elif isinstance(value, Storage):
+        kind = value.typename.removesuffix("Storage")
+        yield path, Tensor(f"{kind}Tensor", (len(value),) if len(value) else (), (1,) if len(value) else (), 1, value)
+    elif isinstance(value, (LuaTable, LuaObject)):
+        for key, item in value.items():
+            if isinstance(key, (str, float)):
+                yield from tensors(item, join(path, key), depth + 1, seen)
+
+
+def _as_json(value: Value, found: Extraction, full: bool) -> Any:
+    converter = ToJson(full=full)
+    made = converter.convert(value)
+    found.left_out = converter.left_out
+    return made
+
+
+def _json(value: Value, part: Path, found: Extraction, full: bool) -> None:
+    part.write_text(json_text(_as_json(value, found, full)) + "\n", encoding="utf-8")
+
+
+def _t7(value: Value, part: Path, found: Extraction, full: bool) -> None:
+    dump(value, part)
+
+
+def _npy(value: Value, part: Path, found: Extraction, full: bool) -> None:
+    if isinstance(value, LuaTable) and len(value) and value.is_list and all(isinstance(x, float) for x in value.list()):
+        array: Array = np.array(value.list(), np.float64)
+    elif isinstance(value, (Tensor, Storage)):
+        array = np.asarray(next(tensors(value))[1].numpy())
+    else:
+        inside = [f"{name or 'the top'} ({size_text(tensor)})" for name, tensor in tensors(value)][:8]
+        there = f"; --key chooses one: {', '.join(inside)}" if inside else ""
+        raise UsageError(f"A .npy file holds one tensor, and here is {found.what}{there}. A .npz file holds several.")
+    found.tensors = {found.key: _described(array)}
+    with part.open("wb") as stream:
+        np.lib.format.write_array(stream, np.ascontiguousarray(array), allow_pickle=False)
+
+
+def _npz(value: Value, part: Path, found: Extraction, full: bool) -> None:
+    arrays = _arrays(value, found)
+    with zipfile.ZipFile(part, "w") as archive:
+        for name, array in arrays.items():
+            # an entry without a time of day, so that two runs write the same bytes
+            with archive.open(zipfile.ZipInfo(f"{name}.npy"), "w", force_zip64=True) as stream:
+                np.lib.format.write_array(stream, array, allow_pickle=False)
+
+
+def _safetensors(value: Value, part: Path, found: Extraction, full: bool) -> None:
+    from safetensors.numpy import save_file
+
+    save_file(_arrays(value, found), part)
+    part.chmod(0o644)  # safetensors leaves it to its owner alone
+
+
+def _arrays(value: Value, found: Extraction) -> dict[str, Array]:
+    """The tensors of a value under names that are safe as names of files."""
+    arrays: dict[str, Array] = {}
+    for path, tensor in tensors(value):
+        name = entry_name(path or "value")
+        if name in arrays:
+            raise UsageError(f"Two tensors would have the name {name}; extract them one by one with --key.")
+        arrays[name] = np.ascontiguousarray(tensor.numpy())
+    if not arrays:
+        raise UsageError(f"There is no tensor in {found.what}; a .json file holds it.")
+    found.tensors = {name: _described(array) for name, array in arrays.items()}
+    found.left_out = list(_not_tensors(value))
+    return arrays
+
+
+def _described(array: Array) -> str:
+    return f"{array.dtype} {'x'.join(map(str, array.shape)) or 'number'}"
+
+
+def entry_name(path: str) -> str:
+    """A path as the name of an entry: what is no letter, digit, dot, dash or underscore is written as %2F."""
+    safe = re.sub(r"[^A-Za-z0-9._+-]", lambda match: "".join(f"%{byte:02X}" for byte in match[0].encode()), path)
+    return re.sub(r"\A\.|(?<=\.)\.", "%2E", safe)
+
+
+def _not_tensors(value: Value, path: str = "", depth: int = 0, seen: dict[int, str] | None = None) -> Iterator[str]:
+    """What a file of tensors does not hold: one line for each."""
+    seen = {} if seen is None else seen
+    if isinstance(value, (Tensor, Storage, LuaTable, LuaObject)):
+        if id(value) in seen:
+            yield f"{path}: the same as {seen[id(value)] or 'the top'}"
+            return
+        seen[id(value)] = path
+    if isinstance(value, (Tensor, Storage)):
+        return
+    if isinstance(value, (LuaTable, LuaObject)) and len(value) and depth < _MAX_DEPTH:
+        for key, item in value.items():
+            yield from _not_tensors(
+                item, join(path, key if isinstance(key, (str, float)) else repr(key)), depth + 1, seen
+            )
+    else:
+        yield f"{path or 'the top'}: {summary(value)}"

@@ -1,0 +1,158 @@
+"""pack(): arrays and JSON as .t7 files, so that inputs and weights can travel to an old Torch."""
+
+from __future__ import annotations
+
+import os
+import zipfile
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..base.errors import UsageError
+from ..base.files import refuse_existing
+from ..inspection.contents import summary
+from ..t7 import LuaTable, Tensor, Value
+from ..t7.as_json import from_json
+from ..t7.writing.dump import dump
+
+Array = np.ndarray[Any, np.dtype[Any]]
+
+
+@dataclass
+class Packed:
+    """What was written.
+
+    Attributes:
+        output: the .t7 file.
+        size: in bytes.
+        what: one line about its content.
+        entries: name -> one line, for a table.
+        notes: remarks worth knowing.
+    """
+
+    output: str
+    size: int
+    what: str
+    entries: dict[str, str]
+    notes: list[str] = field(default_factory=list)
+
+    def to_json(self) -> dict[str, Any]:
+        """The same as JSON values."""
+        return asdict(self)
+
+
+def pack(
+    sources: Sequence[str | os.PathLike[str]],
+    output: str | os.PathLike[str],
+    *,
+    ascii: bool = False,  # noqa: A002 - Torch7's own word
+    long_size: int = 8,
+    force: bool = False,
+) -> Packed:
+    """Writes a .t7 file that Torch7 loads with `torch.load`.
+
+    An array keeps its type: float32 becomes a FloatTensor, uint8 a ByteTensor, … A `.npz` or `.safetensors` file
+    becomes a table of tensors, JSON what it is in Lua. Several files become a table, each under its name without
+    ending, or under the one given as `NAME=FILE`.
+
+    Args:
+        sources: `.npy`, `.npz`, `.safetensors` and `.json` files.
+        output: the file to write.
+        ascii: write text.
+        long_size: bytes of a C long: 4 for a Torch7 on Windows or 32 bits.
+        force: replace an existing file.
+
+    Raises:
+        UsageError: a file can't be read, or holds what Torch7 has no type for.
+        T7Error: the file can't be written.
+    """
+    refuse_existing(Path(output), force=force)
+    notes: list[str] = []
+    if not sources:
+        raise UsageError("Which file? Give one or more .npy, .npz, .safetensors or .json files.")
+    if len(sources) == 1 and "=" not in Path(sources[0]).name:
+        value = _read(Path(sources[0]), notes)
+    else:
+        value = LuaTable()
+        for source in sources:
+            name, path = _named(os.fspath(source))
+            if name in value:
+                raise UsageError(f"Two files would have the name {name!r}; give them others with NAME=FILE.")
+            value[name] = _read(path, notes)
+    Path(output).parent.mkdir(parents=True, exist_ok=True)
+    dump(value, output, ascii=ascii, long_size=long_size)
+    entries = {str(key): summary(item) for key, item in value.items()} if isinstance(value, LuaTable) else {}
+    return Packed(os.fspath(output), Path(output).stat().st_size, summary(value), entries, notes)
+
+
+def _named(source: str) -> tuple[str, Path]:
+    """The name in the table, and the file: `NAME=FILE`, or a file whose name says it."""
+    name, equals, path = source.partition("=")
+    if equals and name and not Path(source).exists():
+        return name, Path(path)
+    return Path(source).stem, Path(source)
+
+
+def _read(path: Path, notes: list[str]) -> Value:
+    readers = {".npy": _npy, ".npz": _npz, ".safetensors": _safetensors, ".json": _json}
+    reader = readers.get(path.suffix.lower())
+    if reader is None:
+        raise UsageError(f"{path.name} should end in {', '.join(readers)}: that says what it holds.")
+    try:
+        return reader(path, notes)
+    except UsageError as error:
+        raise UsageError(f"{path}: {error}") from error
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+        raise UsageError(f"{path} can't be read: {getattr(error, 'strerror', None) or error}.") from error
+
+
+def _npy(path: Path, notes: list[str]) -> Value:
+    with path.open("rb") as stream:
+        return _tensor(np.load(stream, allow_pickle=False), path.name, notes)
+
+
+def _npz(path: Path, notes: list[str]) -> Value:
+    with path.open("rb") as stream:
+        archive = np.load(stream, allow_pickle=False)
+        if not isinstance(archive, np.lib.npyio.NpzFile):
+            raise UsageError("this is no .npz file")
+        return LuaTable((name, _tensor(archive[name], name, notes)) for name in archive.files)
+
+
+def _safetensors(path: Path, notes: list[str]) -> Value:
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, framework="numpy") as file:
+            return LuaTable((name, _tensor(file.get_tensor(name), name, notes)) for name in file.keys())  # noqa: SIM118
+    except (SafetensorError, TypeError, AttributeError) as error:
+        raise UsageError(f"it can't be read with numpy ({error}); store bfloat16 tensors as float32") from error
+
+
+def _json(path: Path, notes: list[str]) -> Value:
+    return from_json(path.read_text("utf-8"))
+
+
+def _tensor(array: Array, name: str, notes: list[str]) -> Tensor:
+    if array.dtype == np.bool_:
+        notes.append(f"{name} holds booleans: a ByteTensor of 0 and 1, as Torch7 has masks")
+        array = array.astype(np.uint8)
+    if array.ndim == 0:
+        notes.append(f"{name} has no dimensions: a tensor of one number, since Torch7 has no smaller")
+    if array.size == 0:
+        notes.append(f"{name} is empty: Torch7 has no sizes with a 0, so its shape {array.shape} is lost")
+    try:
+        made = Tensor.from_numpy(array)
+    except TypeError as error:
+        raise UsageError(
+            f"{name} is of type {array.dtype}, which Torch7 has not: it has 8-bit bytes and chars, integers of 16, 32 "
+            "and 64 bits, and floats of 16, 32 and 64 bits. Convert it first, such as array.astype('float32')."
+        ) from error
+    if made.kind == "Half":
+        notes.append(
+            f"{name} is a HalfTensor, which Torch7 has since 2016; on a CPU it can only be stored and converted"
+        )
+    return made

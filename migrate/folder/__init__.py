@@ -1,0 +1,1 @@
+"""The folder that `convert` writes: made, verified, opened again."""

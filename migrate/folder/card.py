@@ -1,0 +1,69 @@
+"""The README.md of a converted folder: a model card that says what it is, how to use it, and what was proven."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from ..model.conversion import Conversion
+from ..onnx.result import OnnxExport
+from ..parity.report.markdown import code
+from ..parity.report.report import ParityReport
+
+CARD = "README.md"
+
+_TAGS = ("torch7", "lua-torch", "torchmigrate", "safetensors")
+
+_FILES = {
+    "model.safetensors": "the weights",
+    "model.py": "the model as plain PyTorch source; it does not need torchmigrate",
+    "config.json": "where it comes from, and how `torchmigrate.load_converted` makes the module again",
+    "model.onnx": "the same for ONNX Runtime and others",
+    "parity.json": "what was compared, with all numbers",
+    "report.html": "the same to look at",
+    "optimizer.safetensors": "the state of the optimizer beside the model",
+    "optimizer.json": "its settings; `torchmigrate.load_optimizer` reads both",
+}
+
+
+def write_card(
+    folder: Path, conv: Conversion, onnx: OnnxExport | None, report: ParityReport | None, notes: Sequence[str]
+) -> None:
+    """Writes README.md, with YAML front matter, into a folder that holds all else."""
+    source = conv.provenance.file or "a Torch7 model"
+    parameters = sum(parameter.numel() for parameter in conv.module.parameters())
+    files = [path.name for path in sorted(folder.iterdir()) if path.name in _FILES]
+    lines = [
+        "---",
+        "library_name: pytorch",
+        f"tags: [{', '.join(_TAGS if onnx is None else (*_TAGS, 'onnx'))}]",
+        "---",
+        "",
+        f"# {_title(source)}",
+        "",
+        f"Converted from {code(source)}{_where(conv)} (Lua Torch7) by torchmigrate.",
+        f"It has {len(conv.layers)} layers and {parameters:,} parameters.",
+        "",
+        "| file | what |",
+        "|---|---|",
+        *(f"| `{name}` | {_FILES[name]} |" for name in files),
+        "",
+        "## Use",
+        "",
+    ]
+    if "model.py" in files:
+        lines += ["```python", "from model import Model", "", 'model = Model.from_pretrained(".")', "```", ""]
+    lines += ["```python", "import torchmigrate", "", 'module = torchmigrate.load_converted(".")', "```", ""]
+    lines += ["### Parity: it was not compared with Torch7" if report is None else report.markdown(), ""]
+    remarks = [f"{path}: {note}" if path else note for path, note in conv.notes] + list(notes)
+    if remarks:
+        lines += ["## Notes", "", *(f"- {code(remark)}" for remark in remarks), ""]
+    (folder / CARD).write_text("\n".join(lines), encoding="utf-8")
+
+
+def _title(source: str) -> str:
+    return "".join(c if c.isalnum() or c in "_-. " else " " for c in source.removesuffix(".t7")).strip() or "Model"
+
+
+def _where(conv: Conversion) -> str:
+    return f" at {code(conv.key)}" if conv.key else ""

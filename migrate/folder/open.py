@@ -1,0 +1,67 @@
+"""A folder that `convert` wrote, seen as the conversion that it came from, without the .t7 file."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from ..base.errors import UsageError
+from ..model.build import Build, LayerRecord
+from ..model.conversion import Conversion, Provenance
+from ..shapes.parse import parse_shape
+from ..shapes.random_input import INDEXED
+from ..t7 import LuaObject, LuaTable, Tensor
+from .write import load_converted, read_config
+
+
+def open_folder(folder: Path, plugins: Iterable[Path] = ()) -> Conversion:
+    """The conversion that a folder was written from, as far as the folder tells: no recorded activations, no fields.
+
+    Raises:
+        UsageError: it is no such folder.
+    """
+    plugins = list(plugins)
+    config = read_config(folder)
+    module = load_converted(folder, plugins=plugins)
+    source = config["source"]
+    return Conversion(
+        module=module,
+        value=None,
+        key=source["key"],
+        layers=[_record(module, entry) for entry in config["layers"] if entry["module"] is not None],
+        notes=[(path, text) for path, text in config["notes"]],
+        refusals=[],
+        provenance=Provenance(
+            source["file"], source["sha256"], source["format"], source["long_size"], source["lua_functions"]
+        ),
+        build=Build(),
+    )
+
+
+def _record(module: nn.Module, entry: Mapping[str, Any]) -> LayerRecord:
+    made = module.get_submodule(entry["module"])
+    fields = LuaTable()
+    weight = getattr(made, "weight", None)
+    if weight is not None and entry["class"].split(".")[-1].startswith(INDEXED):
+        fields = LuaTable([("weight", Tensor.from_numpy(weight.detach().numpy()))])  # tells how many rows there are
+    path = entry["path"]
+    return LayerRecord(path, entry["class"], made, False, [], [], [path], LuaObject(entry["class"], fields))
+
+
+def shape_of_folder(folder: Path) -> Any:
+    """The sizes of an input of the model, as parity.json or model.onnx know them; None if neither does."""
+    try:
+        return parse_shape(json.loads((folder / "parity.json").read_text())["reference"]["input"])
+    except (OSError, ValueError, KeyError, TypeError, UsageError):
+        pass
+    if not (folder / "model.onnx").is_file():
+        return None
+    import onnx
+
+    inputs = onnx.load(folder / "model.onnx", load_external_data=False).graph.input
+    sizes = [tuple(size.dim_value or 2 for size in value.type.tensor_type.shape.dim) for value in inputs]
+    return sizes[0] if len(sizes) == 1 else sizes or None

@@ -1,0 +1,257 @@
+"""What the commands do: read, convert, export, compare, write. Returns data; prints nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from ..base.errors import ExportError, UsageError
+from ..base.tensor_trees import apply, leaves, moved
+from ..model.conversion import Conversion
+from ..model.convert import convert
+from ..onnx.axes import name_axes
+from ..onnx.export import export_onnx
+from ..onnx.result import OnnxExport
+from ..optim.convert import optimizer_beside
+from ..optim.files import write_optimizer
+from ..parity.references.choose import choose_reference
+from ..parity.references.reference import Reference
+from ..parity.report.report import ParityReport
+from ..parity.verify import verify
+from ..shapes.dry_run import run
+from ..shapes.infer import input_of
+from .card import write_card
+from .write import SOURCE, output_folder, read_config, source_of, write
+
+ONNX = "model.onnx"
+PARITY_FAILED = "PARITY-FAILED.txt"
+
+#: Told what begins now: "reading", "exporting to ONNX", …
+Step = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Options:
+    """The options of `torchmigrate convert`; the names are those of the command line."""
+
+    key: str | None = None
+    plugins: Sequence[Path] = ()
+    aliases: Mapping[str, str] = field(default_factory=dict)
+    force: bool = False
+    allow_unsupported: bool = False
+    no_onnx: bool = False
+    no_verify: bool = False
+    source_only: bool = False
+    input_shape: str | None = None
+    opset: int = 20
+    dtype: str = "float32"
+    reference: Path | None = None
+    devices: Sequence[str] = ("cpu",)
+    atol: float | None = None
+    rtol: float | None = None
+
+
+@dataclass
+class Result:
+    """What `torchmigrate convert` did.
+
+    Attributes:
+        folder: what was written.
+        files: name -> size in bytes.
+        conversion: the converted model.
+        onnx: what was exported, or None.
+        report: what was compared, or None.
+        not_run: what was left out, and why.
+        source_note: why model.py follows the file module by module, or is missing; "" if neither.
+    """
+
+    folder: Path
+    files: dict[str, int]
+    conversion: Conversion
+    onnx: OnnxExport | None
+    report: ParityReport | None
+    not_run: dict[str, str]
+    source_note: str = ""
+
+    @property
+    def passed(self) -> bool:
+        """Did everything that was compared agree?"""
+        return self.report is None or bool(self.report)
+
+    def to_json(self) -> dict[str, Any]:
+        """The same as JSON values."""
+        return {
+            "folder": str(self.folder),
+            "files": self.files,
+            "key": self.conversion.key,
+            "classes": self.conversion.classes,
+            "parameters": parameter_count(self.conversion),
+            "notes": [list(note) for note in self.conversion.notes],
+            "unread_fields": self.conversion.unread,
+            "onnx": None if self.onnx is None else self.onnx.to_json(),
+            "parity": None if self.report is None else self.report.to_json(),
+            "not_run": self.not_run,
+            "source_note": self.source_note,
+            "passed": self.passed,
+        }
+
+
+def parameter_count(conversion: Conversion) -> int:
+    """How many distinct numbers the model's parameters hold."""
+    return sum(parameter.numel() for parameter in conversion.module.parameters())
+
+
+def convert_file(file: Path, folder: Path, options: Options, step: Step) -> Result:
+    """Converts a .t7 file into a folder, which appears whole or not at all.
+
+    Raises:
+        TorchMigrateError: of any kind; nothing is written then.
+    """
+    if folder.exists() and not options.force:
+        raise UsageError(f"{folder} exists already; --force replaces it, -o writes elsewhere.")
+    step("reading and converting")
+    conversion = convert(
+        file,
+        key=options.key,
+        plugins=options.plugins,
+        aliases=options.aliases,
+        allow_unsupported=options.allow_unsupported,
+    )
+    exported: OnnxExport | None = None
+    report: ParityReport | None = None
+    not_run = _not_run(conversion, options)
+    with output_folder(folder, force=options.force) as made:
+        reference: Reference | None = None
+        if "parity" not in not_run:
+            step("looking for what to compare with")
+            reference = choose_reference(conversion, options.reference, input_shape=options.input_shape)
+        example = _example(conversion, options, reference)
+        if options.source_only:
+            step("writing the source")
+            source = source_of(conversion, example)
+            (made / SOURCE).write_text(source.text, encoding="utf-8")
+            source_note = source.reason
+        else:
+            step("writing the weights and the source")
+            source_note = write(conversion, made, example)
+            notes = _write_optimizer(conversion, made)
+        if "onnx" not in not_run:
+            step("exporting to ONNX")
+            exported = _export(conversion, made / ONNX, options, example)
+        if reference is not None:
+            step("comparing")
+            report = verify(
+                conversion,
+                reference=reference,
+                devices=options.devices,
+                onnx=made / ONNX if exported else None,
+                atol=options.atol,
+                rtol=options.rtol,
+            )
+            report.write(made)
+            if not report:
+                (made / PARITY_FAILED).write_text(report.summary() + "\n")
+        if not options.source_only:
+            write_card(made, conversion, exported, report, [note for note in (source_note, notes) if note])
+        files = {path.name: path.stat().st_size for path in sorted(made.iterdir())}
+    return Result(folder, files, conversion, exported, report, not_run, source_note)
+
+
+def _export(conversion: Conversion, path: Path, options: Options, example: Any) -> OnnxExport:
+    try:
+        return export_onnx(
+            conversion,
+            path,
+            input_shape=options.input_shape if example is None else None,
+            example_input=example,
+            opset=options.opset,
+            dtype=options.dtype,
+        )
+    except ExportError as error:
+        raise ExportError(
+            f"{error}. Nothing was written; --no-onnx converts the model without an ONNX file."
+        ) from error
+
+
+def _example(conversion: Conversion, options: Options, reference: Reference | None) -> Any:
+    """The one input for the source, the export and the comparison; None where none is known or needed."""
+    if reference is not None:
+        return _two_samples(conversion, reference.input)
+    if options.reference is not None and options.input_shape is None:
+        return reference_input(options.reference)
+    if conversion.refusals or conversion.is_criterion:
+        return None
+    try:
+        return input_of(conversion, options.input_shape).value
+    except UsageError:
+        if options.input_shape is not None or not options.no_onnx:
+            raise
+        return None  # the source can follow the file module by module
+
+
+def _two_samples(conversion: Conversion, example: Any) -> Any:
+    """The example, twice where it is a batch of one: Torch7 drops such a batch in places, which no user wants."""
+    tensors = [tensor for _, tensor in leaves(example)]
+    if not tensors or any(tensor.dim() < 2 or tensor.shape[0] != 1 for tensor in tensors):
+        return example
+    named = name_axes(conversion, conversion.module, example)
+    if any(named.get((number, 0)) != "batch" for number in range(len(tensors))):
+        return example  # its first axis is time, or the planes of an image without a batch
+    twice = apply(example, _twice)
+    try:
+        with torch.no_grad():
+            answers = [[t for _, t in leaves(run(conversion.module, moved(value)))] for value in (example, twice)]
+    except Exception:
+        return example
+    fits = len(answers[0]) == len(answers[1]) and all(map(_is_twice, *answers))
+    return twice if fits else example
+
+
+def _twice(tensor: torch.Tensor) -> torch.Tensor:
+    return torch.cat([tensor, tensor])
+
+
+def _is_twice(one: torch.Tensor, two: torch.Tensor) -> bool:
+    """Is each of two rows what one sample gives, with or without a dimension for the batch?"""
+    if two.dim() not in (one.dim(), one.dim() + 1) or two.shape[0] != 2 or two[0].numel() != one.numel():
+        return False
+    return all(torch.allclose(row.reshape(one.shape), one, rtol=1e-4, atol=1e-5, equal_nan=True) for row in two)
+
+
+def _write_optimizer(conversion: Conversion, folder: Path) -> str:
+    """Writes the state of the optimizer beside the model, if there is one; returns why it can't be converted."""
+    state, reason = optimizer_beside(conversion)
+    if state is not None:
+        write_optimizer(state, folder, read_config(folder)["tensors"])
+    return f"the optimizer's state was not converted: {reason}" if reason else ""
+
+
+def _not_run(conversion: Conversion, options: Options) -> dict[str, str]:
+    if options.source_only:
+        return {"onnx": "--source-only", "parity": "--source-only"}
+    if conversion.refusals:
+        classes = ", ".join(sorted({refusal.typename for refusal in conversion.refusals}))
+        reason = f"layers were not converted: {classes}"
+        return {"onnx": reason, "parity": reason}
+    chosen = {"onnx": options.no_onnx, "parity": options.no_verify}
+    found = {name: f"--no-{'verify' if name == 'parity' else name}" for name, left_out in chosen.items() if left_out}
+    if conversion.is_criterion:
+        found["onnx"] = found["parity"] = "a criterion is called with input and target, it has no graph of its own"
+    return found
+
+
+def reference_input(reference: Path | None) -> Any:
+    """The input that a reference file holds, as torch tensors; None without a reference."""
+    if reference is None:
+        return None
+    from ..model.convert import to_torch
+    from ..t7 import LuaTable, load
+
+    value = load(reference)
+    if not isinstance(value, LuaTable) or "input" not in value:
+        raise UsageError(f"{reference} is no reference: dump_reference.lua writes one (see `torchmigrate reference`).")
+    return to_torch(value["input"])

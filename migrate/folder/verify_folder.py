@@ -1,0 +1,178 @@
+"""What `torchmigrate verify` does: converts or opens, compares, writes what was asked for. Prints nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ..base.errors import UsageError
+from ..base.files import whole_file
+from ..base.tensor_trees import position
+from ..model.conversion import Conversion
+from ..model.convert import convert
+from ..parity.bisect import Reproduction, write_reproduction
+from ..parity.references.input_files import read_inputs
+from ..parity.references.saved_runs import save_run
+from ..parity.report.report import ParityReport
+from ..parity.verify import verify
+from ..shapes.infer import Guess
+from .open import open_folder, shape_of_folder
+
+ONNX = "model.onnx"
+
+
+@dataclass(frozen=True)
+class VerifyOptions:
+    """The options of `torchmigrate verify`; the names are those of the command line."""
+
+    key: str | None = None
+    plugins: Sequence[Path] = ()
+    aliases: Mapping[str, str] = field(default_factory=dict)
+    reference: str | None = None
+    torch7: str | None = None
+    require: Sequence[str] = ()
+    onnx: Path | None = None
+    input: Sequence[Path] = ()
+    mean: Sequence[float] | None = None
+    std: Sequence[float] | None = None
+    input_shape: str | None = None
+    seed: int = 0
+    devices: Sequence[str] = ("cpu",)
+    atol: Sequence[str] = ()
+    rtol: Sequence[str] = ()
+    gradients: bool = False
+    layers: bool = True
+    save_run: Path | None = None
+    compare_run: Path | None = None
+    bisect: Path | None = None
+    report: Path | None = None
+    markdown: Path | None = None
+    force: bool = False
+
+
+@dataclass(frozen=True)
+class Verified:
+    """What `torchmigrate verify` found and wrote.
+
+    Attributes:
+        report: what was compared.
+        reproduction: the smallest part that fails, if it was asked for and there is one.
+        saved: the run that was saved, if it was asked for.
+    """
+
+    report: ParityReport
+    reproduction: Reproduction | None = None
+    saved: Path | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """The same as JSON values."""
+        made = self.reproduction
+        return {
+            **self.report.to_json(),
+            "reproduction": None if made is None else {"folder": str(made.folder), "path": made.path},
+            "saved_run": None if self.saved is None else str(self.saved),
+        }
+
+
+def verify_path(path: Path, options: VerifyOptions) -> Verified:
+    """Compares a .t7 file, which is converted first, or a folder that `convert` wrote.
+
+    Raises:
+        TorchMigrateError: of any kind.
+    """
+    if options.bisect is not None and options.bisect.exists() and not options.force:
+        raise UsageError(f"{options.bisect} exists already; --force replaces it.")
+    folder = path if path.is_dir() else None
+    conversion = _conversion(path, options)
+    onnx = options.onnx
+    shape: Any = options.input_shape
+    if folder is not None:
+        onnx = onnx or (folder / ONNX if (folder / ONNX).is_file() else None)
+        shape = shape or shape_of_folder(folder)
+    given = _input(options, conversion)
+    report = verify(
+        conversion,
+        reference=options.reference,
+        devices=options.devices,
+        onnx=onnx,
+        input=None if given is None else given.value,
+        input_reason="" if given is None else given.reason,
+        input_shape=None if given is not None else shape,
+        atol=by_place(options.atol, "--atol"),
+        rtol=by_place(options.rtol, "--rtol"),
+        layers=options.layers,
+        seed=options.seed,
+        torch7=options.torch7,
+        model_file=None if folder is not None else path,
+        compare_run=options.compare_run,
+        gradients=options.gradients,
+        requires=options.require,
+    )
+    files = {"plugin": options.plugins, "input": options.input}
+    report.options = {
+        **report.options,
+        **{name: [each.name for each in given] for name, given in files.items()},
+        **{name: _spelled(given) for name, given in (("mean", options.mean), ("std", options.std))},
+    }
+    if options.report is not None:
+        options.report.mkdir(parents=True, exist_ok=True)
+        report.write(options.report)
+    if options.markdown is not None:
+        with whole_file(options.markdown) as part:
+            part.write_text(report.markdown(), encoding="utf-8")
+    made = None
+    if options.bisect is not None:
+        made = write_reproduction(conversion, report, options.bisect, plugins=options.plugins, force=options.force)
+    if options.save_run is not None:
+        save_run(conversion, report.reference, report.summary(), options.save_run)
+    return Verified(report, made, options.save_run)
+
+
+def _spelled(numbers: Sequence[float] | None) -> str | None:
+    return None if numbers is None else ",".join(f"{number:g}" for number in numbers)
+
+
+def _conversion(path: Path, options: VerifyOptions) -> Conversion:
+    if not path.is_dir():
+        return convert(path, key=options.key, plugins=options.plugins, aliases=options.aliases)
+    for name, value in (("--key", options.key), ("--alias", options.aliases)):
+        if value:
+            raise UsageError(f"{name} is for .t7 files; {path} is a folder, whose model is chosen already.")
+    return open_folder(path, options.plugins)
+
+
+def _input(options: VerifyOptions, conversion: Conversion) -> Guess | None:
+    if not options.input:
+        for name, value in (("--mean", options.mean), ("--std", options.std)):
+            if value is not None:
+                raise UsageError(f"{name} says how a picture is prepared; give one with --input.")
+        return None
+    has_own = options.reference is not None and options.reference not in ("auto", "recorded", "self")
+    if has_own or options.compare_run is not None:
+        raise UsageError("A reference file brings its own input; --input can't be given beside it.")
+    if options.input_shape is not None:
+        raise UsageError("--input and --input-shape exclude each other: the input has its own sizes.")
+    return read_inputs(options.input, conversion, options.mean, options.std)
+
+
+def by_place(words: Sequence[str], option: str) -> dict[str, float] | None:
+    """Tolerances as users write them: `1e-4` for all outputs, `2=1e-3` for the second, `2.1=1e-3` for an inner one.
+
+    Raises:
+        UsageError: one is written otherwise.
+    """
+    found: dict[str, float] = {}
+    for word in words:
+        place, equals, number = word.rpartition("=")
+        parts = place.split(".") if equals else []
+        try:
+            value = float(number)
+            where = position(tuple(int(part) for part in parts))
+        except ValueError:
+            value, where = -1.0, ""
+        if not 0 <= value < float("inf"):
+            raise UsageError(f"{option} takes a number such as 1e-4, or 2=1e-4 for the second output; not {word!r}.")
+        found[where] = value
+    return found or None

@@ -1,0 +1,120 @@
+"""What is in a .t7 file, without converting it and without torch: format, origin, models, contents, tensors."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Collection
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ..model.locate import candidates, is_module, locate
+from ..t7 import load_file
+from .byte_sizes import Sizes, sizes_of
+from .condition import lost_of, remarks_of
+from .contents import Content, contents_of, summary, to_json
+from .functions import FunctionFound, functions_of
+from .origin import Evidence, Origin, origin_of
+from .statistics import Statistics, tensor_statistics
+from .tree import Model, Node, read_model, size_text
+
+__all__ = [
+    "Content",
+    "Evidence",
+    "FunctionFound",
+    "Inspection",
+    "Model",
+    "Node",
+    "Origin",
+    "Sizes",
+    "Statistics",
+    "inspect_file",
+    "size_text",
+    "summary",
+]
+
+
+@dataclass
+class Inspection:
+    """What is in a file.
+
+    Attributes:
+        file: its name.
+        size: in bytes.
+        format: "binary" or "ascii".
+        long_size: bytes of a C long in it; None if it made no difference.
+        objects: how many objects stand one after the other.
+        functions: how many Lua functions it holds; they are never run.
+        lua_functions: where they are, and who compiled them.
+        origin: when and with which Torch it was likely written.
+        sizes: where its bytes are.
+        contents: key -> what is there, for a table at the top; the content of anything else under "".
+        models: the models in it.
+        tensors: statistics of every tensor; None unless they were asked for.
+        remarks: what is unusual about the file as a whole.
+        error: why it was not read to its end (only with `salvage`); None if it was.
+        lost: what is not whole because of that.
+    """
+
+    file: str
+    size: int
+    format: str
+    long_size: int | None
+    objects: int
+    functions: int
+    lua_functions: list[FunctionFound]
+    origin: Origin
+    sizes: Sizes
+    contents: dict[str, Content]
+    models: list[Model]
+    tensors: list[Statistics] | None = None
+    remarks: list[str] = field(default_factory=list)
+    error: str | None = None
+    lost: list[str] = field(default_factory=list)
+
+    def to_json(self) -> dict[str, Any]:
+        """The same as JSON values."""
+        return {**asdict(self), "contents": to_json(self.contents)}
+
+
+def inspect_file(
+    path: str | os.PathLike[str],
+    known: Collection[str],
+    key: str | None = None,
+    *,
+    tensors: bool = False,
+    salvage: bool = False,
+) -> Inspection:
+    """Looks into a file.
+
+    Args:
+        path: of the file; "-" is standard input.
+        known: classes that have a converter.
+        key: show only the model at this key.
+        tensors: compute statistics of every tensor.
+        salvage: look at what can be read of a torn or damaged file.
+
+    Raises:
+        T7Error: the file can't be read.
+        ModelNotFound: there is no model at `key`.
+    """
+    file = load_file(path, salvage=salvage)
+    value = file.objects[0] if file.objects else None
+    found = [locate(value, key, known)] if key else [c for c in candidates(value, known) if is_module(c.object, known)]
+    return Inspection(
+        file=Path(path).name,
+        size=file.size,
+        format=file.format,
+        long_size=file.long_size,
+        objects=len(file.objects),
+        functions=file.functions,
+        lua_functions=functions_of(file),
+        origin=origin_of(file),
+        sizes=sizes_of(value, file.size, binary=file.format == "binary"),
+        contents=contents_of(value, known),
+        models=[read_model(c.key, c.object, known) for c in found],
+        tensors=tensor_statistics(value) if tensors else None,
+        remarks=remarks_of(file),
+        error=None if file.error is None else str(file.error),
+        lost=lost_of(file),
+    )

@@ -1,0 +1,73 @@
+"""The output of every module for one input, by running the converted model; needs torch, unlike all else here."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+
+from ..base.errors import TorchMigrateError, UsageError
+from ..base.tensor_trees import shapes
+from ..model.build import LayerRecord
+from ..model.conversion import Conversion
+from ..model.convert import convert
+from ..shapes.dry_run import dry_run
+from ..shapes.infer import input_of
+from .inspect import Inspection
+from .tree import Model
+
+
+def add_shapes(found: Inspection, path: str | os.PathLike[str], input_shape: str | None = None) -> None:
+    """Fills in the outputs of the modules of each model, and says what input they are for.
+
+    Args:
+        found: what is in the file.
+        path: of the file.
+        input_shape: as users write it; None: it is found.
+
+    Raises:
+        UsageError: the input shape is malformed.
+    """
+    for model in found.models:
+        if model.typename.endswith("Criterion"):
+            model.input = "a criterion takes an input and a target"
+            continue
+        try:
+            _fill(model, convert(path, key=model.key or None, allow_unsupported=True), input_shape)
+        except UsageError as error:
+            if input_shape is not None:
+                raise
+            model.input = str(error)
+        except TorchMigrateError as error:
+            model.input = f"it can't be run: {error}"
+
+
+def _fill(model: Model, conv: Conversion, input_shape: str | None) -> None:
+    guess = input_of(conv, input_shape, fitting=False)
+    outputs: dict[str, str] = {}
+    failed = dry_run(conv, guess.value, _Keep(outputs))
+    model.input = f"{shapes(guess.value)}: {guess.reason}"
+    if failed is not None:
+        said = (str(failed) or repr(failed)).splitlines()[0]
+        model.input += f"; the run ended early: {said[:200]}"
+    _set_outputs(model, outputs)
+
+
+def _set_outputs(model: Model, outputs: Mapping[str, str]) -> None:
+    for node in model.tree.walk():
+        if node.shared is None:
+            node.output = outputs.get(node.path)
+
+
+class _Keep:
+    """Notes the size of the first output of each layer."""
+
+    def __init__(self, outputs: dict[str, str]) -> None:
+        self.outputs = outputs
+
+    def __call__(self, record: LayerRecord, output: Any) -> None:
+        tensors = isinstance(output, (torch.Tensor, list, tuple))
+        for path in record.paths:
+            self.outputs.setdefault(path, shapes(output) if tensors else type(output).__name__)

@@ -1,0 +1,284 @@
+"""Build: turns the tree of Lua objects into torch.nn.Modules, once per object, and collects what is refused."""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import torch
+from torch import nn
+
+from ..base.errors import Refusal, UnsupportedLayers
+from ..t7 import LuaObject, Storage, Tensor
+from ..t7.mapping import release_pages
+from . import registry
+from .aliasing import release_inplace
+from .architecture import describe
+from .layer import Layer, LayerRefused
+
+#: Deeper nesting than any network has; it bounds the recursion.
+MAX_DEPTH = 150
+
+#: Methods whose replacement by a function in the file changes what the layer computes.
+_METHODS = frozenset({"updateOutput", "forward", "updateGradInput", "accGradParameters", "backward", "__call__"})
+
+#: What identifies a Torch7 tensor: its storage, offset, size, stride.
+Region = tuple[int, int, tuple[int, ...], tuple[int, ...]]
+
+
+class Unsupported(nn.Module):
+    """Stands where a layer could not be converted (`allow_unsupported`); raises when it is run."""
+
+    def __init__(self, typename: str, path: str, reason: str) -> None:
+        super().__init__()
+        self.typename = typename
+        self.path = path
+        self.reason = reason
+
+    def forward(self, x: object) -> object:
+        raise NotImplementedError(f"{self.typename} at {self.path or 'the top'} was not converted: {self.reason}")
+
+    def extra_repr(self) -> str:
+        return f"{self.typename}, path={self.path!r}"
+
+
+def is_finite(tensor: torch.Tensor) -> bool:
+    """Are all numbers finite? Without a copy of the tensor."""
+    if not tensor.is_floating_point() or not tensor.numel():
+        return True
+    return all(bool(torch.isfinite(end)) for end in torch.aminmax(tensor))
+
+
+@dataclass
+class LayerRecord:
+    """One converted Torch7 object.
+
+    Attributes:
+        path: its first Torch7 path.
+        typename: its Torch7 class.
+        module: what it became.
+        train: its `train` field (absent: False, or True for the layers that train unless told otherwise).
+        read: the fields that the converter read.
+        unread: the fields that nobody read and that are no training leftovers.
+        paths: every Torch7 path at which the same object is found.
+        object: the Lua object itself.
+    """
+
+    path: str
+    typename: str
+    module: nn.Module
+    train: bool
+    read: list[str]
+    unread: list[str]
+    paths: list[str]
+    object: LuaObject
+
+
+@dataclass
+class Source:
+    """Where a parameter comes from; kept when gradients are tracked.
+
+    Attributes:
+        path: Torch7 path of the layer that read it first.
+        field: the Torch7 field, such as `weight`.
+        leaf: the numbers in Torch7's own layout; after a backward pass `leaf.grad` is Torch7's gradient.
+    """
+
+    path: str
+    field: str
+    leaf: torch.Tensor
+
+
+@dataclass
+class Build:
+    """One conversion at work.
+
+    Attributes:
+        aliases: Torch7 class -> class whose converter is used in its place.
+        allow_unsupported: put `Unsupported` modules where nothing fits, rather than raise.
+        track_gradients: keep the way from Torch7's layout to PyTorch's differentiable (see `live`).
+    """
+
+    aliases: Mapping[str, str] = field(default_factory=dict)
+    allow_unsupported: bool = False
+    track_gradients: bool = False
+    records: list[LayerRecord] = field(default_factory=list)
+    notes: list[tuple[str, str]] = field(default_factory=list)
+    refusals: list[Refusal] = field(default_factory=list)
+    sources: dict[Region, Source] = field(default_factory=dict)
+    live: list[tuple[nn.Module, str, torch.Tensor]] = field(default_factory=list)
+    _done: dict[int, LayerRecord | Unsupported] = field(default_factory=dict)
+    _active: set[int] = field(default_factory=set)
+    _tensors: dict[Region, torch.Tensor] = field(default_factory=dict)
+    _placed: dict[Region, list[tuple[torch.Tensor, str]]] = field(default_factory=dict)
+    _owned: set[int] = field(default_factory=set)
+    _kept: list[Storage] = field(default_factory=list)
+    _cause: Exception | None = None
+
+    def root(self, obj: LuaObject) -> nn.Module:
+        """Converts the model.
+
+        Raises:
+            UnsupportedLayers: layers were refused and `allow_unsupported` is not set.
+        """
+        module = self.module(obj, "")
+        if self.refusals and not self.allow_unsupported:
+            raise UnsupportedLayers(self.refusals) from self._cause
+        for name, tensor in [*module.named_parameters(), *module.named_buffers()]:
+            if tensor.is_meta:
+                raise AssertionError(f"a converter left {name} of {type(module).__name__} without numbers")
+        release_inplace(module)
+        return module
+
+    def module(self, obj: LuaObject, path: str) -> nn.Module:
+        """Converts one object; the same object gives the same module."""
+        found = self._done.get(id(obj))
+        if isinstance(found, Unsupported):
+            return found
+        if found is not None:
+            found.paths.append(path)
+            return found.module
+        if id(obj) in self._active:
+            raise LayerRefused(f"it contains itself: {obj.typename} at {path}")
+        if len(self._active) >= MAX_DEPTH:
+            raise LayerRefused(f"it is nested more than {MAX_DEPTH} deep")
+        self._active.add(id(obj))
+        try:
+            return self._convert(obj, path)
+        finally:
+            self._active.discard(id(obj))
+
+    def are_clones(self, a: LuaObject, b: LuaObject) -> bool:
+        """Would both become the same module with the same parameters (not only equal ones)?"""
+        trial = Build(aliases=self.aliases)
+        one, other = trial.module(a, ""), trial.module(b, "")
+        return (
+            describe(one) == describe(other)
+            # what is one tensor in the file is one parameter within a build
+            and all(map(operator.is_, one.parameters(), other.parameters()))
+            and all(map(torch.equal, one.buffers(), other.buffers()))
+        )
+
+    def is_converted(self, obj: LuaObject) -> bool:
+        """Has this object been converted already?"""
+        return id(obj) in self._done
+
+    def _convert(self, obj: LuaObject, path: str) -> nn.Module:
+        layer = Layer(obj, path, self)
+        converter = registry.find(self.aliases.get(obj.typename, obj.typename))
+        if converter is None:
+            return self._refuse(layer, "no converter knows this class", known=False)
+        record = LayerRecord(path, obj.typename, nn.Identity(), bool(obj.get("train")), [], [], [path], obj)
+        self.records.append(record)
+        try:
+            record.module = converter(layer)
+        except LayerRefused as error:
+            return self._refuse(layer, str(error))
+        except (ValueError, TypeError, LookupError, RuntimeError, ArithmeticError) as error:
+            # a file's fields can contradict each other in any way; the cause is chained to the final error
+            self._cause = self._cause or error
+            return self._refuse(layer, f"its fields do not fit together ({type(error).__name__}: {error})")
+        replaced = [name for name in layer.replaced_methods if name in _METHODS]
+        if replaced:
+            return self._refuse(layer, f"the file replaces its {', '.join(replaced)} by a Lua function")
+        if layer.trains_if_absent and obj.get("train") is None:
+            record.train = True
+        record.read, record.unread = layer.read, layer.unread
+        self._done[id(obj)] = record
+        return record.module
+
+    def _refuse(self, layer: Layer, reason: str, *, known: bool = True) -> nn.Module:
+        self.refusals.append(Refusal(layer.path, layer.typename, reason, known))
+        self.records = [record for record in self.records if record.object is not layer.object]
+        placeholder = Unsupported(layer.typename, layer.path, reason)
+        self._done[id(layer.object)] = placeholder
+        return placeholder
+
+    def note(self, path: str, text: str) -> None:
+        """Adds a remark on the layer at `path`."""
+        if (path, text) not in self.notes:
+            self.notes.append((path, text))
+
+    # Tensors
+
+    def _region(self, value: Tensor) -> Region:
+        if value.storage is None:
+            return (0, 0, value.size, value.stride)
+        self._kept.append(value.storage)  # an id is only unique while its object lives
+        return (id(value.storage), value.offset, value.size, value.stride)
+
+    def tensor(self, value: Tensor, path: str, name: str) -> torch.Tensor:
+        """The torch tensor of a Torch7 tensor, contiguous, with a storage of its own; one per region."""
+        region = self._region(value)
+        if region not in self._tensors:
+            made = to_torch_tensor(value)
+            release_pages(value)
+            if made.dtype == torch.float16:
+                made = made.float()
+                self.note("", "the file holds half precision numbers; they were widened to float32")
+            if not is_finite(made):
+                self.note(path, f"its {name} holds NaN or Inf")
+            if self.track_gradients and made.is_floating_point():
+                made.requires_grad_()
+            self._tensors[region] = made
+        made = self._tensors[region]
+        if made.requires_grad and region not in self.sources:
+            self.sources[region] = Source(path, name, made)
+        return made
+
+    def numbers_of(self, value: Tensor) -> torch.Tensor:
+        """A tensor of its own with the numbers of a Torch7 tensor; no gradient is asked of it."""
+        made = to_torch_tensor(value)
+        return made.float() if made.dtype == torch.float16 else made
+
+    def computed(self, value: torch.Tensor) -> Tensor:
+        """A Torch7 tensor that stands for numbers that a converter computed from those of the file."""
+        made = Tensor.from_numpy(value.detach().numpy())
+        if value.requires_grad:
+            value.retain_grad()
+        self._tensors[self._region(made)] = value
+        return made
+
+    def put(self, layer: Layer, module: nn.Module, name: str, value: torch.Tensor, source: str) -> None:
+        """Gives `module` its parameter or buffer `name`; see `Layer.put`."""
+        declared = getattr(module, name)
+        if not isinstance(declared, torch.Tensor):
+            layer.refuse(f"{type(module).__name__} takes no {name!r}, but the file has one")
+        if declared.shape != value.shape:
+            layer.refuse(
+                f"its {source!r} gives {name!r} of shape {tuple(value.shape)}; "
+                f"{type(module).__name__} needs {tuple(declared.shape)}"
+            )
+        lua = layer.object.get(source)
+        region = self._region(lua) if isinstance(lua, Tensor) else None
+        placed = self._placed.setdefault(region, []) if region else []
+        is_parameter = name in module._parameters
+        for other, _ in placed:
+            if isinstance(other, nn.Parameter) == is_parameter and other.shape == value.shape and other.equal(value):
+                setattr(module, name, other)
+                break
+        else:
+            if any(path != layer.path for _, path in placed):
+                layer.note(f"its {source} shares numbers with another layer's in another layout; they are not tied")
+            own = self._own(value)
+            made = nn.Parameter(own, requires_grad=own.is_floating_point()) if is_parameter else own
+            setattr(module, name, made)
+            placed.append((made, layer.path))
+        if value.requires_grad and is_parameter:
+            self.live.append((module, name, value))
+
+    def _own(self, value: torch.Tensor) -> torch.Tensor:
+        """`value` as a contiguous tensor that is alone in its storage."""
+        data = value.detach()
+        alone = data.is_contiguous() and data.untyped_storage().nbytes() == data.numel() * data.element_size()
+        if not alone or value.requires_grad or data.untyped_storage().data_ptr() in self._owned:
+            data = data.clone(memory_format=torch.contiguous_format)
+        self._owned.add(data.untyped_storage().data_ptr())
+        # dimensions of size 1 may have any stride, and kernels are chosen by strides
+        return data.reshape(-1).view(data.shape)
+
+
+def to_torch_tensor(value: Tensor) -> torch.Tensor:
+    """A contiguous torch.Tensor with the numbers of a Torch7 tensor; CUDA types come to the CPU."""
+    return torch.from_numpy(value.copy().astype(value.dtype.newbyteorder("="), copy=False))

@@ -1,0 +1,139 @@
+"""Conversion: the converted module, and where it comes from."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from ..base.errors import Refusal, UsageError
+from ..t7 import Value
+from .build import Build, LayerRecord, Region
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """The file that a model comes from.
+
+    Attributes:
+        file: its name, without the folder; None for a value that was never a file.
+        sha256: of the whole file, in hexadecimal.
+        format: "binary" or "ascii".
+        long_size: bytes of a long in a binary file; None if no long told.
+        functions: how many Lua functions the file holds (they are never run).
+    """
+
+    file: str | None = None
+    sha256: str | None = None
+    format: str | None = None
+    long_size: int | None = None
+    functions: int = 0
+
+
+@dataclass
+class Conversion:
+    """A converted model.
+
+    Attributes:
+        module: called with one argument, as in Torch7: a tensor, or a nested list of tensors. A criterion is called
+            with input and target.
+        value: all that the file holds, as `load()` gives it.
+        key: where in it the model was found; "" is the top.
+        layers: one record per converted Torch7 object, in the order of the model.
+        notes: (Torch7 path, remark) pairs worth knowing.
+        refusals: the layers that were not converted (only with `allow_unsupported`).
+        provenance: the file it comes from.
+        build: how it was made.
+    """
+
+    module: nn.Module
+    value: Value
+    key: str
+    layers: list[LayerRecord]
+    notes: list[tuple[str, str]]
+    refusals: list[Refusal]
+    provenance: Provenance
+    build: Build
+
+    @property
+    def unread(self) -> dict[str, list[str]]:
+        """Fields that no converter read and that are no training leftovers, by Torch7 path."""
+        return {record.path: record.unread for record in self.layers if record.unread}
+
+    @property
+    def classes(self) -> dict[str, int]:
+        """How many objects of each Torch7 class were converted, sorted by class."""
+        return dict(sorted(Counter(record.typename for record in self.layers).items()))
+
+    @property
+    def is_criterion(self) -> bool:
+        """Is the converted object a loss rather than a network?"""
+        return bool(self.layers) and self.layers[0].typename.endswith(("Criterion", "Cost", "Reward"))
+
+    def module_names(self) -> dict[str, str]:
+        """Torch7 path -> name of the module in `module.named_modules()`, for every path of every layer."""
+        names = {id(module): name for name, module in self.module.named_modules()}
+        return {
+            path: names[id(record.module)]
+            for record in self.layers
+            if id(record.module) in names
+            for path in record.paths
+        }
+
+    def save(self, folder: str | Path, *, force: bool = False) -> Path:
+        """Writes model.safetensors, model.py and config.json into a new folder.
+
+        The folder appears whole or not at all, and two runs write the same bytes.
+
+        Args:
+            folder: must not exist, unless `force` allows to replace it.
+            force: replace an existing folder.
+
+        Raises:
+            UsageError: the folder exists.
+        """
+        from ..folder.write import output_folder, write
+
+        with output_folder(folder, force=force) as made:
+            write(self, made)
+        return Path(folder)
+
+    def source(self, example: Any = None) -> str:
+        """The model as plain PyTorch source: the text of model.py, which does not import torchmigrate.
+
+        Args:
+            example: an input that the model accepts; by default one is found. It shows which sizes are fixed.
+
+        Raises:
+            UsageError: the model can't be written as source; it says why.
+        """
+        from ..folder.write import source_of
+
+        return source_of(self, example).text
+
+    def gradients_by_region(self) -> dict[Region, tuple[str, str, torch.Tensor | None]]:
+        """Gradients in Torch7's own layout, after `run_tracked(...)` and a backward pass.
+
+        Returns:
+            Torch7 tensor (id of its storage, offset, size, stride) -> (Torch7 path, field, gradient); the gradient is
+            None where none arrived.
+        """
+        return {region: (source.path, source.field, source.leaf.grad) for region, source in self.build.sources.items()}
+
+    def run_tracked(self, *args: Any) -> Any:
+        """Runs the module such that a backward pass reaches the parameters in Torch7's layout (`track_gradients`).
+
+        Raises:
+            UsageError: the model was converted without `track_gradients`.
+        """
+        if not self.build.track_gradients:
+            raise UsageError("convert(..., track_gradients=True) is needed for gradients in Torch7's layout")
+        live = {id(getattr(module, name)): value for module, name, value in self.build.live}
+        replaced = {
+            name: live[id(parameter)] for name, parameter in self.module.named_parameters() if id(parameter) in live
+        }
+        return torch.func.functional_call(self.module, replaced, args, tie_weights=True)

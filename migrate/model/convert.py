@@ -1,0 +1,132 @@
+"""convert(): from a .t7 file, or a value read from one, to a Conversion."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+from torch import nn
+
+from ..t7 import LuaTable, Tensor, Value, load_file
+from . import registry
+from .build import Build, LayerRecord, to_torch_tensor
+from .conversion import Conversion, Provenance
+from .locate import locate
+from .torchfile import adopt
+
+Mode = Literal["eval", "saved"]
+
+
+def convert(
+    source: str | os.PathLike[str] | Value,
+    *,
+    key: str | None = None,
+    mode: Mode = "eval",
+    plugins: Iterable[str | os.PathLike[str]] = (),
+    aliases: Mapping[str, str] | None = None,
+    allow_unsupported: bool = False,
+    track_gradients: bool = False,
+) -> Conversion:
+    """Converts a Torch7 model or criterion to PyTorch.
+
+    Args:
+        source: path of a `.t7` file, or a value from `load()` (or from `torchfile.load`).
+        key: where the model is inside a checkpoint, such as "protos.rnn"; None looks for it.
+        mode: "eval" gives the module in eval mode; with "saved" each submodule's `training` follows its own `train`
+            field in the file (absent: False), e.g. frozen batch norms.
+        plugins: Python files that register converters with `@torchmigrate.converts`.
+        aliases: Torch7 class -> class whose converter is to be used, such as {"my.Rectifier": "nn.ReLU"}.
+        allow_unsupported: put a module that raises when run where a layer can't be converted.
+        track_gradients: keep `Conversion.parameter_gradients` possible, at the price of a second copy of the weights.
+
+    Raises:
+        T7Error: the file can't be read.
+        ModelNotFound: there is no model, or several; `key` chooses one.
+        UnsupportedLayers: layers can't be converted: all of them, with their paths and the reasons.
+    """
+    provenance = Provenance()
+    if isinstance(source, (str, os.PathLike)):
+        file = load_file(source)
+        value = file.objects[0] if file.objects else None
+        provenance = Provenance(
+            file=Path(source).name,
+            sha256=sha256(source),
+            format=file.format,
+            long_size=file.long_size,
+            functions=file.functions,
+        )
+    else:
+        value = adopt(source)
+    for plugin in plugins:
+        registry.load_plugin(Path(plugin))
+    candidate = locate(value, key, {*registry.all_converters(), *(aliases or ())})
+    build = Build(aliases=dict(aliases or {}), allow_unsupported=allow_unsupported, track_gradients=track_gradients)
+    module = build.root(candidate.object)
+    set_training(module, build.records, mode)
+    if candidate.others:
+        build.note(
+            "", f"the file holds other models too, which were not converted: {', '.join(candidate.others)} (--key)"
+        )
+    return Conversion(
+        module=module,
+        value=value,
+        key=candidate.key,
+        layers=build.records,
+        notes=build.notes,
+        refusals=build.refusals,
+        provenance=provenance,
+        build=build,
+    )
+
+
+def set_training(module: nn.Module, records: list[LayerRecord], mode: Mode) -> None:
+    """Puts every module in eval mode, or (mode "saved") in the mode of its own `train` field."""
+    if mode == "eval":
+        module.eval()
+    else:
+        # a layer that becomes several modules gives its flag to all; a container comes before its children
+        for record in sorted(records, key=path_depth):
+            for part in record.module.modules():  # no call of train(), which lets a layer forget its state
+                part.training = record.train
+
+
+def path_depth(record: LayerRecord) -> int:
+    """How many steps below the model a layer is."""
+    return len(record.path.split(".")) if record.path else 0
+
+
+def sha256(path: str | os.PathLike[str]) -> str:
+    """The SHA-256 of a file, in hexadecimal."""
+    with open(path, "rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def to_torch(value: Value) -> Any:
+    """Makes torch values of a value from `load()`.
+
+    Tensors become torch.Tensor (CUDA types on the CPU), list-like tables lists, other tables dicts, recursively; shared
+    and cyclic tables stay so. Numbers, strings, booleans, objects and functions stay as they are.
+    """
+    return _to_torch(value, {})
+
+
+def _to_torch(value: Value, seen: dict[int, Any]) -> Any:
+    if id(value) in seen:
+        return seen[id(value)]
+    if isinstance(value, Tensor):
+        seen[id(value)] = to_torch_tensor(value)
+        return seen[id(value)]
+    if isinstance(value, LuaTable):
+        if value.is_list:
+            items: list[Any] = []
+            seen[id(value)] = items
+            items.extend(_to_torch(item, seen) for item in value.list())
+            return items
+        entries: dict[Any, Any] = {}
+        seen[id(value)] = entries
+        entries.update((key, _to_torch(item, seen)) for key, item in value.items())
+        return entries
+    return value

@@ -1,0 +1,110 @@
+"""What a checkpoint says of the data: mean and standard deviation, order of the channels, names of the classes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from ..t7 import LuaObject, LuaTable, Tensor, Value
+
+#: Names under which people keep these, in small letters and without underscores.
+_MEAN = ("mean", "means", "meanvalue", "pixelmean", "channelmean", "imgmean", "datamean", "meanrgb", "meanbgr")
+_STD = ("std", "stdv", "stds", "stdvalue", "pixelstd", "channelstd", "imgstd", "datastd", "stdrgb", "stdbgr")
+_LABELS = ("labels", "classes", "classnames", "classlist", "categories", "synset", "synsetwords", "idxtotoken")
+_ORDER = ("channelorder", "colororder", "colorspace", "colourspace")
+
+#: A table in which mean and std usually stand.
+_GROUPS = ("transform", "normalization", "normalize", "meanstd", "preprocess", "preprocessing", "opt", "dataset")
+
+#: More numbers than a mean of channels or features has: a mean image.
+_MOST_NUMBERS = 4096
+
+
+@dataclass(frozen=True)
+class Preprocessing:
+    """What the file says of the data that the model was trained with.
+
+    Attributes:
+        mean: what was subtracted, by channel or feature; None if the file does not say.
+        std: what it was divided by.
+        channel_order: "rgb", "bgr" or the like.
+        labels: names of the classes, or tokens, the first being that of output 1 in Torch7, 0 in ONNX.
+        found: where each stands, such as {"mean": "transform.mean"}.
+    """
+
+    mean: tuple[float, ...] | None
+    std: tuple[float, ...] | None
+    channel_order: str | None
+    labels: tuple[str, ...] | None
+    found: dict[str, str]
+
+    def to_json(self) -> dict[str, Any]:
+        """What is known, as JSON values."""
+        known = {"mean": self.mean, "std": self.std, "channel_order": self.channel_order, "labels": self.labels}
+        return {name: list(v) if isinstance(v, tuple) else v for name, v in known.items() if v is not None}
+
+
+def find_preprocessing(value: Value, model: LuaObject | None = None) -> Preprocessing:
+    """Looks for the usual names in a checkpoint and in the fields of its model.
+
+    Args:
+        value: all that a file holds.
+        model: the model in it.
+    """
+    found: dict[str, Any] = {"mean": None, "std": None, "channel_order": None, "labels": None}
+    places: dict[str, str] = {}
+    for place, key, item in _entries(value, model):
+        word = key.lower().replace("_", "")
+        for name, words, read in (
+            ("mean", _MEAN, _numbers),
+            ("std", _STD, _numbers),
+            ("channel_order", _ORDER, _order),
+            ("labels", _LABELS, _labels),
+        ):
+            if word in words and found[name] is None and (content := read(item)) is not None:
+                found[name], places[name] = content, place
+                if name in ("mean", "std") and word.endswith(("rgb", "bgr")) and found["channel_order"] is None:
+                    found["channel_order"], places["channel_order"] = word[-3:], place
+    return Preprocessing(found["mean"], found["std"], found["channel_order"], found["labels"], places)
+
+
+def _entries(value: Value, model: LuaObject | None) -> Iterator[tuple[str, str, Value]]:
+    """(path, key, value) of the fields of the model, of the checkpoint, and of the usual tables in either."""
+    for prefix, holder in (("model", model), ("", value)):
+        if not isinstance(holder, (LuaObject, LuaTable)):
+            continue
+        groups = []
+        for key, item in holder.items():
+            if isinstance(key, str):
+                path = f"{prefix}.{key}" if prefix else key
+                yield path, key, item
+                if isinstance(item, LuaTable) and key.lower().replace("_", "") in _GROUPS:
+                    groups.append((path, item))
+        for path, group in groups:
+            for key, item in group.items():
+                if isinstance(key, str):
+                    yield f"{path}.{key}", key, item
+
+
+def _numbers(value: Value) -> tuple[float, ...] | None:
+    if isinstance(value, float):
+        return (value,)
+    if isinstance(value, Tensor) and 0 < value.numel() <= _MOST_NUMBERS and sum(n > 1 for n in value.size) <= 1:
+        return tuple(float(number) for number in value.numpy().reshape(-1).tolist())
+    if isinstance(value, LuaTable) and value.is_list and 0 < len(value) <= _MOST_NUMBERS:
+        items = value.list()
+        return tuple(float(item) for item in items) if all(isinstance(item, float) for item in items) else None
+    return None
+
+
+def _labels(value: Value) -> tuple[str, ...] | None:
+    if not isinstance(value, LuaTable) or not len(value):
+        return None
+    if value.is_list and all(isinstance(item, str) for item in value.list()):
+        return tuple(str(item) for item in value.list())
+    return None
+
+
+def _order(value: Value) -> str | None:
+    return value.lower() if isinstance(value, str) and value.lower() in ("rgb", "bgr", "yuv", "gray", "y") else None

@@ -1,0 +1,125 @@
+"""The registry of converters: Torch7 class name -> function that makes a torch.nn.Module of a `Layer`."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import pkgutil
+import sys
+from collections.abc import Callable
+from importlib.metadata import entry_points
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
+
+from ..base.errors import UsageError
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from .layer import Layer
+
+Converter = Callable[["Layer"], "nn.Module"]
+C = TypeVar("C", bound="Callable[[Layer], nn.Module]")
+
+ENTRY_POINTS = "torchmigrate.converters"
+
+_converters: dict[str, Converter] = {}
+_loaded: set[str] = set()
+
+
+def converts(*typenames: str, override: bool = False) -> Callable[[C], C]:
+    """Registers the decorated function as the converter of Torch7 classes.
+
+    The function gets a `Layer` and returns a `torch.nn.Module` that is called with one argument, as in Torch7: a
+    tensor or a nested list of tensors. Its docstring begins with the Torch7 signature; what follows is shown in the
+    table of supported layers.
+
+    Args:
+        typenames: full class names, such as "nn.Linear", "cudnn.ReLU".
+        override: replace a converter that is registered already.
+
+    Raises:
+        ValueError: a class has a converter already and `override` is not set.
+    """
+
+    def register(function: C) -> C:
+        for typename in typenames:
+            if typename in _converters and not override:
+                holder = _converters[typename]
+                raise ValueError(
+                    f"{typename} already has a converter, {holder.__module__}.{holder.__name__}: "
+                    "pass override=True to @converts to replace it"
+                )
+        for typename in typenames:
+            _converters[typename] = function
+        return function
+
+    return register
+
+
+def find(typename: str) -> Converter | None:
+    """The converter of a Torch7 class, or None."""
+    load_all()
+    return _converters.get(typename)
+
+
+def all_converters() -> dict[str, Converter]:
+    """Every registered class with its converter, sorted by name."""
+    load_all()
+    return dict(sorted(_converters.items()))
+
+
+def load_all() -> None:
+    """Imports every module of torchmigrate.converters and every entry point, once."""
+    if ENTRY_POINTS in _loaded:
+        return
+    package = importlib.import_module(ENTRY_POINTS)
+    for info in pkgutil.walk_packages(package.__path__, package.__name__ + "."):
+        importlib.import_module(info.name)
+    for entry in entry_points(group=ENTRY_POINTS):
+        entry.load()
+    _loaded.add(ENTRY_POINTS)  # last, so that a file that fails to import is not forgotten
+
+
+def module_class(home: str, name: str) -> object:
+    """The class `name` of the module `home` of torchmigrate.converters, wherever it stands now; None if it is gone.
+
+    Folders that an older torchmigrate wrote name the place where a class stood then.
+    """
+    load_all()
+    here = sys.modules.get(home)
+    if here is not None and hasattr(here, name):
+        return getattr(here, name)
+    places = [place for place in sys.modules if place.startswith(ENTRY_POINTS + ".")]
+    found = {place: vars(sys.modules[place])[name] for place in places if name in vars(sys.modules[place])}
+    defined = {place: item for place, item in found.items() if getattr(item, "__module__", None) == place}
+    same_leaf = [item for place, item in defined.items() if home.endswith(place.rpartition(".")[2])]
+    return next(iter([*same_leaf, *defined.values()]), None)
+
+
+def load_plugin(file: str | Path) -> str:
+    """Runs a Python file that registers converters; a second time does nothing.
+
+    Returns:
+        The name under which the file was imported.
+
+    Raises:
+        UsageError: there is no such file, or it fails.
+    """
+    path = Path(file).resolve()
+    name = f"torchmigrate_plugin_{path.stem}"
+    if str(path) in _loaded:
+        return name
+    spec = importlib.util.spec_from_file_location(name, path)
+    if not path.is_file() or spec is None or spec.loader is None:
+        raise UsageError(f"The plugin {file} is not a Python file.")
+    load_all()
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    try:
+        spec.loader.exec_module(module)
+    except Exception as error:
+        del sys.modules[name]
+        raise UsageError(f"The plugin {file} failed: {type(error).__name__}: {error}") from error
+    _loaded.add(str(path))
+    return name

@@ -1,0 +1,99 @@
+"""Checks of an exported graph: onnx's own, and ONNX Runtime against PyTorch."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import onnx
+import torch
+
+from ..base.errors import ExportError
+from .runtime import open_session, run_session
+from .save import Stored
+
+#: |a - b| <= tolerance * (largest |b| + |b|), by the type of the numbers in the file.
+TOLERANCES = {torch.float16: 1e-2, torch.float32: 1e-4, torch.float64: 1e-9}
+
+#: Weights of at least so many bytes are fed to ONNX Runtime when it checks.
+_FED = 1 << 24
+
+
+def check_graph(stored: Stored) -> None:
+    """onnx.checker, which infers all shapes strictly.
+
+    Raises:
+        ExportError: the graph is not valid ONNX.
+    """
+    # the checker wants numbers in the graph or in a file; an input of the same type and sizes is checked alike
+    model, _ = stored.with_inputs()
+    try:
+        onnx.checker.check_model(model, full_check=True)
+    except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError, ValueError) as error:
+        raise ExportError(f"the exported graph is not valid ONNX: {str(error)[:400]}") from error
+
+
+def difference(name: str, got: torch.Tensor, expected: torch.Tensor, tolerance: float) -> float:
+    """The largest difference, relative to the largest expected number.
+
+    Raises:
+        ExportError: sizes differ, one is NaN or infinite where the other is not, or the tolerance is exceeded.
+    """
+    if got.shape != expected.shape:
+        raise ExportError(f"{name} has shape {tuple(got.shape)} in ONNX Runtime, {tuple(expected.shape)} in PyTorch")
+    if got.numel() == 0:
+        return 0.0
+    a, b = got.double(), expected.double()
+    if not torch.equal(a.isnan(), b.isnan()) or not torch.equal(a.isinf(), b.isinf()):
+        raise ExportError(f"{name} is NaN or infinite where PyTorch's is not, or the other way round")
+    if not torch.equal(a[a.isinf()], b[b.isinf()]):
+        raise ExportError(f"{name} is infinite with the other sign than PyTorch's")
+    finite = b.isfinite()
+    if not finite.any():
+        return 0.0
+    scale = max(float(b[finite].abs().max()), 1e-30)
+    distance = (a - b)[finite].abs()
+    if bool((distance > tolerance * (scale + b[finite].abs())).any()):
+        raise ExportError(
+            f"{name} differs between ONNX Runtime and PyTorch by {float(distance.max()):.3g} "
+            f"(largest output {scale:.3g}, tolerance {tolerance:g} relative to it)"
+        )
+    return float(distance.max()) / scale
+
+
+class Checker:
+    """Runs a graph in ONNX Runtime and compares it with PyTorch.
+
+    Args:
+        stored: the graph.
+        input_names: of the graph.
+        output_names: of the graph.
+        tolerance: as `difference` takes it.
+    """
+
+    def __init__(
+        self, stored: Stored, input_names: Sequence[str], output_names: Sequence[str], tolerance: float
+    ) -> None:
+        # ONNX Runtime copies large weights while it opens a session, but not what it is fed
+        model, fed = stored.with_inputs(_FED)
+        rest = {name: numbers for name, numbers in stored.weights.items() if name not in fed}
+        self._session = open_session(model.SerializeToString(), weights=rest)
+        self._fed = {name: torch.from_numpy(numbers) for name, numbers in fed.items()}
+        self._input_names, self._output_names = input_names, output_names
+        self._tolerance = tolerance
+
+    def compare(self, inputs: Sequence[torch.Tensor], expected: Sequence[torch.Tensor]) -> float:
+        """Runs the graph once; returns the largest relative difference.
+
+        Raises:
+            ExportError: it fails, or differs from what PyTorch answered.
+        """
+        got = run_session(self._session, {**self._fed, **dict(zip(self._input_names, inputs, strict=True))})
+        if len(got) != len(expected):
+            raise ExportError(f"the graph has {len(got)} outputs, the model {len(expected)}")
+        worst = 0.0
+        for name, a, b in zip(self._output_names, got, expected, strict=True):
+            if a.is_floating_point() and b.is_floating_point():
+                worst = max(worst, difference(name, a, b.to(a.dtype), self._tolerance))
+            else:
+                difference(name, a, b, 0.0)  # whole numbers must be equal
+        return worst

@@ -1,0 +1,235 @@
+"""The cells of package rnn's recurrent layers as ONNX's LSTM and GRU operators, where the two are shown to be equal.
+
+A file holds a cell as a network of small layers. Its matrices give the operator's weights; which of its gates is which
+is found by trial: the operator's formula must answer as the cell does.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import permutations
+from typing import Any
+
+import torch
+from torch import nn
+from torch.nn.functional import linear
+
+from ...converters.linear.weights import CMul
+from ...converters.pointwise.dropout import MaskDropout
+from ...converters.pointwise.softmax import LogSoftMax
+from ...converters.recurrent.masks import SAdd
+from ...converters.recurrent.sequencers import Sequencer
+from ...converters.recurrent.steps import GRUStep, LSTMStep
+from ...converters.reshaping.shapes import Reshape
+from ...converters.tables.containers import ConcatTable, ParallelTable
+from ...converters.tables.entries import (
+    AddEntries,
+    FlattenTable,
+    MultiplyEntries,
+    NarrowTable,
+    SelectTable,
+    SplitTable,
+)
+from .recurrent import Packed
+
+#: What cells that may be an operator consist of. Others, such as masks, may differ on inputs that no trial meets.
+_PARTS = (
+    nn.Sequential,
+    nn.Identity,
+    nn.Linear,
+    nn.Sigmoid,
+    nn.Tanh,
+    nn.Dropout,
+    ConcatTable,
+    ParallelTable,
+    MaskDropout,
+    SAdd,
+    Reshape,
+    AddEntries,
+    FlattenTable,
+    MultiplyEntries,
+    NarrowTable,
+    SelectTable,
+    SplitTable,
+    CMul,
+)
+
+#: Layers that do to each row of a matrix the same, whatever the others are.
+_BY_ROWS = (nn.Identity, nn.Dropout, nn.Linear, nn.Sigmoid, nn.Tanh, nn.ReLU, LogSoftMax)
+
+
+@dataclass(frozen=True)
+class _Gates:
+    """The numbers of each gate, one entry a gate.
+
+    Attributes:
+        inputs: matrices for the input, (H, D).
+        states: matrices for the output before, (H, H).
+        biases: (H).
+        peepholes: how a gate sees the cell, (H); zeros where it does not.
+    """
+
+    inputs: list[torch.Tensor]
+    states: list[torch.Tensor]
+    biases: list[torch.Tensor]
+    peepholes: list[torch.Tensor]
+
+    def ordered(self, order: Sequence[int]) -> _Gates:
+        """The same gates in another order."""
+        fields = (self.inputs, self.states, self.biases, self.peepholes)
+        return _Gates(*([field[gate] for gate in order] for field in fields))
+
+    def double(self) -> _Gates:
+        """The same numbers in float64."""
+        fields = (self.inputs, self.states, self.biases, self.peepholes)
+        return _Gates(*([tensor.double() for tensor in field] for field in fields))
+
+    def sums(self, x: torch.Tensor, h: torch.Tensor) -> list[torch.Tensor]:
+        """What each gate gets of the input and the output before."""
+        parts = zip(self.inputs, self.states, self.biases, strict=True)
+        return [linear(x, w, b) + linear(h, r) for w, r, b in parts]
+
+
+def _lstm(gates: _Gates, x: torch.Tensor, h: torch.Tensor, c: torch.Tensor) -> list[torch.Tensor]:
+    """ONNX's LSTM, whose gates stand in PyTorch's order: input, forget, cell, output."""
+    i, f, g, o = gates.sums(x, h)
+    see_i, see_f, _, see_o = gates.peepholes
+    after = torch.sigmoid(f + see_f * c) * c + torch.sigmoid(i + see_i * c) * torch.tanh(g)
+    return [torch.sigmoid(o + see_o * after) * torch.tanh(after), after]
+
+
+def _gru(gates: _Gates, x: torch.Tensor, h: torch.Tensor) -> list[torch.Tensor]:
+    """ONNX's GRU with linear_before_reset = 0, whose gates stand in PyTorch's order: reset, update, new."""
+    r, z, _ = gates.sums(x, h)
+    r, z = torch.sigmoid(r), torch.sigmoid(z)
+    new = torch.tanh(linear(x, gates.inputs[2], gates.biases[2]) + linear(r * h, gates.states[2]))
+    return [(1 - z) * new + z * h]
+
+
+def _gates_of(cell: nn.Module, size: int) -> _Gates | None:
+    """The gates in the order in which the cell holds them; None where its matrices are no gates."""
+    found = _Gates([], [], [], [])
+    matrices: list[nn.Linear] = []
+    for part in cell.modules():
+        if type(part) not in _PARTS:
+            return None
+        if isinstance(part, nn.Linear):
+            matrices.append(part)
+        if isinstance(part, nn.Linear) and len(matrices) % 2 == 0:
+            of_input, of_state = matrices[-2:]
+            count, left = divmod(of_input.out_features, size)
+            if left or of_state.weight.shape != (count * size, size):
+                return None
+            biases = [matrix.bias for matrix in (of_input, of_state) if matrix.bias is not None]
+            bias = sum(biases, of_input.weight.new_zeros(count * size))
+            found.inputs.extend(of_input.weight.chunk(count))
+            found.states.extend(of_state.weight.chunk(count))
+            found.biases.extend(bias.chunk(count))
+            found.peepholes.extend(bias.new_zeros(count, size))
+        if isinstance(part, CMul):
+            if part.weight.numel() != size or not found.peepholes or len(matrices) % 2:
+                return None
+            found.peepholes[-1] = part.weight.reshape(-1)
+    widths = {weight.shape[1] for weight in found.inputs}
+    return found if len(widths) == 1 and len(matrices) % 2 == 0 else None
+
+
+def _recognized(
+    cell: nn.Module, size: int, count: int, states: int, formula: Callable[..., list[torch.Tensor]]
+) -> _Gates | None:
+    """The gates of a cell in the order in which `formula` answers as the cell does; None if it does in none."""
+    gates = _gates_of(cell, size)
+    if gates is None or len(gates.inputs) != count:
+        return None
+    exact, trial = copy.deepcopy(cell).double(), gates.double()
+    generator = torch.Generator().manual_seed(0)
+    values = [
+        torch.randn(5, n, generator=generator, dtype=torch.float64)
+        for n in (gates.inputs[0].shape[1], *[size] * states)
+    ]
+    values = [torch.cat([value, 30 * value, torch.zeros_like(value[:1])]) for value in values]
+    with torch.no_grad():
+        answer = exact(list(values))
+        wanted = [answer] if isinstance(answer, torch.Tensor) else answer
+        for order in permutations(range(count)):
+            got = formula(trial.ordered(order), *values)
+            if all(torch.allclose(a, b, rtol=1e-9, atol=1e-9) for a, b in zip(got, wanted, strict=True)):
+                return gates.ordered(order)
+    return None
+
+
+def _packed(operator: str, size: int, gates: _Gates | None) -> Packed | None:
+    if gates is None:
+        return None
+    weights = [torch.cat(numbers) for numbers in (gates.inputs, gates.states, gates.biases)]
+    peepholes = None
+    if any(bool(numbers.any()) for numbers in gates.peepholes):
+        see_i, see_f, _, see_o = gates.peepholes
+        peepholes = torch.cat([see_i, see_o, see_f]).detach().unsqueeze(0)
+    return Packed(operator, size, [weights], peepholes=peepholes)
+
+
+class OnnxLSTMStep(LSTMStep):
+    """As `LSTMStep`; a sequence (T, N, D) is taken as a whole, from a zero state."""
+
+    packed: Packed | None
+
+    def pack(self) -> None:
+        """Finds the operator's weights, where the cell is one."""
+        gates = None if self.initial_size else _recognized(self.module, self.hidden_size, 4, 2, _lstm)
+        self.packed = _packed("LSTM", self.hidden_size, gates)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.packed(x)[0] if self.packed is not None and x.dim() == 3 else super().forward(x)
+
+
+class OnnxGRUStep(GRUStep):
+    """As `GRUStep`; a sequence (T, N, D) is taken as a whole, from a zero state."""
+
+    packed: Packed | None
+
+    def pack(self) -> None:
+        """Finds the operator's weights, where the cell is one."""
+        gates = None if self.initial_size else _recognized(self.module, self.hidden_size, 3, 1, _gru)
+        self.packed = _packed("GRU", self.hidden_size, gates)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.packed(x)[0] if self.packed is not None and x.dim() == 3 else super().forward(x)
+
+
+class OnnxSequencer(Sequencer):
+    """As `Sequencer`, from a fresh state; cells in the step that are operators run once for the whole sequence."""
+
+    def forward(self, x: Any) -> Any:
+        chain = _chain(self.module)
+        first = x if isinstance(x, torch.Tensor) else x[0]
+        if not isinstance(first, torch.Tensor):
+            return super().forward(x)
+        entry_dims = first.dim() - isinstance(x, torch.Tensor)
+        if entry_dims not in (1, 2):
+            return super().forward(x)
+        y = x
+        for part in chain:
+            if _is_packed(part):
+                whole = y if isinstance(y, torch.Tensor) else torch.stack(y)
+                y = part(whole) if entry_dims == 2 else part(whole.unsqueeze(1)).squeeze(1)
+            elif isinstance(y, torch.Tensor) and entry_dims == 2 and type(part) in _BY_ROWS:
+                y = part(y.flatten(0, 1)).unflatten(0, y.shape[:2])
+            else:
+                y = [part(y[step]) for step in range(len(y))]
+        if isinstance(x, torch.Tensor):
+            return y if isinstance(y, torch.Tensor) else torch.stack(y)
+        return [y[step] for step in range(len(y))] if isinstance(y, torch.Tensor) else y
+
+
+def _is_packed(part: nn.Module) -> bool:
+    return isinstance(part, (OnnxLSTMStep, OnnxGRUStep)) and part.packed is not None
+
+
+def _chain(module: nn.Module) -> list[nn.Module]:
+    """The layers that run one after another, each on the output of the one before."""
+    if type(module) is not nn.Sequential:
+        return [module]
+    return [part for child in module for part in _chain(child)]

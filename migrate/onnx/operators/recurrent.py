@@ -1,0 +1,169 @@
+"""Recurrent layers as ONNX's LSTM, GRU and RNN operators, which take a whole sequence of any length."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import nn
+
+from ...converters.recurrent.cudnn import CudnnRNN
+from ...converters.recurrent.sequences import SeqGRU, SeqLSTM
+
+#: In which order ONNX has the gates that PyTorch has in the order input, forget, cell, output, or reset, update, new.
+_GATES = {"LSTM": (0, 3, 1, 2), "GRU": (1, 0, 2), "RNN": (0,)}
+
+
+class Packed(nn.Module):
+    """The weights of one layer of one ONNX operator, and the operator itself.
+
+    Args:
+        operator: "LSTM", "GRU" or "RNN".
+        hidden_size: size of a state.
+        attributes: further attributes of the operator.
+        weights: for each direction [input matrix, hidden matrix, bias of both or of each], gates as PyTorch has them.
+        peepholes: for each direction the weights of the input, output and forget gates' view of the cell.
+    """
+
+    w: torch.Tensor
+    r: torch.Tensor
+    b: torch.Tensor
+    p: torch.Tensor | None
+
+    def __init__(
+        self,
+        operator: str,
+        hidden_size: int,
+        weights: Sequence[Sequence[torch.Tensor]],
+        attributes: dict[str, Any] | None = None,
+        peepholes: torch.Tensor | None = None,
+    ) -> None:
+        super().__init__()
+        self.operator = operator
+        self.hidden_size = hidden_size
+        self.attributes = attributes or {}
+        order = _GATES[operator]
+
+        def ordered(rows: torch.Tensor) -> torch.Tensor:
+            chunks = rows.detach().chunk(len(order))
+            return torch.cat([chunks[gate] for gate in order])
+
+        self.register_buffer("w", torch.stack([ordered(one[0]) for one in weights]))
+        self.register_buffer("r", torch.stack([ordered(one[1]) for one in weights]))
+        biases = [[ordered(bias) for bias in one[2:]] for one in weights]
+        both = [torch.cat([*one, *[torch.zeros_like(one[0])] * (2 - len(one))]) for one in biases]
+        self.register_buffer("b", torch.stack(both))
+        self.register_buffer("p", peepholes)
+
+    def forward(self, x: torch.Tensor, h: torch.Tensor | None = None, c: torch.Tensor | None = None) -> list[Any]:
+        """Of a sequence (T, N, D): the outputs (T, N, directions * H), the last output and cell (directions, N, H)."""
+        steps, batch, _ = x.shape
+        directions, size = self.w.shape[0], self.hidden_size
+        inputs = [x, self.w, self.r, self.b, None, h]
+        if self.operator == "LSTM":
+            inputs += [c, self.p]
+        state = [directions, batch, size]
+        shapes: list[list[Any]] = [[steps, directions, batch, size], state, state]
+        outputs = shapes if self.operator == "LSTM" else shapes[:2]
+        y, *last = torch.onnx.ops.symbolic_multi_out(
+            self.operator,
+            inputs,
+            {
+                "hidden_size": size,
+                **({"direction": "bidirectional"} if directions == 2 else {}),
+                **self.attributes,
+            },
+            dtypes=[x.dtype] * len(outputs),
+            shapes=outputs,
+        )
+        y = y.squeeze(1) if directions == 1 else y.transpose(1, 2).flatten(2)
+        return [y, *last]
+
+
+def _packed(layer: CudnnRNN) -> nn.ModuleList:
+    """One `Packed` for each layer of a stock recurrent network."""
+    rnn = layer.rnn
+    names = ["", "_reverse"] if rnn.bidirectional else [""]
+    kind = {"LSTM": "LSTM", "GRU": "GRU"}.get(layer.kind, "RNN")
+    attributes: dict[str, Any] = {"linear_before_reset": 1} if kind == "GRU" else {}
+    if kind == "RNN":
+        attributes = {"activations": [layer.kind.capitalize()] * len(names)}
+    parts = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
+    return nn.ModuleList(
+        [
+            Packed(
+                kind,
+                rnn.hidden_size,
+                [[getattr(rnn, f"{part}_l{number}{name}") for part in parts] for name in names],
+                attributes,
+            )
+            for number in range(rnn.num_layers)
+        ]
+    )
+
+
+class OnnxCudnnRNN(CudnnRNN):
+    """As `CudnnRNN`, each sequence from a zero state."""
+
+    layers: nn.ModuleList
+
+    def pack(self) -> None:
+        """Gives the weights ONNX's layout."""
+        self.layers = _packed(self)
+        del self.rnn
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        y = x.transpose(0, 1) if self.batch_first else x
+        for layer in self.layers:
+            y = layer(y)[0]
+        return y.transpose(0, 1) if self.batch_first else y
+
+
+class OnnxSeqLSTM(SeqLSTM):
+    """As `SeqLSTM`, each sequence from a zero state unless one is given."""
+
+    packed: Packed
+
+    def pack(self) -> None:
+        """Gives the weights ONNX's layout, where the operator can do what the layer does."""
+        if self.mask_zero or self.project:
+            return  # ONNX's LSTM has neither a mask nor a projection
+        self.packed = Packed("LSTM", self.hidden_size, self.lstm.all_weights)
+        del self.lstm
+
+    def forward(self, x: Any) -> torch.Tensor:
+        if self.mask_zero or self.project:
+            return super().forward(x)
+        given: list[torch.Tensor] = []
+        if not isinstance(x, torch.Tensor):
+            *given, x = x
+        if self.batch_first:
+            x = x.transpose(0, 1)
+        h = given[-1].unsqueeze(0) if given else None
+        c = given[0].unsqueeze(0) if len(given) > 1 else None
+        y: torch.Tensor = self.packed(x, h, c)[0]
+        return y.transpose(0, 1) if self.batch_first else y
+
+
+class OnnxSeqGRU(SeqGRU):
+    """As `SeqGRU`, each sequence from a zero state unless one is given."""
+
+    packed: Packed
+
+    def pack(self) -> None:
+        """Gives the weights ONNX's layout, where the operator can do what the layer does."""
+        if not self.mask_zero:
+            self.packed = Packed("GRU", self.hidden_size, [[self.weight_ih, self.weight_hh, self.bias]])
+            del self.weight_ih, self.weight_hh, self.bias
+
+    def forward(self, x: Any) -> torch.Tensor:
+        if self.mask_zero:
+            return super().forward(x)
+        h: torch.Tensor | None = None
+        if not isinstance(x, torch.Tensor):
+            h, x = x
+        if self.batch_first:
+            x = x.transpose(0, 1)
+        y: torch.Tensor = self.packed(x, None if h is None else h.unsqueeze(0))[0]
+        return y.transpose(0, 1) if self.batch_first else y

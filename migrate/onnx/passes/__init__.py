@@ -1,0 +1,1 @@
+"""Changes to an exported graph that leave its numbers as they are."""

@@ -1,0 +1,198 @@
+"""Which axes of an export are free, and at which sizes ONNX Runtime is compared with PyTorch."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, NoReturn
+
+import torch
+from torch import nn
+
+from ..base.errors import ExportError
+from ..base.tensor_trees import apply, leaves, moved
+from ..model.conversion import Conversion
+from ..shapes.dry_run import run
+from ..shapes.random_input import indexed_leaves
+from .axes import explore, name_axes, require_running, resized, sizes_of
+from .settings import Settings
+from .trace import Dynamic, Places
+
+
+class FixedBatch(Exception):
+    """The batch, which would be dynamic if it could, can't: the reason."""
+
+
+@dataclass
+class Run:
+    """One input, and what PyTorch answers to it."""
+
+    inputs: list[torch.Tensor]
+    outputs: list[torch.Tensor]
+
+
+@dataclass
+class Plan:
+    """The input of an export, its free axes, and the runs that are compared.
+
+    Attributes:
+        conv: the converted model.
+        settings: what was asked for.
+        notes: what users should know; the plan adds to it.
+        places: the layers of the model.
+        reference: the model as it runs in PyTorch, to compare with.
+        given: the example input as it came.
+        example: the input on which the graph is traced; free axes have two entries at least.
+        outputs: what the reference answers to it.
+        named: the axes of the input that have a name.
+        wanted: axis -> sizes that it should be able to have.
+        axes: those that may be free.
+        runs: each with the axis that must be free for it; "" for none.
+    """
+
+    conv: Conversion
+    settings: Settings
+    notes: list[str]
+    places: Places
+    reference: nn.Module
+    given: Any
+    example: Any = field(init=False)
+    outputs: Any = field(init=False)
+    named: Dynamic = field(init=False)
+    wanted: dict[str, tuple[int, ...]] = field(init=False, default_factory=dict)
+    axes: list[str] = field(init=False, default_factory=list)
+    runs: list[tuple[str, Run]] = field(init=False, default_factory=list)
+
+    def __post_init__(self) -> None:
+        number_type = self.settings.number_type
+        self.given = _example(self.conv, self.given, torch.float32 if number_type == torch.float16 else number_type)
+        require_running(self.reference, self.given, self.places)
+        self.named = name_axes(self.conv, self.reference, self.given)
+        self.example = self._grown(self.given)
+        self.outputs = self.answer(self.example)
+
+    def answer(self, value: Any) -> Any:
+        """What PyTorch answers to an input."""
+        with torch.no_grad():
+            return moved(run(self.reference, moved(value)))
+
+    def _grown(self, example: Any) -> Any:
+        """The example with axes of two at least, where they will be dynamic: a size of one tells nothing of others."""
+        wanted = ("batch",) if self.settings.dynamic is None else self.settings.dynamic
+        alone = {axis: 2 for axis in wanted if sizes_of(example, self.named, axis) == {1}}
+        if not alone:
+            return example
+        grown = resized(example, self.named, alone)
+        try:
+            ranks = [[tensor.dim() for _, tensor in leaves(self.answer(value))] for value in (example, grown)]
+        except Exception:
+            return example
+        if self.settings.dynamic is None and ranks[0] != ranks[1]:
+            self.forbid("batch", "like Torch7, the model drops the batch dimension of a single sample; give it two")
+        return grown
+
+    def explore(self) -> None:
+        """Finds the axes that may be free, and what to compare."""
+        example = self.example
+        self.runs = [("", self._run(example))]
+        for axis in ("batch",) if self.settings.dynamic is None else self.settings.dynamic:
+            if self.settings.dynamic is None and not sizes_of(example, self.named, axis):
+                self.notes.append("the batch size is fixed: the inputs have no first dimension in common")
+                continue
+            freedom = explore(self.reference, example, self.named, axis, self.places)
+            if freedom.forbidden:
+                self.forbid(axis, freedom.forbidden)
+            self.axes.append(axis)
+            self.wanted[axis] = freedom.sizes
+            sizes = freedom.sizes if axis != "batch" else freedom.sizes[:1]
+            self.runs += [(axis, self._run(resized(example, self.named, {axis: size}))) for size in sizes]
+            if axis == "batch" and (single := self._single(example)) is not None:
+                self.runs.append((axis, single))
+
+    def compared(self) -> list[Run]:
+        """The runs at sizes that the graph can have."""
+        return [run for axis, run in self.runs if not axis or self._is_wanted(axis, run)]
+
+    def _is_wanted(self, axis: str, run: Run) -> bool:
+        sizes = {run.inputs[number].shape[dim] for (number, dim), name in self.named.items() if name == axis}
+        return axis == "batch" or sizes <= set(self.wanted[axis])
+
+    def forbid(self, axis: str, reason: str) -> NoReturn:
+        """Ends the export, because an axis can't be free.
+
+        Raises:
+            FixedBatch: nobody asked for it.
+            ExportError: it was asked for.
+        """
+        if self.settings.dynamic is not None:
+            raise ExportError(f"the axis {axis!r} can't be dynamic: {reason}")
+        size = min(sizes_of(self.given, self.named, axis))
+        raise FixedBatch(f"the batch size is fixed at {size}: {reason}")
+
+    def _run(self, value: Any) -> Run:
+        return Run([t for _, t in leaves(value)], [t for _, t in leaves(self.answer(value))])
+
+    def _single(self, example: Any) -> Run | None:
+        """A batch of one, with the answer of PyTorch in the sizes that the graph will give; None where unknown.
+
+        Torch7 drops the batch dimension of a single sample in many layers; the graph keeps it.
+        """
+        batch = min(sizes_of(example, self.named, "batch"))
+        whole = [t for _, t in leaves(self.answer(example))]
+        first_axis = all(dim == 0 for (_, dim), name in self.named.items() if name == "batch")
+        try:
+            more = [t for _, t in leaves(self.answer(resized(example, self.named, {"batch": batch + 1})))]
+        except Exception:
+            return None  # it takes multiples only
+        growing = all(
+            a.dim() and (a.shape[0], b.shape[0]) == (batch, batch + 1) for a, b in zip(whole, more, strict=True)
+        )
+        if not first_axis or not growing:
+            return None
+        single = resized(example, self.named, {"batch": 1})
+        rows = [t[:1] for t in whole]
+        try:
+            answer = [t for _, t in leaves(self.answer(single))]
+        except Exception:
+            answer = rows
+        if [t.numel() for t in answer] == [t.numel() for t in rows]:
+            rows = [a.reshape(r.shape) for a, r in zip(answer, rows, strict=True)]
+        elif [t.dim() for t in answer] == [t.dim() for t in rows]:
+            rows = answer
+        else:
+            return None
+        return Run([t for _, t in leaves(single)], rows)
+
+    def find_factors(self) -> dict[str, int]:
+        """What the sizes of each axis but the batch have in common; only its multiples are wanted from here on."""
+        sizes = {axis: min(sizes_of(self.example, self.named, axis)) for axis in self.axes if axis != "batch"}
+        # where sizes are rounded no factor is left: then the power of two that pooling and unpooling ask for
+        common = {axis: math.gcd(size, *self.wanted[axis]) for axis, size in sizes.items()}
+        found = {axis: common[axis] if common[axis] > 1 else size & -size for axis, size in sizes.items()}
+        factors = {axis: factor for axis, factor in found.items() if factor > 1}
+        for axis, factor in factors.items():
+            self.wanted[axis] = tuple(size for size in self.wanted[axis] if size % factor == 0)
+            self.notes.append(f"in the ONNX graph, {axis} is a multiple of {factor}")
+        return factors
+
+    def batches(self, runs: Sequence[Run]) -> tuple[int, ...]:
+        """The batch sizes of runs."""
+        where = next((place for place, name in self.named.items() if name == "batch"), None)
+        if where is None:
+            return (1,)
+        number, dim = where
+        return tuple(dict.fromkeys(run.inputs[number].shape[dim] for run in runs))
+
+
+def _example(conv: Conversion, value: Any, dtype: torch.dtype | None) -> Any:
+    """The input as the graph takes it: floating, or int64 where it holds indices."""
+    value = moved(value)
+    indexed = {id(tensor) for tensor, _ in indexed_leaves(conv, value)}
+
+    def convert(tensor: torch.Tensor) -> torch.Tensor:
+        if id(tensor) in indexed or not tensor.is_floating_point():
+            return tensor.long()
+        return tensor.to(dtype) if dtype else tensor
+
+    return apply(value, convert)

@@ -1,0 +1,71 @@
+"""ONNX Runtime: sessions that run what was exported."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime
+import torch
+
+from ..base.errors import ExportError
+
+
+def cause(error: BaseException) -> str:
+    """The first line that says something, from the innermost exception; without paths of the machine."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    text = next((line for line in lines if not line.startswith(("File ", "Traceback", "Failed to"))), "")
+    return re.sub(r"(/[\w.+-]+)+/", "", f"{type(error).__name__}: {text[:300]}")
+
+
+def open_session(
+    model: bytes | str | Path,
+    provider: str = "CPUExecutionProvider",
+    weights: Mapping[str, np.ndarray[Any, Any]] | None = None,
+) -> Any:
+    """An ONNX Runtime session.
+
+    Args:
+        model: a file, or its bytes.
+        provider: what runs it.
+        weights: numbers of weights that are not in `model`; they are used where they lie, and must live as long as
+            the session.
+
+    Raises:
+        ExportError: ONNX Runtime refuses the model.
+    """
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 4
+    if weights:
+        # rearranged copies of weights and a store of free memory only pay for many runs
+        options.enable_cpu_mem_arena = options.enable_mem_pattern = False
+        options.add_session_config_entry("session.disable_prepacking", "1")
+        values = {name: onnxruntime.OrtValue.ortvalue_from_numpy(numbers) for name, numbers in weights.items()}
+        # the first call says what the numbers are, the second that they may be used where they lie
+        options.add_external_initializers(list(values), list(values.values()))
+        for name, value in values.items():
+            options.add_initializer(name, value)
+    source = model if isinstance(model, bytes) else str(model)
+    try:
+        return onnxruntime.InferenceSession(source, options, providers=[provider])
+    except Exception as error:
+        raise ExportError(f"ONNX Runtime refuses the model: {cause(error)}") from error
+
+
+def run_session(session: Any, inputs: dict[str, torch.Tensor]) -> list[torch.Tensor]:
+    """Runs a session; inputs that the graph lost because the model never uses them are left out.
+
+    Raises:
+        ExportError: ONNX Runtime fails.
+    """
+    wanted = {value.name for value in session.get_inputs()}
+    feeds = {name: tensor.detach().cpu().numpy() for name, tensor in inputs.items() if name in wanted}
+    try:
+        return [torch.from_numpy(np.array(item)) for item in session.run(None, feeds)]
+    except Exception as error:
+        raise ExportError(f"ONNX Runtime fails on the model: {cause(error)}") from error

@@ -1,0 +1,1 @@
+"""Decides whether numbers agree: measures, tolerances, verdicts."""

@@ -1,0 +1,243 @@
+"""What Torch7 left in a file when it last ran the model: outputs of modules, inputs of graph nodes, buffers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from math import prod
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+from torch.nn import functional
+
+from ...base.tensor_trees import leaves
+from ...model.build import LayerRecord, to_torch_tensor
+from ...model.conversion import Conversion
+from ...t7 import LuaObject, LuaTable, Tensor, Value
+from ..runs.networks import leaf_indices
+
+#: Deeper nesting than any output has; it bounds the recursion.
+_MAX_DEPTH = 16
+
+#: More numbers than any tensor of a last run has; an expanded tensor of a hostile file may claim any size.
+MOST_NUMBERS = 1 << 28
+
+#: Layers whose output may lie in the storage of their input without being written there.
+_ALIASES = frozenset(
+    [
+        "View",
+        "Reshape",
+        "Identity",
+        "Contiguous",
+        "Copy",
+        "Squeeze",
+        "Unsqueeze",
+        "Transpose",
+        "Select",
+        "Narrow",
+        "SelectTable",
+        "NarrowTable",
+        "FlattenTable",
+        "SplitTable",
+        "Collapse",
+        "Replicate",
+        "ConcatTable",
+        "ParallelTable",
+        "Sequential",
+        "MapTable",
+        "Dropout",
+        "SpatialDropout",
+        "Index",
+    ]
+)
+
+#: Part of a storage: its id, the first and the last element.
+Span = tuple[int, int, int]
+
+
+@dataclass(frozen=True)
+class Recording:
+    """What is left of Torch7's last run.
+
+    Attributes:
+        outputs: output by the index of the layer.
+        spans: where these numbers lie, likewise.
+        gpu: were they computed on a GPU?
+        dtype: type of the coarsest of them.
+    """
+
+    outputs: Mapping[int, Any]
+    spans: Mapping[int, tuple[Span, ...]]
+    gpu: bool
+    dtype: torch.dtype
+
+    def overwrites(self, later: int, earlier: int) -> bool:
+        """Do the outputs of two layers share memory?"""
+        return any(
+            a[0] == b[0] and a[1] <= b[2] and b[1] <= a[2] for a in self.spans[later] for b in self.spans[earlier]
+        )
+
+
+def find_recording(conv: Conversion) -> Recording | None:
+    """The activations in the file; None where there are none, as after `clearState()`."""
+    fields = {i: record.object.get("output") for i, record in enumerate(conv.layers)}
+    by_object = {id(record.object): i for i, record in enumerate(conv.layers)}
+    for record in conv.layers:
+        for module, value in _node_outputs(record.object):
+            i = by_object.get(id(module))
+            if i is not None and not _usable(fields[i]):
+                fields[i] = value
+    found = {i: value for i, value in fields.items() if _usable(value)}
+    tensors = [tensor for value in found.values() for tensor in _tensors(value)]
+    if not tensors:
+        return None
+    return Recording(
+        {i: _nested(value) for i, value in found.items()},
+        {i: tuple(_span(tensor) for tensor in _tensors(value)) for i, value in found.items()},
+        any("Cuda" in tensor.type for tensor in tensors),
+        _coarsest(tensors),
+    )
+
+
+def _coarsest(tensors: list[Tensor]) -> torch.dtype:
+    """The type in which the numbers were computed: a model that was made double holds those of its former type."""
+    floating = [tensor for tensor in tensors if tensor.dtype.kind == "f"]
+    size = min((tensor.dtype.itemsize for tensor in floating), default=8)
+    with np.errstate(over="ignore", invalid="ignore"):
+        if size == 8 and all((tensor.numpy().astype(np.float32) == tensor.numpy()).all() for tensor in floating):
+            size = 4
+    return {2: torch.float16, 4: torch.float32}.get(size, torch.float64)
+
+
+def _usable(value: Value, depth: int = 0) -> bool:
+    """Is it a tensor with numbers, or a table of such?"""
+    if isinstance(value, Tensor):
+        return 0 < value.numel() <= max(MOST_NUMBERS, len(value.storage or ()))
+    if isinstance(value, LuaTable) and value.is_list and depth < _MAX_DEPTH:
+        return len(value) > 0 and all(_usable(item, depth + 1) for item in value.list())
+    return False
+
+
+def _tensors(value: Value) -> Iterator[Tensor]:
+    if isinstance(value, Tensor):
+        yield value
+    else:
+        for item in value.list():
+            yield from _tensors(item)
+
+
+def _nested(value: Value) -> Any:
+    return to_torch_tensor(value) if isinstance(value, Tensor) else [_nested(item) for item in value.list()]
+
+
+def _span(tensor: Tensor) -> Span:
+    reach = sum((size - 1) * abs(stride) for size, stride in zip(tensor.size, tensor.stride, strict=True))
+    return id(tensor.storage), tensor.offset, tensor.offset + reach
+
+
+def _node_outputs(graph: LuaObject) -> Iterator[tuple[Value, Value]]:
+    """(module, output) of the nodes of a graph: what a node got is what the nodes before it gave."""
+    nodes = graph.get("forwardnodes")
+    for node in nodes.list() if isinstance(nodes, LuaTable) and nodes.is_list else []:
+        data = node.get("data") if isinstance(node, LuaObject) else None
+        if not isinstance(data, LuaTable):
+            continue
+        sources, given = data.get("mapindex"), data.get("input")
+        if not isinstance(sources, LuaTable) or not isinstance(given, LuaTable):
+            continue
+        for key, value in given.items():
+            source = sources.get(key)
+            if isinstance(source, LuaTable) and source.get("module") is not None:
+                yield source.get("module"), value
+
+
+def graph_input(conv: Conversion) -> Any:
+    """The input that a graph still holds in its first node; None if there is none."""
+    node = conv.layers[0].object.get("innode") if conv.layers else None
+    data = node.get("data") if isinstance(node, LuaObject) else None
+    given = data.get("input") if isinstance(data, LuaTable) else None
+    if not _usable(given):
+        return None
+    value = _nested(given)
+    return value[0] if len(value) == 1 else value
+
+
+def is_writer(record: LayerRecord, *, leaf: bool) -> bool:
+    """May a layer whose output lies in its input's storage have changed the numbers there?"""
+    return leaf and (bool(record.object.get("inplace")) or record.typename.split(".")[-1] not in _ALIASES)
+
+
+def ran_in_training(record: LayerRecord, output: Any) -> bool:
+    """Does a dropout layer hold the noise that made the zeros of its output?"""
+    noise = record.object.get("noise")
+    if not isinstance(noise, Tensor) or not isinstance(output, torch.Tensor) or noise.numel() != output.numel():
+        return False
+    kept = to_torch_tensor(noise).reshape(output.shape) != 0
+    return bool((~kept).any()) and bool((output[~kept] == 0).all())
+
+
+def recover_input(record: LayerRecord, output: Any, like: torch.Tensor) -> torch.Tensor | None:
+    """The input of a layer, from the buffers that Torch7 leaves in it; None where they do not tell.
+
+    Args:
+        record: the layer.
+        output: what Torch7 recorded of its output.
+        like: an input of the size that the layer takes.
+    """
+    name = record.typename.split(".")[-1]
+    if isinstance(record.module, nn.Conv2d) and isinstance(output, torch.Tensor):
+        return _folded(record, record.module, output)
+    copied = record.object.get("_input")
+    if name.startswith("LookupTable") and record.object.get("copiedInput") and isinstance(copied, Tensor):
+        return to_torch_tensor(copied) if copied.numel() else None
+    if name in ("View", "Reshape", "Identity", "Contiguous", "Copy") and isinstance(output, torch.Tensor):
+        return output.reshape(like.shape) if output.numel() == like.numel() else None
+    return None
+
+
+def _folded(record: LayerRecord, module: nn.Conv2d, output: torch.Tensor) -> torch.Tensor | None:
+    """The images whose columns a convolution unfolded into its field `finput`."""
+    field = record.object.get("finput")
+    if not isinstance(field, Tensor) or not field.numel() or isinstance(module.padding, str):
+        return None
+    columns = to_torch_tensor(field)
+    if columns.dim() == 2:
+        columns = columns.unsqueeze(0)
+    wanted = (1, *output.shape) if output.dim() == 3 else tuple(output.shape)
+    kernel = (module.kernel_size[0], module.kernel_size[1])
+    rows = module.in_channels * kernel[0] * kernel[1]
+    if module.groups != 1 or len(wanted) != 4 or columns.shape != (wanted[0], rows, wanted[2] * wanted[3]):
+        return None
+    geometry: dict[str, Any] = {"stride": module.stride, "padding": module.padding, "dilation": module.dilation}
+    size = input_size(module, wanted[2:])
+    if min(size) < 1 or wanted[0] * module.in_channels * prod(size) > MOST_NUMBERS:
+        return None
+    total = functional.fold(columns.double(), size, kernel, **geometry)
+    count = functional.fold(torch.ones_like(columns, dtype=torch.float64), size, kernel, **geometry)
+    image = (total / count.clamp(min=1)).to(columns.dtype)
+    if not torch.equal(functional.unfold(image, kernel, **geometry), columns):
+        return None  # another run, or another layer, has used the buffer since
+    return image.squeeze(0) if output.dim() == 3 else image
+
+
+def input_size(module: nn.Conv2d, size: tuple[int, ...]) -> tuple[int, int]:
+    """The smallest image that a convolution makes one of this size of."""
+    assert not isinstance(module.padding, str)
+    height, width = (
+        (size[d] - 1) * module.stride[d] + module.dilation[d] * (module.kernel_size[d] - 1) + 1 - 2 * module.padding[d]
+        for d in (0, 1)
+    )
+    return height, width
+
+
+def first_layers(conv: Conversion, recording: Recording) -> list[int]:
+    """The layers without layers inside that have recorded outputs, in the order of the model."""
+    leaf = leaf_indices(conv.layers)
+    return [i for i in sorted(recording.outputs) if i in leaf]
+
+
+def rows(value: Any) -> list[int]:
+    """The different first sizes of the tensors of a nested value."""
+    return sorted({tensor.shape[0] for _, tensor in leaves(value) if tensor.dim()})

@@ -1,0 +1,284 @@
+"""The reference that lies in the file itself: a model saved without `clearState()` holds Torch7's last activations."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from math import prod
+from typing import Any
+
+import torch
+from torch import nn
+
+from ...base.errors import UsageError
+from ...base.tensor_trees import apply, leaves, moved
+from ...model.conversion import Conversion
+from ...shapes.infer import Guess, infer_input
+from ...shapes.random_input import make_input
+from ..judge.compare import compare
+from ..judge.tolerances import Rules, coarser, depth_of
+from ..runs.networks import Network, copy_network, leaf_indices
+from ..runs.trace import Walk
+from .activations import MOST_NUMBERS, Recording, find_recording, first_layers, graph_input, input_size, recover_input
+from .recorded_layers import UNKNOWN, Judgement, Probe
+from .reference import Reference
+from .self_reference import compute_self, with_output
+from .staleness import has_weights, staleness
+
+#: Place of a tensor in a nested value.
+Place = tuple[int, ...]
+
+#: Sizes that are tried when the size of Torch7's input is looked for.
+_MOST_SIZES = 12
+
+
+@dataclass(frozen=True)
+class Recorded:
+    """What the activations in a file are good for.
+
+    Attributes:
+        reference: to compare with.
+        judgement: what was found out on the way.
+        stale: why they say nothing about the weights, or "".
+    """
+
+    reference: Reference
+    judgement: Judgement
+    stale: str
+
+
+def read_recorded(conv: Conversion, guess: Guess | None, seed: int = 0) -> Recorded | None:
+    """The reference that is in the file; None where no layer can be judged by it.
+
+    Args:
+        conv: the converted model.
+        guess: an input for what can't be compared with Torch7; None: one is looked for.
+        seed: of random inputs.
+    """
+    recording = find_recording(conv)
+    if recording is None or conv.is_criterion:
+        return None
+    network = copy_network(conv)
+    rules = Rules(coarser(network.dtype, recording.dtype), gpu=recording.gpu)
+    sizes = _sized(conv, network, recording, seed)
+    if sizes is None:
+        return None
+    known = _recovered(conv, network, recording, sizes)
+    values = _filled(sizes, known), _filled(make_input(conv, _shape(sizes), seed + 1), known)
+    given = values[0] if len(known) == len(list(leaves(sizes))) else None
+    judgement = Probe(conv, network, recording, values, rules).judge()
+    if not judgement.judged:
+        return None
+    stale = staleness(conv, judgement, rules.dtype)
+    ends = None if given is None or stale or judgement.training else _ends(network, recording, given, rules)
+    if ends is None:
+        guess = guess or Guess(moved(values[0]), "it has the size that Torch7's own input had")
+        base = with_output(compute_self(conv, guess))
+        whole = "The outputs of the whole network are compared with the converted model in float64"
+        why = "Torch7's input is not in the file" if given is None else "Torch7 ran some layers in training mode"
+        limits: tuple[str, ...] = (f"{whole}, since {why if not stale else 'the activations are stale'}.",)
+    else:
+        base = Reference("recorded", "", given, ends, recording.dtype, notes=("Torch7's own input is in the file",))
+        limits = ()
+    return Recorded(
+        _reference(conv, base, recording, judgement, None if ends is not None else values[0], limits, stale),
+        judgement,
+        stale,
+    )
+
+
+def _reference(
+    conv: Conversion,
+    base: Reference,
+    recording: Recording,
+    judgement: Judgement,
+    probe: Any,
+    limits: tuple[str, ...],
+    stale: str,
+) -> Reference:
+    judged, unjudged = dict(judgement.judged), dict(judgement.unjudged)
+    if stale:
+        inner = leaf_indices(conv.layers)
+        old = [key for key in judged if key[0] in inner and has_weights(conv, key)]
+        for key in old:
+            del judged[key]
+        unjudged |= dict.fromkeys([*old, *judgement.together], "its activations are stale: older than its weights")
+    count = len(judged)
+    runs = "1 run of a layer" if count == 1 else f"{count} runs of layers"
+    proves = f"what was judged ({runs} of {count + len(unjudged)}) computes what Torch7 computed, on Torch7's own input"
+    reasons = Counter(unjudged.values())
+    grouped = "; ".join(f"{number}: {reason}" for reason, number in reasons.most_common())
+    notes = [*base.notes, f"not judged by the activations: {grouped}"] if grouped else list(base.notes)
+    if judgement.training:
+        limits += (f"{len(judgement.training)} layers ran in training mode: their running statistics are not covered.",)
+    if judgement.stopped:
+        notes.append(f"the run on the activations ended early: {judgement.stopped}")
+    return Reference(
+        "recorded",
+        proves,
+        base.input,
+        base.output,
+        recording.dtype,
+        conv.provenance.file,
+        conv.provenance.sha256,
+        judgement.known,
+        tuple(notes),
+        limits,
+        unjudged,
+        tuple(judgement.training),
+        probe,
+        coarse=recording.gpu,
+        together={} if stale else judgement.together,
+        stale=stale,
+    )
+
+
+def require_recorded(conv: Conversion, guess: Guess | None, seed: int = 0) -> Recorded:
+    """The same; a file without usable activations is an error.
+
+    Raises:
+        UsageError: there are none, or none that could be used.
+    """
+    if (found := read_recorded(conv, guess, seed)) is None:
+        raise UsageError(
+            "There are no activations in the file that a layer could be judged by: it was saved after clearState(), or "
+            f"{UNKNOWN}. Make a reference (torchmigrate reference), or leave --reference out."
+        )
+    return found
+
+
+def _sized(conv: Conversion, network: Network, recording: Recording, seed: int) -> Any:
+    """A made-up input of the size that Torch7's had, as far as the sizes of the recorded outputs tell."""
+    best, most = None, -1
+    wanted = len(first_layers(conv, recording))
+    for value in _candidates(conv, recording, seed):
+        fits = _fitting(network, recording, value)
+        if fits > most:
+            best, most = value, fits
+        if most >= wanted:
+            break
+    return best
+
+
+def _candidates(conv: Conversion, recording: Recording, seed: int) -> Iterator[Any]:
+    found = graph_input(conv)
+    if found is not None:
+        yield found
+    for sizes in _sizes(conv, recording)[:_MOST_SIZES]:
+        if _numbers(sizes) > MOST_NUMBERS:
+            continue
+        try:
+            yield make_input(conv, sizes, seed)
+        except (RuntimeError, TypeError, IndexError):
+            continue
+
+
+def _sizes(conv: Conversion, recording: Recording) -> list[Any]:
+    found: list[Any] = []
+    try:
+        guessed = _shape(infer_input(conv).value)
+    except UsageError:
+        guessed = None
+    layers = first_layers(conv, recording)
+    batches = [t.shape[0] for i in layers[:1] for _, t in leaves(recording.outputs[i])]
+    batches += [t.shape[0] for _, t in leaves(recording.outputs.get(0))]
+    for i in layers[:1]:
+        output, module = recording.outputs[i], conv.layers[i].module
+        if isinstance(output, torch.Tensor):
+            if isinstance(module, nn.Conv2d) and output.dim() > 2 and not isinstance(module.padding, str):
+                found.append((*output.shape[:-3], module.in_channels, *input_size(module, tuple(output.shape[-2:]))))
+            elif isinstance(module, nn.Linear):
+                found.append((*output.shape[:-1], module.in_features))
+            elif conv.layers[i].typename.split(".")[-1].startswith("LookupTable"):
+                found.append(tuple(output.shape[:-1]))
+            else:
+                found.append(tuple(output.shape))
+    if guessed is not None:
+        # first, since what is exported has this size too, where several would do
+        found = [*(_with_batch(guessed, batch) for batch in dict.fromkeys(batches)), *found, guessed]
+    return found
+
+
+def _numbers(sizes: Any) -> int:
+    return prod(sizes) if isinstance(sizes, tuple) else sum(map(_numbers, sizes))
+
+
+def _shape(value: Any) -> Any:
+    return tuple(value.shape) if isinstance(value, torch.Tensor) else [_shape(item) for item in value]
+
+
+def _with_batch(sizes: Any, batch: int) -> Any:
+    if isinstance(sizes, tuple):
+        return (batch, *sizes[1:])
+    return [_with_batch(item, batch) for item in sizes]
+
+
+def _fitting(network: Network, recording: Recording, value: Any) -> int:
+    """How many recorded outputs have the sizes that come of this input."""
+    fits = 0
+    twin = network.twin()
+    with Walk(twin.layers, twin.module, twin.taken(value)) as walk:
+        try:
+            while (step := walk.next()) is not None:
+                ours = [tuple(tensor.shape) for _, tensor in leaves(step.output)]
+                theirs = [tuple(tensor.shape) for _, tensor in leaves(recording.outputs.get(step.index))]
+                fits += ours == theirs
+        except Exception:
+            return fits - len(network.layers)
+    return fits
+
+
+def _recovered(conv: Conversion, network: Network, recording: Recording, value: Any) -> dict[Place, torch.Tensor]:
+    """The tensors of Torch7's own input that are still in the file, by their places.
+
+    A graph holds its input; else buffers of the layers that read it may.
+    """
+    found = graph_input(conv)
+    if found is not None and [place for place, _ in leaves(found)] == [place for place, _ in leaves(value)]:
+        return dict(leaves(found))
+    twin = network.twin()
+    taken = twin.taken(value)
+    places = {tensor.untyped_storage().data_ptr(): place for place, tensor in leaves(taken)}
+    like = dict(leaves(taken))
+    known: dict[Place, torch.Tensor] = {}
+    with Walk(twin.layers, twin.module, taken) as walk, suppress(Exception):  # made-up inputs may lead anywhere
+        while len(known) < len(like) and (step := walk.next()) is not None:
+            place = _place(step.input, places)
+            if place is None or place in known or step.index not in recording.outputs:
+                continue
+            back = recover_input(conv.layers[step.index], recording.outputs[step.index], like[place])
+            if back is not None and back.dim() == like[place].dim():
+                known[place] = back
+    return known
+
+
+def _filled(value: Any, known: Mapping[Place, torch.Tensor]) -> Any:
+    """A made-up input with the tensors that are known."""
+    rest = iter([known.get(place, tensor).to(tensor.dtype) for place, tensor in leaves(value)])
+
+    def take(tensor: torch.Tensor) -> torch.Tensor:
+        return next(rest)
+
+    return apply(value, take)
+
+
+def _place(given: Any, places: Mapping[int, Place]) -> Place | None:
+    if not isinstance(given, torch.Tensor):
+        return None
+    return places.get(given.untyped_storage().data_ptr())
+
+
+def _ends(network: Network, recording: Recording, given: Any, rules: Rules) -> Any:
+    """What Torch7 answered, if the whole network gives that in evaluate mode; None if Torch7 ran it in another."""
+    answered = recording.outputs.get(0)
+    if answered is None:
+        return None
+    twin = network.twin()
+    tolerance = Rules(rules.dtype, depth=depth_of(network.layers), gpu=True).output()
+    try:
+        found = compare(twin.run(given), answered, tolerance)
+    except Exception:
+        return None
+    return answered if all(difference.passed for difference in found) else None

@@ -1,0 +1,300 @@
+"""Finds out which layers can be judged by activations left in the file, and judges them.
+
+The converted network runs on two inputs, with each layer's output replaced by the recorded one as soon as it is known.
+A layer that gets the same input both times gets what Torch7 gave it: nothing in it comes from the inputs, which are
+made up. Where Torch7 has overwritten an output since, ours goes on, and the layer is judged together with the one that
+did.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+
+from ...base.tensor_trees import apply, leaves, moved
+from ...converters.recurrent.steps import Remembering
+from ...model.conversion import Conversion
+from ..judge.compare import Difference
+from ..judge.tolerances import Rules
+from ..runs.layers import replacement, worst
+from ..runs.networks import Network, leaf_indices
+from ..runs.trace import Step, Walk
+from .activations import Recording, is_writer, ran_in_training
+
+Key = tuple[int, int]
+
+UNKNOWN = "what Torch7 gave it is not in the file"
+STATEFUL = "it is part of a step of a sequence, and the file does not tell of which step its activations are"
+RANDOM = "it ran in training mode, in which it is random"
+REPEATED = "it ran several times, and the file does not tell of which run its output is"
+
+
+@dataclass
+class Judgement:
+    """What is found out about the layers.
+
+    Attributes:
+        judged: the difference by itself of every layer that can be judged.
+        unjudged: why the others can't.
+        known: the recorded outputs that are what the layer gave.
+        together: layers that overwrote the output of another -> the layers that are judged by theirs.
+        training: layers that behave in another way in training mode, and ran so.
+        rescaled: layers that are off, and give the recorded output when their weights are multiplied by a number.
+        stopped: why the run ended early, or "".
+    """
+
+    judged: dict[Key, Difference] = field(default_factory=dict)
+    unjudged: dict[Key, str] = field(default_factory=dict)
+    known: dict[Key, Any] = field(default_factory=dict)
+    together: dict[Key, list[Key]] = field(default_factory=dict)
+    training: list[int] = field(default_factory=list)
+    rescaled: set[Key] = field(default_factory=set)
+    stopped: str = ""
+
+    @property
+    def failed(self) -> list[Key]:
+        """The layers that are off."""
+        return [key for key, difference in self.judged.items() if not difference.passed]
+
+
+@dataclass(frozen=True)
+class _Seen:
+    """What a layer got and gave, as digests."""
+
+    given: bytes
+    output: bytes
+
+
+class Probe:
+    """Runs a converted network on the activations of a file.
+
+    Args:
+        conv: the converted model.
+        network: a copy of it, which is used up.
+        recording: what the file holds.
+        values: two inputs of the size that Torch7 fed it; the same twice where its very input is known.
+        rules: the tolerances.
+    """
+
+    def __init__(
+        self, conv: Conversion, network: Network, recording: Recording, values: tuple[Any, Any], rules: Rules
+    ) -> None:
+        self.network = network
+        self.recording = recording
+        self.values = values
+        self.rules = rules
+        self.leaves = leaf_indices(network.layers)
+        self.normalizing = {i for i in self.leaves if has_running_statistics(network, i)}
+        self.cells, self.inside = _steps_of_sequences(network)
+        self.order, self.calls = run_order(network, values[0])
+        self.shared = {i for i in recording.outputs if self._overwriters(i)}
+
+    def _overwriters(self, index: int) -> list[int]:
+        """The layers that may have written over the recorded output of another."""
+        if index not in self.order:
+            return []
+        later = self.order[self.order.index(index) + 1 :]
+        return [
+            j
+            for j in later
+            if j in self.recording.outputs
+            and is_writer(self.network.layers[j], leaf=j in self.leaves)
+            and self.recording.overwrites(j, index)
+        ]
+
+    def judge(self) -> Judgement:
+        """Runs it with every layer in the mode in which the file says that it ran; if that fails, in the other one."""
+        layers = self.network.layers
+        flagged = {
+            i for i in self.leaves if layers[i].train or ran_in_training(layers[i], self.recording.outputs.get(i))
+        }
+        best = self._judge_in(flagged)
+        for other in (flagged | self.normalizing, flagged - self.normalizing):
+            if best.failed and other != flagged:
+                found = self._judge_in(other)
+                best = min(best, found, key=_failures)
+        return best
+
+    def _judge_in(self, training: set[int]) -> Judgement:
+        first = _Pass(self, training, 0, None)
+        first.run()
+        second = _Pass(self, training, 1, first.seen)
+        second.run()
+        judgement = second.judgement
+        judgement.training = sorted(training & self.normalizing)
+        return judgement
+
+
+def _failures(judgement: Judgement) -> int:
+    return len(judgement.failed)
+
+
+def run_order(network: Network, value: Any) -> tuple[list[int], dict[int, int]]:
+    """The layers as they first end, and how often each runs; as far as the input leads."""
+    order: list[int] = []
+    calls: dict[int, int] = {}
+    twin = network.twin()
+    with Walk(twin.layers, twin.module, twin.taken(value)) as walk, suppress(Exception):
+        while (step := walk.next()) is not None:
+            if step.call == 1:
+                order.append(step.index)
+            calls[step.index] = step.call
+    return order, calls
+
+
+def has_running_statistics(network: Network, index: int) -> bool:
+    """Does a layer behave in another, but determined, way in training mode?"""
+    return any(getattr(part, "running_mean", None) is not None for part in network.layers[index].module.modules())
+
+
+def _steps_of_sequences(network: Network) -> tuple[set[int], set[int]]:
+    """The layers that keep a state from one call to the next, and the layers in them."""
+    cells: set[int] = set()
+    parts: set[int] = set()
+    for i, record in enumerate(network.layers):
+        if isinstance(record.module, Remembering):
+            cells.add(i)
+            parts.update(id(part) for part in record.module.modules() if part is not record.module)
+    return cells, {i for i, record in enumerate(network.layers) if id(record.module) in parts}
+
+
+class _Pass:
+    """One run of the network; the second one judges."""
+
+    def __init__(self, probe: Probe, training: set[int], number: int, before: Mapping[Key, _Seen] | None) -> None:
+        self.probe = probe
+        self.training = training
+        self.number = number
+        self.before = before
+        self.seen: dict[Key, _Seen] = {}
+        self.judgement = Judgement()
+        self.generator = torch.Generator().manual_seed(number)
+        self.pending: list[Key] = []
+        self.twin = probe.network.twin()
+
+    def run(self) -> None:
+        twin = self.twin
+        twin.train(sorted(self.training))
+        torch.manual_seed(self.number)
+        value = twin.taken(self.probe.values[self.number])
+        with Walk(twin.layers, twin.module, value, copy_inputs=True) as walk:
+            reply: Any = None
+            try:
+                while (step := walk.next(reply)) is not None:
+                    self.seen[step.key] = _Seen(_digest(step.input), _digest(step.output))
+                    reply = self.step(step)
+            except Exception as error:  # made-up inputs may lead anywhere
+                self.judgement.stopped = f"{type(error).__name__}: {error}".splitlines()[0]
+        for key in self.pending:
+            self.judgement.unjudged[key] = "its output was written over, and what did it can't be judged"
+
+    def step(self, step: Step) -> Any:
+        """Judges a layer; returns what the layers behind it are to get."""
+        probe, i = self.probe, step.index
+        recorded = probe.recording.outputs.get(i)
+        if i in probe.cells:
+            self.judgement.unjudged[step.key] = STATEFUL
+            return self.noise(step.output)
+        if i in probe.inside:
+            self.judgement.unjudged[step.key] = STATEFUL
+            return None
+        if recorded is None:
+            self.judgement.unjudged[step.key] = "its output is not in the file"
+            return None
+        if probe.calls.get(i, 1) > 1 or step.call > 1:
+            self.judgement.unjudged[step.key] = REPEATED
+            return self.noise(step.output)
+        difference = worst(step.output, recorded, probe.rules.layer(probe.network.layers[i]))
+        intact = i not in probe.shared or difference.passed
+        if self.before is not None:
+            self.conclude(step, recorded, difference, intact)
+        if not intact:
+            return None
+        self.judgement.known[step.key] = recorded
+        return replacement(recorded, step.output)
+
+    def conclude(self, step: Step, recorded: Any, difference: Difference, intact: bool) -> None:
+        """Writes down what is known of a layer now that it has run on both inputs."""
+        before = (self.before or {}).get(step.key)
+        now = self.seen[step.key]
+        if before != now:
+            random = before is not None and before.given == now.given and step.index in self.training
+            self.judgement.unjudged[step.key] = RANDOM if random else UNKNOWN
+            return
+        if step.index in self.training and self.depends_on_mode(step):
+            self.judgement.unjudged[step.key] = RANDOM
+            return
+        if not intact:
+            self.pending.append(step.key)
+            return
+        overwritten = [key for key in self.pending if self.probe.recording.overwrites(step.index, key[0])]
+        self.pending = [key for key in self.pending if key not in overwritten]
+        layers = self.probe.network.layers
+        name = f"{layers[step.index].typename} at {layers[step.index].path or 'the top'}"
+        if difference.passed or not overwritten:
+            self.judgement.judged[step.key] = difference
+            if not difference.passed and self.rescales(step, recorded):
+                self.judgement.rescaled.add(step.key)
+            for key in overwritten:
+                self.judgement.unjudged[key] = f"{name} wrote over its output; the two were judged together"
+            return
+        with_weights = [key for key in overwritten if any(True for _ in layers[key[0]].module.parameters())]
+        blamed = (with_weights or overwritten)[0]
+        first = layers[blamed[0]]
+        for key in overwritten:
+            if key != blamed:
+                self.judgement.unjudged[key] = f"it was judged together with {first.typename} at {first.path}"
+        self.judgement.judged[blamed] = difference
+        self.judgement.together[step.key] = [blamed]
+
+    def depends_on_mode(self, step: Step) -> bool:
+        """Does a layer answer otherwise in training mode? Dropout is random there; two runs may be equal by chance."""
+        if step.index in self.probe.normalizing:
+            return False  # it is determined there too, and compared so
+        module = self.twin.layers[step.index].module
+        module.eval()
+        with torch.no_grad(), suppress(Exception):
+            return _digest(module.forward(moved(step.input))) != self.seen[step.key].output
+        return True
+
+    def rescales(self, step: Step, recorded: Any) -> bool:
+        """Is the recorded output that of a linear layer with the same weights and bias, each times a number?"""
+        if not all(isinstance(value, torch.Tensor) for value in (step.input, step.output, recorded)):
+            return False
+        module = self.probe.network.layers[step.index].module
+        with torch.no_grad(), suppress(Exception):
+            bias = module(torch.zeros_like(step.input))
+            of_weight, of_bias = (step.output - bias).double().reshape(-1), bias.double().reshape(-1)
+            wanted = recorded.double().reshape(-1)
+            known = torch.stack([of_weight, of_bias], dim=1)
+            factors = torch.linalg.lstsq(known, wanted.unsqueeze(1), driver="gelsd").solution
+            rest = (known @ factors).squeeze(1) - wanted
+            allowed = 10 * self.probe.rules.layer(self.probe.network.layers[step.index]).absolute(
+                float(wanted.abs().max())
+            )
+            return len(wanted) > known.shape[1] + 1 and float(rest.abs().max()) <= allowed
+        return False
+
+    def noise(self, output: Any) -> Any:
+        """Numbers that are others in each run: whatever depends on them is not known."""
+
+        def change(tensor: torch.Tensor) -> torch.Tensor:
+            if not tensor.is_floating_point():
+                return tensor
+            made = torch.randn(tensor.shape, generator=self.generator, dtype=torch.float64)
+            return made.to(tensor.dtype)
+
+        return apply(output, change)
+
+
+def _digest(value: Any) -> bytes:
+    made = hashlib.blake2b(digest_size=16)
+    for place, tensor in leaves(value):
+        made.update(repr((place, tensor.dtype, tuple(tensor.shape))).encode())
+        made.update(tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().data)
+    return made.digest()

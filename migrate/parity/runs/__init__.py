@@ -1,0 +1,1 @@
+"""Runs of a converted model on every backend, as a whole and layer by layer."""

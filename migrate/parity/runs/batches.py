@@ -1,0 +1,117 @@
+"""Runs the same samples in batches of other sizes: what a sample gives must not depend on the batch it is in."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from ...base.errors import ExportError
+from ...base.tensor_trees import apply, leaves
+from ...model.conversion import Conversion
+from ..judge.compare import Difference
+from ..judge.tolerances import Rules
+from ..references.reference import Reference
+from ..report.report import FAILED, NOT_RUN, PASSED
+from .layers import worst
+from .networks import copy_network
+from .pytorch import Backend
+
+#: One sample, which many layers treat apart; two; and an odd number, which no kernel's block divides.
+BATCHES = (1, 2, 3)
+
+
+@dataclass(frozen=True)
+class BatchResult:
+    """How a backend does in a batch of another size.
+
+    Attributes:
+        batch: how many samples.
+        status: "passed", "failed" or "not run".
+        reason: why it failed or was not run.
+        difference: of the output that is farthest off; None if it was not run.
+    """
+
+    batch: int
+    status: str
+    reason: str = ""
+    difference: Difference | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """The same as JSON values."""
+        return {
+            "batch": self.batch,
+            "status": self.status,
+            "reason": self.reason,
+            "difference": None if self.difference is None else self.difference.to_json(),
+        }
+
+
+def batch_of(value: Any) -> int | None:
+    """The batch size of an input; None where its tensors do not begin with the same dimension."""
+    sizes = {tensor.shape[0] if tensor.dim() else 0 for _, tensor in leaves(value)}
+    return sizes.pop() if len(sizes) == 1 and 0 not in sizes else None
+
+
+def repeated(value: Any, batch: int) -> Any:
+    """The rows of every tensor, again and again, until there are `batch` of them."""
+
+    def take(tensor: torch.Tensor) -> torch.Tensor:
+        return tensor[torch.arange(batch) % tensor.shape[0]]
+
+    return apply(value, take)
+
+
+def compare_batches(
+    backend: Backend, conv: Conversion, reference: Reference, rules: Rules, sizes: Sequence[int] = BATCHES
+) -> list[BatchResult]:
+    """Feeds a backend the reference's samples in batches of other sizes, and compares with the reference's answers.
+
+    Args:
+        backend: what runs the model.
+        conv: the converted model.
+        reference: the samples and the answers.
+        rules: the tolerances.
+        sizes: of the batches.
+    """
+    own = batch_of(reference.input)
+    answers = {tensor.shape[0] if tensor.dim() else 0 for _, tensor in leaves(reference.output)}
+    if own is None or answers != {own}:
+        reason = "input and output do not begin with the same dimension, so samples can't be told apart"
+        return [BatchResult(size, NOT_RUN, reason) for size in sizes if size != own]
+    return [_compare(backend, conv, reference, rules, size) for size in sizes if size != own]
+
+
+def _compare(backend: Backend, conv: Conversion, reference: Reference, rules: Rules, size: int) -> BatchResult:
+    if reason := backend.fixed_batch(size):
+        return BatchResult(size, NOT_RUN, reason)
+    given, expected = repeated(reference.input, size), repeated(reference.output, size)
+    difference: Difference | None = None
+    try:
+        difference = worst(backend.outputs(conv, given), expected, rules.output())
+        problem = difference.problem
+    except (RuntimeError, ValueError, TypeError, LookupError, ExportError) as error:
+        problem = f"{type(error).__name__}: {str(error).strip().splitlines()[0][:200] if str(error).strip() else ''}"
+    if difference is not None and difference.passed:
+        return BatchResult(size, PASSED, "", difference)
+    if reason := _mixes(conv, reference, size):
+        return BatchResult(size, NOT_RUN, reason)
+    return BatchResult(size, FAILED, problem, difference)
+
+
+def _mixes(conv: Conversion, reference: Reference, size: int) -> str:
+    """Why the model itself, in float64, does not answer for each sample by itself; "" if it does."""
+    network = copy_network(conv, torch.float64)
+    rules = Rules(torch.float32)
+    try:
+        base = network.run(reference.input)
+        difference = worst(network.run(repeated(reference.input, size)), repeated(base, size), rules.output())
+    except (RuntimeError, ValueError, TypeError, LookupError):
+        return "the model does not take that size"
+    if difference.passed:
+        return ""
+    if "shape" in difference.problem:
+        return f"the model's output has another form then, as in Torch7: {difference.problem}"
+    return "what the model answers for a sample depends on the others in the batch"

@@ -1,0 +1,360 @@
+"""Layer by layer: the error that each layer makes by itself, and the error that has come together up to it."""
+
+from __future__ import annotations
+
+import math
+import weakref
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+
+from ...base.tensor_trees import leaves, moved
+from ...model.build import LayerRecord
+from ..judge.compare import Difference, Known, Tolerance, compare
+from ..references.reference import Reference, Summary, cast_like
+from ..references.self_reference import refused
+from .networks import Network
+from .trace import Step, Walk
+
+
+@dataclass
+class LayerResult:
+    """How one run of one layer compares with the reference.
+
+    Attributes:
+        path: its Torch7 path.
+        typename: its Torch7 class.
+        module: class of the PyTorch module.
+        call: which run of the layer, 1-based.
+        shape: sizes of its output, one per tensor.
+        own: its own error, on the reference's input; None if it can't be judged.
+        accumulated: its error in the running network.
+        remark: why it can't be judged by itself, or in which way it was; "" if there is nothing to say.
+    """
+
+    path: str
+    typename: str
+    module: str
+    call: int
+    shape: list[tuple[int, ...]]
+    own: Difference | None = None
+    accumulated: Difference | None = None
+    remark: str = ""
+
+    @property
+    def passed(self) -> bool:
+        """Is its own error within the tolerance?"""
+        return self.own is None or self.own.passed
+
+    def to_json(self) -> dict[str, Any]:
+        """The same as JSON values."""
+        return {
+            "path": self.path,
+            "class": self.typename,
+            "module": self.module,
+            "call": self.call,
+            "shape": [list(sizes) for sizes in self.shape],
+            "own": None if self.own is None else self.own.to_json(),
+            "accumulated": None if self.accumulated is None else self.accumulated.to_json(),
+            "remark": self.remark,
+        }
+
+
+#: Said of a layer that was run as Torch7 ran it.
+TRAINING = "compared in training mode, in which Torch7 ran it; its running statistics are not covered"
+
+#: Said of a layer behind one whose output the reference does not keep whole.
+SUMMARIZED = "the reference keeps a summary of its input, so errors of the layers before it show in it too"
+
+
+@dataclass(frozen=True)
+class Layered:
+    """What came of a run layer by layer.
+
+    Attributes:
+        results: one per run of a layer.
+        output: what the network answered, on the CPU; None if it did not run to its end.
+        expected: what the reference's network answered; None if there is none.
+    """
+
+    results: list[LayerResult]
+    output: Any = None
+    expected: Any = None
+
+
+#: Rounding averages out: the mean and the deviation of many numbers may be off by this share of what one of them may.
+_OF_AN_AVERAGE = 1 / 8
+
+#: The tolerance of one layer.
+Rule = Callable[[LayerRecord], Tolerance]
+
+
+def compare_layers(network: Network, reference: Reference, own: Rule, accumulated: Tolerance) -> Layered:
+    """Runs a network twice, side by side: as it is, and with each layer's output replaced by the reference's.
+
+    In the second run each layer gets the reference's own input, so that its error is its own. Where the reference is
+    another network, that runs beside the two, so that no more than one layer's output of each is held.
+
+    Args:
+        network: what is judged.
+        reference: what to compare with.
+        own: the tolerance of each layer by itself.
+        accumulated: the tolerance in the running network.
+
+    Returns:
+        The results. A layer that raises fails with what it raised, and ends the comparison.
+
+    Raises:
+        UsageError: the reference's network does not run on the input.
+    """
+    fed = network.twin()
+    fed.train(reference.training)
+    comparison = _Comparison(network, reference, own, accumulated)
+    with ExitStack() as stack:
+
+        def walk(runs: Network, value: Any) -> Walk:
+            taken = runs.taken(value)
+            if runs is fed:
+                comparison.remember(taken)
+            return stack.enter_context(Walk(runs.layers, runs.module, taken))
+
+        follows = None if reference.follows is None else walk(reference.follows, reference.input)
+        running = walk(network, reference.input) if reference.probe is None else None
+        replaced = walk(fed, reference.input if reference.probe is None else reference.probe)
+        comparison.go(follows, running, replaced)
+        return Layered(
+            list(comparison.found.values()),
+            None if running is None else moved(running.output),
+            None if follows is None else moved(follows.output),
+        )
+
+
+class _Comparison:
+    """Runs side by side."""
+
+    def __init__(self, network: Network, reference: Reference, own: Rule, accumulated: Tolerance) -> None:
+        self.layers = network.layers
+        self.reference = reference
+        self.own = own
+        self.accumulated = accumulated
+        self.found: dict[tuple[int, int], LayerResult] = {}
+        self.overwritten = {key for keys in reference.together.values() for key in keys}
+        self.summarized = any(_summarized(expected) for expected in reference.layers.values())
+        self.whole: dict[int, weakref.ref[torch.Tensor]] = {}
+        self.known = Known(exact=False)
+        self.made: dict[int, tuple[int, weakref.ref[torch.Tensor], weakref.ref[torch.Tensor]]] = {}
+
+    def remember(self, value: Any) -> None:
+        """Notes that these tensors are the reference's own."""
+        for _, tensor in leaves(value):
+            self.whole[tensor.untyped_storage().data_ptr()] = weakref.ref(tensor)
+
+    def is_whole(self, value: Any) -> bool:
+        """Are all these tensors, or what they are views of, the reference's own?"""
+        found = (self.whole.get(tensor.untyped_storage().data_ptr()) for _, tensor in leaves(value))
+        return all(known is not None and known() is not None for known in found)
+
+    def go(self, follows: Walk | None, running: Walk | None, replaced: Walk) -> None:
+        reply: Any = None
+        while (fed := self.advance(replaced, reply)) is not None:
+            expected = self.reference.layers.get(fed.key) if follows is None else self.same_step(follows, fed)
+            ran = None if running is None else self.advance(running, None, fed)
+            if ran is None:
+                running = None  # it has failed; the layers can still be judged one by one
+            self.measure(fed, ran, expected)
+            if ran is not None:
+                self.accumulate(ran, expected)
+            reply = self.judge(fed, expected)
+        for walk in (follows, running):
+            if walk is not None and walk.failed is None:
+                walk.next()
+
+    def same_step(self, walk: Walk, other: Step) -> Any:
+        """The output of the reference's network at the same step."""
+        try:
+            step = walk.next()
+        except Exception as error:
+            raise refused(self.reference, error) from error
+        if step is None or step.key != other.key:
+            raise ValueError("the layers of the reference run in another order")
+        return step.output
+
+    def advance(self, walk: Walk, reply: Any, other: Step | None = None) -> Step | None:
+        """The next step of a walk; None where it ends, or fails in a layer, which is then noted."""
+        try:
+            step = walk.next(reply)
+        except Exception as error:  # a wrong conversion may raise anything
+            self.note_failure(walk.failed, error, own=other is None)
+            return None
+        if other is not None and (step is None or step.key != other.key):
+            raise ValueError("the layers run in another order on the reference's values than on the model's own")
+        return step
+
+    def note_failure(self, index: int | None, error: Exception, *, own: bool) -> None:
+        """Notes that a layer raised."""
+        if index is None:
+            return
+        record = self.layers[index]
+        call = 1 + max((run for i, run in self.found if i == index), default=0)
+        text = str(error).strip().splitlines()
+        problem = f"it fails: {type(error).__name__}: {text[0][:200] if text else ''}"
+        name = type(record.module).__name__
+        found = self.found.setdefault((index, call), LayerResult(record.path, record.typename, name, call, []))
+        if own:
+            found.own = Difference("", False, problem, ())
+            found.remark = SUMMARIZED if self.summarized else ""
+        else:
+            found.accumulated = Difference("", False, problem, ())
+
+    def result(self, step: Step) -> LayerResult:
+        if step.key not in self.found:
+            record = self.layers[step.index]
+            sizes = [tuple(tensor.shape) for _, tensor in leaves(step.output)]
+            name = type(record.module).__name__
+            self.found[step.key] = LayerResult(record.path, record.typename, name, step.call, sizes)
+        return self.found[step.key]
+
+    def measure(self, fed: Step, ran: Step | None, expected: Any) -> None:
+        """Measures both outputs of a layer at once, where the reference has one that it keeps whole."""
+        if expected is None or _summarized(expected):
+            return
+        judged = [] if ran is None else [(ran.output, self.accumulated.rtol)]
+        if fed.key not in self.reference.unjudged:
+            judged.append((fed.output, self.own(self.layers[fed.index]).rtol))
+        self.known.measure(judged, expected)
+
+    def accumulate(self, step: Step, expected: Any) -> None:
+        if expected is not None:
+            self.result(step).accumulated = worst(step.output, expected, self.accumulated, self.known)
+
+    def judge(self, step: Step, expected: Any) -> Any:
+        """Compares a layer by itself; returns what the layers behind it are to get."""
+        reason = self.reference.unjudged.get(step.key)
+        if step.key in self.overwritten:
+            self.result(step)
+        if expected is None and reason is None:
+            return None
+        found = self.result(step)
+        if reason is not None:
+            found.remark = reason
+        else:
+            found.own = worst(step.output, expected, self.own(self.layers[step.index]), self.known)
+            if not found.own.passed and step.key in self.reference.together:
+                self.blame(found, self.reference.together[step.key])
+            elif step.index in self.reference.training:
+                found.remark = TRAINING
+            elif self.summarized and not self.is_whole(step.input):
+                found.remark = SUMMARIZED
+        if expected is None or passed_on(step, found.own) or self.is_made_of(expected, step.output):
+            return None
+        made = replacement(expected, step.output)
+        self.remember(made)
+        pairs = zip(leaves(made), leaves(expected), strict=True) if made is not None else ()
+        self.made = {
+            id(mine): (mine._version, weakref.ref(mine), weakref.ref(theirs)) for (_, mine), (_, theirs) in pairs
+        }
+        return made
+
+    def is_made_of(self, expected: Any, output: Any) -> bool:
+        """Does a container hand on what has taken the place of the last layer's output, untouched?"""
+        if _summarized(expected):
+            return False
+        ours, theirs = ([tensor for _, tensor in leaves(value)] for value in (output, expected))
+        found = [self.made.get(id(tensor)) for tensor in ours]
+        return len(ours) == len(theirs) > 0 and all(
+            known is not None and known[0] == mine._version and known[1]() is mine and known[2]() is reference
+            for known, mine, reference in zip(found, ours, theirs, strict=True)
+        )
+
+    def blame(self, found: LayerResult, others: Sequence[tuple[int, int]]) -> None:
+        """Gives the error of a layer to those whose outputs it overwrote in Torch7."""
+        own, found.own = found.own, None
+        for key in others:
+            other = self.found[key]
+            other.own, other.remark = own, f"its output was written over by {found.typename} at {found.path}"
+            found.remark = f"it was judged together with {other.typename} at {other.path}"
+
+
+def replacement(expected: Any, output: Any) -> Any:
+    """The reference's output as the layers behind get it; None where it is not known whole, or is something else."""
+    return None if _summarized(expected) else cast_like(expected, output)
+
+
+def passed_on(step: Step, own: Difference | None) -> bool:
+    """Does the layer pass on what it got, which is the reference's already, and which others may change in place?"""
+    return step.output is step.input and own is not None and own.passed
+
+
+def _summarized(expected: Any) -> bool:
+    if isinstance(expected, (list, tuple)):
+        return any(_summarized(item) for item in expected)
+    return isinstance(expected, Summary)
+
+
+def worst(output: Any, expected: Any, tolerance: Tolerance, known: Known | None = None) -> Difference:
+    """The difference of the tensor that fails first, or is farthest off, among all of a nested output."""
+    found = _differences(output, expected, tolerance, known)
+    if not found:
+        return Difference("", True, "", ())
+    failed = [difference for difference in found if not difference.passed]
+    return failed[0] if failed else max(found, key=_relative)
+
+
+def _differences(output: Any, expected: Any, tolerance: Tolerance, known: Known | None) -> list[Difference]:
+    if not _summarized(expected):
+        return compare(output, expected, tolerance, known=known)
+    if isinstance(expected, Summary):
+        return [_compare_summary(output, expected, tolerance)]
+    if not isinstance(output, (list, tuple)) or len(output) != len(expected):
+        return [Difference("", False, f"it is no table of {len(expected)}, as the reference's is", ())]
+    return [
+        difference
+        for ours, theirs in zip(output, expected, strict=True)
+        for difference in _differences(ours, theirs, tolerance, known)
+    ]
+
+
+def _used(difference: Difference) -> float:
+    """The share of the tolerance that a difference needs."""
+    return difference.needed_atol / difference.atol if difference.atol else 0.0
+
+
+def _relative(difference: Difference) -> float:
+    return difference.max_abs / difference.largest if difference.largest else difference.max_abs
+
+
+def _compare_summary(output: Any, expected: Summary, tolerance: Tolerance) -> Difference:
+    """Compares the first elements, the mean and the deviation, all relative to the size that the numbers have.
+
+    A single wrong number among many shows in the mean and the deviation only, and there little.
+    """
+    tensors = [tensor for _, tensor in leaves(output)]
+    if len(tensors) != 1 or tuple(tensors[0].shape) != expected.size:
+        sizes = [tuple(tensor.shape) for tensor in tensors]
+        return Difference("", False, f"its shape is {sizes}, the reference's {expected.size}", expected.size)
+    numbers = tensors[0].detach().cpu().double().reshape(-1)
+    known = torch.cat([expected.head.double(), torch.tensor([expected.mean, expected.std], dtype=torch.float64)])
+    spread = numbers.std() if len(numbers) > 1 else torch.zeros((), dtype=torch.float64)
+    ours = torch.cat([numbers[: len(expected.head)], torch.stack([numbers.mean(), spread])])
+    (found,) = compare(ours, known, tolerance)
+    if not found.passed or not tolerance.relative_to_largest:
+        return found
+    typical = math.hypot(expected.mean, expected.std)
+    narrow = replace(tolerance, atol=_OF_AN_AVERAGE * tolerance.absolute(typical), relative_to_largest=False)
+    (averages,) = compare(ours[-2:], known[-2:], narrow)
+    if not averages.passed:
+        which = "mean" if averages.worst == (0,) else "deviation"
+        problem = f"the {which} of its {len(numbers)} numbers differs by more than {narrow.atol:.3g}"
+        return replace(averages, problem=problem)
+    return max(found, averages, key=_used)
+
+
+def first_diverging(layers: Sequence[LayerResult]) -> LayerResult | None:
+    """The first layer whose own error is too large, else the first whose accumulated error is."""
+    for layer in layers:
+        if not layer.passed:
+            return layer
+    return next((layer for layer in layers if layer.accumulated is not None and not layer.accumulated.passed), None)

@@ -1,0 +1,131 @@
+"""What runs the converted model with PyTorch, on a device and in a type."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, Protocol
+
+import torch
+
+from ...model.conversion import Conversion
+from ...shapes.random_input import floating_type
+from ..judge.tolerances import Rules
+from ..references.reference import Reference
+from .layers import Layered, LayerResult, compare_layers
+from .networks import Network, copy_network
+
+
+class Backend(Protocol):
+    """Something that can run the converted model.
+
+    Attributes:
+        name: as the report shows it.
+        onnx: does it run the ONNX file?
+        gpu: does a GPU compute?
+        decides: does a difference make the verdict? Otherwise it is information.
+    """
+
+    name: str
+    onnx: bool
+    gpu: bool
+    decides: bool
+
+    def missing(self) -> str:
+        """Why it can't run here; "" if it can."""
+
+    def dtype(self, conv: Conversion) -> torch.dtype:
+        """The type in which it computes."""
+
+    def outputs(self, conv: Conversion, value: Any) -> Any:
+        """What the model answers, on the CPU."""
+
+    def layers(self, conv: Conversion, reference: Reference, rules: Rules) -> Layered:
+        """How its layers compare; none where they can't be seen."""
+
+    def locate(self, conv: Conversion, value: Any, rules: Rules) -> list[LayerResult]:
+        """After a failure of a backend whose layers can't be seen: what can be found out about them nevertheless."""
+
+    def fixed_batch(self, batch: int) -> str:
+        """Why it can't run another batch; "" if it can."""
+
+    def close(self) -> None:
+        """Gives back what it holds."""
+
+
+class PyTorch:
+    """PyTorch on a device.
+
+    Args:
+        device: "cpu", "cuda", "cuda:1".
+        dtype: type of the floating numbers; None: that of the model.
+        tf32: may a GPU round the factors of products to TF32?
+        decides: does a difference make the verdict?
+    """
+
+    onnx = False
+
+    def __init__(
+        self, device: str, dtype: torch.dtype | None = None, *, tf32: bool = False, decides: bool = True
+    ) -> None:
+        self.device = device
+        self.gpu = torch.device(device).type == "cuda"
+        self.decides = decides
+        suffix = "-tf32" if tf32 else "" if dtype is None else f"-{str(dtype).removeprefix('torch.')}"
+        self.name = f"pytorch-{device}{suffix}"
+        self._dtype = dtype
+        self._tf32 = tf32
+        self._network: Network | None = None
+
+    def missing(self) -> str:
+        """Why it can't run here; "" if it can."""
+        if self.gpu and not torch.cuda.is_available():
+            return "no CUDA device was found"
+        if self.gpu and (torch.device(self.device).index or 0) >= torch.cuda.device_count():
+            return f"there are {torch.cuda.device_count()} CUDA devices"
+        if self._dtype == torch.bfloat16 and self.gpu and not torch.cuda.is_bf16_supported():
+            return "the GPU has no bfloat16"
+        return ""
+
+    def dtype(self, conv: Conversion) -> torch.dtype:
+        """The type in which it computes."""
+        return self._dtype or floating_type(conv.module)
+
+    def network(self, conv: Conversion) -> Network:
+        """The copy of the model that it runs, made once."""
+        if self._network is None:
+            self._network = copy_network(conv, self._dtype, self.device)
+        return self._network
+
+    def outputs(self, conv: Conversion, value: Any) -> Any:
+        """What the model answers, on the CPU."""
+        with tf32(self._tf32):
+            return self.network(conv).run(value)
+
+    def layers(self, conv: Conversion, reference: Reference, rules: Rules) -> Layered:
+        """How its layers compare with the reference's."""
+        with tf32(self._tf32):
+            return compare_layers(self.network(conv), reference, rules.layer, rules.output())
+
+    def locate(self, conv: Conversion, value: Any, rules: Rules) -> list[LayerResult]:
+        """Nothing: its layers were seen already."""
+        return []
+
+    def fixed_batch(self, batch: int) -> str:
+        """Nothing forbids another batch."""
+        return ""
+
+    def close(self) -> None:
+        """Drops the copy of the model."""
+        self._network = None
+
+
+@contextmanager
+def tf32(allowed: bool) -> Iterator[None]:
+    """Switches TF32 on CUDA on or off, and back to what it was."""
+    matmul, cudnn = torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32
+    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = allowed
+    try:
+        yield
+    finally:
+        torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32 = matmul, cudnn

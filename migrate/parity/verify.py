@@ -1,0 +1,341 @@
+"""verify(): runs every backend, compares it with the reference, and says where they part."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import asdict, replace
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from ..base.errors import ExportError, UsageError
+from ..base.tensor_trees import apply, leaves, position, shapes
+from ..model.conversion import Conversion
+from ..shapes.infer import Guess
+from ..shapes.random_input import floating_type
+from .judge.compare import Difference, compare
+from .judge.tolerances import Rules, coarser, depth_of, fan_in_of
+from .references.choose import AUTO, choose_reference
+from .references.live import without_folder
+from .references.reference import Reference
+from .references.self_reference import with_output
+from .report.report import FAILED, NOT_RUN, PASSED, BackendResult, ModelLayer, ParityReport
+from .runs.batches import BATCHES, compare_batches
+from .runs.gradients import compare_gradients
+from .runs.layers import Layered
+from .runs.onnx_runtime import OnnxRuntime
+from .runs.pytorch import Backend, PyTorch
+
+#: A tolerance for all outputs, or by the place of an output such as "[2]"; "" stands for the others.
+Allowed = float | Mapping[str, float] | None
+
+#: What may go wrong when a model is run on an input that does not suit it.
+_ERRORS = (RuntimeError, ValueError, TypeError, LookupError, ExportError)
+
+
+def verify(
+    conv: Conversion,
+    *,
+    reference: str | Path | Reference | None = None,
+    devices: Sequence[str] = ("cpu",),
+    onnx: str | Path | None = None,
+    input: Any = None,  # noqa: A002 - the word that Torch7 and its references use
+    input_shape: Any = None,
+    atol: Allowed = None,
+    rtol: Allowed = None,
+    layers: bool = True,
+    seed: int = 0,
+    torch7: str | None = None,
+    model_file: str | Path | None = None,
+    compare_run: str | Path | None = None,
+    gradients: bool = False,
+    batches: Sequence[int] = BATCHES,
+    input_reason: str = "the input was given",
+    requires: Sequence[str] = (),
+) -> ParityReport:
+    """Compares a converted model with a reference, end to end and layer by layer.
+
+    Args:
+        conv: the converted model.
+        reference: a file that dump_reference.lua wrote on a Torch7; "recorded": the activations in the model's file;
+            "self": the converted model in float64, which shows rounding only; None or "auto": the strongest there
+            is; or a reference that was chosen before.
+        devices: where PyTorch runs: "cpu", "cuda", "cuda:1"; one that is absent is reported as "not run".
+        onnx: an exported file to compare too, with ONNX Runtime on the same devices.
+        input: a tensor or nested list to feed; only without a reference file, which has its own.
+        input_shape: sizes of random input, as `export_onnx` takes them; only without a reference file.
+        atol: absolute tolerance; by default it follows from the type of the numbers, the depth and the sums.
+        rtol: relative tolerance.
+        layers: compare every layer as well.
+        seed: of random input.
+        torch7: a command that starts a Torch7, which is then asked for a reference.
+        model_file: the .t7 file, which such a Torch7 reads.
+        compare_run: a run that was saved on another machine, to compare with.
+        gradients: compare gradients too, where the reference has them.
+        batches: sizes in which the samples are run again.
+        input_reason: where `input` comes from, in words.
+        requires: Lua files or modules that such a Torch7 loads first, with classes of the user's own.
+
+    Returns:
+        The report; true when every backend that ran agrees.
+
+    Raises:
+        UsageError: the reference belongs to another model, or no input was given and none could be found.
+    """
+    found = (
+        reference
+        if isinstance(reference, Reference)
+        else choose_reference(
+            conv,
+            reference,
+            guess=None if input is None else Guess(input, input_reason),
+            input_shape=input_shape,
+            seed=seed,
+            torch7=torch7,
+            model_file=None if model_file is None else Path(model_file),
+            compare_run=compare_run,
+            gradients=gradients,
+            requires=requires,
+        )
+    )
+    if places := {*by_place(atol), *by_place(rtol)} - {""}:
+        found = with_output(found)
+        _check_places(places, found)
+    _check_devices(devices)
+    backends = backends_for(conv, found, devices, onnx)
+    comparison = Comparison(conv, found, by_place(atol), by_place(rtol), layers, gradients, batches)
+    results = [comparison.of(backend) for backend in backends]
+    if onnx is None:
+        results.append(BackendResult("onnxruntime", NOT_RUN, "there is no ONNX file"))
+    results += _not_asked(devices)
+    asked = "None" if isinstance(reference, Reference) else str(reference)
+    options = {
+        "key": conv.key or None,
+        "alias": [f"{name}={stand_in}" for name, stand_in in conv.build.aliases.items()],
+        "reference": found.file if found.kind == "dump" else None if asked in ("None", AUTO) else reference,
+        "torch7": None if torch7 is None else without_folder(torch7),
+        "require": [Path(name).name for name in requires],
+        "compare-run": found.file if found.kind == "run" else None,
+        "onnx": None if onnx is None else Path(onnx).name,
+        "input-shape": None if found.kind in ("dump", "run") or input is not None else shapes(found.input),
+        "seed": seed or None,
+        "device": devices,
+        "atol": _spelled(atol),
+        "rtol": _spelled(rtol),
+        "no-layers": not layers,
+        "gradients": gradients,
+    }
+    return ParityReport(
+        with_output(comparison.reference), results, _source(conv), seed, _environment(), _model(conv), options
+    )
+
+
+def _check_devices(devices: Sequence[str]) -> None:
+    for device in devices:
+        kind, _, number = device.partition(":")
+        if kind not in ("cpu", "cuda") or (":" in device and not number.isdecimal()):
+            raise UsageError(f"There is no device {device!r} to compare on; there are cpu, cuda, and cuda:1 and so on.")
+
+
+def _check_places(places: set[str], reference: Reference) -> None:
+    known = [position(place) for place, _ in leaves(reference.output)]
+    if unknown := sorted(places - {"", *known}):
+        there = ", ".join(known) if known != [""] else "one only, without a number"
+        raise UsageError(f"A tolerance was given, but there is no output {', '.join(unknown)}; there is {there}.")
+
+
+def by_place(allowed: Allowed) -> Mapping[str, float]:
+    """Tolerances by the place of an output; "" stands for all others."""
+    if allowed is None:
+        return {}
+    return dict(allowed) if isinstance(allowed, Mapping) else {"": allowed}
+
+
+def _spelled(allowed: Allowed) -> Any:
+    if not isinstance(allowed, Mapping):
+        return allowed
+    return [f"{place}={value:g}" if place else f"{value:g}" for place, value in allowed.items()]
+
+
+def backends_for(
+    conv: Conversion, reference: Reference, devices: Sequence[str], onnx: str | Path | None
+) -> list[Backend]:
+    """All that is to run: PyTorch in the model's type and in the other, on a GPU also in faster ones; ONNX Runtime."""
+    found: list[Backend] = []
+    own = floating_type(conv.module)
+    for device in devices:
+        found.append(PyTorch(device))
+        if torch.device(device).type == "cpu":
+            other = torch.float32 if own == torch.float64 else torch.float64
+            own_ends = reference.follows is None and reference.probe is None
+            if other == torch.float32 or own_ends:  # else float64 is the reference itself
+                found.append(PyTorch(device, other))
+        else:
+            found.append(PyTorch(device, tf32=True, decides=False))
+            found += [PyTorch(device, dtype, decides=False) for dtype in (torch.float16, torch.bfloat16)]
+    if onnx is not None:
+        found += [OnnxRuntime(Path(onnx), device) for device in devices]
+    return found
+
+
+def _not_asked(devices: Sequence[str]) -> list[BackendResult]:
+    """What could have run and was not asked for, lest its absence be taken for a pass."""
+    if any(torch.device(device).type == "cuda" for device in devices):
+        return []
+    reason = "--device cuda was not asked for" if torch.cuda.is_available() else "no CUDA device was found"
+    return [BackendResult("pytorch-cuda", NOT_RUN, reason)]
+
+
+class Comparison:
+    """Compares one backend after the other with the same reference.
+
+    Args:
+        conv: the converted model.
+        reference: what to compare with.
+        atol, rtol: tolerances of the user, by the place of an output.
+        layers: compare every layer too.
+        gradients: compare gradients too.
+        batches: sizes in which the samples are run again.
+    """
+
+    def __init__(
+        self,
+        conv: Conversion,
+        reference: Reference,
+        atol: Mapping[str, float],
+        rtol: Mapping[str, float],
+        layers: bool,
+        gradients: bool,
+        batches: Sequence[int],
+    ) -> None:
+        self.conv = conv
+        self.reference = reference
+        self.atol, self.rtol = atol, rtol
+        self.layers, self.gradients, self.batches = layers, gradients, batches
+        self.fan_in = max((fan_in_of(record) for record in conv.layers), default=1)
+        self.depth = depth_of(conv.layers)
+
+    def of(self, backend: Backend) -> BackendResult:
+        """What a backend does."""
+        if reason := backend.missing():
+            return BackendResult(backend.name, NOT_RUN, reason, decides=backend.decides)
+        try:
+            return self._run(backend)
+        except _ERRORS as error:
+            reason = f"it does not run on the reference's input: {_line(error)}"
+            return BackendResult(backend.name, FAILED, reason, decides=backend.decides)
+        finally:
+            backend.close()
+
+    def _rules(self, dtype: torch.dtype, backend: Backend) -> Rules:
+        reference = self.reference
+        return Rules(
+            coarser(dtype, reference.dtype),
+            self.fan_in,
+            self.depth,
+            onnx=backend.onnx,
+            gpu=backend.gpu or reference.coarse,
+            atol=self.atol,
+            rtol=self.rtol,
+        )
+
+    def _run(self, backend: Backend) -> BackendResult:
+        conv = self.conv
+        rules = self._rules(backend.dtype(conv), backend)
+        kept = False
+        layered = backend.layers(conv, self.reference, rules) if self.layers and backend.decides else Layered([])
+        if self.reference.output is None and layered.expected is not None:
+            self.reference = replace(self.reference, output=layered.expected)
+        self.reference = reference = with_output(self.reference)
+        try:
+            got = backend.outputs(conv, reference.input) if layered.output is None else layered.output
+            if backend.onnx:
+                got, kept = with_dropped_batch(got, reference)
+            outputs = self._outputs(got, rules)
+            problems = [f"output{d.place}: {d.problem}" for d in outputs if not d.passed]
+        except (*_ERRORS, UsageError) as error:
+            outputs, problems = [], [f"it does not run on the reference's input: {_line(error)}"]
+        result = BackendResult(
+            backend.name, PASSED, "", rules.output(), outputs, layered.results, decides=backend.decides
+        )
+        if self.layers and problems and not result.layers:
+            with suppress(*_ERRORS, UsageError):  # what is known already is what counts
+                result.layers = backend.locate(conv, reference.input, rules)
+        if backend.decides and not problems:
+            result.batches = compare_batches(backend, conv, reference, rules, self.batches)
+        problems += [f"in a batch of {b.batch}: {b.reason}" for b in result.batches if b.status == FAILED]
+        if self.gradients and backend.name == "pytorch-cpu" and reference.gradients is not None:
+            result.gradients = compare_gradients(conv, reference, rules)
+            problems += [
+                f"{g.field} of {g.typename} at {g.path or 'the top'}: {g.difference.problem}"
+                for g in result.gradients
+                if g.difference is not None and not g.difference.passed
+            ][:3]
+        own = [layer for layer in result.layers if not layer.passed]
+        if own and not problems and own[0].own is not None:
+            layer = own[0]
+            problems.append(f"{layer.typename} at {layer.path or 'the top'} by itself: {own[0].own.problem}")
+        if not outputs and not problems:
+            problems.append("there is no output to compare")
+        result.status, result.reason = FAILED if problems else PASSED, "; ".join(problems)
+        if kept and not problems:
+            result.reason = "the file keeps the batch of one, which Torch7 drops"
+        return result
+
+    def _outputs(self, got: Any, rules: Rules) -> list[Difference]:
+        """The difference of every output, each by its own tolerance."""
+        found = compare(got, self.reference.output, rules.output(), details=True)
+        places = (set(self.atol) | set(self.rtol)) - {""}
+        if not places:
+            return found
+        by_place = {
+            place: {d.place: d for d in compare(got, self.reference.output, rules.output(place), details=True)}[place]
+            for place in places
+        }
+        return [by_place.get(difference.place, difference) for difference in found]
+
+
+def with_dropped_batch(got: Any, reference: Reference) -> tuple[Any, bool]:
+    """Outputs without the batch of one that an exported file keeps where Torch7 drops it, and whether there was one."""
+    if any(tensor.shape[:1] != (1,) for _, tensor in leaves(reference.input)):
+        return got, False
+    sizes = {place: tuple(tensor.shape) for place, tensor in leaves(reference.output)}
+    dropped = {id(t): t[0] for place, t in leaves(got) if t.dim() and tuple(t.shape) == (1, *sizes.get(place, ()))}
+
+    def drop(tensor: torch.Tensor) -> torch.Tensor:
+        return dropped.get(id(tensor), tensor)
+
+    return apply(got, drop), bool(dropped)
+
+
+def _line(error: Exception) -> str:
+    text = str(error).strip().splitlines()
+    return f"{type(error).__name__}: {text[0][:300] if text else ''}"
+
+
+def _source(conv: Conversion) -> dict[str, Any]:
+    return {**asdict(conv.provenance), "key": conv.key, "layers": len(conv.layers)}
+
+
+def _model(conv: Conversion) -> list[ModelLayer]:
+    return [
+        ModelLayer(
+            tuple(record.paths),
+            record.typename,
+            type(record.module).__name__,
+            sum(parameter.numel() for parameter in record.module.parameters()),
+        )
+        for record in conv.layers
+    ]
+
+
+def _environment() -> dict[str, Any]:
+    return {
+        "versions": {name: version(name) for name in ("torchmigrate", "torch", "onnx", "onnxruntime", "numpy")},
+        "cuda": torch.version.cuda if torch.cuda.is_available() else None,
+        "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
+        "tf32": "off",
+    }

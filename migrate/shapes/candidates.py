@@ -1,0 +1,265 @@
+"""Sizes worth trying where nothing was recorded: from the first layer that has weights, and from what comes later."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from itertools import chain, islice, product
+from typing import Any
+
+import torch
+
+from ..base.messages import counted
+from ..model.build import LayerRecord
+from ..model.conversion import Conversion
+from ..t7 import Storage, Tensor
+from .budget import Budget
+from .dry_run import dry_run
+from .random_input import make_input
+from .readers import FRAMES, IMAGES, INDICES, SEQUENCES, VOLUMES, Entry, channels_of, is_recurrent, unrolled
+
+#: Sizes of images that are tried, the usual ones first; then all from small to large.
+USUAL = (224, 227, 231, 221, 256, 299, 32, 64, 28, 96, 128, 112, 84, 48, 16, 8)
+SIDES = (*USUAL, *range(4, 261, 2), *range(5, 261, 2), 288, 300, 320, 384, 448, 512)
+_LENGTHS = (16, 32, 8, 64, 100, 128, 4, 256, 1014, *range(2, 1025))
+
+#: How many lengths are combined with each other where parts of a table have different ones.
+_FEW_LENGTHS = 20
+
+#: How many lengths are tried before one is taken that any other would do for as well.
+ANY_LENGTH = 6
+
+#: Volumes: clips of a film first, then cubes.
+_DEPTHS = (16, 8, 32, 4)
+_CLIPS = (112, *USUAL)
+_CUBES = (32, 64, 16, 128, 30, 24, 48, *range(4, 129))
+
+#: Rows of images that are read column by column: those of text lines, those of spectrograms.
+_TEXT_ROWS = (32, 16, 48, 64, 24, 40)
+_SPECTRUM_ROWS = (161, 129, 257, 201, 81, 513, 40, 80, 64, 128)
+_COLUMNS = 100
+
+#: The largest side of an oblong image that is looked for.
+_LARGEST = 1024
+
+
+def tried_sizes(entry: Entry) -> Iterator[tuple[Any, str]]:
+    """Sizes of one tensor that are worth trying, each with a reason."""
+    if entry.slices is None:
+        yield from _whole_sizes(entry)
+        return
+    axis, count = entry.slices
+    for sizes, reason in _whole_sizes(entry):
+        told = f"{reason}; nn.Parallel takes {counted(count, 'slice')}"
+        if entry.kind == IMAGES and axis == 1 and sizes[1] == 1:  # each slice becomes an image of one channel
+            yield (sizes[0], count, *sizes[2:]), told
+        if axis <= len(sizes):
+            yield (*sizes[:axis], count, *sizes[axis:]), told
+
+
+def crossed_sizes(entry: Entry) -> Iterator[tuple[Any, str]]:
+    """The likeliest sizes of one part of a table, to be combined with any of the other parts."""
+    if entry.kind == IMAGES and not entry.steps:
+        yield from _images(entry, (1, *USUAL))
+    elif entry.kind == INDICES:
+        yield (2,), f"{entry.where} takes indices, one for each sample"
+        yield from islice(tried_sizes(entry), _FEW_LENGTHS)
+    else:
+        yield from islice(tried_sizes(entry), 2)
+
+
+def _images(entry: Entry, sides: Iterable[int]) -> Iterator[tuple[Any, str]]:
+    size, where = entry.channels, entry.where
+    ahead: tuple[int, ...] = (5,) if entry.steps else ()
+    steps = ", in each of 5 steps," if entry.steps else ""
+    for side in sides:
+        for planes in (size,) if size else (3, 1):
+            told = f"{where} takes {counted(size, 'channel')}{steps}" if size else "its first layers take images"
+            yield (*ahead, 2, planes, side, side), f"{told}; {side}x{side} was tried and fits"
+
+
+def _whole_sizes(entry: Entry) -> Iterator[tuple[Any, str]]:
+    size, where = entry.channels, entry.where
+    ahead: tuple[int, ...] = (5,) if entry.steps else ()
+    steps = ", in each of 5 steps," if entry.steps else ""
+    if entry.kind == INDICES:
+        if entry.steps:
+            yield (5, 2), f"{where} takes indices, one for each sample; 5 steps were tried"
+        for length in _LENGTHS:
+            yield (2, length), f"{where} takes indices; the length {length} was tried and fits"
+        yield (2,), f"{where} takes indices, one for each sample"
+    elif entry.kind == SEQUENCES:
+        first = entry.first is not None and bool(
+            entry.first.object.get("batchfirst", entry.first.object.get("batchFirst"))
+        )
+        yield (
+            (2, 5, size) if first else (5, 2, size),
+            f"{where} takes sequences of {counted(size, 'number')}; 5 steps were tried",
+        )
+    elif entry.kind == FRAMES:
+        for length in _LENGTHS:
+            yield (
+                (2, length, size),
+                f"{where} takes frames of {counted(size, 'number')}; the length {length} was tried and fits",
+            )
+    elif entry.kind == IMAGES:
+        # generators begin with a single pixel
+        generator = "FullConvolution" in where
+        yield from _images(entry, (1, 4, 8, *SIDES) if generator else SIDES)
+    elif entry.kind == VOLUMES:
+        clips, more = product(_CLIPS, _DEPTHS), product(SIDES, _DEPTHS)
+        cubes = ((side, side) for side in _CUBES)
+        for side, depth in chain(clips, cubes, more):
+            yield (
+                (2, size, depth, side, side),
+                f"{where} takes {counted(size, 'channel')}; {depth}x{side}x{side} was tried and fits",
+            )
+    elif size:
+        yield (*ahead, 2, size), f"{where} takes {counted(size, 'number')}{steps.rstrip(',')}"
+        # a Linear behind a View: the input may be an image
+        for channels in (1, 3):
+            side = round((size / channels) ** 0.5)
+            if channels * side * side == size:
+                yield (
+                    (2, channels, side, side),
+                    f"{where} takes {counted(size, 'number')}, an image of {counted(channels, 'channel')}",
+                )
+
+
+def single_sizes(conv: Conversion, entry: Entry) -> Iterator[tuple[Any, str]]:
+    """One image, not in a batch, for networks with a View that knows of none."""
+    if any(is_recurrent(record) for record in conv.layers):  # these take columns of any image
+        return
+    for side in SIDES:
+        for planes in (entry.channels,) if entry.channels else (3, 1):
+            told = f"{entry.where} takes {counted(planes, 'channel')}" if entry.channels else "it takes images"
+            yield (planes, side, side), f"{told}; {side}x{side} was tried and fits, one image at a time, in no batch"
+
+
+def column_sizes(conv: Conversion, entry: Entry, budget: Budget) -> Iterator[tuple[Any, str]]:
+    """Images for networks that read them as a sequence of columns.
+
+    The feature maps become one row high, or all rows of a column together are what a recurrent layer takes.
+    """
+    recurrent = [record for record in conv.layers if is_recurrent(record)]
+    if not recurrent or not entry.channels:
+        return
+    takes = f"{entry.where} takes {counted(entry.channels, 'channel')}"
+    measure = _Measure(conv, entry.channels, budget)
+    for height in _TEXT_ROWS:
+        # what Torch7 unrolls step by step is slow to export
+        columns = 2 * height if unrolled(recurrent[0]) else _COLUMNS
+        if measure.of(height, columns)[0] == 1:
+            why = f"{height} rows become one for {recurrent[0].typename}, and {columns} columns were taken"
+            yield (2, entry.channels, height, columns), f"{takes}; {why}"
+    width = channels_of(recurrent[0])
+    if not width or not measure.planes or width % measure.planes:
+        return
+    rows = measure.sides(0, width // measure.planes)
+    for height in sorted(rows, key=_order_of_rows)[:1]:
+        among = f", as {rows[0]} to {rows[-1]} rows do" if len(rows) > 1 else ""
+        why = f"{height} rows become the {width} numbers that {recurrent[0].typename} takes{among}"
+        yield (2, entry.channels, height, 2 * height), f"{takes}; {why}, and {2 * height} columns were taken"
+
+
+def _order_of_rows(rows: int) -> tuple[int, int]:
+    return (_SPECTRUM_ROWS.index(rows) if rows in _SPECTRUM_ROWS else len(_SPECTRUM_ROWS), rows)
+
+
+class _Enough(Exception):
+    """Ends a run of which no more is needed."""
+
+
+class _Maps:
+    """Keeps the sizes of feature maps in the order in which they appear, until something else is made of them."""
+
+    def __init__(self) -> None:
+        self.sizes: list[tuple[int, ...]] = []
+
+    def __call__(self, record: LayerRecord, output: Any) -> None:
+        if isinstance(output, torch.Tensor) and output.dim() == 4:
+            self.sizes.append(tuple(output.shape))
+        elif isinstance(output, torch.Tensor) and output.dim() < 4:
+            raise _Enough
+
+
+def oblong_sizes(conv: Conversion, entry: Entry, budget: Budget) -> list[tuple[int, ...]]:
+    """Sizes of oblong images from the arithmetic of the first View or Linear behind the feature maps.
+
+    The network is measured at some sizes; then those are found whose last map has as many numbers as the Linear wants.
+    """
+    wanted = _wanted(conv)
+    if entry.kind != IMAGES or not entry.channels or not wanted:
+        return []
+    measure = _Measure(conv, entry.channels, budget)
+    found: dict[tuple[int, ...], float] = {}
+    for count in wanted:
+        for height, width in _factors(count // measure.planes if measure.planes else 0, measure.planes, count):
+            rows, columns = measure.sides(0, height), measure.sides(1, width)
+            if rows and columns and height != width:
+                found[2, entry.channels, _nicest(rows), _nicest(columns)] = max(height, width) / min(height, width)
+    return sorted(found, key=found.__getitem__)
+
+
+def _factors(area: int, planes: int, count: int) -> list[tuple[int, int]]:
+    if area * planes != count:
+        return []
+    return [(n, area // n) for n in range(1, area + 1) if area % n == 0 and max(n, area // n) <= _LARGEST]
+
+
+class _Measure:
+    """How large the last feature map is, by the size of the image."""
+
+    def __init__(self, conv: Conversion, channels: int, budget: Budget) -> None:
+        self.conv = conv
+        self.budget = budget
+        self.channels = channels
+        self.deepest = 0
+        self._maps: dict[tuple[int, int], tuple[int, ...]] = {}
+        self.planes = next((planes for planes in (self.of(side, side)[2] for side in (224, 64, 32)) if planes), 0)
+
+    def of(self, height: int, width: int) -> tuple[int, ...]:
+        """Height, width and planes of the last map; zeros for an image that is too small."""
+        if (height, width) not in self._maps:
+            maps = _Maps()
+            with self.budget:
+                dry_run(self.conv, make_input(self.conv, (2, self.channels, height, width)), maps)
+            self.deepest = max(self.deepest, len(maps.sizes))
+            whole = len(maps.sizes) == self.deepest > 0  # a small image does not come as far
+            self._maps[height, width] = (*maps.sizes[-1][2:], maps.sizes[-1][1]) if whole else (0, 0, 0)
+        return self._maps[height, width]
+
+    def sides(self, axis: int, extent: int) -> list[int]:
+        """The sides of an image whose last map has this extent."""
+        first = self._first(axis, extent)
+        return [] if self.of(first, first)[axis] != extent else list(range(first, self._first(axis, extent + 1)))
+
+    def _first(self, axis: int, extent: int) -> int:
+        """The smallest side whose map is at least so large (maps grow with the image)."""
+        low, high = 1, _LARGEST
+        while low < high:
+            middle = (low + high) // 2
+            low, high = (low, middle) if self.of(middle, middle)[axis] >= extent else (middle + 1, high)
+        return low
+
+
+def _wanted(conv: Conversion) -> set[int]:
+    """How many numbers the layers want that come right behind feature maps."""
+    found: set[int] = set()
+    for record in conv.layers:
+        name, weight, size = record.typename.split(".")[-1], record.object.get("weight"), record.object.get("size")
+        if name in ("View", "Reshape") and isinstance(size, Storage):
+            numbers = [int(n) for n in size.data if n > 0]
+            if len(numbers) == len(size) == 1 or (name == "Reshape" and len(numbers) == len(size)):
+                found.add(int(torch.tensor(numbers).prod()))
+        if name == "Linear" and isinstance(weight, Tensor):
+            return {*found, weight.size[1]}
+    return found
+
+
+def _nicest(sides: list[int]) -> int:
+    """The roundest of several sizes that do."""
+    return min(sides, key=_roundness)
+
+
+def _roundness(side: int) -> tuple[int, int]:
+    return (-min(side & -side, 32), side)

@@ -1,0 +1,165 @@
+"""Runs a model to see what it takes and gives, without arithmetic where that is possible."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import torch
+from torch import nn
+
+from ..base.tensor_trees import apply, leaves
+from ..converters.recurrent.steps import forget
+from ..model.build import LayerRecord
+from ..model.conversion import Conversion
+from .meta_sizes import SizesOnly
+
+
+def run(module: nn.Module, value: Any) -> Any:
+    """Runs a module in the mode that it is in, forgetting any state that it remembers between calls."""
+    forget(module)
+    return module(value)
+
+
+def attempt(conv: Conversion, value: Any) -> Any:
+    """What the model gives; None if it fails. On the meta device, unless operators need numbers."""
+    return answer_of(conv, on_meta(conv.module), apply(value, _to_meta), partial(apply, value, torch.clone))
+
+
+def answer_of(conv: Conversion, sizes_only: nn.Module, empty: Any, full: Callable[[], Any]) -> Any:
+    """What a model gives; None if it fails.
+
+    Args:
+        conv: the converted model.
+        sizes_only: the same on the meta device.
+        empty: an input that has sizes but no numbers.
+        full: makes the input with numbers, where operators need them.
+    """
+    with torch.no_grad():
+        try:
+            with SizesOnly():
+                return run(sizes_only, empty)
+        except NotImplementedError:
+            pass  # some operators need numbers
+        except Exception:
+            return None
+        try:
+            return run(conv.module, full())
+        except Exception:
+            return None
+
+
+def dry_run(conv: Conversion, value: Any, visit: Callable[[LayerRecord, Any], None]) -> Exception | None:
+    """Tells the output of each layer, in the order in which they run.
+
+    Args:
+        conv: the converted model; it is not changed.
+        value: an input; only its sizes matter.
+        visit: told each layer and its output, whose tensors may be without numbers.
+
+    Returns:
+        What went wrong after the last layer that was told; None if all ran.
+    """
+    memo: dict[int, Any] = {}
+    module = on_meta(conv.module, memo)
+    error = _watched(conv, module, memo, apply(value, _to_meta), visit)
+    if isinstance(error, NotImplementedError):
+        return _watched(conv, conv.module, {}, apply(value, torch.clone), visit)
+    return error
+
+
+def _watched(
+    conv: Conversion, module: nn.Module, memo: dict[int, Any], value: Any, visit: Callable[[LayerRecord, Any], None]
+) -> Exception | None:
+    # where one module stands for a layer and the one in it, the inner layer ends first
+    handles = [
+        memo.get(id(record.module), record.module).register_forward_hook(_Tell(record, visit))
+        for record in reversed(conv.layers)
+    ]
+    try:
+        with torch.no_grad(), SizesOnly():
+            run(module, value)
+    except Exception as error:
+        return error
+    finally:
+        for handle in handles:
+            handle.remove()
+    return None
+
+
+class _Tell:
+    """A hook that tells a layer and its output."""
+
+    def __init__(self, record: LayerRecord, visit: Callable[[LayerRecord, Any], None]) -> None:
+        self.record = record
+        self.visit = visit
+
+    def __call__(self, module: nn.Module, args: tuple[Any, ...], output: Any) -> None:
+        self.visit(self.record, output)
+
+
+def mixed(value: Any, output: Any) -> str:
+    """Says that the samples of a batch of images were mixed, as a View of fixed size does when they are too large.
+
+    Returns:
+        "" if each output has as many rows as the batch.
+    """
+    inputs = [tensor for _, tensor in leaves(value)]
+    batches = {tensor.shape[0] for tensor in inputs if tensor.dim() > 3}
+    if len(batches) != 1 or any(tensor.dim() < 4 for tensor in inputs):
+        return ""
+    batch = batches.pop()
+    given = [tensor for _, tensor in leaves(output) if tensor.dim()]
+    # sequences that were read from images may have time first
+    rows = {tensor.shape[0] for tensor in given if tensor.dim() != 3 or tensor.shape[1] != batch} - {batch}
+    if batch == 1 or not rows:
+        return ""
+    return f"a batch of {batch} gives {min(rows)} rows, so samples are mixed: is the input of another size?"
+
+
+def _to_meta(tensor: torch.Tensor) -> torch.Tensor:
+    return tensor.to("meta")
+
+
+def on_meta(module: nn.Module, memo: dict[int, Any] | None = None) -> nn.Module:
+    """A copy of a module whose tensors have sizes but no numbers.
+
+    Args:
+        module: it is not changed.
+        memo: as of `copy.deepcopy`; afterwards it leads from each part of the module to its copy.
+    """
+    memo = {} if memo is None else memo
+    for tensor in [*module.parameters(), *module.buffers()]:
+        made: torch.Tensor = tensor.detach().to("meta")
+        memo[id(tensor)] = nn.Parameter(made, tensor.requires_grad) if isinstance(tensor, nn.Parameter) else made
+    copied = copy.deepcopy(module, memo)
+    for part in copied.modules():
+        if isinstance(part, nn.RNNBase):
+            part.forward = partial(_sizes_of_sequence, part)  # PyTorch would go through every step, slowly
+        elif isinstance(part, (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)):
+            part.register_forward_pre_hook(_check_channels)  # without numbers PyTorch takes any
+    return copied
+
+
+def _check_channels(module: nn.Module, args: tuple[Any, ...]) -> None:
+    weight = module.get_parameter("weight")
+    axis = args[0].dim() - weight.dim() + 1
+    if axis < 0 or args[0].shape[axis] != weight.shape[0]:
+        raise RuntimeError(f"it takes {weight.shape[0]} channels, not an input of {tuple(args[0].shape)}")
+
+
+def _sizes_of_sequence(rnn: nn.RNNBase, x: torch.Tensor, state: Any = None) -> tuple[torch.Tensor, Any]:
+    """What an LSTM, GRU or RNN gives, without numbers."""
+    if x.shape[-1] != rnn.input_size:
+        raise RuntimeError(f"it takes {rnn.input_size} numbers a step, not {x.shape[-1]}")
+    directions = 2 if rnn.bidirectional else 1
+    output = x.new_empty(*x.shape[:-1], directions * (rnn.proj_size or rnn.hidden_size))
+    batch = () if x.dim() == 2 else (x.shape[0 if rnn.batch_first else 1],)
+    sizes = [rnn.proj_size or rnn.hidden_size, rnn.hidden_size][: 2 if rnn.mode == "LSTM" else 1]
+    last = [x.new_empty(rnn.num_layers * directions, *batch, size) for size in sizes]
+    given = [] if state is None else [state] if isinstance(state, torch.Tensor) else list(state)
+    if any(mine.shape != theirs.shape for mine, theirs in zip(last, given, strict=False)):
+        raise RuntimeError(f"its state has the sizes {[tuple(item.shape) for item in given]}")
+    return output, tuple(last) if len(last) == 2 else last[0]

@@ -1,0 +1,157 @@
+"""Random inputs of given sizes: normal numbers, or indices where a lookup table reads them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from torch import nn
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from ..base.tensor_trees import leaves
+from ..model.build import LayerRecord
+from ..model.conversion import Conversion
+from ..t7 import Tensor
+from .dry_run import run
+
+#: Classes whose input is an index begin so.
+INDEXED = ("LookupTable", "OneHot", "Embedding")
+
+#: Operators whose output holds numbers of their inputs unchanged, in a storage of its own.
+_COPYING = frozenset(
+    {
+        *("clone", "copy", "copy_", "_to_copy", "cat", "stack", "repeat", "flip", "roll", "where", "masked_fill"),
+        *(
+            "index",
+            "index_select",
+            "gather",
+            "take",
+            "constant_pad_nd",
+            "select_scatter",
+            "slice_scatter",
+            "_unsafe_view",
+        ),
+        *("reflection_pad1d", "replication_pad1d", "masked_select", "index_put_", "_unsafe_view"),
+    }
+)
+
+
+def make_input(conv: Conversion, sizes: Any, seed: int = 0) -> Any:
+    """Random input of nested sizes: normal numbers, or indices where a lookup table reads them."""
+    generator = torch.Generator().manual_seed(seed)
+    dtype = floating_type(conv.module)
+    value = _random(sizes, generator, dtype)
+    for tensor, indices in indexed_leaves(conv, value):
+        drawn = torch.randint(indices.start, indices.stop, tensor.shape, generator=generator)
+        tensor.copy_(drawn.to(tensor.dtype))
+    return value
+
+
+def _random(sizes: Any, generator: torch.Generator, dtype: torch.dtype) -> Any:
+    if isinstance(sizes, (list, tuple)) and sizes and not isinstance(sizes[0], int):
+        return [_random(item, generator, dtype) for item in sizes]
+    return torch.randn(tuple(sizes), generator=generator, dtype=dtype)
+
+
+def floating_type(module: nn.Module) -> torch.dtype:
+    """The type of the first floating parameter or buffer; float32 when there is none."""
+    for tensor in [*module.parameters(), *module.buffers()]:
+        if tensor.is_floating_point():
+            return tensor.dtype
+    return torch.float32
+
+
+def is_indexed(record: LayerRecord) -> bool:
+    """Does a layer take indices?"""
+    return record.typename.split(".")[-1].startswith(INDEXED)
+
+
+def indices_of(record: LayerRecord) -> range:
+    """The indices that a lookup layer takes."""
+    weight = record.object.get("weight")
+    if isinstance(weight, Tensor) and weight.size:
+        # behind a mask index 0 stands for no word, and has a row of its own
+        return range(weight.size[0]) if "MaskZero" in record.typename else range(1, weight.size[0] + 1)
+    depth = record.object.get("depth", record.object.get("outputSize"))
+    return range(1, int(depth) + 1) if isinstance(depth, float) and depth >= 1 else range(1, 2)
+
+
+def indexed_leaves(conv: Conversion, value: Any) -> list[tuple[torch.Tensor, range]]:
+    """The tensors of a nested input that a lookup layer reads as indices, with the indices that it takes.
+
+    The model is run once on ones, to see which tensors reach such a layer unchanged.
+    """
+    lookups = [record for record in conv.layers if is_indexed(record)]
+    if not lookups:
+        return []
+    originals = [tensor for _, tensor in leaves(value)]
+    ones = [torch.ones_like(tensor) for tensor in originals]
+    origins = _Origins(ones)
+    found: dict[int, range] = {}
+    handles = [record.module.register_forward_pre_hook(_Watch(record, origins, found)) for record in lookups]
+    try:
+        with torch.no_grad(), origins:
+            run(conv.module, _refilled(value, iter(ones)))
+    except Exception:
+        pass
+    finally:
+        for handle in handles:
+            handle.remove()
+    return [(originals[i], indices) for i, indices in sorted(found.items()) if indices]
+
+
+def _refilled(value: Any, tensors: Iterator[torch.Tensor]) -> Any:
+    if isinstance(value, torch.Tensor):
+        return next(tensors)
+    return [_refilled(item, tensors) for item in value]
+
+
+class _Origins(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """Follows tensors through views of them, and through operators that copy their numbers."""
+
+    def __init__(self, tensors: list[torch.Tensor]) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self._kept = list(tensors)  # an address tells a storage only while that is alive
+        self._by_storage = {_address(tensor): frozenset([i]) for i, tensor in enumerate(tensors) if tensor.numel()}
+
+    def of(self, tensor: torch.Tensor) -> frozenset[int]:
+        """Which of the tensors hold its numbers."""
+        return self._by_storage.get(_address(tensor), frozenset())
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        output = func(*args, **(kwargs or {}))
+        if func.overloadpacket.__name__ in _COPYING:
+            read = frozenset[int]().union(*(self.of(tensor) for tensor in _tensors(args)))
+            for tensor in _tensors(output) if read else ():
+                self._by_storage[_address(tensor)] = self.of(tensor) | read
+                self._kept.append(tensor)
+        return output
+
+
+def _address(tensor: torch.Tensor) -> int:
+    return tensor.untyped_storage().data_ptr()
+
+
+def _tensors(value: Any) -> Iterator[torch.Tensor]:
+    if isinstance(value, torch.Tensor):
+        yield value
+    elif isinstance(value, (list, tuple)):
+        for item in value:
+            yield from _tensors(item)
+
+
+class _Watch:
+    """A hook that notes which tensors of the input a lookup layer reads."""
+
+    def __init__(self, record: LayerRecord, origins: _Origins, found: dict[int, range]) -> None:
+        self.record = record
+        self.origins = origins
+        self.found = found
+
+    def __call__(self, module: nn.Module, args: tuple[Any, ...]) -> None:
+        takes = indices_of(self.record)
+        for tensor in _tensors(args):
+            for i in self.origins.of(tensor):
+                others = self.found.get(i, takes)
+                self.found[i] = range(max(takes.start, others.start), min(takes.stop, others.stop))

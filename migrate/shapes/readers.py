@@ -1,0 +1,295 @@
+"""The layers that read the input of a model: which there are, what each takes, how they are arranged in a table."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+
+from ..model.build import LayerRecord
+from ..model.conversion import Conversion
+from ..t7 import LuaObject, LuaTable, Tensor, Value
+from .random_input import indices_of, is_indexed
+
+#: What a layer takes.
+IMAGES, VOLUMES, FRAMES, INDICES, NUMBERS, SEQUENCES = (
+    *("images", "volumes", "frames", "indices", "numbers", "sequences"),
+)
+
+#: It is joined with other tensors by a layer that takes a table.
+JOINED = "joined"
+
+_PREFIXES = {"Spatial": IMAGES, "Volumetric": VOLUMES, "Temporal": FRAMES}
+_CHAINS = frozenset({"Sequential", "DataParallelTable", "GPU", "NonContiguous", "ModelParallel"})
+_SAME_INPUT = frozenset({"ConcatTable", "Concat", "DepthConcat"})
+_STEPS = frozenset({"Sequencer", "BiSequencer", "BiSequencerLM", "Repeater"})
+#: Whole sequences in one tensor, time first unless `batchfirst`.
+_WHOLE = ("SeqLSTM", "SeqLSTMP", "SeqGRU", "SeqBRNN", "BLSTM", "BGRU", "RNNReLU", "RNNTanh")
+_TABLES = frozenset({"JoinTable", "CAddTable", "CMulTable", "CSubTable", "MM", "CosineDistance", "PairwiseDistance"})
+
+_MAX_DEPTH = 60
+
+#: Files can claim anything; no table of an input has more entries.
+_MAX_ENTRIES = 1000
+
+
+@dataclass
+class Entry:
+    """What reads one tensor of the input.
+
+    Attributes:
+        first: the first layer that tells how many channels or numbers it takes; None if none does.
+        passed: the layers before it, and itself, in order; what a run left in any of them tells sizes.
+        beside: the same of other branches that read the same tensor.
+        channels: how many channels or numbers `first` takes; 0: not known.
+        kind: what it takes: "images", "volumes", "frames", "indices", "numbers", "sequences"; "" if not known.
+        steps: is it run once per step of a sequence?
+        slices: the 0-based axis that an nn.Parallel takes apart, and in how many slices; None if there is none.
+    """
+
+    first: LayerRecord | None = None
+    passed: list[LayerRecord] = field(default_factory=list)
+    channels: int = 0
+    kind: str = ""
+    steps: bool = False
+    beside: list[list[LayerRecord]] = field(default_factory=list)
+    slices: tuple[int, int] | None = None
+
+    @property
+    def where(self) -> str:
+        """The layer in words."""
+        return "" if self.first is None else f"{self.first.typename} at {self.first.path or 'the top'}"
+
+
+#: One tensor, or a table of them by 1-based entry.
+Entries = Entry | dict[int, "Entries"]
+
+
+def entries_of(conv: Conversion) -> Entries:
+    """The layers that read the input of a model."""
+    walk = _Walk({id(record.object): record for record in conv.layers})
+    return walk.value(conv.layers[0].object, 0) if conv.layers else Entry()
+
+
+class _Walk:
+    """Goes from the front of a model to the layers that read its input."""
+
+    def __init__(self, records: dict[int, LayerRecord]) -> None:
+        self.records = records
+
+    def value(self, obj: Value, depth: int) -> Entries:
+        """What a module reads."""
+        if not isinstance(obj, LuaObject) or depth > _MAX_DEPTH:
+            return Entry()
+        record = self.records.get(id(obj))
+        name = (record or obj).typename.split(".")[-1]
+        children = _children(obj)
+        if name in _CHAINS:
+            return self._chain(children[:1] if name == "DataParallelTable" else children, depth)
+        if record is None:  # it became part of another layer
+            return Entry()
+        if name in _SAME_INPUT:
+            return _merged([self.value(child, depth + 1) for child in children])
+        if name == "Parallel":
+            axis = obj.get("inputDimension")
+            slices = (int(axis) - 1, len(children)) if isinstance(axis, float) and axis >= 1 else None
+            return replace(_inside(self.value(child, depth + 1) for child in children), slices=slices)
+        if name == "ParallelTable":
+            return {i: self.value(child, depth + 1) for i, child in enumerate(children, 1)}
+        if name == "gModule":
+            return self._graph(obj, depth)
+        if name in _TABLES:
+            return {1: Entry(passed=[record]), 2: Entry()}
+        index = obj.get("index")
+        if name == "SelectTable" and isinstance(index, float) and index >= 1:
+            return {int(index): Entry()}
+        if name in _STEPS:
+            inner = _inside(self.value(child, depth + 1) for child in _held(obj, children))
+            return Entry(inner.first, [record, *inner.passed], inner.channels, inner.kind, True)
+        if isinstance(core := obj.get("core"), LuaObject) and obj.get("lookup_table"):  # a captioner: {images, tokens}
+            words = self.value(obj.get("lookup_table"), depth + 1)
+            images = self.value(core, depth + 1)
+            return {
+                1: images.get(1, Entry()) if isinstance(images, dict) else Entry(),
+                2: replace(words, steps=True) if isinstance(words, Entry) else words,
+            }
+        channels, kind = channels_of(record), kind_of(record)
+        if channels or kind == IMAGES:
+            return Entry(record if channels else None, [record], channels, kind)
+        if children or _held(obj, children):
+            held = [self.value(child, depth + 1) for child in _held(obj, children)]
+            if name == "Recurrence" and held and isinstance(held[0], dict):  # it gives {input, state} to its module
+                return held[0].get(1, Entry())
+            inner = _inside(held)
+            if inner.first is not None:
+                return Entry(inner.first, [record, *inner.passed], inner.channels, inner.kind, inner.steps)
+        return Entry(passed=[record])
+
+    def _chain(self, children: list[LuaObject], depth: int) -> Entries:
+        so_far = Entry()
+        for place, child in enumerate(children, 1):
+            found = self.value(child, depth + 1)
+            if isinstance(found, dict):
+                if child.typename == "nn.SelectTable":  # the rest reads this entry
+                    found = dict.fromkeys(found, self._chain(children[place:], depth))
+                if so_far.passed and not _selects(so_far):
+                    return so_far
+                return found
+            so_far = replace(
+                so_far,
+                passed=[*so_far.passed, *found.passed],
+                kind=so_far.kind or found.kind,
+                beside=[*so_far.beside, *found.beside] if not so_far.passed else so_far.beside,
+            )
+            if found.first is not None:
+                # a Linear behind images reads what became of them
+                same = so_far.kind in ("", found.kind) or found.kind != NUMBERS
+                kind, channels = (found.kind, found.channels) if same else (so_far.kind, 0)
+                return replace(
+                    so_far, first=found.first, channels=channels, kind=kind, steps=found.steps, slices=found.slices
+                )
+        return so_far
+
+    def _graph(self, obj: LuaObject, depth: int) -> Entries:
+        """The modules behind the input node of an nngraph, and behind its entries."""
+        nodes = obj.get("forwardnodes")
+        inner = _data(obj.get("innode"))
+        if not isinstance(nodes, LuaTable) or inner is None:
+            return Entry()
+        found: dict[tuple[int, ...], list[Entries]] = {(): []}
+        reads: dict[int, tuple[int, ...]] = {id(inner): ()}  # data of a node -> the part of the input that it passes on
+        untouched = {id(inner)}  # of these, the ones that pass on a whole table as it came
+        behind: dict[int, Entry] = {}
+        for node in nodes.list():
+            data = _data(node)
+            sources = data.get("mapindex") if data is not None else None
+            if data is None or data is inner or not isinstance(sources, LuaTable):
+                continue
+            module, select, given = data.get("module"), _selected(data), sources.list()
+            selects = isinstance(module, LuaObject) and module.typename == "nn.SelectTable" and select
+            if selects and len(given) > 1:  # of several nodes one is passed on
+                given, select = given[select - 1 : select], 0
+            for source in given:
+                part = reads.get(id(source))
+                if part is None:
+                    continue
+                if select and id(source) in untouched:
+                    part = (*part, select)
+                    found.setdefault(part, [])
+                if not isinstance(module, LuaObject) or selects:
+                    reads[id(data)] = part
+                    if id(source) in untouched:
+                        untouched.add(id(data))
+                    continue
+                reader = self.value(module, depth + 1) if len(given) == 1 else Entry(kind=JOINED)
+                if isinstance(reader, Entry) and reader.first is None and not reader.kind:
+                    reads[id(data)] = part  # it passes on what it gets
+                    if id(source) in untouched and _selects(reader):
+                        untouched.add(id(data))
+                found.setdefault(part, []).append(_after(behind.get(id(source)), reader))
+                if isinstance(reader, Entry):
+                    behind[id(data)] = reader
+        return _arranged(found)
+
+
+def _selected(data: LuaTable) -> int:
+    """Which entry of a table a node of an nngraph passes on; 0: it is no such node."""
+    module = data.get("module")
+    of_layer = module.get("index") if isinstance(module, LuaObject) and module.typename == "nn.SelectTable" else None
+    index = data.get("selectindex", of_layer)
+    return int(index) if isinstance(index, float) and 1 <= index <= _MAX_ENTRIES else 0
+
+
+def _arranged(found: dict[tuple[int, ...], list[Entries]]) -> Entries:
+    """What reads each part of a table, by the place of the part; parts that nothing reads are there as well."""
+    count = max((part[0] for part in found if part), default=0)
+    if not count:
+        return _merged(found.get((), []))
+    inside = [{part[1:]: read for part, read in found.items() if part[:1] == (i,)} for i in range(1, count + 1)]
+    parts: Entries = {i: _arranged(held) for i, held in enumerate(inside, 1)}
+    return _merged([parts, *(read for read in found.get((), []) if isinstance(read, dict))])
+
+
+def _after(before: Entry | None, found: Entries) -> Entries:
+    if before is None or isinstance(found, dict):
+        return found
+    return replace(found, passed=[*before.passed, *found.passed])
+
+
+def _selects(entry: Entry) -> bool:
+    return all(record.typename.split(".")[-1] in ("Identity", "FlattenTable") for record in entry.passed)
+
+
+def _inside(found: object) -> Entry:
+    merged = _merged(list(found))  # type: ignore[call-overload]
+    return merged if isinstance(merged, Entry) else Entry()
+
+
+def _merged(found: list[Entries]) -> Entries:
+    """What several modules read that get the same input: a table if any of them reads one."""
+    tables = [item for item in found if isinstance(item, dict)]
+    if tables:
+        keys = sorted({key for item in tables for key in item})
+        return {key: _merged([item[key] for item in tables if key in item]) for key in range(1, max(keys) + 1)}
+    single = [item for item in found if isinstance(item, Entry)]
+    best = next((item for item in single if item.first is not None), None) or next(
+        (item for item in single if item.kind not in ("", JOINED)), Entry()
+    )
+    beside = [chain for item in single for chain in (item.passed, *item.beside) if chain and chain is not best.passed]
+    return replace(best, beside=beside)
+
+
+def _children(obj: LuaObject) -> list[LuaObject]:
+    modules = obj.get("modules")
+    held = modules.list() if isinstance(modules, LuaTable) else []
+    return [child for child in held if isinstance(child, LuaObject)]
+
+
+def _held(obj: LuaObject, children: list[LuaObject]) -> list[LuaObject]:
+    """The children of a decorator, which may keep its module in a field; of a recurrent layer what reads its input."""
+    if isinstance(reads := obj.get("inputModule"), LuaObject):
+        return [reads]
+    fields = (obj.get(name) for name in ("module", "recurrentModule", "initialModule", "net"))
+    return children or [child for child in fields if isinstance(child, LuaObject)]
+
+
+def _data(node: Value) -> LuaTable | None:
+    data = node.get("data") if isinstance(node, LuaObject) else None
+    return data if isinstance(data, LuaTable) else None
+
+
+def is_recurrent(record: LayerRecord) -> bool:
+    """Does a layer go through a sequence step by step?"""
+    return unrolled(record) or kind_of(record) == SEQUENCES or record.typename.split(".")[-1] in ("LSTM", "GRU", "RNN")
+
+
+def unrolled(record: LayerRecord) -> bool:
+    """Is it a layer that runs another one for each step?"""
+    return record.typename.split(".")[-1] in _STEPS
+
+
+def kind_of(record: LayerRecord) -> str:
+    """What a layer takes, from its class."""
+    name, package = record.typename.split(".")[-1], record.typename.split(".")[0]
+    if is_indexed(record):
+        return INDICES
+    if name == "Inception":
+        return IMAGES
+    if name in _WHOLE or (package == "cudnn" and name in ("LSTM", "GRU", "RNN")):
+        return SEQUENCES
+    return next(
+        (kind for prefix, kind in _PREFIXES.items() if name.startswith(prefix)), NUMBERS if channels_of(record) else ""
+    )
+
+
+def channels_of(record: LayerRecord) -> int:
+    """How many channels or numbers a layer takes, or its largest index; 0 where its fields don't say."""
+    if is_indexed(record):
+        return max(indices_of(record), default=0)
+    for name in ("nInputPlane", "inputSize", "inputsize", "inputFrameSize", "depth"):
+        value = record.object.get(name)
+        if isinstance(value, float) and value > 0:
+            return int(value)
+    weight = record.object.get("weight")
+    name = record.typename.split(".")[-1]
+    if not isinstance(weight, Tensor) or not weight.size or name in ("PReLU", "Mul", "Add", "CMul", "CAdd"):
+        return 0
+    return weight.size[1] if len(weight.size) == 2 else weight.size[0]

@@ -1,0 +1,77 @@
+"""Runs generated source, and compares it with the converted model bit by bit."""
+
+from __future__ import annotations
+
+import sys
+import types
+from collections.abc import Mapping
+
+import torch
+from torch import nn
+
+from ..base.tensor_trees import apply, leaves
+from .examples import Example
+
+_NAME = "torchmigrate_generated_model"
+
+
+class OtherType(ValueError):
+    """A tensor of the source has another type than it has in the converted model."""
+
+    def __init__(self, name: str, dtype: torch.dtype) -> None:
+        super().__init__(f"{name} is {dtype}")
+        self.owner = name.rpartition(".")[0]
+        self.dtype = dtype
+
+
+def instance(text: str, state: Mapping[str, torch.Tensor]) -> nn.Module:
+    """The model of generated source, with the given tensors.
+
+    Raises:
+        ValueError: they do not fit it.
+    """
+    module = types.ModuleType(_NAME)
+    sys.modules[_NAME] = module  # annotations and pickle look it up
+    try:
+        exec(compile(text, "model.py", "exec"), module.__dict__)  # our own source, to check it
+        with torch.device("meta"):
+            model: nn.Module = module.Model().eval()
+    finally:
+        del sys.modules[_NAME]
+    wanted = model.state_dict()
+    if wanted.keys() != state.keys():
+        raise ValueError(f"the state dict would differ: {', '.join(sorted(wanted.keys() ^ state.keys())[:3])}")
+    for name, tensor in wanted.items():
+        if tensor.shape != state[name].shape:
+            raise ValueError(f"{name} would have the size {list(tensor.shape)}")
+        if tensor.dtype != state[name].dtype:
+            raise OtherType(name, state[name].dtype)
+    model.load_state_dict(dict(state), assign=True)
+    if any(buffer.is_meta for buffer in model.buffers()):
+        raise ValueError("a buffer is not saved")
+    return model
+
+
+def differs(text: str, state: Mapping[str, torch.Tensor], examples: list[Example]) -> str:
+    """Why the source does not give what the converted model gives; "" if it does.
+
+    Raises:
+        ValueError: the tensors do not fit the source.
+    """
+    for example in examples:
+        model = instance(text, state)  # anew, since it may remember a state
+        with torch.random.fork_rng():
+            torch.manual_seed(0)
+            given = apply(example.input, torch.clone)
+            got = model(*given) if isinstance(given, list) else model(given)
+        ours, theirs = list(leaves(got)), list(leaves(example.output))
+        if [place for place, _ in ours] != [place for place, _ in theirs] or not ours:
+            return "it would return another structure"
+        if any(not same(a, b) for (_, a), (_, b) in zip(ours, theirs, strict=True)):
+            return "its output would differ"
+    return ""
+
+
+def same(a: torch.Tensor, b: torch.Tensor) -> bool:
+    """Are two tensors equal bit by bit (a NaN being equal to a NaN)?"""
+    return a.shape == b.shape and a.dtype == b.dtype and bool(torch.equal(a.nan_to_num(), b.nan_to_num()))

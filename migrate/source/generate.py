@@ -1,0 +1,202 @@
+"""generate(): the source of a converted model, and the names that its tensors have there."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+
+from ..base.errors import TorchMigrateError
+from ..converters.recurrent.steps import Remembering
+from ..converters.tables.graph import Graph
+from ..model.conversion import Conversion
+from ..t7 import LuaObject, LuaTable
+from .check import OtherType, differs, instance
+from .classes import extract
+from .constructors import leaf
+from .copied_classes import Copies
+from .examples import Example, several_sizes
+from .forward_methods import Forward, identifier
+from .layout import file_text, formatted
+from .lowering import Lowering
+from .recurrent_names import name_states
+from .scopes import Draft, Scope, Sym, Value, argument, nested, placed, walk
+from .simplify import tidy
+
+#: What lowering, or running a part of a model, raises where a model is not as it expects.
+_PROBLEMS = (RuntimeError, ValueError, TypeError, LookupError, AttributeError, AssertionError, TorchMigrateError)
+
+
+@dataclass
+class Source:
+    """Generated source.
+
+    Attributes:
+        text: of model.py.
+        state: state dict of `Model`: names as they are in the source, tensors of the converted model.
+        names: name of a tensor in `conv.module` -> its name in `state`.
+        structured: was the structure of the model written as Python? Otherwise modules stand where Torch7's stood.
+        reason: why it was not.
+    """
+
+    text: str
+    state: dict[str, torch.Tensor] = field(repr=False)
+    names: dict[str, str] = field(repr=False)
+    structured: bool = True
+    reason: str = ""
+
+
+def generate(conv: Conversion, example: Any = None) -> Source:
+    """The source of a model.
+
+    Args:
+        conv: the converted model.
+        example: an input that it accepts; without, or where its structure can't be followed, the source has the
+            structure of the Torch7 file, module by module.
+
+    Returns:
+        Source that gives the same bits as `conv.module` in evaluation mode, on the example and on
+        larger inputs along each axis that may vary.
+
+    Raises:
+        ValueError: the model can't be written as source; it says why.
+    """
+    with evaluating(conv), torch.no_grad():
+        examples: list[Example] = []
+        reason = "no input is known"
+        if example is not None:
+            try:
+                examples = several_sizes(conv, example)
+                source = _write(conv, _structured(conv, [e.input for e in examples]))
+                reason = differs(source.text, source.state, examples)
+                if not reason:
+                    return source
+            except _PROBLEMS as error:
+                reason = f"{type(error).__name__}: {error}"
+        try:
+            plain = _write(conv, _plain(conv, [e.input for e in examples]))
+            problem = differs(plain.text, plain.state, examples)
+        except _PROBLEMS as error:
+            problem = f"{type(error).__name__}: {error}"
+        if problem:
+            raise ValueError(problem)
+    plain.structured, plain.reason = False, reason
+    return plain
+
+
+@contextmanager
+def evaluating(conv: Conversion) -> Iterator[None]:
+    """Evaluation mode inside the block; afterwards each module has its own mode and what it remembered."""
+    # no call of eval(), which changes what some layers keep
+    training = [module for module in conv.module.modules() if module.training]
+    states = [(module, module.state) for module in conv.module.modules() if isinstance(module, Remembering)]
+    for module in training:
+        module.training = False
+    try:
+        yield
+    finally:
+        for module in training:
+            module.training = True
+        for remembering, state in states:
+            remembering.state = state
+        for module in conv.module.modules():
+            module.__dict__.pop("places", None)
+
+
+def _structured(conv: Conversion, inputs: list[Any]) -> Draft:
+    scope = Scope()
+    if isinstance(inputs[0], list):  # the members of a table are separate parameters
+        parameters = [Sym(members) for members in zip(*inputs, strict=True)]
+        entries: Value = [nested(scope, parameter) for parameter in parameters]
+    else:
+        parameters = [Sym(tuple(inputs), hint="x")]
+        entries = parameters[0]
+    result = Lowering(conv.module, _node_names(conv)).lower(conv.module, entries, scope, top=True)
+    return Draft(scope, parameters, result)
+
+
+def _plain(conv: Conversion, inputs: list[Any] | None) -> Draft:
+    scope = Scope()
+    members = inputs[0] if inputs and isinstance(inputs[0], (list, tuple)) else None
+    entries: Value = Sym(hint="x") if members is None else [Sym() for _ in members]
+    made = leaf(conv.module)
+    ins: list[Sym] = []
+    text = argument(entries, ins)
+    scope.attrs["net"] = made
+    result = scope.unpack(f"self.net({text})", ins, (), call=True)
+    return Draft(scope, ins, result)
+
+
+def _node_names(conv: Conversion) -> dict[int, str]:
+    """Names that the nodes of nngraph were given: node:annotate{name = …}."""
+    modules = {id(record.object): record.module for record in conv.layers}
+    found: dict[int, str] = {}
+    for record in conv.layers:
+        if not isinstance(record.module, Graph):
+            continue
+        nodes = record.object.get("forwardnodes")
+        for node in nodes.list() if isinstance(nodes, LuaTable) else []:
+            data = node.get("data") if isinstance(node, LuaObject) else None
+            if not isinstance(data, LuaTable):
+                continue
+            annotations = data.get("annotations")
+            name = annotations.get("name") if isinstance(annotations, LuaTable) else None
+            module = modules.get(id(data.get("module")))
+            if isinstance(name, str) and module is not None:
+                found[id(module)] = identifier(name, "node")
+    return found
+
+
+def _write(conv: Conversion, draft: Draft) -> Source:
+    copies = Copies()
+    for attr in draft.scope.attrs.values():
+        for made in walk(attr):
+            if made.own is not None:
+                copies.add(made.own)
+    tidy(draft.scope, draft.result)
+    name_states(draft.scope, draft.inputs)
+    classes = extract(draft.scope, {*copies.definitions, "Model"})
+    places = dict(_places(draft.scope))
+    forward = Forward(draft.scope, draft.inputs, draft.result)
+    state = {place: tensor.detach() for place, tensor in places.items()}
+    casts: dict[str, torch.dtype] = {}
+    while True:
+        text = file_text(conv, draft, classes, copies, forward, casts)
+        try:
+            instance(text, state)
+        except OtherType as error:  # few models mix types
+            if error.owner in casts:
+                raise
+            casts[error.owner] = error.dtype
+            continue
+        return Source(formatted(text), state, _names(conv, places))
+
+
+def _places(scope: Scope) -> Iterator[tuple[str, torch.Tensor]]:
+    """Every entry of the state dict of the source."""
+    for name, made in scope.attrs.items():
+        for path, part in placed(made, name):
+            if part.module is not None:
+                for inner, tensor in part.module.state_dict(keep_vars=True).items():
+                    if part.owns(inner):
+                        yield f"{path}.{inner}", tensor
+
+
+def _names(conv: Conversion, places: dict[str, torch.Tensor]) -> dict[str, str]:
+    """Name of each tensor of the converted model -> where it is in the source."""
+    by_tensor: dict[int, list[str]] = {}
+    for place, tensor in places.items():
+        by_tensor.setdefault(id(tensor), []).append(place)
+    found = {}
+    used: dict[int, int] = {}
+    for name, tensor in conv.module.state_dict(keep_vars=True).items():
+        where = by_tensor.get(id(tensor))
+        if where is None:
+            raise ValueError(f"the tensor {name} has no place in the source")
+        number = used.get(id(tensor), 0)
+        used[id(tensor)] = number + 1
+        found[name] = where[min(number, len(where) - 1)]
+    return found

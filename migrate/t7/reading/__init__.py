@@ -1,0 +1,1 @@
+"""Reads `.t7` files of both forms."""

@@ -1,0 +1,1 @@
+"""Writes `.t7` files of both forms."""

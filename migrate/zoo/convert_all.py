@@ -1,0 +1,117 @@
+"""Whole collections of .t7 files: converted in processes, resumed where a run ended, summed up in one table."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import shutil
+import signal
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from types import FrameType
+
+from ..base.errors import EXIT_BUG, UsageError
+from ..base.files import make_folder
+from ..folder.run import Options
+from .members import Shard, Task, listed, plan
+from .outcomes import DIED, STATE, Outcome
+from .pool import Began, Ended, Event, Lost, Pool
+from .summary import Summary
+from .worker import Converter, set_up
+
+__all__ = ["Began", "Ended", "Event", "Lost", "Shard", "Summary", "Task", "convert_all", "listed", "plan"]
+
+
+def convert_all(
+    sources: Sequence[str],
+    folder: Path,
+    options: Options,
+    *,
+    jobs: int = 1,
+    shard: Shard | None = None,
+    timeout: float | None = None,
+    watch: Callable[[Event, int], None] | None = None,
+) -> Summary:
+    """Converts many files, each into a folder of its own below `folder`, and writes summary.json and summary.html.
+
+    A file that fails is a row of the summary, and so is one whose worker process dies. What an earlier run with the
+    same options converted is left as it is. Ctrl-C (or SIGTERM) ends the run; what is done is kept and summed up.
+
+    Args:
+        sources: paths and URLs; see `listed`.
+        folder: where to write.
+        options: as for a single file; a `reference` belongs to a single file.
+        jobs: how many processes.
+        shard: the part of the list that is to be converted; None: all.
+        timeout: seconds that a file may take; None: as long as it needs.
+        watch: told each event, and how many tasks there are.
+
+    Raises:
+        UsageError: there is nothing to convert, or an option has no meaning for many files.
+    """
+    if options.reference is not None:
+        raise UsageError(
+            "--reference belongs to one file. For several, keep model.reference.t7 beside model.t7 and list both."
+        )
+    everything = plan(sources)
+    part = shard or Shard()
+    tasks = part.of(everything)
+    if not everything:
+        raise UsageError("There is nothing to convert: give .t7 files, folders that hold some, or URLs.")
+    state = folder / STATE
+    make_folder(state)
+    options = dataclasses.replace(options, plugins=tuple(Path(path).resolve() for path in options.plugins))
+    threads = max(1, (os.cpu_count() or 1) // max(1, jobs))
+    staging = state / "unfinished"
+    pool = Pool(Converter(folder, options), partial(set_up, threads), staging, max(1, min(jobs, len(tasks))), timeout)
+    outcomes: dict[str, Outcome] = {}
+    interrupted = False
+    try:
+        with _terminated_like_interrupted():
+            for event in pool.run(tasks):
+                if isinstance(event, Ended):
+                    outcomes[event.task.name] = event.outcome
+                elif isinstance(event, Lost):
+                    outcomes[event.task.name] = _lost(event)
+                if watch is not None:
+                    watch(event, len(tasks))
+    except KeyboardInterrupt:
+        interrupted = True
+    finally:
+        _remove_if_empty(staging)
+    done = [outcomes[task.name] for task in tasks if task.name in outcomes]
+    waiting = [task.source for task in tasks if task.name not in outcomes]
+    summary = Summary(done, waiting, part, len(everything), interrupted)
+    summary.write(folder)
+    return summary
+
+
+def _lost(event: Lost) -> Outcome:
+    task = event.task
+    return Outcome(task.source, task.name, DIED, EXIT_BUG, event.reason, seconds=event.seconds)
+
+
+def _remove_if_empty(folder: Path) -> None:
+    """Other machines may be at work in the same folder."""
+    if folder.is_dir() and not any(folder.iterdir()):
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextmanager
+def _terminated_like_interrupted() -> Iterator[None]:
+    """Schedulers end a job with SIGTERM: it ends as with Ctrl-C."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, _interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _interrupt(signum: int, frame: FrameType | None) -> None:
+    raise KeyboardInterrupt

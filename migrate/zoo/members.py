@@ -1,0 +1,162 @@
+"""Which files a zoo has, what their folders are called, and which of them are this machine's share."""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..base.download import is_url
+from ..base.errors import UsageError
+
+#: What people call files of Torch7; the folder of `resnet-1.0.t7` is `resnet-1.0`.
+_ENDINGS = (".gz", ".t7", ".t7b", ".th7", ".net", ".torch", ".ascii", ".bin", ".dat", ".model", ".pth", ".pt")
+
+#: Beside `model.t7`, what Torch7 answered.
+_REFERENCE = ".reference.t7"
+
+
+@dataclass(frozen=True)
+class Task:
+    """One file of a zoo.
+
+    Attributes:
+        source: path or URL.
+        name: of its folder below the output folder.
+        reference: a file with what Torch7 answered, or None.
+    """
+
+    source: str
+    name: str
+    reference: str | None = None
+
+
+def listed(arguments: Sequence[str], lists: Sequence[Path]) -> list[str]:
+    """The files that were meant: arguments, the `.t7` files below a folder, the lines of a list.
+
+    Args:
+        arguments: paths, URLs, folders.
+        lists: text files with one path or URL a line; empty lines and lines that begin with # say nothing.
+
+    Raises:
+        UsageError: a list can't be read, or a folder has no .t7 file.
+    """
+    given = list(arguments)
+    for path in lists:
+        try:
+            lines = [line.strip() for line in path.read_text("utf-8").splitlines()]
+        except (OSError, UnicodeDecodeError) as error:
+            raise UsageError(f"The list {path} can't be read: {error}") from error
+        given += [line for line in lines if line and not line.startswith("#")]
+    found: list[str] = []
+    for item in given:
+        if is_url(item) or not Path(item).is_dir():
+            found.append(item)
+            continue
+        inside = sorted(str(path) for path in Path(item).rglob("*.t7") if path.is_file())
+        if not inside:
+            raise UsageError(f"There is no .t7 file below {item}.")
+        found += inside
+    return found
+
+
+def plan(sources: Iterable[str]) -> list[Task]:
+    """One task per file, sorted, so that each machine sees the same list.
+
+    `X.reference.t7` is no model but the reference of `X.t7` where both are listed.
+    """
+    distinct = sorted(set(sources))
+    models = {source.removesuffix(".t7") for source in distinct if not source.endswith(_REFERENCE)}
+    references = {
+        source.removesuffix(_REFERENCE): source
+        for source in distinct
+        if source.endswith(_REFERENCE) and source.removesuffix(_REFERENCE) in models and not is_url(source)
+    }
+    used = set(references.values())
+    files = [source for source in distinct if source not in used]
+    names = _names(files)
+    return [Task(file, names[file], references.get(file.removesuffix(".t7"))) for file in files]
+
+
+def _names(files: Sequence[str]) -> dict[str, str]:
+    """A name for each file, from more of its path where several would have the same."""
+    options = {file: _options(file) for file in files}
+    level = dict.fromkeys(files, 0)
+    while True:
+        groups: defaultdict[str, list[str]] = defaultdict(list)
+        for file in files:
+            groups[options[file][level[file]].casefold()].append(file)  # many file systems ignore case
+        clashing = [
+            file
+            for group in groups.values()
+            if len(group) > 1
+            for file in group
+            if level[file] + 1 < len(options[file])
+        ]
+        if not clashing:
+            break
+        for file in clashing:
+            level[file] += 1
+    names: dict[str, str] = {}
+    taken = set(groups)
+    for name, group in groups.items():
+        for number, file in enumerate(group):
+            made = options[file][level[file]]
+            while number and (made := f"{options[file][level[file]]}-{number + 1}").casefold() in taken:
+                number += 1
+            names[file] = made
+            taken |= {name, made.casefold()}
+    return names
+
+
+def _options(file: str) -> list[str]:
+    """Names for a file, short ones first: `model`, `vgg-model`, `nets-vgg-model`, …, `model.t7`."""
+    path = re.sub(r"[#?].*", "", file) if is_url(file) else file
+    parts = [made for part in re.split(r"[/\\]+", path.removeprefix("file://")) if (made := _plain(part))]
+    last = parts[-1] if parts else "model"
+    stem = last
+    while (shorter := _without_ending(stem)) != stem:
+        stem = shorter
+    found = ["-".join([*parts[len(parts) - 1 - up : -1], stem]) for up in range(max(1, min(len(parts), 6)))]
+    return [*found, last]
+
+
+def _without_ending(name: str) -> str:
+    ending = next((ending for ending in _ENDINGS if name.lower().endswith(ending) and len(name) > len(ending)), "")
+    return name.removesuffix(name[len(name) - len(ending) :]) if ending else name
+
+
+def _plain(part: str) -> str:
+    """A part of a path as a folder name that no file system, shell or terminal takes amiss."""
+    return re.sub(r"[^\w.+=@,-]", "_", part).strip(".")[:120]
+
+
+@dataclass(frozen=True)
+class Shard:
+    """A part of a list: every `count`-th task, from the `index`-th on (1-based)."""
+
+    index: int = 1
+    count: int = 1
+
+    @classmethod
+    def parse(cls, text: str) -> Shard:
+        """Reads `3/16`.
+
+        Raises:
+            UsageError: it is written otherwise.
+        """
+        found = re.fullmatch(r"(\d{1,6})/(\d{1,6})", text)
+        if found is None or not 1 <= int(found[1]) <= int(found[2]):
+            raise UsageError(f"--shard takes a part such as 3/16, the third of 16, not {text!r}.")
+        return cls(int(found[1]), int(found[2]))
+
+    def of(self, tasks: Sequence[Task]) -> list[Task]:
+        """This part of the tasks."""
+        return list(tasks[self.index - 1 :: self.count])
+
+    @property
+    def suffix(self) -> str:
+        """What tells the summaries of the parts apart."""
+        return "" if self.count == 1 else f"-{self.index}-of-{self.count}"

@@ -1,0 +1,144 @@
+"""What a worker does with one file: fetch it, convert it in a folder of its own, put the folder in its place."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import shutil
+import time
+import traceback
+from collections import Counter
+from pathlib import Path
+
+from ..base.download import is_url, local_copy
+from ..base.errors import (
+    EXIT_BUG,
+    EXIT_EXPORT,
+    EXIT_OK,
+    EXIT_PARITY,
+    EXIT_UNREADABLE,
+    EXIT_UNSUPPORTED,
+    EXIT_USAGE,
+    ModelNotFound,
+    TorchMigrateError,
+    UnsupportedLayers,
+    UsageError,
+)
+from ..folder.run import Options, Result, Step, convert_file, parameter_count
+from ..model.convert import sha256
+from .members import Task
+from .outcomes import CONVERTED, PARITY_FAILED, Outcome, fingerprint, read_record, write_record
+
+_STATUS = {
+    EXIT_UNREADABLE: "unreadable",
+    EXIT_UNSUPPORTED: "unsupported",
+    EXIT_EXPORT: "export failed",
+    EXIT_USAGE: "needs an option",
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Converter:
+    """Converts one task after the other; sent to each worker once.
+
+    Attributes:
+        folder: the output folder of the zoo.
+        options: as for a single file; `reference` comes from the task.
+    """
+
+    folder: Path
+    options: Options
+
+    def __call__(self, task: Task, staging: Path, step: Step) -> Outcome:
+        """Converts one file.
+
+        Args:
+            task: what to convert.
+            staging: an empty folder for what is not finished.
+            step: is told what begins.
+
+        Returns:
+            What became of it; every error of the file ends here.
+        """
+        began = time.monotonic()
+        outcome = Outcome(task.source, task.name, "fault", EXIT_BUG)
+        try:
+            if (before := self._convert(task, staging, step, outcome)) is not None:
+                return before
+        except TorchMigrateError as error:
+            _blame(outcome, error)
+        except MemoryError:
+            outcome.message = "out of memory"
+        except Exception as error:
+            outcome.message = f"{type(error).__name__}: {error}\n{traceback.format_exc()}"
+        outcome.seconds = round(time.monotonic() - began, 2)
+        write_record(self.folder, outcome, staging)
+        return outcome
+
+    def _convert(self, task: Task, staging: Path, step: Step, outcome: Outcome) -> Outcome | None:
+        """Fills in the outcome, or returns that of an earlier run."""
+        reference = Path(task.reference) if task.reference else None
+        options = dataclasses.replace(self.options, reference=reference)
+        file = local_copy(task.source, step) if is_url(task.source) else Path(task.source)
+        step("reading")
+        if not file.is_file():
+            raise UsageError(f"There is no file {file}.")
+        outcome.sha256, outcome.size = sha256(file), file.stat().st_size
+        outcome.options = fingerprint(options)
+        before = read_record(self.folder, task.name)
+        if before is not None and self._is_done(before, outcome):
+            return dataclasses.replace(before, resumed=True, source=task.source)
+        ours = before is not None and before.has_folder
+        if (self.folder / task.name).exists() and not (ours or options.force):
+            raise UsageError(f"{self.folder / task.name} exists already; --force replaces it.")
+        result = convert_file(file, staging / task.name, options, step)
+        _put_in_place(staging / task.name, self.folder / task.name, staging)
+        _describe(outcome, result)
+        return None
+
+    def _is_done(self, before: Outcome, now: Outcome) -> bool:
+        same = (before.sha256, before.options) == (now.sha256, now.options)
+        return same and before.has_folder and (self.folder / now.name).is_dir() and not self.options.force
+
+
+def _put_in_place(made: Path, target: Path, staging: Path) -> None:
+    if target.exists():
+        old = staging / "replaced"
+        target.rename(old)
+        made.rename(target)
+        shutil.rmtree(old) if old.is_dir() else old.unlink()
+    else:
+        made.rename(target)
+
+
+def _describe(outcome: Outcome, result: Result) -> None:
+    outcome.status = CONVERTED if result.passed else PARITY_FAILED
+    outcome.exit_code = EXIT_OK if result.passed else EXIT_PARITY
+    outcome.key = result.conversion.key
+    outcome.parameters = parameter_count(result.conversion)
+    outcome.not_run = result.not_run
+    if result.report is not None:
+        outcome.reference = result.report.reference.kind
+        outcome.message = result.report.summary()
+    refusals = result.conversion.refusals
+    outcome.refused = [(refusal.path, refusal.typename, refusal.reason) for refusal in refusals]
+    outcome.missing = dict(Counter(refusal.typename for refusal in refusals if not refusal.known))
+
+
+def _blame(outcome: Outcome, error: TorchMigrateError) -> None:
+    outcome.exit_code = error.exit_code
+    outcome.status = _STATUS.get(error.exit_code, "fault")
+    if isinstance(error, ModelNotFound) and not error.keys:
+        outcome.status = "no model"
+    outcome.message = str(error)
+    if isinstance(error, UnsupportedLayers):
+        outcome.refused = [(refusal.path, refusal.typename, refusal.reason) for refusal in error.refusals]
+        outcome.missing = dict(Counter(refusal.typename for refusal in error.refusals if not refusal.known))
+
+
+def set_up(threads: int) -> None:
+    """What a worker does first: takes its share of the processor."""
+    os.environ.setdefault("OMP_NUM_THREADS", str(threads))
+    import torch
+
+    torch.set_num_threads(threads)

@@ -1,0 +1,51 @@
+"""Operators whose sizes are known without PyTorch: what they give, and refuse, is what PyTorch gives and refuses."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from torch.nn import functional
+
+from torchmigrate.shapes.meta_sizes import SizesOnly
+
+
+def e(*sizes: int) -> torch.Tensor:
+    return torch.ones(sizes)
+
+
+CALLS: list[tuple[Callable[..., Any], tuple[Any, ...]]] = [
+    (functional.linear, (e(3, 2, 7), e(5, 7), e(5))),
+    (functional.linear, (e(7), e(5, 7))),
+    (functional.linear, (e(2, 6), e(5, 7))),
+    (functional.batch_norm, (e(2, 3, 5, 4), e(3), e(3), e(3), e(3))),
+    (functional.batch_norm, (e(2, 3), e(3), e(3))),
+    (functional.batch_norm, (e(2, 4, 5, 4), e(3), e(3))),
+    (functional.batch_norm, (e(3), e(3), e(3))),
+    (functional.batch_norm, (e(1, 3, 1, 1), e(3), e(3), None, None, True)),
+    (functional.batch_norm, (e(1, 3, 1, 2), None, None, None, None, True)),
+    (functional.relu, (e(2, 3, 5).transpose(1, 2),)),
+    (functional.relu, (e(2, 3), True)),
+    (functional.threshold, (e(2, 3), 0.5, 0.25)),
+    (functional.prelu, (e(2, 3, 5), e(3))),
+    (functional.prelu, (e(2, 3, 5), e(1))),
+    (functional.prelu, (e(2, 3, 5), e(4))),
+    (functional.prelu, (e(5), e(5))),
+]
+
+
+@pytest.mark.parametrize(("call", "args"), CALLS, ids=[f"{i}-{row[0].__name__}" for i, row in enumerate(CALLS)])
+def test_sizes_are_those_of_pytorch(call: Callable[..., Any], args: tuple[Any, ...]) -> None:
+    empty = [item.to("meta") if isinstance(item, torch.Tensor) else item for item in args]
+    try:
+        expected = call(*args)
+    except (RuntimeError, ValueError):
+        with SizesOnly(), pytest.raises(RuntimeError):
+            call(*empty)
+        return
+    with SizesOnly():
+        found = call(*empty)
+    assert (found.is_meta, found.shape, found.dtype) == (True, expected.shape, expected.dtype)
+    assert found.stride() == expected.stride()
