@@ -1,4 +1,4 @@
-"""The command line. Only `commands/` and `console/` print, and only this file exits."""
+"""The command line. Only `commands/` and `printing/` print, and only this file exits."""
 
 from __future__ import annotations
 

@@ -1,0 +1,34 @@
+"""Folders that torchmigrate 0.1.0 wrote still load, though its classes stand elsewhere now."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from golden import FIXTURES
+
+import torchmigrate as tm
+from torchmigrate.model.architecture import restore
+
+FOLDERS = sorted((FIXTURES / "folders").glob("*_0.1.0"))
+CLASSES = (FIXTURES / "folders" / "module_classes_0.1.0.txt").read_text().split()
+
+
+@pytest.mark.parametrize("folder", FOLDERS, ids=[folder.name for folder in FOLDERS])
+def test_it_holds_the_same_module(folder: Path) -> None:
+    module = tm.load_converted(folder)
+    again = tm.convert(FIXTURES / "models" / f"{folder.name.removesuffix('_0.1.0')}.t7").module
+    state = again.state_dict()
+    assert list(module.state_dict()) == list(state)
+    assert all(torch.equal(tensor, state[name]) for name, tensor in module.state_dict().items())
+    assert repr(module) == repr(again)
+
+
+@pytest.mark.parametrize("name", CLASSES)
+def test_its_classes_are_found(name: str) -> None:
+    try:
+        module = restore({"class": name, "args": {}, "children": {}})
+    except (TypeError, ValueError):  # its constructor wants arguments, so the class was found
+        return
+    assert type(module).__name__ == name.rpartition(".")[2]
