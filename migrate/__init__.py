@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from .optim.state import OptimizerState as OptimizerState
     from .parity.report.report import ParityReport as ParityReport
     from .parity.verify import verify as verify
+    from .model.traits import Traits as Traits
     from .t7 import Limits as Limits
     from .t7 import LuaFunction as LuaFunction
     from .t7 import LuaObject as LuaObject
@@ -55,6 +56,7 @@ _HOMES = {
     "T7Error": "base.errors",
     "Tensor": "t7",
     "TornFile": "base.errors",
+    "Traits": "model.traits",
     "TorchMigrateError": "base.errors",
     "UnsupportedLayers": "base.errors",
     "UsageError": "base.errors",
@@ -88,6 +90,7 @@ __all__ = [
     "Tensor",
     "TorchMigrateError",
     "TornFile",
+    "Traits",
     "UnsupportedLayers",
     "UsageError",
     "convert",

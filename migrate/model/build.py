@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import nn
@@ -16,6 +16,7 @@ from . import registry
 from .aliasing import release_inplace
 from .architecture import describe
 from .layer import Layer, LayerRefused
+from .traits import NO_TRAITS, Traits
 
 #: Deeper nesting than any network has; it bounds the recursion.
 MAX_DEPTH = 150
@@ -63,6 +64,7 @@ class LayerRecord:
         unread: the fields that nobody read and that are no training leftovers.
         paths: every Torch7 path at which the same object is found.
         object: the Lua object itself.
+        traits: what is known of its class, refined by its converter.
     """
 
     path: str
@@ -73,6 +75,7 @@ class LayerRecord:
     unread: list[str]
     paths: list[str]
     object: LuaObject
+    traits: Traits = NO_TRAITS
 
 
 @dataclass
@@ -166,7 +169,8 @@ class Build:
 
     def _convert(self, obj: LuaObject, path: str) -> nn.Module:
         layer = Layer(obj, path, self)
-        converter = registry.find(self.aliases.get(obj.typename, obj.typename))
+        known_as = self.aliases.get(obj.typename, obj.typename)
+        converter = registry.find(known_as)
         if converter is None:
             return self._refuse(layer, "no converter knows this class", known=False)
         record = LayerRecord(path, obj.typename, nn.Identity(), bool(obj.get("train")), [], [], [path], obj)
@@ -185,6 +189,7 @@ class Build:
         if layer.trains_if_absent and obj.get("train") is None:
             record.train = True
         record.read, record.unread = layer.read, layer.unread
+        record.traits = replace(registry.traits_of(known_as), **layer.refined)
         self._done[id(obj)] = record
         return record.module
 

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, NoReturn, ParamSpec, TypeVar
+from typing import Any, NoReturn, ParamSpec, Protocol, TypeVar
 
 import torch
 from torch import nn
 
 from ..t7 import LuaFunction, LuaObject, LuaTable, Storage, Tensor, Value
-
-if TYPE_CHECKING:
-    from .build import Build
 
 P = ParamSpec("P")
 M = TypeVar("M", bound=nn.Module)
@@ -33,6 +30,34 @@ LEFTOVERS = frozenset((
     "input_offset", "output_offset", "weight_offset",
 ))
 # fmt: on
+
+
+class Builder(Protocol):
+    """What a layer asks of the conversion that it is part of; see `Build`."""
+
+    def tensor(self, value: Tensor, path: str, name: str) -> torch.Tensor:
+        """The torch tensor of a field."""
+
+    def numbers_of(self, value: Tensor) -> torch.Tensor:
+        """The numbers of a tensor that is no parameter."""
+
+    def computed(self, value: torch.Tensor) -> Tensor:
+        """A Torch7 tensor that stands for numbers that a converter computed."""
+
+    def module(self, obj: LuaObject, path: str) -> nn.Module:
+        """The converted module of an object."""
+
+    def is_converted(self, obj: LuaObject) -> bool:
+        """Has this object been met before?"""
+
+    def are_clones(self, a: LuaObject, b: LuaObject) -> bool:
+        """Would both become the same module with the same parameters?"""
+
+    def put(self, layer: Layer, module: nn.Module, name: str, value: torch.Tensor, source: str) -> None:
+        """Gives a module its parameter or buffer."""
+
+    def note(self, path: str, text: str) -> None:
+        """Adds a remark to the report."""
 
 
 class Missing:
@@ -59,7 +84,7 @@ class Layer:
         object: the Lua object.
     """
 
-    def __init__(self, obj: LuaObject, path: str, build: Build) -> None:
+    def __init__(self, obj: LuaObject, path: str, build: Builder) -> None:
         self.object = obj
         self.typename = obj.typename
         self.version = obj.version
@@ -67,6 +92,7 @@ class Layer:
         self._build = build
         self._read: set[Value] = set()
         self.trains_if_absent = False
+        self.refined: dict[str, Any] = {}
 
     # What is there
 
@@ -221,6 +247,10 @@ class Layer:
         return self.object.get("train") is not False
 
     # What is said of it
+
+    def traits(self, **refined: Any) -> None:
+        """Says what of the traits of its class is otherwise for this layer, such as `layer.traits(output="write")`."""
+        self.refined.update(refined)
 
     def ignore(self, *names: Value) -> None:
         """Says that these fields were considered and do not change what is computed."""

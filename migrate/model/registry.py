@@ -9,9 +9,10 @@ import sys
 from collections.abc import Callable
 from importlib.metadata import entry_points
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from ..base.errors import UsageError
+from .traits import NO_TRAITS, Traits
 
 if TYPE_CHECKING:
     from torch import nn
@@ -20,14 +21,17 @@ if TYPE_CHECKING:
 
 Converter = Callable[["Layer"], "nn.Module"]
 C = TypeVar("C", bound="Callable[[Layer], nn.Module]")
+F = TypeVar("F")
 
 ENTRY_POINTS = "torchmigrate.converters"
 
 _converters: dict[str, Converter] = {}
+_traits: dict[str, Traits] = {}
+_forms: dict[tuple[str, type], Any] = {}
 _loaded: set[str] = set()
 
 
-def converts(*typenames: str, override: bool = False) -> Callable[[C], C]:
+def converts(*typenames: str, traits: Traits = NO_TRAITS, override: bool = False) -> Callable[[C], C]:
     """Registers the decorated function as the converter of Torch7 classes.
 
     The function gets a `Layer` and returns a `torch.nn.Module` that is called with one argument, as in Torch7: a
@@ -36,6 +40,7 @@ def converts(*typenames: str, override: bool = False) -> Callable[[C], C]:
 
     Args:
         typenames: full class names, such as "nn.Linear", "cudnn.ReLU".
+        traits: what else is known of these classes; see `Traits`.
         override: replace a converter that is registered already.
 
     Raises:
@@ -52,6 +57,7 @@ def converts(*typenames: str, override: bool = False) -> Callable[[C], C]:
                 )
         for typename in typenames:
             _converters[typename] = function
+            _traits[typename] = traits
         return function
 
     return register
@@ -61,6 +67,38 @@ def find(typename: str) -> Converter | None:
     """The converter of a Torch7 class, or None."""
     load_all()
     return _converters.get(typename)
+
+
+def traits_of(typename: str) -> Traits:
+    """What is known of a Torch7 class; of an unknown one nothing."""
+    load_all()
+    return _traits.get(typename, NO_TRAITS)
+
+
+def module_form(aspect: str, *classes: type[nn.Module]) -> Callable[[F], F]:
+    """Registers how modules of these classes are written in some form, such as "python" or "onnx".
+
+    What is registered is whatever the stage of that form asks for; it stands beside the class of the module.
+
+    Args:
+        aspect: the name of the form.
+        classes: classes of modules; their subclasses are not meant.
+    """
+
+    def register(form: F) -> F:
+        for cls in classes:
+            if (aspect, cls) in _forms:
+                raise ValueError(f"{cls.__qualname__} already has a form {aspect!r}")
+            _forms[aspect, cls] = form
+        return form
+
+    return register
+
+
+def form_of(aspect: str, module: nn.Module) -> Any:
+    """The form that is registered for the class of a module; None if there is none."""
+    load_all()
+    return _forms.get((aspect, type(module)))
 
 
 def all_converters() -> dict[str, Converter]:

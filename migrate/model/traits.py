@@ -1,0 +1,83 @@
+"""Traits: what is known of a Torch7 class beside what it becomes. Given where its converter is registered.
+
+Every stage that has to know something of a layer asks its traits: shapes what it reads, aliasing whose memory its output
+is, the picture how it is drawn. The defaults say nothing, and are safe.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass, fields
+from typing import TYPE_CHECKING, Any, Literal
+
+if TYPE_CHECKING:
+    from ..t7 import LuaObject
+
+Output = Literal["own", "copy", "pass", "write", "children"]
+Reads = Literal["", "images", "volumes", "frames", "indices", "numbers", "sequences"]
+Flow = Literal[
+    "", "chain", "replicas", "wrapper", "branches", "joined", "slices", "entries", "graph", "steps", "operands",
+    "select", "narrow", "flatten", "same",
+]  # fmt: skip
+Kind = Literal["recurrent", "normalization", "dropout", "pooling", "merge", "weights", "activation", "other"]
+
+
+@dataclass(frozen=True)
+class Traits:
+    """What is known of a Torch7 class beside what it becomes.
+
+    A converter refines them for one layer with `layer.traits(...)`, where its fields decide.
+
+    Attributes:
+        output: whose memory its output is, when it evaluates: "own", its own; "copy", its own with the numbers of the
+            input, while the PyTorch module gives the very input; "pass", that of the input, unchanged, maybe as a view;
+            "write", that of the input, which it changes in place; "children", whatever its children give.
+        keeps_size: its output has the size of its input.
+        keeps_numbers: its output holds the numbers of its input in the same order, whatever the sizes.
+        reads: what its input is: "images" (N, C, H, W), "volumes" (N, C, T, H, W), "frames" (N, T, D), "indices",
+            "numbers" (N, D), "sequences" (T, N, D) as one tensor.
+        first_index: the least index that it takes, if it reads indices.
+        flow: how values go through it: "chain", its children one after another; "replicas", the same, but they are
+            copies of one; "wrapper", around one child; "branches", each child gets the input, a table comes out;
+            "joined", likewise, but one tensor comes out; "slices", each child gets a slice; "entries", each child
+            gets an entry of a table; "graph", an nngraph; "steps", a child runs once for each step of a sequence;
+            "operands", a table of tensors gives one; "select", "narrow", "flatten", of a table; "same", what it gets.
+        children: the fields that hold its children, of which `parameters()` lists the parameters.
+        parameters: the fields (dotted where they lie deeper) that `parameters()` lists of a class without children.
+        leftovers: fields that a run leaves in it and that say nothing about what it computes, beside the common ones.
+        picture: what colours its box in a picture.
+        label: the fields that are written in its box, beside planes and windows.
+        recurrent: does it go through a sequence, or keep a state from step to step?
+        criterion: is it a loss, called with input and target?
+        sizes_before: the sizes that it may have got, if it gave an output of these; None: not known.
+    """
+
+    output: Output = "own"
+    keeps_size: bool = False
+    keeps_numbers: bool = False
+    reads: Reads = ""
+    first_index: int = 1
+    flow: Flow = ""
+    children: tuple[str, ...] = ("modules",)
+    parameters: tuple[str, ...] = ()
+    leftovers: tuple[str, ...] = ()
+    picture: Kind = "other"
+    label: tuple[str, ...] = ()
+    recurrent: bool = False
+    criterion: bool = False
+    sizes_before: Callable[[LuaObject, tuple[int, ...]], Iterator[tuple[int, ...]]] | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """The traits that say something, without functions, as JSON values."""
+        default = Traits()
+        said = {name: value for name, value in asdict(self).items() if value != getattr(default, name)}
+        return {name: list(v) if isinstance(v, tuple) else v for name, v in said.items() if not callable(v)}
+
+    @classmethod
+    def from_json(cls, said: dict[str, Any]) -> Traits:
+        """The traits that `to_json` wrote."""
+        known = {field.name for field in fields(cls)}
+        return cls(**{name: tuple(v) if isinstance(v, list) else v for name, v in said.items() if name in known})
+
+
+NO_TRAITS = Traits()
