@@ -20,7 +20,7 @@ import gaps  # noqa: E402
 import golden  # noqa: E402
 
 import torchmigrate as tm  # noqa: E402
-from torchmigrate.model.registry import all_converters  # noqa: E402
+from torchmigrate.model.registry import all_converters, traits_of  # noqa: E402
 
 HEADER = """# Supported layers
 
@@ -67,6 +67,7 @@ def rows() -> list[dict[str, Any]]:
             "cases": cases[typename],
             "gradient": gradient[typename],
             "onnx": onnx[typename],
+            "traits": traits_of(typename).to_json(),
         }
         for typename, converter in all_converters().items()
         if typename.partition(".")[0] != "test"

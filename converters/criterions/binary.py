@@ -10,7 +10,10 @@ from torch.nn import functional
 
 from ...model.layer import Layer
 from ...model.registry import converts
+from ...model.traits import Traits
 from .regression import averages
+
+CRITERION = Traits(criterion=True)
 
 
 class BinaryCrossEntropy(torch.autograd.Function):
@@ -56,7 +59,7 @@ class BCECriterion(nn.Module):
         return f"labels={self.labels}, average={self.average}"
 
 
-@converts("nn.BCECriterion")
+@converts("nn.BCECriterion", traits=CRITERION)
 def bce_criterion(layer: Layer) -> BCECriterion:
     """nn.BCECriterion([weights], [sizeAverage = true])"""
     layer.ignore("term1", "term2", "term3")  # buffers of the version written in Lua
@@ -91,7 +94,7 @@ class MultiLabelSoftMarginCriterion(nn.Module):
         return f"labels={self.labels}, average={self.average}"
 
 
-@converts("nn.MultiLabelSoftMarginCriterion")
+@converts("nn.MultiLabelSoftMarginCriterion", traits=CRITERION)
 def multi_label_soft_margin_criterion(layer: Layer) -> MultiLabelSoftMarginCriterion:
     """nn.MultiLabelSoftMarginCriterion([weights], [sizeAverage = true])"""
     layer.ignore("sigmoid", "_buffer1", "_buffer2")
@@ -117,7 +120,7 @@ class MarginCriterion(nn.Module):
         return f"margin={self.margin}, average={self.average}"
 
 
-@converts("nn.MarginCriterion")
+@converts("nn.MarginCriterion", traits=CRITERION)
 def margin_criterion(layer: Layer) -> MarginCriterion:
     """nn.MarginCriterion([margin = 1])"""
     return MarginCriterion(layer.number("margin", 1.0), averages(layer))
@@ -138,7 +141,7 @@ class SoftMarginCriterion(nn.Module):
         return f"average={self.average}"
 
 
-@converts("nn.SoftMarginCriterion")
+@converts("nn.SoftMarginCriterion", traits=CRITERION)
 def soft_margin_criterion(layer: Layer) -> SoftMarginCriterion:
     """nn.SoftMarginCriterion()"""
     return SoftMarginCriterion(averages(layer))

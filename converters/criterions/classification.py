@@ -8,7 +8,10 @@ from torch.nn import functional
 
 from ...model.layer import Layer
 from ...model.registry import converts
+from ...model.traits import Traits
 from .regression import averages
+
+CRITERION = Traits(criterion=True)
 
 
 class ClassNLLCriterion(nn.Module):
@@ -60,13 +63,13 @@ def _nll(layer: Layer, ignore_index: int | None) -> ClassNLLCriterion:
     return module
 
 
-@converts("nn.ClassNLLCriterion")
+@converts("nn.ClassNLLCriterion", traits=CRITERION)
 def class_nll_criterion(layer: Layer) -> ClassNLLCriterion:
     """nn.ClassNLLCriterion([weights], [sizeAverage = true], [ignoreIndex = -100])"""
     return _nll(layer, layer.integer("ignoreIndex", -100))
 
 
-@converts("nn.SpatialClassNLLCriterion")
+@converts("nn.SpatialClassNLLCriterion", traits=Traits(reads="images", criterion=True))
 def spatial_class_nll_criterion(layer: Layer) -> ClassNLLCriterion:
     """nn.SpatialClassNLLCriterion([weights], [sizeAverage = true])"""
     return _nll(layer, None)
@@ -86,7 +89,7 @@ class CrossEntropyCriterion(nn.Module):
         return loss
 
 
-@converts("nn.CrossEntropyCriterion")
+@converts("nn.CrossEntropyCriterion", traits=CRITERION)
 def cross_entropy_criterion(layer: Layer) -> CrossEntropyCriterion:
     """nn.CrossEntropyCriterion([weights], [sizeAverage = true])"""
     layer.ignore("lsm")
@@ -111,7 +114,7 @@ class SpatialCrossEntropyCriterion(nn.Module):
         return loss
 
 
-@converts("cudnn.SpatialCrossEntropyCriterion")
+@converts("cudnn.SpatialCrossEntropyCriterion", traits=Traits(reads="images", criterion=True))
 def spatial_cross_entropy_criterion(layer: Layer) -> SpatialCrossEntropyCriterion:
     """cudnn.SpatialCrossEntropyCriterion([weights])"""
     layer.ignore("slsm")
@@ -122,7 +125,7 @@ def spatial_cross_entropy_criterion(layer: Layer) -> SpatialCrossEntropyCriterio
     return SpatialCrossEntropyCriterion(nll)
 
 
-@converts("cudnn.VolumetricCrossEntropyCriterion")
+@converts("cudnn.VolumetricCrossEntropyCriterion", traits=Traits(reads="volumes", criterion=True))
 def volumetric_cross_entropy_criterion(layer: Layer) -> SpatialCrossEntropyCriterion:
     """cudnn.VolumetricCrossEntropyCriterion([weights])"""
     inner = layer.module("scec")
@@ -162,7 +165,7 @@ class MultiMarginCriterion(nn.Module):
         return f"p={self.p}, margin={self.margin}, classes={self.classes}, average={self.average}"
 
 
-@converts("nn.MultiMarginCriterion")
+@converts("nn.MultiMarginCriterion", traits=CRITERION)
 def multi_margin_criterion(layer: Layer) -> MultiMarginCriterion:
     """nn.MultiMarginCriterion([p = 1], [weights], [margin = 1])"""
     layer.ignore("target_tensor")
@@ -190,7 +193,7 @@ class MultiLabelMarginCriterion(nn.Module):
         return f"average={self.average}"
 
 
-@converts("nn.MultiLabelMarginCriterion")
+@converts("nn.MultiLabelMarginCriterion", traits=CRITERION)
 def multi_label_margin_criterion(layer: Layer) -> MultiLabelMarginCriterion:
     """nn.MultiLabelMarginCriterion()"""
     layer.ignore("isTarget")
@@ -217,7 +220,7 @@ class ClassSimplexCriterion(nn.Module):
         return f"{self.classes}, average={self.average}"
 
 
-@converts("nn.ClassSimplexCriterion")
+@converts("nn.ClassSimplexCriterion", traits=CRITERION)
 def class_simplex_criterion(layer: Layer) -> ClassSimplexCriterion:
     """nn.ClassSimplexCriterion(nClasses)"""
     layer.ignore("_target")

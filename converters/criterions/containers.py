@@ -9,6 +9,9 @@ from torch import nn
 
 from ...model.layer import Layer
 from ...model.registry import converts
+from ...model.traits import Traits
+
+CRITERION = Traits(criterion=True)
 
 
 class MultiCriterion(nn.Module):
@@ -27,7 +30,7 @@ class MultiCriterion(nn.Module):
         return f"weights={self.weights}"
 
 
-@converts("nn.MultiCriterion")
+@converts("nn.MultiCriterion", traits=CRITERION)
 def multi_criterion(layer: Layer) -> MultiCriterion:
     """nn.MultiCriterion()"""
     return MultiCriterion(layer.modules("criterions"), list(layer.numbers("weights")))
@@ -55,7 +58,7 @@ class ParallelCriterion(nn.Module):
         return f"weights={self.weights}, repeat_target={self.repeat_target}"
 
 
-@converts("nn.ParallelCriterion")
+@converts("nn.ParallelCriterion", traits=CRITERION)
 def parallel_criterion(layer: Layer) -> ParallelCriterion:
     """nn.ParallelCriterion([repeatTarget = false])"""
     repeat = layer.flag("repeatTarget", default=False)
@@ -99,7 +102,7 @@ class ModuleCriterion(nn.Module):
         return self.criterion(x, target)
 
 
-@converts("nn.ModuleCriterion")
+@converts("nn.ModuleCriterion", traits=CRITERION)
 def module_criterion(layer: Layer) -> ModuleCriterion:
     """nn.ModuleCriterion(criterion, [inputModule], [targetModule], [castTarget = true])"""
     layer.ignore("input", "target", "castTarget")

@@ -10,7 +10,10 @@ from torch.nn import functional
 
 from ...model.layer import Layer
 from ...model.registry import converts
+from ...model.traits import Traits
 from .regression import averages
+
+CRITERION = Traits(criterion=True)
 
 
 class BinaryLogisticRegression(nn.Module):
@@ -52,7 +55,7 @@ class SpatialBinaryLogisticRegression(nn.Module):
         return f"average={self.average}"
 
 
-@converts("nn.SpatialBinaryLogisticRegression")
+@converts("nn.SpatialBinaryLogisticRegression", traits=Traits(reads="images"))
 def spatial_binary_logistic_regression(layer: Layer) -> SpatialBinaryLogisticRegression:
     """nn.SpatialBinaryLogisticRegression()"""
     layer.ignore("_baseExponents", "_coeff", "_logCoeff", "_k", "_h", "_w", "_isBatch")
@@ -105,7 +108,7 @@ class NCECriterion(nn.Module):
         return f"average={self.average}"
 
 
-@converts("nn.NCECriterion")
+@converts("nn.NCECriterion", traits=CRITERION)
 def nce_criterion(layer: Layer) -> NCECriterion:
     """nn.NCECriterion()"""
     layer.ignore("_Pom", "_Pomdiv", "_Pon", "_Pondiv", "_lnPom", "_lnPon")
@@ -141,7 +144,7 @@ class ClassReward(nn.Module):
         return f"scale={self.scale}, average={self.average}, binary={self.binary}"
 
 
-@converts("nn.VRClassReward", "nn.BinaryClassReward")
+@converts("nn.VRClassReward", "nn.BinaryClassReward", traits=CRITERION)
 def class_reward(layer: Layer) -> ClassReward:
     """nn.VRClassReward(module, [scale = 1], [criterion])
 
@@ -186,7 +189,7 @@ class DistNLLCriterion(nn.Module):
         return f"{self.input_is!r}, negated={self.negated}, target_is_probability={self.target_is_probability}"
 
 
-@converts("nn.DistNLLCriterion")
+@converts("nn.DistNLLCriterion", traits=CRITERION)
 def dist_nll_criterion(layer: Layer) -> DistNLLCriterion:
     """nn.DistNLLCriterion([options])"""
     layer.ignore("targetSoftMax", "inputLogSoftMax", "inputLog", "gradLogInput", "input", "probTarget", "logProbInput")
@@ -218,7 +221,7 @@ class SuperCriterion(nn.Module):
         return f"weights={self.weights}"
 
 
-@converts("nn.SuperCriterion")
+@converts("nn.SuperCriterion", traits=CRITERION)
 def super_criterion(layer: Layer) -> SuperCriterion:
     """nn.SuperCriterion()"""
     return SuperCriterion(layer.modules("criterions"), list(layer.numbers("weights")))
@@ -231,7 +234,7 @@ class TreeNLLCriterion(nn.Module):
         return -x.mean(0).reshape(-1)[0]
 
 
-@converts("nn.TreeNLLCriterion")
+@converts("nn.TreeNLLCriterion", traits=CRITERION)
 def tree_nll_criterion(layer: Layer) -> TreeNLLCriterion:
     """nn.TreeNLLCriterion()"""
     layer.ignore("_module", "_output_grad")

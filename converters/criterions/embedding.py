@@ -9,7 +9,10 @@ from torch import nn
 
 from ...model.layer import Layer
 from ...model.registry import converts
+from ...model.traits import Traits
 from .regression import averages
+
+CRITERION = Traits(criterion=True)
 
 
 class CosineEmbeddingCriterion(nn.Module):
@@ -35,7 +38,7 @@ class CosineEmbeddingCriterion(nn.Module):
         return f"margin={self.margin}, average={self.average}"
 
 
-@converts("nn.CosineEmbeddingCriterion")
+@converts("nn.CosineEmbeddingCriterion", traits=CRITERION)
 def cosine_embedding_criterion(layer: Layer) -> CosineEmbeddingCriterion:
     """nn.CosineEmbeddingCriterion([margin = 0])"""
     layer.ignore("_y", "w1", "w22", "w", "w32", "_outputs", "_idx")
@@ -61,7 +64,7 @@ class HingeEmbeddingCriterion(nn.Module):
         return f"margin={self.margin}, average={self.average}"
 
 
-@converts("nn.HingeEmbeddingCriterion")
+@converts("nn.HingeEmbeddingCriterion", traits=CRITERION)
 def hinge_embedding_criterion(layer: Layer) -> HingeEmbeddingCriterion:
     """nn.HingeEmbeddingCriterion([margin = 1])"""
     layer.ignore("ty")
@@ -87,7 +90,7 @@ class L1HingeEmbeddingCriterion(nn.Module):
         return f"margin={self.margin}"
 
 
-@converts("nn.L1HingeEmbeddingCriterion")
+@converts("nn.L1HingeEmbeddingCriterion", traits=CRITERION)
 def l1_hinge_embedding_criterion(layer: Layer) -> L1HingeEmbeddingCriterion:
     """nn.L1HingeEmbeddingCriterion([margin = 1])
 
@@ -121,7 +124,7 @@ class MarginRankingCriterion(nn.Module):
         return f"margin={self.margin}, average={self.average}"
 
 
-@converts("nn.MarginRankingCriterion")
+@converts("nn.MarginRankingCriterion", traits=CRITERION)
 def margin_ranking_criterion(layer: Layer) -> MarginRankingCriterion:
     """nn.MarginRankingCriterion([margin = 1])
 
@@ -147,7 +150,7 @@ class DistanceRatioCriterion(nn.Module):
         return f"average={self.average}"
 
 
-@converts("nn.DistanceRatioCriterion")
+@converts("nn.DistanceRatioCriterion", traits=CRITERION)
 def distance_ratio_criterion(layer: Layer) -> DistanceRatioCriterion:
     """nn.DistanceRatioCriterion([sizeAverage = true])"""
     layer.ignore("_expMinusX", "_expMinusY", "_sumExpMinusXY", "_logSumExpMinusXY", "loss", "dX", "dY")

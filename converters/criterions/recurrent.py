@@ -9,6 +9,9 @@ from torch import nn
 
 from ...model.layer import Layer
 from ...model.registry import converts
+from ...model.traits import Traits
+
+CRITERION = Traits(criterion=True)
 
 
 class SequencerCriterion(nn.Module):
@@ -31,14 +34,14 @@ class SequencerCriterion(nn.Module):
         return f"average={self.average}, repeat_target={self.repeat_target}"
 
 
-@converts("nn.SequencerCriterion")
+@converts("nn.SequencerCriterion", traits=CRITERION)
 def sequencer_criterion(layer: Layer) -> SequencerCriterion:
     """nn.SequencerCriterion(criterion, [sizeAverage = false])"""
     layer.ignore("clones")
     return SequencerCriterion(layer.module("criterion"), average=layer.flag("sizeAverage", default=False))
 
 
-@converts("nn.RepeaterCriterion")
+@converts("nn.RepeaterCriterion", traits=CRITERION)
 def repeater_criterion(layer: Layer) -> SequencerCriterion:
     """nn.RepeaterCriterion(criterion)"""
     layer.ignore("clones", "sizeAverage")
@@ -71,7 +74,7 @@ class MaskZeroCriterion(nn.Module):
         return f"input_dims={self.input_dims}"
 
 
-@converts("nn.MaskZeroCriterion")
+@converts("nn.MaskZeroCriterion", traits=CRITERION)
 def mask_zero_criterion(layer: Layer) -> MaskZeroCriterion:
     """nn.MaskZeroCriterion(criterion, nInputDim)"""
     layer.ignore("zeroMask", "_zeroMask", "__zeroMask", "input", "target", "sizeAverage")

@@ -10,6 +10,9 @@ from torch.nn import functional
 
 from ...model.layer import Layer
 from ...model.registry import converts
+from ...model.traits import Traits
+
+CRITERION = Traits(criterion=True)
 
 
 def averages(layer: Layer, default: bool = True) -> bool:
@@ -33,7 +36,7 @@ class MSECriterion(nn.Module):
         return f"average={self.average}"
 
 
-@converts("nn.MSECriterion")
+@converts("nn.MSECriterion", traits=CRITERION)
 def mse_criterion(layer: Layer) -> MSECriterion:
     """nn.MSECriterion([sizeAverage = true])"""
     return MSECriterion(averages(layer))
@@ -55,7 +58,7 @@ class AbsCriterion(nn.Module):
         return f"average={self.average}"
 
 
-@converts("nn.AbsCriterion")
+@converts("nn.AbsCriterion", traits=CRITERION)
 def abs_criterion(layer: Layer) -> AbsCriterion:
     """nn.AbsCriterion([sizeAverage = true])"""
     return AbsCriterion(averages(layer))
@@ -75,7 +78,7 @@ class SmoothL1Criterion(nn.Module):
         return f"average={self.average}"
 
 
-@converts("nn.SmoothL1Criterion")
+@converts("nn.SmoothL1Criterion", traits=CRITERION)
 def smooth_l1_criterion(layer: Layer) -> SmoothL1Criterion:
     """nn.SmoothL1Criterion([sizeAverage = true])"""
     return SmoothL1Criterion(averages(layer))
@@ -102,7 +105,7 @@ class WeightedMSECriterion(nn.Module):
         return f"{self.size}, average={self.average}"
 
 
-@converts("nn.WeightedMSECriterion")
+@converts("nn.WeightedMSECriterion", traits=CRITERION)
 def weighted_mse_criterion(layer: Layer) -> WeightedMSECriterion:
     """nn.WeightedMSECriterion(weight)
 
@@ -133,7 +136,7 @@ class SpatialAutoCropMSECriterion(nn.Module):
         return f"average={self.average}"
 
 
-@converts("nn.SpatialAutoCropMSECriterion")
+@converts("nn.SpatialAutoCropMSECriterion", traits=Traits(reads="images", criterion=True))
 def spatial_auto_crop_mse_criterion(layer: Layer) -> SpatialAutoCropMSECriterion:
     """nn.SpatialAutoCropMSECriterion([sizeAverage = true])"""
     return SpatialAutoCropMSECriterion(averages(layer))
@@ -157,7 +160,7 @@ class DistKLDivCriterion(nn.Module):
         return f"average={self.average}"
 
 
-@converts("nn.DistKLDivCriterion")
+@converts("nn.DistKLDivCriterion", traits=CRITERION)
 def dist_kl_div_criterion(layer: Layer) -> DistKLDivCriterion:
     """nn.DistKLDivCriterion()
 
@@ -173,7 +176,7 @@ class L1Cost(nn.Module):
         return x.abs().sum()
 
 
-@converts("nn.L1Cost")
+@converts("nn.L1Cost", traits=CRITERION)
 def l1_cost(layer: Layer) -> L1Cost:
     """nn.L1Cost()"""
     layer.ignore("output_tensor", "sizeAverage")
@@ -187,7 +190,7 @@ class Criterion(nn.Module):
         return None
 
 
-@converts("nn.Criterion")
+@converts("nn.Criterion", traits=CRITERION)
 def criterion(layer: Layer) -> Criterion:
     """nn.Criterion()
 

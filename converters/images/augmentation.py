@@ -11,6 +11,7 @@ from torch.nn import functional as F
 
 from ...model.layer import Layer
 from ...model.registry import converts
+from ...model.traits import Traits
 from ...t7 import LuaTable
 from .resampling import BilinearResample
 
@@ -104,7 +105,7 @@ class RegionDropout(nn.Module):
         return f"p={self.p}"
 
 
-@converts("nn.SpatialRegionDropout")
+@converts("nn.SpatialRegionDropout", traits=Traits(reads="images", keeps_size=True, picture="dropout", label=("p",)))
 def spatial_region_dropout(layer: Layer) -> RegionDropout:
     """nn.SpatialRegionDropout([p = 0.2])"""
     layer.ignore("noise", "regionType")
@@ -163,7 +164,7 @@ class UniformCrop(nn.Module):
         return f"{self.rows}, {self.columns}, scale={self.scale}"
 
 
-@converts("nn.SpatialUniformCrop")
+@converts("nn.SpatialUniformCrop", traits=Traits(reads="images"))
 def spatial_uniform_crop(layer: Layer) -> UniformCrop:
     """nn.SpatialUniformCrop(oheight, [owidth = oheight], [scale])"""
     layer.trains()  # unless it is told otherwise
@@ -236,7 +237,7 @@ class Glimpse(nn.Module):
         return f"{self.height}, {self.width}, depth={self.depth}, scale={self.scale}"
 
 
-@converts("nn.SpatialGlimpse")
+@converts("nn.SpatialGlimpse", traits=Traits(reads="images"))
 def spatial_glimpse(layer: Layer) -> Glimpse:
     """nn.SpatialGlimpse(size, [depth = 3], [scale = 2])"""
     layer.ignore("module", "modules", "_crop", "_pad")

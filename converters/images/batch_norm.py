@@ -8,6 +8,7 @@ from torch.nn import functional as F
 
 from ...model.layer import Layer
 from ...model.registry import converts
+from ...model.traits import Traits
 
 
 class BatchNorm(nn.modules.batchnorm._BatchNorm):
@@ -89,7 +90,11 @@ def _batch_norm(layer: Layer, dimensions: int) -> BatchNorm:
     return module
 
 
-@converts("nn.BatchNormalization", "cudnn.BatchNormalization")
+@converts(
+    "nn.BatchNormalization",
+    "cudnn.BatchNormalization",
+    traits=Traits(reads="numbers", keeps_size=True, picture="normalization"),
+)
 def batch_normalization(layer: Layer) -> BatchNorm:
     """nn.BatchNormalization(nOutput, [eps = 1e-5], [momentum = 0.1], [affine = true])
 
@@ -98,13 +103,21 @@ def batch_normalization(layer: Layer) -> BatchNorm:
     return _batch_norm(layer, 2)
 
 
-@converts("nn.SpatialBatchNormalization", "cudnn.SpatialBatchNormalization")
+@converts(
+    "nn.SpatialBatchNormalization",
+    "cudnn.SpatialBatchNormalization",
+    traits=Traits(reads="images", keeps_size=True, picture="normalization"),
+)
 def spatial_batch_normalization(layer: Layer) -> BatchNorm:
     """nn.SpatialBatchNormalization(nOutput, [eps = 1e-5], [momentum = 0.1], [affine = true])"""
     return _batch_norm(layer, 4)
 
 
-@converts("nn.VolumetricBatchNormalization", "cudnn.VolumetricBatchNormalization")
+@converts(
+    "nn.VolumetricBatchNormalization",
+    "cudnn.VolumetricBatchNormalization",
+    traits=Traits(reads="volumes", keeps_size=True, picture="normalization"),
+)
 def volumetric_batch_normalization(layer: Layer) -> BatchNorm:
     """nn.VolumetricBatchNormalization(nOutput, [eps = 1e-5], [momentum = 0.1], [affine = true])"""
     return _batch_norm(layer, 5)

@@ -8,6 +8,9 @@ from torch.nn import functional as F
 
 from ...model.layer import Layer
 from ...model.registry import converts
+from ...model.traits import Traits
+
+IMAGE_WEIGHTS = Traits(reads="images", picture="weights")
 
 
 class ConvMap2d(nn.Module):
@@ -79,7 +82,7 @@ def _connection_map(layer: Layer, transposed: bool) -> ConvMap2d:
     return module
 
 
-@converts("nn.SpatialConvolutionMap")
+@converts("nn.SpatialConvolutionMap", traits=IMAGE_WEIGHTS)
 def spatial_convolution_map(layer: Layer) -> ConvMap2d:
     """nn.SpatialConvolutionMap(connTable, kW, kH, [dW], [dH])
 
@@ -88,7 +91,7 @@ def spatial_convolution_map(layer: Layer) -> ConvMap2d:
     return _connection_map(layer, False)
 
 
-@converts("nn.SpatialFullConvolutionMap")
+@converts("nn.SpatialFullConvolutionMap", traits=IMAGE_WEIGHTS)
 def spatial_full_convolution_map(layer: Layer) -> ConvMap2d:
     """nn.SpatialFullConvolutionMap(connTable, kW, kH, [dW], [dH])
 
@@ -116,7 +119,7 @@ class SubSampling2d(nn.Module):
         return f"{self.channels}, kernel_size={self.kernel_size}, stride={self.stride}"
 
 
-@converts("nn.SpatialSubSampling")
+@converts("nn.SpatialSubSampling", traits=IMAGE_WEIGHTS)
 def spatial_sub_sampling(layer: Layer) -> SubSampling2d:
     """nn.SpatialSubSampling(nInputPlane, kW, kH, [dW], [dH])"""
     module = layer.make(

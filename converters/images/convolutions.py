@@ -10,6 +10,10 @@ from torch.nn import functional as F
 
 from ...model.layer import Layer
 from ...model.registry import converts
+from ...model.traits import Traits
+
+IMAGE_WEIGHTS = Traits(reads="images", picture="weights")
+VOLUME_WEIGHTS = Traits(reads="volumes", picture="weights")
 
 
 def padding_of(layer: Layer, *axes: str) -> tuple[int, ...]:
@@ -54,25 +58,27 @@ def _convolution(layer: Layer, cls: type[nn.Module], axes: tuple[str, ...], **op
     return module
 
 
-@converts("nn.SpatialConvolution", "nn.SpatialConvolutionMM", "cudnn.SpatialConvolution")
+@converts("nn.SpatialConvolution", "nn.SpatialConvolutionMM", "cudnn.SpatialConvolution", traits=IMAGE_WEIGHTS)
 def spatial_convolution(layer: Layer) -> nn.Module:
     """nn.SpatialConvolution(nInputPlane, nOutputPlane, kW, kH, [dW], [dH], [padW], [padH])"""
     return _convolution(layer, nn.Conv2d, ("H", "W"))
 
 
-@converts("nn.SpatialDilatedConvolution", "cudnn.SpatialDilatedConvolution")
+@converts("nn.SpatialDilatedConvolution", "cudnn.SpatialDilatedConvolution", traits=IMAGE_WEIGHTS)
 def spatial_dilated_convolution(layer: Layer) -> nn.Module:
     """nn.SpatialDilatedConvolution(nInputPlane, nOutputPlane, kW, kH, [dW], [dH], [padW], [padH], [dilationW, H])"""
     return _convolution(layer, nn.Conv2d, ("H", "W"), dilation=steps_of(layer, "dilation", "H", "W"))
 
 
-@converts("nn.VolumetricConvolution", "nn.VolumetricConvolutionMM", "cudnn.VolumetricConvolution")
+@converts(
+    "nn.VolumetricConvolution", "nn.VolumetricConvolutionMM", "cudnn.VolumetricConvolution", traits=VOLUME_WEIGHTS
+)
 def volumetric_convolution(layer: Layer) -> nn.Module:
     """nn.VolumetricConvolution(nInputPlane, nOutputPlane, kT, kW, kH, [dT], [dW], [dH], [padT], [padW], [padH])"""
     return _convolution(layer, nn.Conv3d, ("T", "H", "W"))
 
 
-@converts("nn.VolumetricDilatedConvolution")
+@converts("nn.VolumetricDilatedConvolution", traits=VOLUME_WEIGHTS)
 def volumetric_dilated_convolution(layer: Layer) -> nn.Module:
     """nn.VolumetricDilatedConvolution(nInputPlane, nOutputPlane, kT, kW, kH, [dT], [padT], [dilationT], …)"""
     return _convolution(layer, nn.Conv3d, ("T", "H", "W"), dilation=steps_of(layer, "dilation", "T", "H", "W"))
@@ -117,7 +123,7 @@ def _full_convolution(layer: Layer, cls: type[nn.Module], axes: tuple[str, ...])
     return module
 
 
-@converts("nn.SpatialFullConvolution", "cudnn.SpatialFullConvolution")
+@converts("nn.SpatialFullConvolution", "cudnn.SpatialFullConvolution", traits=IMAGE_WEIGHTS)
 def spatial_full_convolution(layer: Layer) -> nn.Module:
     """nn.SpatialFullConvolution(nInputPlane, nOutputPlane, kW, kH, [dW], [dH], [padW], [padH], [adjW], [adjH])
 
@@ -126,7 +132,7 @@ def spatial_full_convolution(layer: Layer) -> nn.Module:
     return _full_convolution(layer, FullConvolution2d, ("H", "W"))
 
 
-@converts("nn.VolumetricFullConvolution", "cudnn.VolumetricFullConvolution")
+@converts("nn.VolumetricFullConvolution", "cudnn.VolumetricFullConvolution", traits=VOLUME_WEIGHTS)
 def volumetric_full_convolution(layer: Layer) -> nn.Module:
     """nn.VolumetricFullConvolution(nInputPlane, nOutputPlane, kT, kW, kH, [dT, W, H], [padT, W, H], [adjT, W, H])
 
@@ -135,7 +141,7 @@ def volumetric_full_convolution(layer: Layer) -> nn.Module:
     return _full_convolution(layer, FullConvolution3d, ("T", "H", "W"))
 
 
-@converts("nn.SpatialDepthWiseConvolution")
+@converts("nn.SpatialDepthWiseConvolution", traits=IMAGE_WEIGHTS)
 def spatial_depthwise_convolution(layer: Layer) -> nn.Conv2d:
     """nn.SpatialDepthWiseConvolution(nInputPlane, nOutputPlane, kW, kH, [dW], [dH], [padW], [padH])
 
@@ -202,7 +208,7 @@ class LocalConv2d(nn.Module):
         )
 
 
-@converts("nn.SpatialConvolutionLocal")
+@converts("nn.SpatialConvolutionLocal", traits=IMAGE_WEIGHTS)
 def spatial_convolution_local(layer: Layer) -> LocalConv2d:
     """nn.SpatialConvolutionLocal(nInputPlane, nOutputPlane, iW, iH, kW, kH, [dW], [dH], [padW], [padH])
 

@@ -7,6 +7,7 @@ from torch import nn
 
 from ...model.layer import Layer
 from ...model.registry import converts
+from ...model.traits import Traits
 
 
 class TemporalConv1d(nn.Conv1d):
@@ -26,13 +27,13 @@ def _temporal(layer: Layer, kernel: int, stride: int, padding: int) -> TemporalC
     return module
 
 
-@converts("nn.TemporalConvolution")
+@converts("nn.TemporalConvolution", traits=Traits(reads="frames", picture="weights"))
 def temporal_convolution(layer: Layer) -> TemporalConv1d:
     """nn.TemporalConvolution(inputFrameSize, outputFrameSize, kW, [dW])"""
     return _temporal(layer, layer.integer("kW"), layer.integer("dW", 1), 0)
 
 
-@converts("cudnn.TemporalConvolution")
+@converts("cudnn.TemporalConvolution", traits=Traits(reads="frames", picture="weights"))
 def cudnn_temporal_convolution(layer: Layer) -> TemporalConv1d:
     """cudnn.TemporalConvolution(inputFrameSize, outputFrameSize, kH, [dH], [padH])"""
     if layer.integer("groups", 1) != 1:
@@ -70,7 +71,7 @@ class TemporalRowConv1d(nn.Conv1d):
         return f"{self.features}, {kernel}, stride={stride}, features_first={self.features_first}"
 
 
-@converts("nn.TemporalRowConvolution")
+@converts("nn.TemporalRowConvolution", traits=Traits(reads="frames", picture="weights"))
 def temporal_row_convolution(layer: Layer) -> TemporalRowConv1d:
     """nn.TemporalRowConvolution(inputFrameSize, kW, [dW], [featFirst = false])"""
     features, kernel = layer.integer("inputFrameSize"), layer.integer("kW")
@@ -107,7 +108,7 @@ class TemporalSubSampling(nn.Module):
         return f"{self.features}, kernel_size={self.kernel_size}, stride={self.stride}"
 
 
-@converts("nn.TemporalSubSampling")
+@converts("nn.TemporalSubSampling", traits=Traits(reads="frames", picture="weights"))
 def temporal_sub_sampling(layer: Layer) -> TemporalSubSampling:
     """nn.TemporalSubSampling(inputFrameSize, kW, [dW])"""
     module = layer.make(

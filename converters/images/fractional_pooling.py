@@ -11,6 +11,7 @@ from torch.nn import functional as F
 
 from ...model.layer import Layer
 from ...model.registry import converts
+from ...model.traits import Traits
 
 
 class FractionalMaxPool(nn.Module):
@@ -81,7 +82,7 @@ def _fractional(layer: Layer, axes: tuple[str, ...]) -> FractionalMaxPool:
     return module
 
 
-@converts("nn.SpatialFractionalMaxPooling")
+@converts("nn.SpatialFractionalMaxPooling", traits=Traits(reads="images", picture="pooling"))
 def spatial_fractional_max_pooling(layer: Layer) -> FractionalMaxPool:
     """nn.SpatialFractionalMaxPooling(poolSizeW, poolSizeH, outW or ratioW, outH or ratioH)
 
@@ -90,7 +91,7 @@ def spatial_fractional_max_pooling(layer: Layer) -> FractionalMaxPool:
     return _fractional(layer, ("H", "W"))
 
 
-@converts("nn.VolumetricFractionalMaxPooling")
+@converts("nn.VolumetricFractionalMaxPooling", traits=Traits(reads="volumes", picture="pooling"))
 def volumetric_fractional_max_pooling(layer: Layer) -> FractionalMaxPool:
     """nn.VolumetricFractionalMaxPooling(poolSizeT, poolSizeW, poolSizeH, outT, outW, outH or ratioT, ratioW, ratioH)
 

@@ -8,12 +8,15 @@ from torch.nn import functional as F
 
 from ...model.layer import Layer
 from ...model.registry import converts
+from ...model.traits import Traits
 from ...t7 import LuaTable
 from .normalization import LRN
 from .pooling import AdaptiveMaxPool2d, spatial_average_pooling, spatial_max_pooling
 
+IMAGE_POOLING = Traits(reads="images", picture="pooling")
 
-@converts("inn.SpatialMaxPooling")
+
+@converts("inn.SpatialMaxPooling", traits=IMAGE_POOLING)
 def max_pooling(layer: Layer) -> nn.Module:
     """inn.SpatialMaxPooling(kW, kH, [dW], [dH])
 
@@ -22,7 +25,7 @@ def max_pooling(layer: Layer) -> nn.Module:
     return spatial_max_pooling(layer)
 
 
-@converts("inn.SpatialAveragePooling")
+@converts("inn.SpatialAveragePooling", traits=IMAGE_POOLING)
 def average_pooling(layer: Layer) -> nn.Module:
     """inn.SpatialAveragePooling(kW, kH, [dW], [dH])
 
@@ -31,7 +34,7 @@ def average_pooling(layer: Layer) -> nn.Module:
     return spatial_average_pooling(layer)
 
 
-@converts("inn.SpatialCrossResponseNormalization")
+@converts("inn.SpatialCrossResponseNormalization", traits=Traits(reads="images", keeps_size=True))
 def cross_response_normalization(layer: Layer) -> LRN:
     """inn.SpatialCrossResponseNormalization(size, [alpha], [beta], [k])"""
     layer.ignore("scale")
@@ -57,7 +60,8 @@ class ConstAffine(nn.Module):
         return f"{self.planes}"
 
 
-@converts("inn.ConstAffine", "nn.SpatialConstDiagonal")
+@converts("inn.ConstAffine")
+@converts("nn.SpatialConstDiagonal", traits=Traits(reads="images"))
 def const_affine(layer: Layer) -> ConstAffine:
     """inn.ConstAffine(nOutputPlane, [inplace]); nn.SpatialConstDiagonal of facebookresearch/deepmask is the same"""
     layer.ignore("inplace")
@@ -118,7 +122,7 @@ class SameResponseNorm(nn.Module):
         return f"size={self.size}, alpha={self.alpha}, beta={self.beta}"
 
 
-@converts("inn.SpatialSameResponseNormalization")
+@converts("inn.SpatialSameResponseNormalization", traits=Traits(reads="images", keeps_size=True))
 def same_response_normalization(layer: Layer) -> SameResponseNorm:
     """inn.SpatialSameResponseNormalization(size, [alpha = 5e-5], [beta = 0.75])"""
     layer.ignore("modules")
@@ -174,7 +178,7 @@ class RoiPool(nn.Module):
         return f"{self.rows}, {self.columns}, scale={self.scale}, inclusive={self.inclusive}"
 
 
-@converts("inn.ROIPooling")
+@converts("inn.ROIPooling", traits=Traits(picture="pooling"))
 def roi_pooling(layer: Layer) -> RoiPool:
     """inn.ROIPooling(W, H, [spatial_scale = 1])
 
@@ -200,7 +204,7 @@ class PyramidPool(nn.Module):
         return torch.cat([pool(x).flatten(-3) for pool in self.pools], -1)
 
 
-@converts("inn.SpatialPyramidPooling")
+@converts("inn.SpatialPyramidPooling", traits=IMAGE_POOLING)
 def spatial_pyramid_pooling(layer: Layer) -> PyramidPool:
     """inn.SpatialPyramidPooling({w1, h1}, {w2, h2}, …)"""
     layer.ignore("modules", "dimension", "outputSize", "size")

@@ -7,6 +7,7 @@ from torch import nn
 
 from ...model.layer import Layer
 from ...model.registry import converts
+from ...model.traits import Traits
 
 
 class SpatialNormalization(nn.Module):
@@ -41,7 +42,7 @@ class SpatialNormalization(nn.Module):
         return f"threshold={self.threshold}"
 
 
-@converts("nn.SpatialNormalization")
+@converts("nn.SpatialNormalization", traits=Traits(reads="images", keeps_size=True))
 def spatial_normalization(layer: Layer) -> SpatialNormalization:
     """nn.SpatialNormalization(nInputPlane, kernel, [threshold]), of clementfarabet/lua---nnx
 

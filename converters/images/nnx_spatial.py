@@ -8,10 +8,13 @@ from torch.nn import functional as F
 
 from ...model.layer import Layer
 from ...model.registry import converts
+from ...model.traits import Traits
 from ...t7 import LuaObject, Tensor
 
+IMAGES = Traits(reads="images")
 
-@converts("nn.SpatialLinear")
+
+@converts("nn.SpatialLinear", traits=Traits(reads="images", picture="weights"))
 def spatial_linear(layer: Layer) -> nn.Conv2d:
     """nn.SpatialLinear(fanin, fanout)
 
@@ -46,7 +49,7 @@ class SpatialClassifier(nn.Module):
         return f"spatial={self.spatial}"
 
 
-@converts("nn.SpatialClassifier")
+@converts("nn.SpatialClassifier", traits=IMAGES)
 def spatial_classifier(layer: Layer) -> SpatialClassifier:
     """nn.SpatialClassifier(classifier)"""
     layer.ignore("modules", "inputF", "inputT", "outputF", "outputT", "gradOutputF", "gradOutputT", "gradInputF")
@@ -73,7 +76,7 @@ class ColorTransform(nn.Module):
         return f"{self.planes}, {self.outputs}"
 
 
-@converts("nn.SpatialColorTransform")
+@converts("nn.SpatialColorTransform", traits=IMAGES)
 def spatial_color_transform(layer: Layer) -> ColorTransform:
     """nn.SpatialColorTransform('rgb2yuv' | 'yuv2rgb' | 'rgb2y')
 
@@ -128,7 +131,7 @@ class NeighborDistance(nn.Module):
         return f"cosine={self.cosine}, normalize={self.normalize}"
 
 
-@converts("nn.SpatialGraph")
+@converts("nn.SpatialGraph", traits=IMAGES)
 def spatial_graph(layer: Layer) -> NeighborDistance:
     """nn.SpatialGraph{[dist = 'euclid'], [normalize = true], [connex = 4]}
 

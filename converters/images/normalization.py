@@ -8,6 +8,9 @@ from torch.nn import functional as F
 
 from ...model.layer import Layer
 from ...model.registry import converts
+from ...model.traits import Traits
+
+IMAGE_NORMALIZATION = Traits(reads="images", keeps_size=True)
 
 
 class LRN(nn.LocalResponseNorm):
@@ -19,7 +22,7 @@ class LRN(nn.LocalResponseNorm):
         return super().forward(x)
 
 
-@converts("nn.SpatialCrossMapLRN", "cudnn.SpatialCrossMapLRN")
+@converts("nn.SpatialCrossMapLRN", "cudnn.SpatialCrossMapLRN", traits=IMAGE_NORMALIZATION)
 def spatial_cross_map_lrn(layer: Layer) -> LRN:
     """nn.SpatialCrossMapLRN(size, [alpha = 1e-4], [beta = 0.75], [k = 1])
 
@@ -59,7 +62,7 @@ def normalize(layer: Layer) -> Normalize:
     return Normalize(layer.number("p"), layer.number("eps", 1e-10))
 
 
-@converts("nn.LayerNormalization")
+@converts("nn.LayerNormalization", traits=Traits(keeps_size=True, picture="normalization"))
 def layer_normalization(layer: Layer) -> nn.Sequential:
     """nn.LayerNormalization(nOutput, [bias = 0], [eps = 1e-10], [affine = true])
 
@@ -92,7 +95,7 @@ def border(mean: nn.Module, x: torch.Tensor) -> torch.Tensor:
     return weights.reshape(ones.shape).detach()
 
 
-@converts("nn.SpatialSubtractiveNormalization")
+@converts("nn.SpatialSubtractiveNormalization", traits=IMAGE_NORMALIZATION)
 def spatial_subtractive_normalization(layer: Layer) -> SubtractiveNorm:
     """nn.SpatialSubtractiveNormalization(nInputPlane, kernel)"""
     layer.ignore("kernel", "nInputPlane", "subtractor", "divider", *_BUFFERS)
@@ -129,7 +132,7 @@ _BUFFERS = (
 )  # fmt: skip
 
 
-@converts("nn.SpatialDivisiveNormalization")
+@converts("nn.SpatialDivisiveNormalization", traits=IMAGE_NORMALIZATION)
 def spatial_divisive_normalization(layer: Layer) -> DivisiveNorm:
     """nn.SpatialDivisiveNormalization(nInputPlane, kernel, [threshold = 1e-4], [thresval = threshold])"""
     layer.ignore("kernel", "nInputPlane", "normalizer", "divider", "thresholder", *_BUFFERS)
@@ -139,7 +142,7 @@ def spatial_divisive_normalization(layer: Layer) -> DivisiveNorm:
     )
 
 
-@converts("nn.SpatialContrastiveNormalization")
+@converts("nn.SpatialContrastiveNormalization", traits=IMAGE_NORMALIZATION)
 def spatial_contrastive_normalization(layer: Layer) -> nn.Module:
     """nn.SpatialContrastiveNormalization(nInputPlane, kernel, [threshold = 1e-4], [thresval = threshold])
 

@@ -10,6 +10,9 @@ from torch.nn import functional as F
 
 from ...model.layer import Layer
 from ...model.registry import converts
+from ...model.traits import Traits
+
+IMAGES = Traits(reads="images")
 
 
 class Pad(nn.Module):
@@ -38,7 +41,7 @@ def _sides(layer: Layer) -> tuple[int, int, int, int]:
     return (layer.integer("pad_l"), layer.integer("pad_r"), layer.integer("pad_t"), layer.integer("pad_b"))
 
 
-@converts("nn.SpatialZeroPadding")
+@converts("nn.SpatialZeroPadding", traits=IMAGES)
 def spatial_zero_padding(layer: Layer) -> nn.ZeroPad2d:
     """nn.SpatialZeroPadding(padLeft, [padRight], [padTop], [padBottom])
 
@@ -47,7 +50,7 @@ def spatial_zero_padding(layer: Layer) -> nn.ZeroPad2d:
     return nn.ZeroPad2d(_sides(layer))
 
 
-@converts("nn.SpatialReflectionPadding")
+@converts("nn.SpatialReflectionPadding", traits=IMAGES)
 def spatial_reflection_padding(layer: Layer) -> nn.Module:
     """nn.SpatialReflectionPadding(padLeft, [padRight], [padTop], [padBottom])
 
@@ -57,7 +60,7 @@ def spatial_reflection_padding(layer: Layer) -> nn.Module:
     return nn.ReflectionPad2d(sides) if min(sides) >= 0 else Pad(sides, "reflect")
 
 
-@converts("nn.SpatialReplicationPadding")
+@converts("nn.SpatialReplicationPadding", traits=IMAGES)
 def spatial_replication_padding(layer: Layer) -> nn.Module:
     """nn.SpatialReplicationPadding(padLeft, [padRight], [padTop], [padBottom])
 
@@ -67,7 +70,7 @@ def spatial_replication_padding(layer: Layer) -> nn.Module:
     return nn.ReplicationPad2d(sides) if min(sides) >= 0 else Pad(sides, "replicate")
 
 
-@converts("nn.VolumetricReplicationPadding")
+@converts("nn.VolumetricReplicationPadding", traits=Traits(reads="volumes"))
 def volumetric_replication_padding(layer: Layer) -> nn.Module:
     """nn.VolumetricReplicationPadding(pleft, [pright], [ptop], [pbottom], [pfront], [pback])"""
     names = ("pleft", "pright", "ptop", "pbottom", "pfront", "pback")

@@ -12,7 +12,11 @@ from torch.nn import functional as F
 
 from ...model.layer import Layer
 from ...model.registry import converts
+from ...model.traits import Traits
 from .convolutions import padding_of, steps_of
+
+IMAGE_POOLING = Traits(reads="images", picture="pooling")
+VOLUME_POOLING = Traits(reads="volumes", picture="pooling")
 
 #: Fields that a forward leaves behind in pooling layers.
 _LEFT = ("indices", "iheight", "iwidth", "itime", "iSize", "mode", "stride", "pad", "nInputPlane", "v2")
@@ -101,25 +105,25 @@ def _max_pool(layer: Layer, axes: tuple[str, ...]) -> nn.Module:
     return made
 
 
-@converts("nn.SpatialMaxPooling", "cudnn.SpatialMaxPooling")
+@converts("nn.SpatialMaxPooling", "cudnn.SpatialMaxPooling", traits=IMAGE_POOLING)
 def spatial_max_pooling(layer: Layer) -> nn.Module:
     """nn.SpatialMaxPooling(kW, kH, [dW = kW], [dH = kH], [padW = 0], [padH = 0])"""
     return _max_pool(layer, ("H", "W"))
 
 
-@converts("nn.SpatialDilatedMaxPooling")
+@converts("nn.SpatialDilatedMaxPooling", traits=IMAGE_POOLING)
 def spatial_dilated_max_pooling(layer: Layer) -> nn.Module:
     """nn.SpatialDilatedMaxPooling(kW, kH, [dW = kW], [dH = kH], [padW], [padH], [dilationW = 1], [dilationH = 1])"""
     return _max_pool(layer, ("H", "W"))
 
 
-@converts("nn.VolumetricMaxPooling", "cudnn.VolumetricMaxPooling")
+@converts("nn.VolumetricMaxPooling", "cudnn.VolumetricMaxPooling", traits=VOLUME_POOLING)
 def volumetric_max_pooling(layer: Layer) -> nn.Module:
     """nn.VolumetricMaxPooling(kT, kW, kH, [dT = kT], [dW = kW], [dH = kH], [padT], [padW], [padH])"""
     return _max_pool(layer, ("T", "H", "W"))
 
 
-@converts("nn.VolumetricDilatedMaxPooling")
+@converts("nn.VolumetricDilatedMaxPooling", traits=VOLUME_POOLING)
 def volumetric_dilated_max_pooling(layer: Layer) -> nn.Module:
     """nn.VolumetricDilatedMaxPooling(kT, kW, kH, [dT, W, H], [padT, W, H], [dilationT, W, H])
 
@@ -170,7 +174,7 @@ def _average_pool(layer: Layer, axes: tuple[str, ...]) -> nn.Module:
     return ScaledAvgPool(pool, size)
 
 
-@converts("nn.SpatialAveragePooling", "cudnn.SpatialAveragePooling")
+@converts("nn.SpatialAveragePooling", "cudnn.SpatialAveragePooling", traits=IMAGE_POOLING)
 def spatial_average_pooling(layer: Layer) -> nn.Module:
     """nn.SpatialAveragePooling(kW, kH, [dW = 1], [dH = 1], [padW = 0], [padH = 0])
 
@@ -179,7 +183,7 @@ def spatial_average_pooling(layer: Layer) -> nn.Module:
     return _average_pool(layer, ("H", "W"))
 
 
-@converts("nn.VolumetricAveragePooling", "cudnn.VolumetricAveragePooling")
+@converts("nn.VolumetricAveragePooling", "cudnn.VolumetricAveragePooling", traits=VOLUME_POOLING)
 def volumetric_average_pooling(layer: Layer) -> nn.Module:
     """nn.VolumetricAveragePooling(kT, kW, kH, [dT = 1], [dW = 1], [dH = 1], [padT], [padW], [padH])"""
     return _average_pool(layer, ("T", "H", "W"))
@@ -204,14 +208,14 @@ class AdaptiveMaxPool2d(nn.AdaptiveMaxPool2d):
         return torch.stack(lines, -2)
 
 
-@converts("nn.SpatialAdaptiveMaxPooling")
+@converts("nn.SpatialAdaptiveMaxPooling", traits=IMAGE_POOLING)
 def spatial_adaptive_max_pooling(layer: Layer) -> AdaptiveMaxPool2d:
     """nn.SpatialAdaptiveMaxPooling(W, H)"""
     layer.ignore("indices")
     return AdaptiveMaxPool2d((layer.integer("H"), layer.integer("W")))
 
 
-@converts("nn.SpatialAdaptiveAveragePooling")
+@converts("nn.SpatialAdaptiveAveragePooling", traits=IMAGE_POOLING)
 def spatial_adaptive_average_pooling(layer: Layer) -> nn.AdaptiveAvgPool2d:
     """nn.SpatialAdaptiveAveragePooling(W, H)"""
     return nn.AdaptiveAvgPool2d((layer.integer("H"), layer.integer("W")))

@@ -9,6 +9,7 @@ from torch import nn
 
 from ...model.layer import Layer
 from ...model.registry import converts
+from ...model.traits import Traits
 
 
 class TemporalMaxPool1d(nn.MaxPool1d):
@@ -19,7 +20,7 @@ class TemporalMaxPool1d(nn.MaxPool1d):
         return y.transpose(-1, -2)
 
 
-@converts("nn.TemporalMaxPooling")
+@converts("nn.TemporalMaxPooling", traits=Traits(reads="frames", picture="pooling"))
 def temporal_max_pooling(layer: Layer) -> TemporalMaxPool1d:
     """nn.TemporalMaxPooling(kW, [dW = kW])"""
     layer.ignore("indices")
@@ -52,14 +53,14 @@ class DynamicKMaxPool(nn.Module):
         return f"min_k={self.min_k}, factor={self.factor}"
 
 
-@converts("nn.TemporalDynamicKMaxPooling")
+@converts("nn.TemporalDynamicKMaxPooling", traits=Traits(reads="frames", picture="pooling"))
 def temporal_dynamic_k_max_pooling(layer: Layer) -> DynamicKMaxPool:
     """nn.TemporalDynamicKMaxPooling(minK, [factor = 0])"""
     layer.ignore("indices")
     return DynamicKMaxPool(layer.integer("minK"), layer.number("factor", 0.0))
 
 
-@converts("nn.SpatialLPPooling")
+@converts("nn.SpatialLPPooling", traits=Traits(reads="images", picture="pooling"))
 def spatial_lp_pooling(layer: Layer) -> nn.Sequential:
     """nn.SpatialLPPooling(nInputPlane, pnorm, kW, kH, [dW], [dH])
 
@@ -97,7 +98,7 @@ class FeatureLPPool(nn.Module):
         return f"width={self.width}, stride={self.stride}, power={self.power}, batch_mode={self.batch_mode}"
 
 
-@converts("nn.FeatureLPPooling")
+@converts("nn.FeatureLPPooling", traits=Traits(picture="pooling"))
 def feature_lp_pooling(layer: Layer) -> FeatureLPPool:
     """nn.FeatureLPPooling(width, stride, power, [batch_mode = false])"""
     return FeatureLPPool(

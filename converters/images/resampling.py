@@ -11,6 +11,9 @@ from torch.nn import functional as F
 
 from ...model.layer import Layer
 from ...model.registry import converts
+from ...model.traits import Traits
+
+IMAGES = Traits(reads="images")
 
 
 def _axes(layer: Layer, y: str = "yDim", x: str = "xDim") -> tuple[int, int]:
@@ -75,7 +78,7 @@ class BilinearResample(nn.Module):
         return f"axis={self.axis}, size={self.size}, ratios={self.ratios}, rounded={self.rounded}"
 
 
-@converts("nn.SpatialReSampling")
+@converts("nn.SpatialReSampling", traits=IMAGES)
 def spatial_re_sampling(layer: Layer) -> BilinearResample:
     """nn.SpatialReSampling{owidth=W, oheight=H} or nn.SpatialReSampling{rwidth=…, rheight=…}
 
@@ -137,7 +140,7 @@ class Resample(nn.Module):
         return f"average={self.average}, axis={self.axis}, size={self.size}, ratios={self.ratios}"
 
 
-@converts("nn.SpatialReSamplingEx")
+@converts("nn.SpatialReSamplingEx", traits=Traits(output="copy", reads="images"))
 def spatial_re_sampling_ex(layer: Layer) -> nn.Module:
     """nn.SpatialReSamplingEx{owidth, oheight | rwidth, rheight, [mode = 'simple'], [yDim = 2], [xDim = 3]}"""
     layer.ignore(
@@ -176,7 +179,7 @@ class RepeatPixels(nn.Module):
         return f"rows={self.rows}, columns={self.columns}, axis={self.axis}"
 
 
-@converts("nn.SpatialUpSampling")
+@converts("nn.SpatialUpSampling", traits=Traits(reads="images", picture="pooling"))
 def spatial_up_sampling(layer: Layer) -> RepeatPixels:
     """nn.SpatialUpSampling(dW, dH, [yDim = 2], [xDim = 3])"""
     layer.ignore("usage", "inputSize", "outputSize")
@@ -184,7 +187,7 @@ def spatial_up_sampling(layer: Layer) -> RepeatPixels:
     return RepeatPixels(layer.integer("dH"), layer.integer("dW"), axis)
 
 
-@converts("nn.SpatialDownSampling")
+@converts("nn.SpatialDownSampling", traits=IMAGES)
 def spatial_down_sampling(layer: Layer) -> nn.AvgPool2d:
     """nn.SpatialDownSampling(rW, rH)"""
     layer.ignore("usage")
@@ -222,7 +225,7 @@ class MaxResample(nn.Module):
         return f"{self.rows}, {self.columns}"
 
 
-@converts("nn.SpatialMaxSampling")
+@converts("nn.SpatialMaxSampling", traits=IMAGES)
 def spatial_max_sampling(layer: Layer) -> MaxResample:
     """nn.SpatialMaxSampling{owidth=W, oheight=H}"""
     layer.ignore("usage", "indices")
@@ -257,7 +260,7 @@ class SpatialPad(nn.Module):
         return f"{self.padding}, rows={self.rows}, columns={self.columns}, value={self.value}"
 
 
-@converts("nn.SpatialPadding")
+@converts("nn.SpatialPadding", traits=IMAGES)
 def spatial_padding(layer: Layer) -> SpatialPad:
     """nn.SpatialPadding(pad_l, [pad_r], [pad_t], [pad_b], [y_dim = 2], [x_dim = 3], [val = 0])"""
     sides = [layer.integer(name) for name in ("pad_l", "pad_r", "pad_t", "pad_b")]
@@ -265,7 +268,7 @@ def spatial_padding(layer: Layer) -> SpatialPad:
     return SpatialPad(sides, rows, columns, layer.number("val", 0.0))
 
 
-@converts("nn.SpatialPyramid")
+@converts("nn.SpatialPyramid", traits=Traits(children=("unfocused_pipeline",), reads="images"))
 def spatial_pyramid(layer: Layer) -> nn.Module:
     """nn.SpatialPyramid(ratios, processors, kW, kH, dW, dH, …)
 

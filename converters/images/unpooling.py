@@ -11,6 +11,7 @@ from torch.nn import functional as F
 
 from ...model.layer import Layer
 from ...model.registry import converts
+from ...model.traits import Traits
 from ...t7 import LuaObject, Tensor
 
 
@@ -135,13 +136,13 @@ def _unpacked(packed: torch.Tensor, pooling: LuaObject, size: list[int]) -> torc
     return flat
 
 
-@converts("nn.SpatialMaxUnpooling")
+@converts("nn.SpatialMaxUnpooling", traits=Traits(reads="images", picture="pooling"))
 def spatial_max_unpooling(layer: Layer) -> MaxUnpool:
     """nn.SpatialMaxUnpooling(poolingModule)"""
     return _unpool(layer, ("H", "W"), nn.MaxPool2d, PairedMaxPool2d)
 
 
-@converts("nn.VolumetricMaxUnpooling")
+@converts("nn.VolumetricMaxUnpooling", traits=Traits(reads="volumes", picture="pooling"))
 def volumetric_max_unpooling(layer: Layer) -> MaxUnpool:
     """nn.VolumetricMaxUnpooling(poolingModule)"""
     return _unpool(layer, ("T", "H", "W"), nn.MaxPool3d, PairedMaxPool3d)

@@ -10,6 +10,7 @@ from torch.nn import functional as F
 
 from ...model.layer import Layer
 from ...model.registry import converts
+from ...model.traits import Traits
 
 
 class LinearUpsample(nn.Module):
@@ -77,7 +78,7 @@ class NearestUpsample(nn.Module):
         return f"scale_factor={self.scale_factor}"
 
 
-@converts("nn.SpatialUpSamplingNearest")
+@converts("nn.SpatialUpSamplingNearest", traits=Traits(reads="images", picture="pooling"))
 def spatial_up_sampling_nearest(layer: Layer) -> NearestUpsample:
     """nn.SpatialUpSamplingNearest(scale)"""
     layer.ignore("inputSize", "outputSize")
@@ -95,7 +96,7 @@ def _linear(layer: Layer, *names: str) -> LinearUpsample:
     return LinearUpsample(len(names), size=[layer.integer(name) for name in names])
 
 
-@converts("nn.SpatialUpSamplingBilinear")
+@converts("nn.SpatialUpSamplingBilinear", traits=Traits(reads="images", picture="pooling"))
 def spatial_up_sampling_bilinear(layer: Layer) -> LinearUpsample:
     """nn.SpatialUpSamplingBilinear(scale) or nn.SpatialUpSamplingBilinear{oheight=H, owidth=W}
 
@@ -104,7 +105,7 @@ def spatial_up_sampling_bilinear(layer: Layer) -> LinearUpsample:
     return _linear(layer, "oheight", "owidth")
 
 
-@converts("nn.UpSampling")
+@converts("nn.UpSampling", traits=Traits(picture="pooling"))
 def up_sampling(layer: Layer) -> nn.Module:
     """nn.UpSampling(scale, [mode = 'nearest']) or nn.UpSampling({odepth=T, oheight=H, owidth=W}, [mode])
 

@@ -9,6 +9,7 @@ from torch import nn
 
 from ...model.layer import Layer
 from ...model.registry import converts
+from ...model.traits import Traits
 
 
 class IndexLinear(nn.Module):
@@ -74,7 +75,7 @@ _BUFFERS = (
 )  # fmt: skip
 
 
-@converts("nn.IndexLinear")
+@converts("nn.IndexLinear", traits=Traits(reads="numbers", picture="weights"))
 def index_linear(layer: Layer) -> IndexLinear:
     """nn.IndexLinear(inputSize, outputSize, [doGradInput], [keysOffset], [weight], [bias], [normalize])"""
     layer.ignore("doGradInput", "weightDecay", "inputSize", "outputSize", *_BUFFERS)

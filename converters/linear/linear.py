@@ -6,9 +6,10 @@ from torch import nn
 
 from ...model.layer import Layer
 from ...model.registry import converts
+from ...model.traits import Traits
 
 
-@converts("nn.Linear")
+@converts("nn.Linear", traits=Traits(reads="numbers", picture="weights"))
 def linear(layer: Layer) -> nn.Linear:
     """nn.Linear(inputDimension, outputDimension, [bias = true])"""
     out_features, in_features = layer.tensor("weight").shape

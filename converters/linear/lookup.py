@@ -7,6 +7,7 @@ from torch import nn
 
 from ...model.layer import Layer
 from ...model.registry import converts
+from ...model.traits import Traits
 
 
 class LookupTable(nn.Module):
@@ -61,7 +62,7 @@ class LookupTable(nn.Module):
         return f"{text}, scale_grad_by_freq={self.scale_grad_by_freq}"
 
 
-@converts("nn.LookupTable")
+@converts("nn.LookupTable", traits=Traits(reads="indices", picture="weights"))
 def lookup_table(layer: Layer) -> LookupTable:
     """nn.LookupTable(nIndex, nOutput, [paddingValue = 0], [maxNorm], [normType = 2])
 
@@ -82,7 +83,7 @@ def lookup_table(layer: Layer) -> LookupTable:
     return module
 
 
-@converts("Embedding")
+@converts("Embedding", traits=Traits(reads="indices", picture="weights"))
 def embedding(layer: Layer) -> LookupTable:
     """Embedding(inputSize, outputSize), of wojciechz/learning_to_execute and oxford-cs-ml-2015/practical6
 

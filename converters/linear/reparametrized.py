@@ -9,11 +9,12 @@ from torch import nn
 
 from ...model.layer import Layer
 from ...model.registry import converts
+from ...model.traits import Traits
 from ..tables.containers import only_child
 from ..tables.decorators import cast_to, dtype_in
 
 
-@converts("nn.WeightNorm")
+@converts("nn.WeightNorm", traits=Traits(parameters=("v", "g", "bias")))
 def weight_norm(layer: Layer) -> nn.Module:
     """nn.WeightNorm(module, [outputDim = 1])
 
@@ -126,7 +127,7 @@ class Kmeans(nn.Module):
         return f"{self.k}, {self.dim}, scale={self.scale}"
 
 
-@converts("nn.Kmeans")
+@converts("nn.Kmeans", traits=Traits(reads="numbers", picture="weights"))
 def kmeans(layer: Layer) -> Kmeans:
     """nn.Kmeans(k, dim, [scale])
 

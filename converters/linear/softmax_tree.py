@@ -7,6 +7,7 @@ from torch import nn
 
 from ...model.layer import Layer
 from ...model.registry import converts
+from ...model.traits import Traits
 
 
 class SoftMaxTree(nn.Module):
@@ -52,7 +53,7 @@ class SoftMaxTree(nn.Module):
         return ", ".join(f"{name}={getattr(self, name)}" for name in ("inputs", "nodes", "families", "ids", "depth"))
 
 
-@converts("nn.SoftMaxTree")
+@converts("nn.SoftMaxTree", traits=Traits(reads="numbers", picture="weights"))
 def soft_max_tree(layer: Layer) -> SoftMaxTree:
     """nn.SoftMaxTree(inputSize, hierarchy, [rootId = 1], [accUpdate], [static], [verbose])
 

@@ -11,6 +11,9 @@ from torch.nn import functional as F
 
 from ...model.layer import Layer
 from ...model.registry import converts
+from ...model.traits import Traits
+
+WEIGHTS = Traits(reads="numbers", picture="weights")
 
 
 class Add(nn.Module):
@@ -33,7 +36,7 @@ class Add(nn.Module):
         return f"{self.size}, scalar={self.scalar}"
 
 
-@converts("nn.Add")
+@converts("nn.Add", traits=Traits(keeps_size=True))
 def add(layer: Layer) -> Add:
     """nn.Add(inputSize, [scalar = false])"""
     layer.ignore("_ones")
@@ -80,7 +83,7 @@ class CMul(nn.Module):
         return f"{self.size}"
 
 
-@converts("nn.CAdd")
+@converts("nn.CAdd", traits=Traits(keeps_size=True))
 def cadd(layer: Layer) -> CAdd:
     """nn.CAdd(size)"""
     layer.ignore("size", "_bias", "_expand", "_repeat", "_gradBias")
@@ -89,7 +92,7 @@ def cadd(layer: Layer) -> CAdd:
     return module
 
 
-@converts("nn.CMul")
+@converts("nn.CMul", traits=Traits(keeps_size=True, picture="weights"))
 def cmul(layer: Layer) -> CMul:
     """nn.CMul(size)"""
     layer.ignore("size", "_expand", "_repeat", "_sum")
@@ -109,7 +112,7 @@ class Mul(nn.Module):
         return x * self.weight
 
 
-@converts("nn.Mul")
+@converts("nn.Mul", traits=Traits(keeps_size=True, picture="weights"))
 def mul(layer: Layer) -> Mul:
     """nn.Mul()"""
     module = layer.make(Mul)
@@ -155,7 +158,7 @@ class Bilinear(nn.Bilinear):
         return super().forward(x[0], x[1])
 
 
-@converts("nn.Bilinear")
+@converts("nn.Bilinear", traits=WEIGHTS)
 def bilinear(layer: Layer) -> Bilinear:
     """nn.Bilinear(inputSize1, inputSize2, outputSize, [bias = true])"""
     layer.ignore("buff1", "buff2")
@@ -183,7 +186,7 @@ class Cosine(nn.Module):
         return f"{self.in_features}, {self.out_features}"
 
 
-@converts("nn.Cosine")
+@converts("nn.Cosine", traits=WEIGHTS)
 def cosine(layer: Layer) -> Cosine:
     """nn.Cosine(inputSize, outputSize)"""
     layer.ignore("_weightNorm", "_inputNorm", "__norm", "_sum", "_weight")
@@ -227,7 +230,7 @@ _BUFFERS = tuple(
 )
 
 
-@converts("nn.Euclidean")
+@converts("nn.Euclidean", traits=WEIGHTS)
 def euclidean(layer: Layer) -> Euclidean:
     """nn.Euclidean(inputSize, outputSize)"""
     layer.ignore("fastBackward", *_BUFFERS)
@@ -237,7 +240,7 @@ def euclidean(layer: Layer) -> Euclidean:
     return module
 
 
-@converts("nn.WeightedEuclidean")
+@converts("nn.WeightedEuclidean", traits=Traits(parameters=("weight", "diagCov"), reads="numbers", picture="weights"))
 def weighted_euclidean(layer: Layer) -> Euclidean:
     """nn.WeightedEuclidean(inputSize, outputSize)"""
     layer.ignore("fastBackward", "gradDiagCov", *_BUFFERS)
@@ -278,7 +281,10 @@ class PartialLinear(nn.Module):
         return f"{self.in_features}, {self.out_features}, outputs={self.outputs}"
 
 
-@converts("nn.PartialLinear")
+@converts(
+    "nn.PartialLinear",
+    traits=Traits(parameters=("network.modules.1.modules.2.weight", "bias"), reads="numbers", picture="weights"),
+)
 def partial_linear(layer: Layer) -> PartialLinear:
     """nn.PartialLinear(inputsize, outputsize, [bias = true])"""
     layer.ignore("allcolumns")
@@ -334,7 +340,7 @@ class LinearWeightNorm(nn.Module):
         return f"{self.in_features}, {self.out_features}, bias={self.bias is not None}, eps={self.eps}"
 
 
-@converts("nn.LinearWeightNorm")
+@converts("nn.LinearWeightNorm", traits=Traits(parameters=("v", "g", "bias"), reads="numbers", picture="weights"))
 def linear_weight_norm(layer: Layer) -> LinearWeightNorm:
     """nn.LinearWeightNorm(inputSize, outputSize, [bias = true], [eps = 1e-16])
 
@@ -378,7 +384,7 @@ class SparseLinear(nn.Module):
         return f"{self.in_features}, {self.out_features}"
 
 
-@converts("nn.SparseLinear")
+@converts("nn.SparseLinear", traits=WEIGHTS)
 def sparse_linear(layer: Layer) -> SparseLinear:
     """nn.SparseLinear(inputSize, outputSize, [doGradInput = false])"""
     layer.ignore("doGradInput", "weightDecay", "sparseUpdate", "formatted_input", "legacyMode", "lastInput", "ones")

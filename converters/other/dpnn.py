@@ -12,6 +12,7 @@ from torch.nn import grad
 
 from ...model.layer import Layer
 from ...model.registry import converts
+from ...model.traits import Traits
 from ..images.convolutions import padding_of, steps_of
 
 
@@ -108,7 +109,7 @@ class FeatNorm(nn.Module):
         return f"{self.planes}"
 
 
-@converts("nn.SpatialFeatNormalization")
+@converts("nn.SpatialFeatNormalization", traits=Traits(reads="images", keeps_size=True))
 def spatial_feat_normalization(layer: Layer) -> FeatNorm:
     """nn.SpatialFeatNormalization(mean, [std])"""
     layer.ignore("noOfFeats")
@@ -185,7 +186,7 @@ class BinaryConv2d(nn.Module):
         return f"{self.in_channels}, {self.out_channels}, {sizes}"
 
 
-@converts("nn.SpatialBinaryConvolution")
+@converts("nn.SpatialBinaryConvolution", traits=Traits(reads="images", picture="weights"))
 def spatial_binary_convolution(layer: Layer) -> BinaryConv2d:
     """nn.SpatialBinaryConvolution(nInputPlane, nOutputPlane, kW, kH, [dW], [dH], [padW], [padH])
 

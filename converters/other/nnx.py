@@ -9,6 +9,7 @@ from torch import nn
 
 from ...model.layer import Layer
 from ...model.registry import converts
+from ...model.traits import Traits
 from ...t7 import LuaTable
 
 
@@ -49,7 +50,7 @@ def saturated_lu(layer: Layer) -> SaturatedLU:
     return SaturatedLU(*(layer.number(name) for name in ("threshold", "val", "threshold2", "val2")))
 
 
-@converts("nn.MultiSoftMax")
+@converts("nn.MultiSoftMax", traits=Traits(picture="activation"))
 def multi_soft_max(layer: Layer) -> nn.Softmax:
     """nn.MultiSoftMax()"""
     return nn.Softmax(dim=-1)
@@ -65,7 +66,7 @@ def probe(layer: Layer) -> nn.Identity:
     return nn.Identity()
 
 
-@converts("nnx.QDRiemaNNLinear")
+@converts("nnx.QDRiemaNNLinear", traits=Traits(reads="numbers", picture="weights"))
 def qd_riemann_linear(layer: Layer) -> nn.Linear:
     """nnx.QDRiemaNNLinear(inputSize, outputSize, [gamma = 0.01], [qdFlag = true])
 
@@ -101,7 +102,7 @@ class Balance(nn.Module):
         return f"batches={self.batches}"
 
 
-@converts("nn.Balance")
+@converts("nn.Balance", traits=Traits(output="copy"))
 def balance(layer: Layer) -> Balance:
     """nn.Balance([nBatch = 10])"""
     layer.ignore("inputCache", "prob", "sum", "batchSize", "startIdx")
@@ -214,7 +215,7 @@ class CategoricalEntropy(nn.Module):
         return f"scale={self.scale}, minimum={self.minimum}, average={self.average}"
 
 
-@converts("nn.CategoricalEntropy")
+@converts("nn.CategoricalEntropy", traits=Traits(output="pass"))
 def categorical_entropy(layer: Layer) -> CategoricalEntropy:
     """nn.CategoricalEntropy([scale = 1], [minEntropy])"""
     layer.ignore("modules", "module", "_mul", "minusOne", "entropy")

@@ -9,6 +9,7 @@ from torch import nn
 
 from ...model.layer import Layer
 from ...model.registry import converts
+from ...model.traits import Traits
 
 
 class RewardGradient(torch.autograd.Function):
@@ -224,7 +225,7 @@ class NCE(nn.Module):
         return f"{self.in_features}, {self.out_features}, k={self.k}, {options}"
 
 
-@converts("nn.NCEModule")
+@converts("nn.NCEModule", traits=Traits(reads="numbers", picture="weights"))
 def nce_module(layer: Layer) -> NCE:
     """nn.NCEModule(inputSize, outputSize, k, unigrams, [Z = -1])
 

@@ -8,14 +8,20 @@ from torch.nn import functional
 
 from ...model.layer import Layer
 from ...model.registry import converts
+from ...model.traits import Traits
+
+ACTIVATION = Traits(keeps_size=True, picture="activation")
 
 
 def is_inplace(layer: Layer) -> bool:
-    """The `inplace` flag, which files from before it existed lack."""
-    return layer.flag("inplace", default=False)
+    """The `inplace` flag, which files from before it existed lack; such a layer writes into its input."""
+    inplace = layer.flag("inplace", default=False)
+    if inplace:
+        layer.traits(output="write")
+    return inplace
 
 
-@converts("nn.ReLU")
+@converts("nn.ReLU", traits=ACTIVATION)
 def relu(layer: Layer) -> nn.ReLU | nn.Threshold:
     """nn.ReLU([inplace = false])"""
     return threshold(layer) if _has_threshold(layer) else nn.ReLU(inplace=is_inplace(layer))
@@ -25,31 +31,32 @@ def _has_threshold(layer: Layer) -> bool:
     return layer.number("threshold", 0.0) != 0 or layer.number("val", 0.0) != 0
 
 
-@converts("nn.Threshold")
+@converts("nn.Threshold", traits=ACTIVATION)
 def threshold(layer: Layer) -> nn.Threshold:
     """nn.Threshold([th = 1e-6], [v = 0], [inplace = false])"""
     return nn.Threshold(layer.number("threshold"), layer.number("val"), inplace=is_inplace(layer))
 
 
-@converts("nn.ReLU6")
+@converts("nn.ReLU6", traits=Traits(picture="activation"))
 def relu6(layer: Layer) -> nn.ReLU6:
     """nn.ReLU6([inplace = false])"""
     return nn.ReLU6(inplace=is_inplace(layer))
 
 
-@converts("nn.HardTanh", "nn.Clamp")
+@converts("nn.HardTanh", traits=ACTIVATION)
+@converts("nn.Clamp")
 def hard_tanh(layer: Layer) -> nn.Hardtanh:
     """nn.HardTanh([min_value = -1], [max_value = 1], [inplace = false])"""
     return nn.Hardtanh(layer.number("min_val", -1.0), layer.number("max_val", 1.0), inplace=is_inplace(layer))
 
 
-@converts("nn.ELU")
+@converts("nn.ELU", traits=ACTIVATION)
 def elu(layer: Layer) -> nn.ELU:
     """nn.ELU([alpha = 1], [inplace = false])"""
     return nn.ELU(layer.number("alpha", 1.0), inplace=is_inplace(layer))
 
 
-@converts("nn.LeakyReLU")
+@converts("nn.LeakyReLU", traits=ACTIVATION)
 def leaky_relu(layer: Layer) -> nn.LeakyReLU:
     """nn.LeakyReLU([negval = 1/100], [inplace = false])"""
     return nn.LeakyReLU(layer.number("negval"), inplace=is_inplace(layer))
@@ -64,7 +71,7 @@ class PReLU(nn.PReLU):
         return super().forward(x)
 
 
-@converts("nn.PReLU")
+@converts("nn.PReLU", traits=ACTIVATION)
 def prelu(layer: Layer) -> nn.PReLU:
     """nn.PReLU([nOutputPlane])
 
@@ -86,20 +93,20 @@ class RReLU(nn.RReLU):
         return functional.leaky_relu(x, (self.lower + self.upper) / 2, self.inplace)
 
 
-@converts("nn.RReLU")
+@converts("nn.RReLU", traits=ACTIVATION)
 def rrelu(layer: Layer) -> RReLU:
     """nn.RReLU([lower = 1/8], [upper = 1/3], [inplace = false])"""
     layer.ignore("noise")
     return RReLU(layer.number("lower"), layer.number("upper"), inplace=is_inplace(layer))
 
 
-@converts("nn.SoftPlus")
+@converts("nn.SoftPlus", traits=ACTIVATION)
 def soft_plus(layer: Layer) -> nn.Softplus:
     """nn.SoftPlus([beta = 1])"""
     return nn.Softplus(layer.number("beta", 1.0), layer.number("threshold", 20.0))
 
 
-@converts("nn.SoftSign")
+@converts("nn.SoftSign", traits=Traits(picture="activation"))
 def soft_sign(layer: Layer) -> nn.Softsign:
     """nn.SoftSign()"""
     layer.ignore("temp", "tempgrad")
@@ -128,19 +135,19 @@ def tanh_shrink(layer: Layer) -> nn.Tanhshrink:
     return nn.Tanhshrink()
 
 
-@converts("nn.LogSigmoid")
+@converts("nn.LogSigmoid", traits=ACTIVATION)
 def log_sigmoid(layer: Layer) -> nn.LogSigmoid:
     """nn.LogSigmoid()"""
     return nn.LogSigmoid()
 
 
-@converts("nn.Tanh")
+@converts("nn.Tanh", traits=ACTIVATION)
 def tanh(layer: Layer) -> nn.Tanh:
     """nn.Tanh()"""
     return nn.Tanh()
 
 
-@converts("nn.Sigmoid")
+@converts("nn.Sigmoid", traits=ACTIVATION)
 def sigmoid(layer: Layer) -> nn.Sigmoid:
     """nn.Sigmoid()"""
     return nn.Sigmoid()
@@ -167,7 +174,7 @@ class CReLU(nn.Module):
         return f"num_input_dims={self.num_input_dims}"
 
 
-@converts("nn.CReLU")
+@converts("nn.CReLU", traits=ACTIVATION)
 def crelu(layer: Layer) -> CReLU:
     """nn.CReLU(nInputDims, [inplace = false])"""
     layer.ignore("modules", "inplace")  # in place refers to a tensor that the layer makes itself

@@ -7,7 +7,10 @@ from torch import nn
 
 from ...model.layer import Layer
 from ...model.registry import converts
+from ...model.traits import Traits
 from .activations import is_inplace
+
+ACTIVATION = Traits(keeps_size=True, picture="activation")
 
 
 def _check_mode(layer: Layer, mode: str) -> None:
@@ -18,14 +21,14 @@ def _check_mode(layer: Layer, mode: str) -> None:
         layer.refuse(f"its mode is {found!r}; a {layer.typename} has {mode!r}")
 
 
-@converts("cudnn.ReLU")
+@converts("cudnn.ReLU", traits=ACTIVATION)
 def cudnn_relu(layer: Layer) -> nn.ReLU:
     """cudnn.ReLU([inplace = false])"""
     _check_mode(layer, "CUDNN_ACTIVATION_RELU")
     return nn.ReLU(inplace=is_inplace(layer))
 
 
-@converts("cudnn.ClippedReLU")
+@converts("cudnn.ClippedReLU", traits=ACTIVATION)
 def cudnn_clipped_relu(layer: Layer) -> nn.Hardtanh:
     """cudnn.ClippedReLU(ceiling, [inplace = false])"""
     _check_mode(layer, "CUDNN_ACTIVATION_CLIPPED_RELU")
@@ -46,7 +49,7 @@ class Tanh(nn.Module):
         return f"inplace={self.inplace}"
 
 
-@converts("cudnn.Tanh")
+@converts("cudnn.Tanh", traits=ACTIVATION)
 def cudnn_tanh(layer: Layer) -> nn.Tanh | Tanh:
     """cudnn.Tanh([inplace = false])"""
     _check_mode(layer, "CUDNN_ACTIVATION_TANH")
@@ -67,7 +70,7 @@ class Sigmoid(nn.Module):
         return f"inplace={self.inplace}"
 
 
-@converts("cudnn.Sigmoid")
+@converts("cudnn.Sigmoid", traits=ACTIVATION)
 def cudnn_sigmoid(layer: Layer) -> nn.Sigmoid | Sigmoid:
     """cudnn.Sigmoid([inplace = false])"""
     _check_mode(layer, "CUDNN_ACTIVATION_SIGMOID")

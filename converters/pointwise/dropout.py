@@ -7,7 +7,7 @@ from torch import nn
 
 from ...model.layer import Layer
 from ...model.registry import converts
-from .activations import is_inplace
+from ...model.traits import Traits
 
 
 class MaskDropout(nn.Module):
@@ -66,7 +66,7 @@ class MaskDropout(nn.Module):
         return ", ".join(f"{name}={getattr(self, name)}" for name in names)
 
 
-@converts("nn.Dropout")
+@converts("nn.Dropout", traits=Traits(output="copy", keeps_size=True, picture="dropout", label=("p",)))
 def dropout(layer: Layer) -> nn.Dropout | MaskDropout:
     """nn.Dropout([p = 0.5], [v1 = false], [inplace = false], [stochasticInference = false])
 
@@ -76,7 +76,9 @@ def dropout(layer: Layer) -> nn.Dropout | MaskDropout:
     layer.ignore("noise", "flag")
     p = layer.number("p", 0.5)
     rescale = layer.flag("v2", default=False)
-    inplace = is_inplace(layer)
+    inplace = layer.flag("inplace", default=False)
+    if inplace or not rescale:
+        layer.traits(output=("pass" if rescale else "write") if inplace else "own")
     stochastic = layer.flag("stochastic_inference", default=False)
     lazy, mono = layer.flag("lazy", default=False), layer.flag("mono", default=False)
     if rescale and not (stochastic or lazy or mono):
@@ -105,7 +107,11 @@ class FeatureDropout(nn.Module):
         return f"p={self.p}, dims={self.dims}, stochastic_inference={self.stochastic_inference}"
 
 
-@converts("nn.SpatialDropout", "nn.VolumetricDropout")
+@converts("nn.SpatialDropout", traits=Traits(reads="images", keeps_size=True, picture="dropout", label=("p",)))
+@converts(
+    "nn.VolumetricDropout",
+    traits=Traits(reads="volumes", keeps_size=True, picture="dropout", label=("p",)),
+)
 def spatial_dropout(layer: Layer) -> FeatureDropout:
     """nn.SpatialDropout([p = 0.5], [stochasticInference = false])
 
@@ -133,7 +139,7 @@ class WhiteNoise(nn.Module):
         return f"mean={self.mean}, std={self.std}"
 
 
-@converts("nn.WhiteNoise")
+@converts("nn.WhiteNoise", traits=Traits(output="copy", picture="dropout"))
 def white_noise(layer: Layer) -> WhiteNoise:
     """nn.WhiteNoise([mean = 0], [std = 0.1])"""
     layer.trains()  # unless it is told otherwise
@@ -155,7 +161,7 @@ class TotalDropout(nn.Module):
         return f"p={self.p}"
 
 
-@converts("nn.TotalDropout")
+@converts("nn.TotalDropout", traits=Traits(output="copy", keeps_size=True, picture="dropout", label=("p",)))
 def total_dropout(layer: Layer) -> TotalDropout:
     """nn.TotalDropout([p = 0.5])"""
     layer.ignore("noise")

@@ -7,6 +7,7 @@ from torch import nn
 
 from ...model.layer import Layer
 from ...model.registry import converts
+from ...model.traits import Traits
 from .activations import is_inplace
 
 
@@ -132,7 +133,7 @@ class AddConstantVector(nn.Module):
         return f"{self.size}, inplace={self.inplace}"
 
 
-@converts("nn.AddConstant")
+@converts("nn.AddConstant", traits=Traits(keeps_size=True))
 def add_constant(layer: Layer) -> AddConstant | AddConstantVector:
     """nn.AddConstant(constant, [inplace = false])"""
     inplace = is_inplace(layer)
@@ -161,7 +162,7 @@ class MulConstant(nn.Module):
         return f"{self.constant}, inplace={self.inplace}"
 
 
-@converts("nn.MulConstant")
+@converts("nn.MulConstant", traits=Traits(keeps_size=True))
 def mul_constant(layer: Layer) -> MulConstant:
     """nn.MulConstant(constant, [inplace = false])"""
     return MulConstant(layer.number("constant_scalar"), is_inplace(layer))

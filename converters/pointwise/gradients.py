@@ -9,6 +9,9 @@ from torch import nn
 
 from ...model.layer import Layer
 from ...model.registry import converts
+from ...model.traits import Traits
+
+PASSES = Traits(output="pass")
 
 
 class ReverseGradient(torch.autograd.Function):
@@ -42,7 +45,7 @@ class GradientReversal(nn.Module):
         return f"factor={self.factor}"
 
 
-@converts("nn.GradientReversal")
+@converts("nn.GradientReversal", traits=PASSES)
 def gradient_reversal(layer: Layer) -> GradientReversal:
     """nn.GradientReversal([lambda = 1])"""
     factor = layer.number("lambda", 1.0)
@@ -73,7 +76,7 @@ class ZeroGrad(nn.Module):
         return y
 
 
-@converts("nn.ZeroGrad")
+@converts("nn.ZeroGrad", traits=PASSES)
 def zero_grad(layer: Layer) -> ZeroGrad:
     """nn.ZeroGrad()"""
     return ZeroGrad()
@@ -122,7 +125,7 @@ class L1Penalty(nn.Module):
         return f"weight={self.weight}, average={self.average}, provide_output={self.provide_output}"
 
 
-@converts("nn.L1Penalty")
+@converts("nn.L1Penalty", traits=PASSES)
 def l1_penalty(layer: Layer) -> L1Penalty:
     """nn.L1Penalty(l1weight, [sizeAverage = false], [provideOutput = true])"""
     layer.ignore("loss")

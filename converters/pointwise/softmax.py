@@ -7,6 +7,9 @@ from torch import nn
 
 from ...model.layer import Layer
 from ...model.registry import converts
+from ...model.traits import Traits
+
+ACTIVATION_OF_ROWS = Traits(picture="activation")
 
 
 class SoftMax(nn.Module):
@@ -36,7 +39,8 @@ class SoftMin(nn.Module):
         return torch.softmax(-x, dim=0 if x.dim() in (1, 3) else 1)
 
 
-@converts("nn.SoftMax", "nn.SpatialSoftMax")
+@converts("nn.SoftMax", traits=ACTIVATION_OF_ROWS)
+@converts("nn.SpatialSoftMax", traits=Traits(reads="images", picture="activation"))
 def soft_max(layer: Layer) -> SoftMax:
     """nn.SoftMax()
 
@@ -45,7 +49,8 @@ def soft_max(layer: Layer) -> SoftMax:
     return SoftMax()
 
 
-@converts("nn.LogSoftMax", "nn.SpatialLogSoftMax")
+@converts("nn.LogSoftMax", traits=ACTIVATION_OF_ROWS)
+@converts("nn.SpatialLogSoftMax", traits=Traits(reads="images", picture="activation"))
 def log_soft_max(layer: Layer) -> LogSoftMax:
     """nn.LogSoftMax()
 
@@ -105,7 +110,7 @@ def _is_log(layer: Layer, default: bool = False) -> bool:
     return algorithm == "CUDNN_SOFTMAX_LOG"
 
 
-@converts("cudnn.SoftMax")
+@converts("cudnn.SoftMax", traits=ACTIVATION_OF_ROWS)
 def cudnn_soft_max(layer: Layer) -> InstanceSoftMax:
     """cudnn.SoftMax([fast = false])
 
@@ -115,7 +120,7 @@ def cudnn_soft_max(layer: Layer) -> InstanceSoftMax:
     return InstanceSoftMax(_is_log(layer))
 
 
-@converts("cudnn.LogSoftMax")
+@converts("cudnn.LogSoftMax", traits=ACTIVATION_OF_ROWS)
 def cudnn_log_soft_max(layer: Layer) -> InstanceSoftMax:
     """cudnn.LogSoftMax()
 
@@ -125,7 +130,7 @@ def cudnn_log_soft_max(layer: Layer) -> InstanceSoftMax:
     return InstanceSoftMax(log=True)
 
 
-@converts("cudnn.SpatialSoftMax", "cudnn.SpatialLogSoftMax")
+@converts("cudnn.SpatialSoftMax", "cudnn.SpatialLogSoftMax", traits=Traits(reads="images", picture="activation"))
 def cudnn_spatial_soft_max(layer: Layer) -> SoftMax | LogSoftMax | InstanceSoftMax:
     """cudnn.SpatialSoftMax([fast = false])"""
     log = _is_log(layer, default=layer.typename == "cudnn.SpatialLogSoftMax")
@@ -137,7 +142,7 @@ def cudnn_spatial_soft_max(layer: Layer) -> SoftMax | LogSoftMax | InstanceSoftM
     return LogSoftMax() if log else SoftMax()
 
 
-@converts("cudnn.VolumetricSoftMax", "cudnn.VolumetricLogSoftMax")
+@converts("cudnn.VolumetricSoftMax", "cudnn.VolumetricLogSoftMax", traits=Traits(reads="volumes", picture="activation"))
 def cudnn_volumetric_soft_max(layer: Layer) -> VolumetricSoftMax:
     """cudnn.VolumetricSoftMax([fast = false])"""
     inner = layer.module("ssm")

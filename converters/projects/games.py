@@ -7,6 +7,7 @@ from torch import nn
 
 from ...model.layer import Layer
 from ...model.registry import converts
+from ...model.traits import Traits
 from ..pointwise.activations import relu
 from .upscaling import ScaleGradient
 
@@ -21,7 +22,7 @@ def gradient_rescale(layer: Layer) -> ScaleGradient:
     return ScaleGradient(layer.number("scaleFactor"))
 
 
-@converts("nn.GuidedReLU", "nn.DeconvnetReLU")
+@converts("nn.GuidedReLU", "nn.DeconvnetReLU", traits=Traits(keeps_size=True, picture="activation"))
 def salient_relu(layer: Layer) -> nn.Module:
     """nn.GuidedReLU([inplace]), of Kaixhin/Atari
 
@@ -70,7 +71,7 @@ class HuberCriterion(nn.Module):
         return f"delta={self.delta}"
 
 
-@converts("nn.HuberCriterion")
+@converts("nn.HuberCriterion", traits=Traits(criterion=True))
 def huber_criterion(layer: Layer) -> HuberCriterion:
     """nn.HuberCriterion([delta = 1]), of Kaixhin/Atari
 

@@ -10,6 +10,7 @@ from torch import nn
 
 from ...model.layer import Layer
 from ...model.registry import converts
+from ...model.traits import Traits
 from ..images.convolutions import spatial_convolution
 from ..pointwise.softmax import SoftMax
 from ..recurrent.masks import AddLoss
@@ -66,7 +67,7 @@ class GaussianCriterion(nn.Module):
         return (0.5 * (log_var + math.log(2 * math.pi) + away)).sum()
 
 
-@converts("nn.GaussianCriterion")
+@converts("nn.GaussianCriterion", traits=Traits(criterion=True))
 def gaussian_criterion(layer: Layer) -> GaussianCriterion:
     """nn.GaussianCriterion(), of y0ast/VAE-Torch"""
     no_other_fields(layer)
@@ -208,7 +209,8 @@ class FoldPlanes(nn.Module):
         return f"factor={self.factor}"
 
 
-@converts("nn.SpatialConvolutionUpsample", "cudnn.SpatialConvolutionUpsample")
+@converts("nn.SpatialConvolutionUpsample", traits=Traits(reads="images", picture="weights"))
+@converts("cudnn.SpatialConvolutionUpsample", traits=Traits(reads="images"))
 def spatial_convolution_upsample(layer: Layer) -> nn.Sequential:
     """nn.SpatialConvolutionUpsample(nInputPlane, nOutputPlane, kW, kH, [factor = 2]), of facebook/eyescream
 
@@ -232,7 +234,7 @@ class MaskedSoftMax(nn.Module):
         return y
 
 
-@converts("nn.maskSoftMax")
+@converts("nn.maskSoftMax", traits=Traits(picture="activation"))
 def mask_soft_max(layer: Layer) -> MaskedSoftMax:
     """nn.maskSoftMax(), of jiasenlu/HieCoAttenVQA
 

@@ -10,6 +10,7 @@ from torch.nn import functional as F
 
 from ...model.layer import Layer
 from ...model.registry import converts
+from ...model.traits import Traits
 from ...t7 import LuaObject, LuaTable
 from ..images.batch_norm import BatchNorm
 from ..recurrent.sequences import SeqLSTM, as_lstm
@@ -30,7 +31,7 @@ _BUFFERS = ("buffer1", "buffer2", "buffer3", "grad_a_buffer", "grad_c0", "grad_h
 _MARKS = ("recompute_backward", "_return_grad_h0", "_return_grad_c0")
 
 
-@converts("nn.LSTM")
+@converts("nn.LSTM", traits=Traits(reads="numbers", recurrent=True, picture="recurrent"))
 def either_lstm(layer: Layer) -> nn.Module:
     """nn.LSTM(inputSize, outputSize, [rho], [cell2gate = true], [p], [mono]), of package rnn
 
@@ -94,7 +95,7 @@ class VanillaRNN(Remembering):
         return f"remember={self.remember}"
 
 
-@converts("nn.VanillaRNN")
+@converts("nn.VanillaRNN", traits=Traits(picture="recurrent"))
 def vanilla_rnn(layer: Layer) -> VanillaRNN:
     """nn.VanillaRNN(inputDim, hiddenDim), of jcjohnson/torch-rnn
 
@@ -152,7 +153,7 @@ def language_model(layer: Layer) -> nn.Module:
     return nn.Sequential(*over_sequences(layer, layer.value("net"), views, "net."))
 
 
-@converts("nn.TemporalAdapter")
+@converts("nn.TemporalAdapter", traits=Traits(reads="frames"))
 def temporal_adapter(layer: Layer) -> Bottle:
     """nn.TemporalAdapter(module), of jcjohnson/torch-rnn
 
@@ -186,7 +187,7 @@ class TemporalCrossEntropyCriterion(nn.Module):
         return f"batch_average={self.batch_average}, time_average={self.time_average}"
 
 
-@converts("nn.TemporalCrossEntropyCriterion")
+@converts("nn.TemporalCrossEntropyCriterion", traits=Traits(reads="frames", criterion=True))
 def temporal_cross_entropy_criterion(layer: Layer) -> TemporalCrossEntropyCriterion:
     """nn.TemporalCrossEntropyCriterion(), of jcjohnson/torch-rnn
 
@@ -287,7 +288,7 @@ class CaptionCriterion(nn.Module):
         return -torch.where(counts, scores, 0).sum() / counts.sum()
 
 
-@converts("nn.LanguageModelCriterion")
+@converts("nn.LanguageModelCriterion", traits=Traits(criterion=True))
 def language_model_criterion(layer: Layer) -> CaptionCriterion:
     """nn.LanguageModelCriterion(), of karpathy/neuraltalk2"""
     return CaptionCriterion()
@@ -300,7 +301,7 @@ class AddRow(nn.Module):
         return x[0] + x[1]
 
 
-@converts("treelstm.CRowAddTable")
+@converts("treelstm.CRowAddTable", traits=Traits(picture="merge"))
 def row_add_table(layer: Layer) -> AddRow:
     """treelstm.CRowAddTable(), of stanfordnlp/treelstm"""
     return AddRow()

@@ -10,8 +10,11 @@ from torch import nn
 
 from ...model.layer import Layer
 from ...model.registry import converts
+from ...model.traits import Traits
 from ..tables.entries import AddEntries
 from ..tables.products import MatrixProduct
+
+MERGES = Traits(picture="merge")
 
 
 class ScalarProduct(nn.Module):
@@ -21,7 +24,7 @@ class ScalarProduct(nn.Module):
         return x[0] * x[1].reshape(-1)[0]
 
 
-@converts("nn.ScalarMulTable")
+@converts("nn.ScalarMulTable", traits=MERGES)
 def scalar_mul_table(layer: Layer) -> ScalarProduct:
     """nn.ScalarMulTable(), of kaishengtai/torch-ntm"""
     return ScalarProduct()
@@ -34,7 +37,7 @@ class ScalarQuotient(nn.Module):
         return x[0] / x[1].reshape(-1)[0]
 
 
-@converts("nn.ScalarDivTable")
+@converts("nn.ScalarDivTable", traits=MERGES)
 def scalar_div_table(layer: Layer) -> ScalarQuotient:
     """nn.ScalarDivTable(), of kaishengtai/torch-ntm"""
     return ScalarQuotient()
@@ -101,7 +104,7 @@ class CircularConvolution(nn.Module):
         return kernel @ torch.stack(turned)
 
 
-@converts("nn.CircularConvolution")
+@converts("nn.CircularConvolution", traits=Traits(picture="weights"))
 def circular_convolution(layer: Layer) -> CircularConvolution:
     """nn.CircularConvolution(), of kaishengtai/torch-ntm
 
@@ -126,13 +129,13 @@ class UnitLength(nn.Module):
         return f"threshold={self.threshold}"
 
 
-@converts("nn.Normalization")
+@converts("nn.Normalization", traits=Traits(keeps_size=True))
 def normalization(layer: Layer) -> UnitLength:
     """nn.Normalization(), of facebook/MemNN (EntNet-babi)"""
     return UnitLength(layer.number("thresh", 0.0))
 
 
-@converts("nn.BeamableMM")
+@converts("nn.BeamableMM", traits=MERGES)
 def beamable_mm(layer: Layer) -> MatrixProduct:
     """nn.BeamableMM([transA = false], [transB = false]), of facebookresearch/fairseq-lua
 

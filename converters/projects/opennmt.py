@@ -9,6 +9,7 @@ from torch import nn
 
 from ...model.layer import Layer
 from ...model.registry import converts
+from ...model.traits import Traits
 from ...t7 import LuaObject, LuaTable, Value
 from ..criterions.containers import ParallelCriterion, parallel_criterion
 from ..recurrent.steps import Remembering
@@ -30,7 +31,7 @@ def network(layer: Layer) -> nn.Module:
     return network_of(layer)
 
 
-@converts("onmt.LSTM", "onmt.GRU")
+@converts("onmt.LSTM", "onmt.GRU", traits=Traits(recurrent=True, picture="recurrent"))
 def stacked_cell(layer: Layer) -> nn.Module:
     """onmt.LSTM(layers, inputSize, hiddenSize, [dropout = 0], [residual], …), of OpenNMT/OpenNMT
 
@@ -188,7 +189,7 @@ class VariationalDropout(Remembering):
         return f"p={self.p}"
 
 
-@converts("onmt.VariationalDropout")
+@converts("onmt.VariationalDropout", traits=Traits(keeps_size=True, picture="dropout", label=("p",)))
 def variational_dropout(layer: Layer) -> VariationalDropout:
     """onmt.VariationalDropout([p = 0.5]), of OpenNMT/OpenNMT
 
@@ -199,7 +200,7 @@ def variational_dropout(layer: Layer) -> VariationalDropout:
     return VariationalDropout(layer.number("p", 0.5))
 
 
-@converts("onmt.ParallelClassNLLCriterion")
+@converts("onmt.ParallelClassNLLCriterion", traits=Traits(criterion=True))
 def parallel_class_nll_criterion(layer: Layer) -> ParallelCriterion:
     """onmt.ParallelClassNLLCriterion(outputSizes), of OpenNMT/OpenNMT"""
     layer.ignore("mainCriterion")
@@ -209,13 +210,13 @@ def parallel_class_nll_criterion(layer: Layer) -> ParallelCriterion:
 @converts(
     "onmt.Encoder",
     "onmt.Decoder",
-    "onmt.Sequencer",
     "onmt.BiEncoder",
     "onmt.DBiEncoder",
     "onmt.PDBiEncoder",
     "onmt.GoogleEncoder",
     "onmt.CNNEncoder",
 )
+@converts("onmt.Sequencer", traits=Traits(flow="steps", recurrent=True, picture="recurrent"))
 def encoder(layer: Layer) -> nn.Module:
     """onmt.Encoder(args, inputNetwork), of OpenNMT/OpenNMT
 
@@ -228,7 +229,7 @@ def encoder(layer: Layer) -> nn.Module:
     )
 
 
-@converts("onmt.SentenceNLLCriterion")
+@converts("onmt.SentenceNLLCriterion", traits=Traits(criterion=True))
 def sentence_nll_criterion(layer: Layer) -> nn.Module:
     """onmt.SentenceNLLCriterion(args, outputSize), of OpenNMT/OpenNMT
 

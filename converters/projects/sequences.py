@@ -9,6 +9,7 @@ from torch import nn
 
 from ...model.layer import Layer
 from ...model.registry import converts
+from ...model.traits import Traits
 from ..recurrent.steps import LSTMStep, lstm
 from ..tables.containers import MapTable
 from .language import over_sequences
@@ -83,7 +84,7 @@ def shared_parallel_table(layer: Layer) -> MapTable:
     return MapTable([layer.module("unit")])
 
 
-@converts("nn.CtcCriterion")
+@converts("nn.CtcCriterion", traits=Traits(criterion=True))
 def ctc_criterion(layer: Layer) -> nn.Module:
     """nn.CtcCriterion(), of bgshih/crnn
 
@@ -92,7 +93,8 @@ def ctc_criterion(layer: Layer) -> nn.Module:
     layer.refuse("it is a loss for training that a C library of crnn computes; torch.nn.CTCLoss is of the same kind")
 
 
-@converts("cudnn.BatchBRNN", "cudnn.BatchBRNNReLU")
+@converts("cudnn.BatchBRNN", traits=Traits(picture="recurrent"))
+@converts("cudnn.BatchBRNNReLU", traits=Traits(keeps_size=True, picture="activation"))
 def batch_brnn(layer: Layer) -> nn.Sequential:
     """cudnn.BatchBRNNReLU(inputDim, outputDim), of SeanNaren/deepspeech.torch
 
@@ -103,7 +105,7 @@ def batch_brnn(layer: Layer) -> nn.Sequential:
     return nn.Sequential(*over_sequences(layer, layer.object, views))
 
 
-@converts("nn.BNFastLSTM")
+@converts("nn.BNFastLSTM", traits=Traits(picture="recurrent"))
 def batch_normalized_lstm(layer: Layer) -> LSTMStep:
     """nn.BNFastLSTM(inputSize, outputSize, [rho], …), of robotsorcerer/FARNN
 

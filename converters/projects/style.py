@@ -9,6 +9,7 @@ from torch import nn
 
 from ...model.layer import Layer
 from ...model.registry import converts
+from ...model.traits import Traits
 from ...t7 import LuaObject, Tensor
 from ..pointwise.gradients import ZeroGrad
 
@@ -125,7 +126,7 @@ class TotalVariationLoss(nn.Module):
         return (across * across).sum() + (down * down).sum()
 
 
-@converts("nn.TVLossCriterion")
+@converts("nn.TVLossCriterion", traits=Traits(criterion=True))
 def total_variation_criterion(layer: Layer) -> TotalVariationLoss:
     """nn.TVLossCriterion(), of xunhuang1995/AdaIN-style
 
@@ -212,7 +213,9 @@ def dummy_grad_output(layer: Layer) -> ZeroGrad:
     return ZeroGrad()
 
 
-@converts("nn.PerceptualCriterion", "nn.ArtisticStyleLossCriterion", "nn.ArtisticCriterion")
+@converts(
+    "nn.PerceptualCriterion", "nn.ArtisticStyleLossCriterion", "nn.ArtisticCriterion", traits=Traits(criterion=True)
+)
 def perceptual_criterion(layer: Layer) -> nn.Module:
     """nn.PerceptualCriterion{cnn, …}, of jcjohnson/fast-neural-style
 
@@ -288,7 +291,7 @@ def is_fresh(norm: Any) -> bool:
     )
 
 
-@converts("nn.AdaptiveInstanceNormalization")
+@converts("nn.AdaptiveInstanceNormalization", traits=Traits(keeps_size=True, picture="normalization"))
 def adaptive_instance_normalization(layer: Layer) -> nn.Module:
     """nn.AdaptiveInstanceNormalization(nOutput, [disabled], [eps = 1e-5]), of xunhuang1995/AdaIN-style
 

@@ -7,9 +7,10 @@ from torch import nn
 
 from ...model.layer import Layer
 from ...model.registry import converts
+from ...model.traits import Traits
 
 
-@converts("nn.SpatialCircularPadding")
+@converts("nn.SpatialCircularPadding", traits=Traits(reads="images"))
 def spatial_circular_padding(layer: Layer) -> nn.CircularPad2d:
     """nn.SpatialCircularPadding(padLeft, [padRight], [padTop], [padBottom]), of DmitryUlyanov/texture_nets
 

@@ -9,10 +9,13 @@ from torch import nn
 
 from ...model.layer import Layer
 from ...model.registry import converts
+from ...model.traits import Traits
 from ..images.convolutions import spatial_convolution
 
+CRITERION = Traits(criterion=True)
 
-@converts("w2nn.LeakyReLU")
+
+@converts("w2nn.LeakyReLU", traits=Traits(keeps_size=True, picture="activation"))
 def leaky_relu(layer: Layer) -> nn.LeakyReLU:
     """w2nn.LeakyReLU([negative_scale = 0.333]), of nagadomi/waifu2x"""
     layer.ignore("negative")
@@ -170,7 +173,8 @@ def shake_shake_table(layer: Layer) -> ShakeShake:
     return ShakeShake()
 
 
-@converts("w2nn.EdgeFilter", "w2nn.RandomBinaryConvolution")
+@converts("w2nn.EdgeFilter")
+@converts("w2nn.RandomBinaryConvolution", traits=Traits(picture="weights"))
 def fixed_convolution(layer: Layer) -> nn.Module:
     """w2nn.EdgeFilter(nInputPlane), of nagadomi/waifu2x
 
@@ -216,7 +220,7 @@ class ClippedMSECriterion(nn.Module):
         return f"low={self.low}, high={self.high}"
 
 
-@converts("w2nn.ClippedMSECriterion")
+@converts("w2nn.ClippedMSECriterion", traits=CRITERION)
 def clipped_mse_criterion(layer: Layer) -> ClippedMSECriterion:
     """w2nn.ClippedMSECriterion([min = 0], [max = 1]), of nagadomi/waifu2x
 
@@ -260,7 +264,7 @@ class ClippedHuberCriterion(nn.Module):
         return f"{self.elements}, low={self.low}, high={self.high}, gamma={self.gamma}"
 
 
-@converts("w2nn.ClippedWeightedHuberCriterion")
+@converts("w2nn.ClippedWeightedHuberCriterion", traits=CRITERION)
 def clipped_weighted_huber_criterion(layer: Layer) -> ClippedHuberCriterion:
     """w2nn.ClippedWeightedHuberCriterion(w, [gamma = 1], clip), of nagadomi/waifu2x
 
@@ -286,7 +290,7 @@ class L1Criterion(nn.Module):
         return error.abs().sum() / error.numel()
 
 
-@converts("w2nn.L1Criterion")
+@converts("w2nn.L1Criterion", traits=CRITERION)
 def l1_criterion(layer: Layer) -> L1Criterion:
     """w2nn.L1Criterion(), of nagadomi/waifu2x
 

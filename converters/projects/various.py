@@ -7,6 +7,7 @@ from torch import nn
 
 from ...model.layer import Layer
 from ...model.registry import converts
+from ...model.traits import Traits
 from .style import is_fresh
 
 
@@ -50,7 +51,7 @@ def _instance_norm(layer: Layer, *, measure: bool) -> nn.Module:
     return module
 
 
-@converts("nn.InstanceNormalization")
+@converts("nn.InstanceNormalization", traits=Traits(reads="numbers", keeps_size=True, picture="normalization"))
 def instance_normalization(layer: Layer) -> nn.Module:
     """nn.InstanceNormalization(nOutput, [eps = 1e-5], [momentum = 0.1], [affine = true])
 
@@ -125,7 +126,7 @@ _TYPES = {
 }
 
 
-@converts("OneHot", "nn.OneHot")
+@converts("OneHot", "nn.OneHot", traits=Traits(reads="indices"))
 def one_hot(layer: Layer) -> OneHot:
     """nn.OneHot(outputSize), or char-rnn's OneHot(outputSize)"""
     layer.ignore("_eye", "_input", "_single", "_longInput", "_ix", "_longInput2", "inputTensorType")

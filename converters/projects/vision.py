@@ -10,11 +10,12 @@ from torch.nn import functional as F
 
 from ...model.layer import Layer
 from ...model.registry import converts
+from ...model.traits import Traits
 from ...t7 import LuaObject, LuaTable, Value
 from ..linear.linear import linear
 
 
-@converts("nn.CustomLinear")
+@converts("nn.CustomLinear", traits=Traits(picture="weights"))
 def custom_linear(layer: Layer) -> nn.Linear:
     """nn.CustomLinear(inputSize, outputSize, [mean], [std]), of robotsorcerer/FARNN and others
 
@@ -84,7 +85,7 @@ class SymmetricPad(nn.Module):
         return f"{self.padding}"
 
 
-@converts("nn.SpatialSymmetricPadding")
+@converts("nn.SpatialSymmetricPadding", traits=Traits(reads="images"))
 def spatial_symmetric_padding(layer: Layer) -> SymmetricPad:
     """nn.SpatialSymmetricPadding(padLeft, [padRight], [padTop], [padBottom]), of facebookresearch/deepmask
 

@@ -7,9 +7,12 @@ from torch import nn
 
 from ...model.layer import Layer
 from ...model.registry import converts
+from ...model.traits import Traits
 from .sequences import as_lstm
 from .steps import GRUStep, LSTMStep, Recurrence, cell_of, recurrence, remembered, tensors_of
 from .zero_masks import ZeroMasked, mask_kind
+
+CELL = Traits(reads="numbers", picture="recurrent")
 
 
 class LSTMCell(nn.Module):
@@ -63,7 +66,7 @@ class MaskedLSTMCell(ZeroMasked, LSTMCell):
     """An `LSTMCell` whose output and cell become zero where `set_zero_mask` said that samples are padding."""
 
 
-@converts("nn.StepLSTM")
+@converts("nn.StepLSTM", traits=Traits(parameters=("weight", "bias", "weightO"), reads="numbers", picture="recurrent"))
 def step_lstm(layer: Layer) -> LSTMCell:
     """nn.StepLSTM(inputSize, hiddenSize, [outputSize]), of torch/rnn"""
     layer.ignore("gates", "recompute_backward", "hidden", "gradWeightO", "forceLua")
@@ -125,7 +128,7 @@ class MaskedGRUCell(ZeroMasked, GRUCell):
     """A `GRUCell` whose output becomes zero where `set_zero_mask` said that samples are padding."""
 
 
-@converts("nn.StepGRU")
+@converts("nn.StepGRU", traits=CELL)
 def step_gru(layer: Layer) -> GRUCell:
     """nn.StepGRU(inputSize, outputSize), of torch/rnn
 
@@ -143,7 +146,7 @@ def step_gru(layer: Layer) -> GRUCell:
     return module
 
 
-@converts("nn.RecLSTM")
+@converts("nn.RecLSTM", traits=CELL)
 def rec_lstm(layer: Layer) -> LSTMStep:
     """nn.RecLSTM(inputSize, hiddenSize, [outputSize]), of torch/rnn
 
@@ -160,7 +163,7 @@ def rec_lstm(layer: Layer) -> LSTMStep:
     return module
 
 
-@converts("nn.RecGRU")
+@converts("nn.RecGRU", traits=CELL)
 def rec_gru(layer: Layer) -> GRUStep:
     """nn.RecGRU(inputSize, outputSize), of torch/rnn
 
@@ -189,7 +192,7 @@ def start_state(layer: Layer, sizes: list[int]) -> list[torch.Tensor]:
     return start
 
 
-@converts("nn.LinearRNN")
+@converts("nn.LinearRNN", traits=CELL)
 def linear_rnn(layer: Layer) -> Recurrence:
     """nn.LinearRNN(inputSize, outputSize, [transfer = nn.Sigmoid()]), of torch/rnn
 
@@ -199,7 +202,7 @@ def linear_rnn(layer: Layer) -> Recurrence:
     return recurrence(layer)
 
 
-@converts("nn.LookupRNN")
+@converts("nn.LookupRNN", traits=Traits(picture="recurrent"))
 def lookup_rnn(layer: Layer) -> Recurrence:
     """nn.LookupRNN(nIndex, outputSize, [transfer = nn.Sigmoid()], [merge = nn.CAddTable()]), of torch/rnn
 

@@ -7,6 +7,7 @@ from torch import nn
 
 from ...model.layer import Layer
 from ...model.registry import converts
+from ...model.traits import Traits
 from .steps import Remembering
 
 #: cudnn's mode -> the kind of layer, and how many gates it has. The order of the gates is that of PyTorch.
@@ -76,7 +77,19 @@ class CudnnRNN(Remembering):
         return f"remember={self.remember}"
 
 
-@converts("cudnn.RNN", "cudnn.RNNReLU", "cudnn.RNNTanh", "cudnn.LSTM", "cudnn.GRU", "cudnn.BLSTM", "cudnn.BGRU")
+@converts(
+    "cudnn.RNN",
+    "cudnn.LSTM",
+    "cudnn.GRU",
+    "cudnn.BLSTM",
+    "cudnn.BGRU",
+    traits=Traits(reads="sequences", recurrent=True, picture="recurrent"),
+)
+@converts(
+    "cudnn.RNNReLU",
+    "cudnn.RNNTanh",
+    traits=Traits(reads="sequences", keeps_size=True, recurrent=True, picture="activation"),
+)
 def cudnn_rnn(layer: Layer) -> CudnnRNN:
     """cudnn.LSTM(inputSize, hiddenSize, numLayers, [batchFirst], [dropout], [rememberStates]) and its relatives
 

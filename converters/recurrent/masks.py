@@ -9,6 +9,7 @@ from torch import nn
 
 from ...model.layer import Layer
 from ...model.registry import converts
+from ...model.traits import Traits
 from ..tables.containers import only_child
 from .steps import Remembering, ignore_bookkeeping, remembered
 from .zero_masks import batch_mask_zero
@@ -98,7 +99,7 @@ class LookupTableMaskZero(nn.Module):
         return f"{self.rows}, {self.size}"
 
 
-@converts("nn.LookupTableMaskZero")
+@converts("nn.LookupTableMaskZero", traits=Traits(reads="indices", first_index=0, picture="weights"))
 def lookup_table_mask_zero(layer: Layer) -> LookupTableMaskZero:
     """nn.LookupTableMaskZero(nIndex, nOutput)"""
     layer.ignore("__input", "_count", "_input", "copiedInput", "_sorted", "_indices")
@@ -117,7 +118,7 @@ def lookup_table_mask_zero(layer: Layer) -> LookupTableMaskZero:
     return module
 
 
-@converts("nn.LinearNoBias", "nn.LinearNB")
+@converts("nn.LinearNoBias", "nn.LinearNB", traits=Traits(reads="numbers", picture="weights"))
 def linear_no_bias(layer: Layer) -> nn.Linear:
     """nn.LinearNoBias(inputSize, outputSize)
 
@@ -130,7 +131,7 @@ def linear_no_bias(layer: Layer) -> nn.Linear:
     return module
 
 
-@converts("nn.CopyGrad")
+@converts("nn.CopyGrad", traits=Traits(output="pass"))
 def copy_grad(layer: Layer) -> nn.Identity:
     """nn.CopyGrad()"""
     return nn.Identity()
@@ -151,7 +152,7 @@ class SAdd(nn.Module):
         return f"addend={self.addend}, negate={self.negate}"
 
 
-@converts("nn.SAdd")
+@converts("nn.SAdd", traits=Traits(keeps_size=True))
 def s_add(layer: Layer) -> SAdd:
     """nn.SAdd(addend, [negate = false])"""
     return SAdd(layer.number("addend"), layer.flag("negate", default=False))
@@ -215,7 +216,7 @@ class NormStabilizer(Remembering):
         return f"beta={self.beta}"
 
 
-@converts("nn.NormStabilizer")
+@converts("nn.NormStabilizer", traits=Traits(output="pass"))
 def norm_stabilizer(layer: Layer) -> NormStabilizer:
     """nn.NormStabilizer([beta = 1])"""
     ignore_bookkeeping(layer)

@@ -9,6 +9,7 @@ from torch import nn
 
 from ...model.layer import Layer
 from ...model.registry import converts
+from ...model.traits import Traits
 from ..tables.containers import only_child
 from .steps import detach_state, forget
 
@@ -51,7 +52,7 @@ class Sequencer(nn.Module):
         return f"remember={self.remember!r}"
 
 
-@converts("nn.Sequencer")
+@converts("nn.Sequencer", traits=Traits(flow="steps", recurrent=True, picture="recurrent"))
 def sequencer(layer: Layer) -> Sequencer:
     """nn.Sequencer(module)
 
@@ -83,14 +84,15 @@ class Repeater(nn.Module):
         return f"times={self.times}"
 
 
-@converts("nn.Repeater")
+@converts("nn.Repeater", traits=Traits(flow="steps", recurrent=True, picture="recurrent"))
 def repeater(layer: Layer) -> Repeater:
     """nn.Repeater(module, rho)"""
     layer.ignore("module", "rnn", "_remember")
     return Repeater(only_child(layer), layer.integer("rho" if layer.has("rho") else "seqlen"))  # torch/rnn's name
 
 
-@converts("nn.BiSequencer", "nn.SeqBLSTM", "nn.SeqBGRU")
+@converts("nn.BiSequencer", traits=Traits(flow="steps", recurrent=True, picture="recurrent"))
+@converts("nn.SeqBLSTM", "nn.SeqBGRU", traits=Traits(picture="recurrent"))
 def bi_sequencer(layer: Layer) -> nn.Module:
     """nn.BiSequencer(forward, [backward], [merge])
 
@@ -103,7 +105,7 @@ def bi_sequencer(layer: Layer) -> nn.Module:
     return only_child(layer)
 
 
-@converts("nn.SeqBRNN")
+@converts("nn.SeqBRNN", traits=Traits(reads="sequences", recurrent=True, picture="recurrent"))
 def seq_brnn(layer: Layer) -> nn.Module:
     """nn.SeqBRNN(inputDim, hiddenDim, [batchFirst], [merge = nn.CAddTable()])
 
@@ -131,7 +133,7 @@ class BiSequencerLM(nn.Module):
         return torch.zeros_like(x) if isinstance(x, torch.Tensor) else [self.zeros(item) for item in x]
 
 
-@converts("nn.BiSequencerLM")
+@converts("nn.BiSequencerLM", traits=Traits(flow="steps", recurrent=True))
 def bi_sequencer_lm(layer: Layer) -> BiSequencerLM:
     """nn.BiSequencerLM(forward, [backward], [merge])"""
     layer.ignore("_remember", "forwardModule", "backwardModule", "mergeModule", "fwdSeq", "bwdSeq", "mergeSeq")

@@ -9,6 +9,7 @@ from torch import nn
 
 from ...model.layer import Layer
 from ...model.registry import converts
+from ...model.traits import Traits
 from .sequencers import has_memory
 from .steps import UNFINISHED, Remembering, detached
 from .zero_masks import ZeroMasked, mask_kind
@@ -126,7 +127,11 @@ class MaskedSeqLSTM(ZeroMasked, SeqLSTM):
     """A `SeqLSTM` whose output and state become zero where `set_zero_mask` said that samples are padding."""
 
 
-@converts("nn.SeqLSTM", "nn.SeqLSTMP")
+@converts(
+    "nn.SeqLSTM",
+    "nn.SeqLSTMP",
+    traits=Traits(parameters=("weight", "bias", "weightO"), reads="sequences", recurrent=True, picture="recurrent"),
+)
 def seq_lstm(layer: Layer) -> SeqLSTM:
     """nn.SeqLSTM(inputSize, hiddenSize, [outputSize]); nn.SeqLSTMP(inputSize, hiddenSize, outputSize)
 
@@ -264,7 +269,7 @@ class MaskedSeqGRU(ZeroMasked, SeqGRU):
     """A `SeqGRU` whose output and state become zero where `set_zero_mask` said that samples are padding."""
 
 
-@converts("nn.SeqGRU")
+@converts("nn.SeqGRU", traits=Traits(reads="sequences", recurrent=True, picture="recurrent"))
 def seq_gru(layer: Layer) -> SeqGRU:
     """nn.SeqGRU(inputSize, outputSize)
 

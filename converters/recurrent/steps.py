@@ -13,6 +13,7 @@ from torch import nn
 
 from ...model.layer import Layer
 from ...model.registry import converts
+from ...model.traits import Traits
 from ...t7 import LuaObject, LuaTable, Storage, Tensor, Value
 from ..tables.containers import only_child
 
@@ -87,7 +88,7 @@ class LSTMStep(Remembering):
 
 
 # nn.LSTM itself is registered in projects_language.py, since torch-rnn has another class of that name
-@converts("nn.FastLSTM")
+@converts("nn.FastLSTM", traits=Traits(reads="numbers", picture="recurrent"))
 def lstm(layer: Layer) -> LSTMStep:
     """nn.FastLSTM(inputSize, outputSize, [rho], [cell2gate = true], [p], [mono])
 
@@ -136,7 +137,8 @@ class GRUStep(Remembering):
         return output
 
 
-@converts("nn.GRU", "nn.MuFuRu")
+@converts("nn.GRU", traits=Traits(reads="numbers", recurrent=True, picture="recurrent"))
+@converts("nn.MuFuRu", traits=Traits(reads="numbers"))
 def gru(layer: Layer) -> GRUStep:
     """nn.GRU(inputSize, outputSize, [rho], [p], [mono]); nn.MuFuRu(inputSize, outputSize, [ops], [rho])
 
@@ -179,7 +181,7 @@ class Recurrent(Remembering):
         return self.state
 
 
-@converts("nn.Recurrent")
+@converts("nn.Recurrent", traits=Traits(picture="recurrent"))
 def recurrent(layer: Layer) -> Recurrent:
     """nn.Recurrent(start, input, feedback, [transfer = nn.Sigmoid()], [rho], [merge = nn.CAddTable()])
 
@@ -258,7 +260,7 @@ def nested_sizes(value: Value) -> list[Any]:
     return [int(item) if isinstance(item, float) else nested_sizes(item) for item in value.list()]
 
 
-@converts("nn.Recursor")
+@converts("nn.Recursor", traits=Traits(output="children", picture="recurrent"))
 def recursor(layer: Layer) -> nn.Module:
     """nn.Recursor(module, [rho])
 

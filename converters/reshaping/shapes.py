@@ -9,6 +9,9 @@ from torch import nn
 
 from ...model.layer import Layer
 from ...model.registry import converts
+from ...model.traits import Traits
+
+PASSES = Traits(output="pass")
 
 
 def optional_integer(layer: Layer, name: str) -> int | None:
@@ -44,7 +47,7 @@ class View(nn.Module):
         return f"size={self.size}, num_input_dims={self.num_input_dims}"
 
 
-@converts("nn.View")
+@converts("nn.View", traits=Traits(output="pass", keeps_numbers=True, label=("size",)))
 def view(layer: Layer) -> View:
     """nn.View(size1, [size2, …])
 
@@ -77,7 +80,7 @@ class Reshape(nn.Module):
         return f"size={self.size}, batch_mode={self.batch_mode}"
 
 
-@converts("nn.Reshape")
+@converts("nn.Reshape", traits=Traits(output="pass", keeps_numbers=True, label=("size",)))
 def reshape(layer: Layer) -> Reshape:
     """nn.Reshape(size1, [size2, …], [batchMode])
 
@@ -112,7 +115,7 @@ class Squeeze(nn.Module):
         return f"dim={self.dim}, num_input_dims={self.num_input_dims}"
 
 
-@converts("nn.Squeeze")
+@converts("nn.Squeeze", traits=PASSES)
 def squeeze(layer: Layer) -> Squeeze:
     """nn.Squeeze([dim], [numInputDims])
 
@@ -141,7 +144,7 @@ class Unsqueeze(nn.Module):
         return f"position={self.position}, num_input_dims={self.num_input_dims}"
 
 
-@converts("nn.Unsqueeze")
+@converts("nn.Unsqueeze", traits=PASSES)
 def unsqueeze(layer: Layer) -> Unsqueeze:
     """nn.Unsqueeze(pos, [numInputDims])
 
@@ -172,7 +175,7 @@ class Replicate(nn.Module):
         return f"{self.count}, dim={self.dim}, num_input_dims={self.num_input_dims}"
 
 
-@converts("nn.Replicate")
+@converts("nn.Replicate", traits=PASSES)
 def replicate(layer: Layer) -> Replicate:
     """nn.Replicate(nFeature, [dim = 1], [ndim])"""
     return Replicate(layer.integer("nfeatures"), layer.integer("dim", 1) - 1, optional_integer(layer, "ndim"))
@@ -192,7 +195,7 @@ class Collapse(nn.Module):
         return f"num_input_dims={self.num_input_dims}"
 
 
-@converts("nn.Collapse")
+@converts("nn.Collapse", traits=PASSES)
 def collapse(layer: Layer) -> Collapse:
     """nn.Collapse(nInputDim)"""
     return Collapse(layer.integer("nInputDim"))
@@ -205,7 +208,7 @@ class Contiguous(nn.Module):
         return x.contiguous()
 
 
-@converts("nn.Contiguous")
+@converts("nn.Contiguous", traits=Traits(output="pass", keeps_size=True, keeps_numbers=True))
 def contiguous(layer: Layer) -> Contiguous:
     """nn.Contiguous()"""
     return Contiguous()
@@ -218,14 +221,14 @@ class ExpandAs(nn.Module):
         return [x[0], x[1].expand_as(x[0])]
 
 
-@converts("nn.ExpandAs")
+@converts("nn.ExpandAs", traits=PASSES)
 def expand_as(layer: Layer) -> ExpandAs:
     """nn.ExpandAs()"""
     layer.ignore("sum1", "sum2")
     return ExpandAs()
 
 
-@converts("nn.PixelShuffle")
+@converts("nn.PixelShuffle", traits=Traits(picture="pooling"))
 def pixel_shuffle(layer: Layer) -> nn.PixelShuffle:
     """nn.PixelShuffle(upscaleFactor)"""
     layer.ignore(

@@ -10,11 +10,12 @@ from torch.nn import functional
 
 from ...model.layer import Layer
 from ...model.registry import converts
+from ...model.traits import Traits
 from ...t7 import LuaTable
 from ..reshaping.slices import zero_based
 
 
-@converts("nn.Sequential")
+@converts("nn.Sequential", traits=Traits(output="children", flow="chain"))
 def sequential(layer: Layer) -> nn.Sequential:
     """nn.Sequential()"""
     return nn.Sequential(*layer.modules())
@@ -27,7 +28,7 @@ class ConcatTable(nn.ModuleList):
         return [module(x) for module in self]
 
 
-@converts("nn.ConcatTable")
+@converts("nn.ConcatTable", traits=Traits(output="children", flow="branches"))
 def concat_table(layer: Layer) -> ConcatTable:
     """nn.ConcatTable()"""
     return ConcatTable(layer.modules())
@@ -40,7 +41,7 @@ class ParallelTable(nn.ModuleList):
         return [module(x[i]) for i, module in enumerate(self)]
 
 
-@converts("nn.ParallelTable")
+@converts("nn.ParallelTable", traits=Traits(output="children", flow="entries"))
 def parallel_table(layer: Layer) -> ParallelTable:
     """nn.ParallelTable()"""
     return ParallelTable(layer.modules())
@@ -60,14 +61,14 @@ class Concat(nn.ModuleList):
         return f"dim={self.dim}"
 
 
-@converts("nn.Concat")
+@converts("nn.Concat", traits=Traits(flow="joined", picture="merge"))
 def concat(layer: Layer) -> Concat:
     """nn.Concat(dim)"""
     layer.ignore("outputSize")
     return Concat(layer.modules(), zero_based(layer, "dimension"))
 
 
-@converts("nn.Identity")
+@converts("nn.Identity", traits=Traits(output="pass", flow="same", keeps_size=True, keeps_numbers=True))
 def identity(layer: Layer) -> nn.Identity:
     """nn.Identity()"""
     return nn.Identity()
@@ -92,7 +93,7 @@ class Parallel(nn.ModuleList):
         return f"input_dim={self.input_dim}, output_dim={self.output_dim}"
 
 
-@converts("nn.Parallel")
+@converts("nn.Parallel", traits=Traits(flow="slices"))
 def parallel(layer: Layer) -> Parallel:
     """nn.Parallel(inputDimension, outputDimension)"""
     layer.ignore("totalOutputSize")
@@ -122,7 +123,7 @@ class DepthConcat(nn.ModuleList):
         return f"dim={self.dim}"
 
 
-@converts("nn.DepthConcat")
+@converts("nn.DepthConcat", traits=Traits(flow="joined", picture="merge"))
 def depth_concat(layer: Layer) -> DepthConcat:
     """nn.DepthConcat(dim)"""
     layer.ignore("outputSize")
@@ -136,7 +137,7 @@ class MapTable(nn.ModuleList):
         return [self[i if i < len(self) else 0](item) for i, item in enumerate(x)]
 
 
-@converts("nn.MapTable")
+@converts("nn.MapTable", traits=Traits(output="children"))
 def map_table(layer: Layer) -> MapTable:
     """nn.MapTable(module, [shared = true])
 
@@ -170,7 +171,7 @@ class Bottle(nn.Module):
         return f"input_dims={self.input_dims}"
 
 
-@converts("nn.Bottle")
+@converts("nn.Bottle", traits=Traits(output="children", flow="wrapper"))
 def bottle(layer: Layer) -> Bottle:
     """nn.Bottle(module, [nInputDim = 2], [nOutputDim = nInputDim])"""
     layer.ignore("nOutputDim", "dimDelta", "inShape", "outShape")  # what the module returns says the same

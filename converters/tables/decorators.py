@@ -13,13 +13,14 @@ from torch import nn
 
 from ...model.layer import Layer
 from ...model.registry import converts
-from ...t7 import LuaTable, Tensor, Value
+from ...model.traits import Traits
+from ...t7 import LuaFunction, LuaTable, Tensor, Value
 from ...t7.values import ELEMENT_TYPES
 from ..reshaping.slices import zero_based
 from .containers import Concat, only_child
 
 
-@converts("nn.Decorator")
+@converts("nn.Decorator", traits=Traits(output="children", flow="wrapper"))
 def decorator(layer: Layer) -> nn.Module:
     """nn.Decorator(module)
 
@@ -28,7 +29,7 @@ def decorator(layer: Layer) -> nn.Module:
     return only_child(layer)
 
 
-@converts("nn.Profile")
+@converts("nn.Profile", traits=Traits(output="children"))
 def profile(layer: Layer) -> nn.Module:
     """nn.Profile(module, [print_interval], [name])
 
@@ -38,7 +39,7 @@ def profile(layer: Layer) -> nn.Module:
     return only_child(layer)
 
 
-@converts("nn.NaN")
+@converts("nn.NaN", traits=Traits(output="children"))
 def nan(layer: Layer) -> nn.Module:
     """nn.NaN(module, [id])
 
@@ -49,7 +50,8 @@ def nan(layer: Layer) -> nn.Module:
     return only_child(layer)
 
 
-@converts("nn.PrintSize", "nn.Print")
+@converts("nn.PrintSize", traits=Traits(output="pass"))
+@converts("nn.Print")
 def print_size(layer: Layer) -> nn.Identity:
     """nn.PrintSize([prefix]), of dpnn; nn.Print([label]), of kaishengtai/torch-ntm
 
@@ -59,7 +61,7 @@ def print_size(layer: Layer) -> nn.Identity:
     return nn.Identity()
 
 
-@converts("nn.Serial")
+@converts("nn.Serial", traits=Traits(output="children"))
 def serial(layer: Layer) -> nn.Module:
     """nn.Serial(module, [tensortype])
 
@@ -69,7 +71,7 @@ def serial(layer: Layer) -> nn.Module:
     return only_child(layer)
 
 
-@converts("nn.GPU")
+@converts("nn.GPU", traits=Traits(output="children", flow="chain"))
 def gpu(layer: Layer) -> nn.Module:
     """nn.GPU(module, device, [outdevice])
 
@@ -79,7 +81,8 @@ def gpu(layer: Layer) -> nn.Module:
     return only_child(layer)
 
 
-@converts("nn.DataParallelTable", "nn.DataParallel")
+@converts("nn.DataParallelTable", traits=Traits(output="children", flow="replicas"))
+@converts("nn.DataParallel", traits=Traits(output="children", flow="wrapper"))
 def data_parallel_table(layer: Layer) -> nn.Module:
     """nn.DataParallelTable(dimension, [flattenParams], [usenccl])
 
@@ -91,7 +94,7 @@ def data_parallel_table(layer: Layer) -> nn.Module:
     return only_child(layer)
 
 
-@converts("nn.ModelParallel")
+@converts("nn.ModelParallel", traits=Traits(flow="joined"))
 def model_parallel(layer: Layer) -> Concat:
     """nn.ModelParallel(dimension), of fbcunn
 
@@ -101,7 +104,7 @@ def model_parallel(layer: Layer) -> Concat:
     return Concat(layer.modules(), zero_based(layer, "dimension"))
 
 
-@converts("nn.Inception")
+@converts("nn.Inception", traits=Traits(reads="images", picture="weights"))
 def inception(layer: Layer) -> nn.Module:
     """nn.Inception{inputSize, outputSize, reduceSize, [reduceStride], [transfer], …}, of dpnn
 
@@ -112,7 +115,7 @@ def inception(layer: Layer) -> nn.Module:
     return only_child(layer)
 
 
-@converts("nn.FireModule")
+@converts("nn.FireModule", traits=Traits(reads="numbers"))
 def fire_module(layer: Layer) -> nn.Module:
     """nn.FireModule(nInputPlane, s1x1, e1x1, e3x3, [activation = 'ReLU']), of dpnn
 
@@ -160,11 +163,13 @@ def dtype_of(kind: str) -> torch.dtype | None:
     return torch.float32 if element.name == "float16" else torch.from_numpy(np.empty(0, element.name)).dtype
 
 
-@converts("nn.Copy")
+@converts("nn.Copy", traits=Traits(output="copy", keeps_size=True, keeps_numbers=True))
 def copy(layer: Layer) -> nn.Identity | Cast:
     """nn.Copy([inputType], [outputType], [forceCopy], [dontCast])"""
     layer.ignore("dontCast", "updateOutput", "updateGradInput")  # functions of its own where the types are equal
     source, target = dtype_in(layer, "gradInput"), dtype_in(layer, "output")
+    if isinstance(layer.object.get("updateOutput"), LuaFunction):
+        layer.traits(output="pass")  # where the types are equal, Torch7 replaces the method by one that copies nothing
     return nn.Identity() if target is None or source == target else cast_to(target)
 
 

@@ -13,9 +13,13 @@ from torch import nn
 
 from ...model.layer import Layer
 from ...model.registry import converts
+from ...model.traits import Traits
 from ..pointwise.activations import is_inplace
 from ..reshaping.shapes import optional_integer
 from ..reshaping.slices import zero_based
+
+OPERANDS = Traits(flow="operands", picture="merge")
+PASSES = Traits(output="pass")
 
 
 class AddEntries(nn.Module):
@@ -36,7 +40,7 @@ class AddEntries(nn.Module):
         return f"inplace={self.inplace}"
 
 
-@converts("nn.CAddTable")
+@converts("nn.CAddTable", traits=OPERANDS)
 def c_add_table(layer: Layer) -> AddEntries:
     """nn.CAddTable([inplace = false])"""
     return AddEntries(is_inplace(layer))
@@ -49,7 +53,7 @@ class SubtractEntries(nn.Module):
         return x[0] - (x[1] if x[1].shape == x[0].shape else x[1].reshape(x[0].shape))
 
 
-@converts("nn.CSubTable")
+@converts("nn.CSubTable", traits=OPERANDS)
 def c_sub_table(layer: Layer) -> SubtractEntries:
     """nn.CSubTable()
 
@@ -68,7 +72,7 @@ class MultiplyEntries(nn.Module):
         return y
 
 
-@converts("nn.CMulTable")
+@converts("nn.CMulTable", traits=OPERANDS)
 def c_mul_table(layer: Layer) -> MultiplyEntries:
     """nn.CMulTable()"""
     layer.ignore("tout")
@@ -82,7 +86,7 @@ class DivideEntries(nn.Module):
         return x[0] / (x[1] if x[1].shape == x[0].shape else x[1].reshape(x[0].shape))
 
 
-@converts("nn.CDivTable")
+@converts("nn.CDivTable", traits=Traits(picture="merge"))
 def c_div_table(layer: Layer) -> DivideEntries:
     """nn.CDivTable()
 
@@ -168,7 +172,7 @@ class JoinTable(nn.Module):
         return f"dim={self.dim}, num_input_dims={self.num_input_dims}"
 
 
-@converts("nn.JoinTable")
+@converts("nn.JoinTable", traits=OPERANDS)
 def join_table(layer: Layer) -> JoinTable:
     """nn.JoinTable(dimension, [nInputDims])"""
     layer.ignore("size")
@@ -197,7 +201,7 @@ class SplitTable(nn.Module):
         return f"dim={self.dim}, num_input_dims={self.num_input_dims}"
 
 
-@converts("nn.SplitTable")
+@converts("nn.SplitTable", traits=PASSES)
 def split_table(layer: Layer) -> SplitTable:
     """nn.SplitTable(dimension, [nInputDims])
 
@@ -220,7 +224,7 @@ class SelectTable(nn.Module):
         return f"index={self.index!r}"
 
 
-@converts("nn.SelectTable")
+@converts("nn.SelectTable", traits=Traits(output="pass", flow="select"))
 def select_table(layer: Layer) -> SelectTable:
     """nn.SelectTable(index)"""
     if isinstance(layer.value("index"), str):
@@ -243,7 +247,7 @@ class NarrowTable(nn.Module):
         return f"offset={self.offset}, length={self.length}"
 
 
-@converts("nn.NarrowTable")
+@converts("nn.NarrowTable", traits=Traits(output="pass", flow="narrow"))
 def narrow_table(layer: Layer) -> NarrowTable:
     """nn.NarrowTable(offset, [length = 1])"""
     offset = layer.integer("offset")
@@ -265,7 +269,7 @@ class FlattenTable(nn.Module):
         return flat
 
 
-@converts("nn.FlattenTable")
+@converts("nn.FlattenTable", traits=Traits(output="pass", flow="flatten"))
 def flatten_table(layer: Layer) -> FlattenTable:
     """nn.FlattenTable()"""
     layer.ignore("input_map")
@@ -279,7 +283,7 @@ class ReverseTable(nn.Module):
         return list(x[::-1])
 
 
-@converts("nn.ReverseTable")
+@converts("nn.ReverseTable", traits=PASSES)
 def reverse_table(layer: Layer) -> ReverseTable:
     """nn.ReverseTable()"""
     return ReverseTable()
@@ -292,7 +296,7 @@ class ZipTable(nn.Module):
         return [list(items) for items in zip(*x, strict=True)]
 
 
-@converts("nn.ZipTable")
+@converts("nn.ZipTable", traits=PASSES)
 def zip_table(layer: Layer) -> ZipTable:
     """nn.ZipTable()"""
     return ZipTable()
@@ -305,7 +309,7 @@ class ZipOneToMany(nn.Module):
         return [[x[0], item] for item in x[1]]
 
 
-@converts("nn.ZipTableOneToMany")
+@converts("nn.ZipTableOneToMany", traits=PASSES)
 def zip_table_one_to_many(layer: Layer) -> ZipOneToMany:
     """nn.ZipTableOneToMany()"""
     layer.ignore("gradInputEl")

@@ -10,6 +10,7 @@ from torch import nn
 
 from ...model.layer import Layer
 from ...model.registry import converts
+from ...model.traits import Traits
 from ...t7 import LuaObject, LuaTable, Value
 
 
@@ -48,7 +49,7 @@ class Graph(nn.ModuleList):
         return gathered[0] if len(gathered) == 1 else gathered
 
 
-@converts("nn.gModule")
+@converts("nn.gModule", traits=Traits(output="children", flow="graph"))
 def graph_module(layer: Layer) -> Graph:
     """nn.gModule(inputs, outputs)
 
@@ -189,7 +190,7 @@ class ModuleFromCriterion(nn.Module):
         return loss.reshape(1)
 
 
-@converts("nn.ModuleFromCriterion")
+@converts("nn.ModuleFromCriterion", traits=Traits(criterion=True))
 def module_from_criterion(layer: Layer) -> ModuleFromCriterion:
     """nn.ModuleFromCriterion(criterion)"""
     return ModuleFromCriterion(layer.module("criterion"))

@@ -9,6 +9,7 @@ from torch import nn
 
 from ...model.layer import Layer
 from ...model.registry import converts
+from ...model.traits import Traits
 from ..reshaping.shapes import optional_integer
 from ..reshaping.slices import zero_based
 
@@ -30,7 +31,7 @@ class MatrixProduct(nn.Module):
         return f"trans_a={self.trans_a}, trans_b={self.trans_b}"
 
 
-@converts("nn.MM")
+@converts("nn.MM", traits=Traits(flow="operands", picture="merge"))
 def mm(layer: Layer) -> MatrixProduct:
     """nn.MM([transA = false], [transB = false])"""
     return MatrixProduct(layer.flag("transA", default=False), layer.flag("transB", default=False))
@@ -51,7 +52,7 @@ class MatrixVectorProduct(nn.Module):
         return f"trans={self.trans}"
 
 
-@converts("nn.MV")
+@converts("nn.MV", traits=Traits(picture="merge"))
 def mv(layer: Layer) -> MatrixVectorProduct:
     """nn.MV([trans = false])"""
     return MatrixVectorProduct(layer.flag("trans", default=False))
@@ -64,7 +65,7 @@ class DotProduct(nn.Module):
         return (x[0] * x[1]).sum(-1, keepdim=x[0].dim() == 1)
 
 
-@converts("nn.DotProduct")
+@converts("nn.DotProduct", traits=Traits(picture="merge"))
 def dot_product(layer: Layer) -> DotProduct:
     """nn.DotProduct()"""
     return DotProduct()
@@ -81,7 +82,7 @@ class CosineDistance(nn.Module):
         return (a * b).sum(-1, keepdim=keep) * torch.sqrt((1 / squares) * (1 / other_squares))
 
 
-@converts("nn.CosineDistance")
+@converts("nn.CosineDistance", traits=Traits(flow="operands"))
 def cosine_distance(layer: Layer) -> CosineDistance:
     """nn.CosineDistance()"""
     layer.ignore("_input1", "_input2", "w1", "w22", "w", "w32")
@@ -123,7 +124,7 @@ class PairwiseDistance(nn.Module):
         return f"norm={self.norm}"
 
 
-@converts("nn.PairwiseDistance")
+@converts("nn.PairwiseDistance", traits=Traits(flow="operands"))
 def pairwise_distance(layer: Layer) -> PairwiseDistance:
     """nn.PairwiseDistance([p = 2])
 

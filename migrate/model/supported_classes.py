@@ -6,6 +6,9 @@ import json
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import Any
+
+from .traits import NO_TRAITS, Traits
 
 DATA = "data/layers.json"
 
@@ -23,6 +26,7 @@ class Support:
         cases: how many cases computed by the real Torch7 it is tested with.
         gradient: are gradients among what is tested?
         onnx: is the ONNX export among what is tested?
+        traits: what is known of the class.
     """
 
     typename: str
@@ -33,13 +37,22 @@ class Support:
     cases: int
     gradient: bool
     onnx: bool
+    traits: Traits
 
 
 @cache
 def table() -> dict[str, Support]:
     """Every supported class, sorted by name."""
     rows = json.loads(Path(__file__).parents[1].joinpath(DATA).read_text("utf-8"))
-    return {
-        row["typename"]: Support(**{**row, "modules": tuple(row["modules"]), "fields": tuple(row["fields"])})
-        for row in rows
-    }
+    return {row["typename"]: _support(row) for row in rows}
+
+
+def traits_of(typename: str) -> Traits:
+    """What is known of a Torch7 class, without torch; of an unknown one nothing."""
+    row = table().get(typename)
+    return NO_TRAITS if row is None else row.traits
+
+
+def _support(row: dict[str, Any]) -> Support:
+    modules, fields, traits = tuple(row["modules"]), tuple(row["fields"]), Traits.from_json(row["traits"])
+    return Support(**{**row, "modules": modules, "fields": fields, "traits": traits})
