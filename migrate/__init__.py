@@ -23,13 +23,13 @@ if TYPE_CHECKING:
     from .model.convert import to_torch as to_torch
     from .model.layer import Layer as Layer
     from .model.registry import converts as converts
+    from .model.traits import Traits as Traits
     from .onnx.export import export_onnx as export_onnx
     from .optim.convert import convert_optimizer as convert_optimizer
     from .optim.files import load_optimizer as load_optimizer
     from .optim.state import OptimizerState as OptimizerState
     from .parity.report.report import ParityReport as ParityReport
     from .parity.verify import verify as verify
-    from .model.traits import Traits as Traits
     from .t7 import Limits as Limits
     from .t7 import LuaFunction as LuaFunction
     from .t7 import LuaObject as LuaObject

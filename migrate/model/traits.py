@@ -1,7 +1,7 @@
 """Traits: what is known of a Torch7 class beside what it becomes. Given where its converter is registered.
 
-Every stage that has to know something of a layer asks its traits: shapes what it reads, aliasing whose memory its output
-is, the picture how it is drawn. The defaults say nothing, and are safe.
+Every stage that has to know something of a layer asks its traits: shapes what it reads, aliasing whose memory its
+output is, the picture how it is drawn. The defaults say nothing, and are safe.
 """
 
 from __future__ import annotations
@@ -77,7 +77,8 @@ class Traits:
     def from_json(cls, said: dict[str, Any]) -> Traits:
         """The traits that `to_json` wrote."""
         known = {field.name for field in fields(cls)}
-        return cls(**{name: tuple(v) if isinstance(v, list) else v for name, v in said.items() if name in known})
+        found: dict[str, Any] = {name: tuple(v) if isinstance(v, list) else v for name, v in said.items()}
+        return cls(**{name: value for name, value in found.items() if name in known})
 
 
 NO_TRAITS = Traits()
