@@ -16,10 +16,10 @@ if TYPE_CHECKING:
     from .base.errors import TornFile as TornFile
     from .base.errors import UnsupportedLayers as UnsupportedLayers
     from .base.errors import UsageError as UsageError
-    from .folder.write import load_converted as load_converted
+    from .folder.conversion import Conversion as Conversion
+    from .folder.conversion import convert as convert
+    from .folder.load import load_converted as load_converted
     from .model.build import LayerRecord as LayerRecord
-    from .model.conversion import Conversion as Conversion
-    from .model.convert import convert as convert
     from .model.convert import to_torch as to_torch
     from .model.layer import Layer as Layer
     from .model.registry import converts as converts
@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from .t7.writing.dump import dump as dump
 
 _HOMES = {
-    "Conversion": "model.conversion",
+    "Conversion": "folder.conversion",
     "ExportError": "base.errors",
     "Layer": "model.layer",
     "LayerRecord": "model.build",
@@ -60,14 +60,14 @@ _HOMES = {
     "TorchMigrateError": "base.errors",
     "UnsupportedLayers": "base.errors",
     "UsageError": "base.errors",
-    "convert": "model.convert",
+    "convert": "folder.conversion",
     "deserialize": "t7",
     "convert_optimizer": "optim",
     "converts": "model.registry",
     "dump": "t7.writing.dump",
     "export_onnx": "onnx.export",
     "load": "t7",
-    "load_converted": "folder.write",
+    "load_converted": "folder.load",
     "load_optimizer": "optim",
     "to_torch": "model.convert",
     "verify": "parity.verify",

@@ -16,9 +16,10 @@ from ..base.errors import UsageError
 from ..base.files import refuse_existing, whole_file
 from ..inspection.contents import summary
 from ..inspection.tree import size_text
-from ..model.locate import follow, join
+from ..model.locate import follow
 from ..t7 import LuaObject, LuaTable, Storage, Tensor, Value, load_file
 from ..t7.as_json import ToJson, json_text
+from ..t7.paths import join
 from ..t7.writing.dump import dump
 
 Array = np.ndarray[Any, np.dtype[Any]]

@@ -5,24 +5,23 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from ..base.folder_files import CARD, CONFIG, ONNX, OPTIMIZER, OPTIMIZER_TENSORS, PARITY, REPORT, SOURCE, WEIGHTS
 from ..model.conversion import Conversion
 from ..onnx.result import OnnxExport
 from ..parity.report.markdown import code
 from ..parity.report.report import ParityReport
 
-CARD = "README.md"
-
 _TAGS = ("torch7", "lua-torch", "torchmigrate", "safetensors")
 
 _FILES = {
-    "model.safetensors": "the weights",
-    "model.py": "the model as plain PyTorch source; it does not need torchmigrate",
-    "config.json": "where it comes from, and how `torchmigrate.load_converted` makes the module again",
-    "model.onnx": "the same for ONNX Runtime and others",
-    "parity.json": "what was compared, with all numbers",
-    "report.html": "the same to look at",
-    "optimizer.safetensors": "the state of the optimizer beside the model",
-    "optimizer.json": "its settings; `torchmigrate.load_optimizer` reads both",
+    WEIGHTS: "the weights",
+    SOURCE: "the model as plain PyTorch source; it does not need torchmigrate",
+    CONFIG: "where it comes from, and how `torchmigrate.load_converted` makes the module again",
+    ONNX: "the same for ONNX Runtime and others",
+    PARITY: "what was compared, with all numbers",
+    REPORT: "the same to look at",
+    OPTIMIZER_TENSORS: "the state of the optimizer beside the model",
+    OPTIMIZER: "its settings; `torchmigrate.load_optimizer` reads both",
 }
 
 
@@ -51,7 +50,7 @@ def write_card(
         "## Use",
         "",
     ]
-    if "model.py" in files:
+    if SOURCE in files:
         lines += ["```python", "from model import Model", "", 'model = Model.from_pretrained(".")', "```", ""]
     lines += ["```python", "import torchmigrate", "", 'module = torchmigrate.load_converted(".")', "```", ""]
     lines += ["### Parity: it was not compared with Torch7" if report is None else report.markdown(), ""]

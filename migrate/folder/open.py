@@ -10,12 +10,13 @@ from typing import Any
 from torch import nn
 
 from ..base.errors import UsageError
+from ..base.folder_files import ONNX, PARITY, read_config
 from ..model.build import Build, LayerRecord
 from ..model.conversion import Conversion, Provenance
 from ..shapes.parse import parse_shape
 from ..shapes.random_input import INDEXED
 from ..t7 import LuaObject, LuaTable, Tensor
-from .write import load_converted, read_config
+from .load import load_converted
 
 
 def open_folder(folder: Path, plugins: Iterable[Path] = ()) -> Conversion:
@@ -55,13 +56,13 @@ def _record(module: nn.Module, entry: Mapping[str, Any]) -> LayerRecord:
 def shape_of_folder(folder: Path) -> Any:
     """The sizes of an input of the model, as parity.json or model.onnx know them; None if neither does."""
     try:
-        return parse_shape(json.loads((folder / "parity.json").read_text())["reference"]["input"])
+        return parse_shape(json.loads((folder / PARITY).read_text())["reference"]["input"])
     except (OSError, ValueError, KeyError, TypeError, UsageError):
         pass
-    if not (folder / "model.onnx").is_file():
+    if not (folder / ONNX).is_file():
         return None
     import onnx
 
-    inputs = onnx.load(folder / "model.onnx", load_external_data=False).graph.input
+    inputs = onnx.load(folder / ONNX, load_external_data=False).graph.input
     sizes = [tuple(size.dim_value or 2 for size in value.type.tensor_type.shape.dim) for value in inputs]
     return sizes[0] if len(sizes) == 1 else sizes or None

@@ -10,14 +10,14 @@ from typing import Any
 import torch
 
 from ..base.errors import ExportError, UsageError
+from ..base.folder_files import ONNX, PARITY_FAILED, SOURCE, output_folder, read_config
 from ..base.tensor_trees import apply, leaves, moved
 from ..model.conversion import Conversion
-from ..model.convert import convert
+from ..model.convert import convert_model
 from ..onnx.axes import name_axes
 from ..onnx.export import export_onnx
 from ..onnx.result import OnnxExport
 from ..optim.convert import optimizer_beside
-from ..optim.files import write_optimizer
 from ..parity.references.choose import choose_reference
 from ..parity.references.reference import Reference
 from ..parity.report.report import ParityReport
@@ -25,10 +25,7 @@ from ..parity.verify import verify
 from ..shapes.dry_run import run
 from ..shapes.infer import input_of
 from .card import write_card
-from .write import SOURCE, output_folder, read_config, source_of, write
-
-ONNX = "model.onnx"
-PARITY_FAILED = "PARITY-FAILED.txt"
+from .write import source_of, write
 
 #: Told what begins now: "reading", "exporting to ONNX", …
 Step = Callable[[str], None]
@@ -114,7 +111,7 @@ def convert_file(file: Path, folder: Path, options: Options, step: Step) -> Resu
     if folder.exists() and not options.force:
         raise UsageError(f"{folder} exists already; --force replaces it, -o writes elsewhere.")
     step("reading and converting")
-    conversion = convert(
+    conversion = convert_model(
         file,
         key=options.key,
         plugins=options.plugins,
@@ -226,7 +223,7 @@ def _write_optimizer(conversion: Conversion, folder: Path) -> str:
     """Writes the state of the optimizer beside the model, if there is one; returns why it can't be converted."""
     state, reason = optimizer_beside(conversion)
     if state is not None:
-        write_optimizer(state, folder, read_config(folder)["tensors"])
+        state.write(folder, read_config(folder)["tensors"])
     return f"the optimizer's state was not converted: {reason}" if reason else ""
 
 

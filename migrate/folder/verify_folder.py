@@ -9,9 +9,10 @@ from typing import Any
 
 from ..base.errors import UsageError
 from ..base.files import whole_file
+from ..base.folder_files import ONNX
 from ..base.tensor_trees import position
 from ..model.conversion import Conversion
-from ..model.convert import convert
+from ..model.convert import convert_model
 from ..parity.bisect import Reproduction, write_reproduction
 from ..parity.references.input_files import read_inputs
 from ..parity.references.saved_runs import save_run
@@ -19,8 +20,6 @@ from ..parity.report.report import ParityReport
 from ..parity.verify import verify
 from ..shapes.infer import Guess
 from .open import open_folder, shape_of_folder
-
-ONNX = "model.onnx"
 
 
 @dataclass(frozen=True)
@@ -136,7 +135,7 @@ def _spelled(numbers: Sequence[float] | None) -> str | None:
 
 def _conversion(path: Path, options: VerifyOptions) -> Conversion:
     if not path.is_dir():
-        return convert(path, key=options.key, plugins=options.plugins, aliases=options.aliases)
+        return convert_model(path, key=options.key, plugins=options.plugins, aliases=options.aliases)
     for name, value in (("--key", options.key), ("--alias", options.aliases)):
         if value:
             raise UsageError(f"{name} is for .t7 files; {path} is a folder, whose model is chosen already.")

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from ..model.leftovers import RECORDED
 from ..t7 import Storage, Tensor, Value
-from .tree import LEFTOVERS
 from .walk import Found, everything
 
 WEIGHTS, GRADIENTS, LEFT, OTHER = "weights", "gradients", "left by runs", "other tensors"
@@ -58,6 +58,6 @@ def _kind(found: Found) -> str:
     owner, name = found.owner, found.name
     if owner is None or owner.typename.startswith(("torch.", "tds.", "optim.")):
         return OTHER
-    if owner.typename.startswith(("nngraph.", "graph.")) or name in LEFTOVERS or name.startswith(("_", "gradInput")):
+    if owner.typename.startswith(("nngraph.", "graph.")) or name in RECORDED or name.startswith(("_", "gradInput")):
         return LEFT
     return GRADIENTS if name.startswith("grad") else WEIGHTS

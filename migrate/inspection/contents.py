@@ -6,8 +6,9 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from ..model.locate import candidates, is_module, join
+from ..model.locate import candidates, is_criterion, is_module
 from ..t7 import LuaFunction, LuaObject, LuaTable, Storage, Tensor, Value
+from ..t7.paths import join
 from .tree import size_text
 
 #: How deep tables are looked into, and how many entries of one are shown.
@@ -101,7 +102,7 @@ def _object(obj: LuaObject, models: Collection[int]) -> Content:
     if obj.typename == "optim.ConfusionMatrix":
         return Content("confusion matrix", _confusion(obj))
     if id(obj) in models:
-        kind = "criterion" if obj.typename.endswith("Criterion") else "model"
+        kind = "criterion" if is_criterion(obj.typename) else "model"
         return Content(kind, obj.typename)
     return Content("object", f"{obj.typename} with {len(obj)} fields")
 

@@ -12,7 +12,8 @@ from ..base.errors import TorchMigrateError, UsageError
 from ..base.tensor_trees import shapes
 from ..model.build import LayerRecord
 from ..model.conversion import Conversion
-from ..model.convert import convert
+from ..model.convert import convert_model
+from ..model.locate import is_criterion
 from ..shapes.dry_run import dry_run
 from ..shapes.infer import input_of
 from .inspect import Inspection
@@ -31,11 +32,11 @@ def add_shapes(found: Inspection, path: str | os.PathLike[str], input_shape: str
         UsageError: the input shape is malformed.
     """
     for model in found.models:
-        if model.typename.endswith("Criterion"):
+        if is_criterion(model.typename):
             model.input = "a criterion takes an input and a target"
             continue
         try:
-            _fill(model, convert(path, key=model.key or None, allow_unsupported=True), input_shape)
+            _fill(model, convert_model(path, key=model.key or None, allow_unsupported=True), input_shape)
         except UsageError as error:
             if input_shape is not None:
                 raise

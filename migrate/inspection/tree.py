@@ -7,32 +7,12 @@ from collections import Counter
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 
+from ..model.leftovers import RECORDED
 from ..t7 import LuaObject, LuaTable, Tensor, Value
 
 #: Deeper than any network; it bounds the recursion.
 _MAX_DEPTH = 200
 _MAX_TABLES = 8
-
-#: What a forward or backward pass leaves in a module, and `clearState()` takes away.
-LEFTOVERS = frozenset(
-    {
-        *("output", "gradInput", "_input", "_gradOutput", "_output", "_gradInput", "finput", "fgradInput"),
-        *("buffer", "buffer2", "_buffer", "addBuffer", "noise", "indices", "save_mean", "save_std", "std", "centered"),
-        *("normalized", "ones", "columns", "outputs", "gradInputs", "gradOutputs", "cell", "cells", "gradCells"),
-        *(
-            "hidden",
-            "xSource",
-            "gradInputBuffer",
-            "algWorkspace",
-            "workspace",
-            "input",
-            "gradOutput",
-            "sharedClones",
-            "output_tensor",
-        ),
-        *("total_weight_tensor", "target"),
-    }
-)
 
 
 @dataclass
@@ -168,7 +148,7 @@ class _Walk:
             convertible,
             train=train if isinstance(train, bool) else None,
             output=nested_size(obj.get("output")),
-            recorded=[str(name) for name, value in obj.items() if name in LEFTOVERS and nested_size(value)],
+            recorded=[str(name) for name, value in obj.items() if name in RECORDED and nested_size(value)],
         )
         kinds = {tensor.kind for tensor in own.values()}
         node.dtype = kinds.pop() if len(kinds) == 1 else None

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from ..model.locate import join
 from ..t7 import LuaFunction, LuaObject, LuaTable, Storage, Tensor, Value
+from ..t7.paths import join
 
 
 @dataclass(frozen=True)

@@ -1,10 +1,9 @@
-"""Conversion: the converted module, and where it comes from."""
+"""Conversion: the converted module, and where it comes from, as data."""
 
 from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -13,6 +12,7 @@ from torch import nn
 from ..base.errors import Refusal, UsageError
 from ..t7 import Value
 from .build import Build, LayerRecord, Region
+from .locate import is_criterion
 
 
 @dataclass(frozen=True)
@@ -72,7 +72,7 @@ class Conversion:
     @property
     def is_criterion(self) -> bool:
         """Is the converted object a loss rather than a network?"""
-        return bool(self.layers) and self.layers[0].typename.endswith(("Criterion", "Cost", "Reward"))
+        return bool(self.layers) and (self.layers[0].traits.criterion or is_criterion(self.layers[0].typename))
 
     def module_names(self) -> dict[str, str]:
         """Torch7 path -> name of the module in `module.named_modules()`, for every path of every layer."""
@@ -83,37 +83,6 @@ class Conversion:
             if id(record.module) in names
             for path in record.paths
         }
-
-    def save(self, folder: str | Path, *, force: bool = False) -> Path:
-        """Writes model.safetensors, model.py and config.json into a new folder.
-
-        The folder appears whole or not at all, and two runs write the same bytes.
-
-        Args:
-            folder: must not exist, unless `force` allows to replace it.
-            force: replace an existing folder.
-
-        Raises:
-            UsageError: the folder exists.
-        """
-        from ..folder.write import output_folder, write
-
-        with output_folder(folder, force=force) as made:
-            write(self, made)
-        return Path(folder)
-
-    def source(self, example: Any = None) -> str:
-        """The model as plain PyTorch source: the text of model.py, which does not import torchmigrate.
-
-        Args:
-            example: an input that the model accepts; by default one is found. It shows which sizes are fixed.
-
-        Raises:
-            UsageError: the model can't be written as source; it says why.
-        """
-        from ..folder.write import source_of
-
-        return source_of(self, example).text
 
     def gradients_by_region(self) -> dict[Region, tuple[str, str, torch.Tensor | None]]:
         """Gradients in Torch7's own layout, after `run_tracked(...)` and a backward pass.

@@ -1,4 +1,4 @@
-"""convert(): from a .t7 file, or a value read from one, to a Conversion."""
+"""convert_model(): from a .t7 file, or a value read from one, to a Conversion."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from .torchfile import adopt
 Mode = Literal["eval", "saved"]
 
 
-def convert(
+def convert_model(
     source: str | os.PathLike[str] | Value,
     *,
     key: str | None = None,
@@ -30,23 +30,7 @@ def convert(
     allow_unsupported: bool = False,
     track_gradients: bool = False,
 ) -> Conversion:
-    """Converts a Torch7 model or criterion to PyTorch.
-
-    Args:
-        source: path of a `.t7` file, or a value from `load()` (or from `torchfile.load`).
-        key: where the model is inside a checkpoint, such as "protos.rnn"; None looks for it.
-        mode: "eval" gives the module in eval mode; with "saved" each submodule's `training` follows its own `train`
-            field in the file (absent: False), e.g. frozen batch norms.
-        plugins: Python files that register converters with `@torchmigrate.converts`.
-        aliases: Torch7 class -> class whose converter is to be used, such as {"my.Rectifier": "nn.ReLU"}.
-        allow_unsupported: put a module that raises when run where a layer can't be converted.
-        track_gradients: keep `Conversion.parameter_gradients` possible, at the price of a second copy of the weights.
-
-    Raises:
-        T7Error: the file can't be read.
-        ModelNotFound: there is no model, or several; `key` chooses one.
-        UnsupportedLayers: layers can't be converted: all of them, with their paths and the reasons.
-    """
+    """Converts a Torch7 model or criterion to PyTorch, as data; arguments and errors are those of `tm.convert`."""
     provenance = Provenance()
     if isinstance(source, (str, os.PathLike)):
         file = load_file(source)

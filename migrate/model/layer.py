@@ -9,27 +9,10 @@ import torch
 from torch import nn
 
 from ..t7 import LuaFunction, LuaObject, LuaTable, Storage, Tensor, Value
+from .leftovers import LEFTOVERS
 
 P = ParamSpec("P")
 M = TypeVar("M", bound=nn.Module)
-
-#: Fields that training leaves behind in any module and that say nothing about what it computes.
-# fmt: off
-LEFTOVERS = frozenset((
-    "output", "gradInput", "gradWeight", "gradBias", "_type", "train", "_input", "_gradOutput", "_gradInput", "_output",
-    "_weight", "_gradWeight", "finput", "fgradInput", "buffer", "_buffer", "gradInputBuffer", "iSize", "oSize",
-    "accUpdateGradParameters", "ones", "addBuffer", "save_mean", "save_std", "shared",
-    # what nn.hessian keeps
-    "diagHessianInput", "diagHessianWeight", "diagHessianBias", "inputSq", "weightSq", "biasSq",
-    # dpnn's
-    "dpnn_online", "dpnn_parameters", "dpnn_gradParameters", "dpnn_mediumEmpty", "dpnn_serialEmpty", "dpnn_serialType",
-    "dpnn_typename", "maxOutNorm", "maxInNorm",
-    # cudnn's descriptors and choices of algorithm
-    "fmode", "bwmode", "bdmode", "algType", "algWorkspace", "workspace", "wDesc", "biasDesc", "convDesc",
-    "convDescData", "iDesc", "oDesc", "oDescForBias", "iDescBias", "oSizeForBias", "poolDesc", "sDesc", "nElem",
-    "input_offset", "output_offset", "weight_offset",
-))
-# fmt: on
 
 
 class Builder(Protocol):

@@ -9,6 +9,7 @@ from typing import TypeGuard
 from ..base.errors import ModelNotFound
 from ..base.messages import counted
 from ..t7 import LuaObject, LuaTable, Value
+from ..t7.paths import join
 
 #: How many tables deep a model is looked for.
 _MAX_DEPTH = 6
@@ -71,19 +72,14 @@ def _is_table(value: Value) -> TypeGuard[LuaTable | LuaObject]:
     return isinstance(value, LuaTable) or (isinstance(value, LuaObject) and value.typename in _TABLES)
 
 
-def join(path: str, key: Value) -> str:
-    """`path` with a table key appended: `protos.rnn`, `1`."""
-    name = str(int(key)) if isinstance(key, float) and key == int(key) else str(key)
-    return f"{path}.{name}" if path else name
-
-
 def is_module(obj: LuaObject, known: Collection[str]) -> bool:
     """Is this object a network, a layer or a criterion, rather than a timer or a data loader?"""
-    return obj.typename in known or _is_criterion(obj) or any(name in obj for name in _MODULE_FIELDS)
+    return obj.typename in known or is_criterion(obj.typename) or any(name in obj for name in _MODULE_FIELDS)
 
 
-def _is_criterion(obj: LuaObject) -> bool:
-    return obj.typename.endswith("Criterion")
+def is_criterion(typename: str) -> bool:
+    """Is it a loss, by the ending that Torch7 gives to the names of all of them?"""
+    return typename.endswith("Criterion")
 
 
 def locate(value: Value, key: str | None = None, known: Collection[str] = ()) -> Candidate:
@@ -109,7 +105,7 @@ def locate(value: Value, key: str | None = None, known: Collection[str] = ()) ->
             f"There is no Torch7 module in this file: it holds {_summary(value)}. "
             "`torchmigrate extract` takes out what there is."
         )
-    networks = [candidate for candidate in found if not _is_criterion(candidate.object)] or found
+    networks = [candidate for candidate in found if not is_criterion(candidate.object.typename)] or found
     if len(networks) == 1:
         return networks[0]
     for usual in _USUAL_KEYS:

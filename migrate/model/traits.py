@@ -44,7 +44,6 @@ class Traits:
             "operands", a table of tensors gives one; "select", "narrow", "flatten", of a table; "same", what it gets.
         children: the fields that hold its children, of which `parameters()` lists the parameters.
         parameters: the fields (dotted where they lie deeper) that `parameters()` lists of a class without children.
-        leftovers: fields that a run leaves in it and that say nothing about what it computes, beside the common ones.
         picture: what colours its box in a picture.
         label: the fields that are written in its box, beside planes and windows.
         recurrent: does it go through a sequence, or keep a state from step to step?
@@ -60,7 +59,6 @@ class Traits:
     flow: Flow = ""
     children: tuple[str, ...] = ("modules",)
     parameters: tuple[str, ...] = ()
-    leftovers: tuple[str, ...] = ()
     picture: Kind = "other"
     label: tuple[str, ...] = ()
     recurrent: bool = False

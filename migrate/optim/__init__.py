@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 from .convert import convert_optimizer, optimizer_beside
-from .files import load_optimizer, save_optimizer, write_optimizer
+from .files import load_optimizer, save_optimizer
 from .methods import METHODS, adam_bound
 from .state import Group, LearningRateDecay, OptimizerState
 from .torch7_rules import Torch7Adam, Torch7ASGD, Torch7NAG, Torch7SGD
@@ -26,5 +26,4 @@ __all__ = [
     "load_optimizer",
     "optimizer_beside",
     "save_optimizer",
-    "write_optimizer",
 ]

@@ -2,79 +2,19 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping
 from pathlib import Path
 
 import safetensors
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import nn
 
 from ..base.errors import UsageError
-from ..base.files import refuse_existing, whole_file
-from ..folder.write import output_folder, read_config, read_settings
+from ..base.files import refuse_existing
+from ..base.folder_files import OPTIMIZER, OPTIMIZER_TENSORS, output_folder, read_config, read_settings
 from ..model.conversion import Conversion
-from . import torch7_rules as exact
-from .state import Group, OptimizerState
-
-SETTINGS = "optimizer.json"
-TENSORS = "optimizer.safetensors"
-
-#: Version of the layout of optimizer.json.
-SETTINGS_VERSION = 1
-
-#: The classes that a file may name.
-_CLASSES: dict[str, type[torch.optim.Optimizer]] = {
-    **{
-        f"torch.optim.{name}": getattr(torch.optim, name)
-        for name in ("SGD", "Adam", "Adamax", "RMSprop", "Adagrad", "Adadelta", "ASGD")
-    },
-    **{
-        f"torchmigrate.optim.{cls.__name__}": cls
-        for cls in (exact.Torch7SGD, exact.Torch7Adam, exact.Torch7NAG, exact.Torch7ASGD)
-    },
-}
-
-
-def write_optimizer(state: OptimizerState, folder: Path, names: Mapping[str, str] | None = None) -> list[str]:
-    """Writes optimizer.json and optimizer.safetensors into an existing folder.
-
-    Args:
-        state: from `convert_optimizer`.
-        folder: where to write.
-        names: name of a parameter in the converted module -> its name in model.safetensors and model.py, as
-            config.json has it under "tensors"; None: they are the same.
-
-    Returns:
-        The names of the two files.
-    """
-    places = {name: (names or {}).get(name, name) for group in state.groups for name in group.names}
-    tensors = {
-        f"{places[name]}.{key}": tensor.contiguous()
-        for name, entries in state.tensors.items()
-        for key, tensor in entries.items()
-    }
-    settings = {
-        "format": "torchmigrate-optimizer",
-        "format_version": SETTINGS_VERSION,
-        "method": state.method,
-        "class": class_name(state.optimizer_class),
-        "options": state.options,
-        "param_groups": [{"params": [places[name] for name in group.names], **group.options} for group in state.groups],
-        "learning_rate_decay": state.decay,
-        "steps": state.steps,
-        "not_trained": [(names or {}).get(name, name) for name in state.not_trained],
-        "notes": state.notes,
-        "key": state.key,
-        "modules": {place: name for name, place in places.items()},
-    }
-    with whole_file(folder / TENSORS) as part:
-        save_file(tensors, part, metadata={"format": "pt"})
-        part.chmod(0o644)  # safetensors leaves it to its owner alone
-    with whole_file(folder / SETTINGS) as part:
-        part.write_text(json.dumps(settings, indent=1, ensure_ascii=True) + "\n", encoding="utf-8")
-    return [SETTINGS, TENSORS]
+from .classes import CLASSES
+from .state import SETTINGS_VERSION, Group, OptimizerState
 
 
 def save_optimizer(state: OptimizerState, folder: Path, source: Conversion, *, force: bool = False) -> list[str]:
@@ -94,22 +34,17 @@ def save_optimizer(state: OptimizerState, folder: Path, source: Conversion, *, f
     """
     if not folder.exists():
         with output_folder(folder) as made:
-            return write_optimizer(state, made)
+            return state.write(made)
     config = read_config(folder)
     if config["source"]["sha256"] != source.provenance.sha256 or config["source"]["key"] != source.key:
         raise UsageError(f"{folder} holds another model than this one; write elsewhere with -o.")
-    for name in (SETTINGS, TENSORS):
+    for name in (OPTIMIZER, OPTIMIZER_TENSORS):
         refuse_existing(folder / name, force=force)
-    return write_optimizer(state, folder, config["tensors"])
-
-
-def class_name(cls: type[torch.optim.Optimizer]) -> str:
-    """The name of an optimizer class as people write it."""
-    return next(name for name, known in _CLASSES.items() if known is cls)
+    return state.write(folder, config["tensors"])
 
 
 def load_optimizer(folder: str | Path, module: nn.Module) -> OptimizerState:
-    """Reads what `write_optimizer` wrote.
+    """Reads what `OptimizerState.write` wrote.
 
     Args:
         folder: holds optimizer.json and optimizer.safetensors.
@@ -119,9 +54,9 @@ def load_optimizer(folder: str | Path, module: nn.Module) -> OptimizerState:
         UsageError: the files are missing or damaged, or belong to another model.
     """
     path = Path(folder)
-    settings = read_settings(path / SETTINGS, "torchmigrate-optimizer", SETTINGS_VERSION)
+    settings = read_settings(path / OPTIMIZER, "torchmigrate-optimizer", SETTINGS_VERSION)
     try:
-        tensors = load_file(path / TENSORS)
+        tensors = load_file(path / OPTIMIZER_TENSORS)
         own = {name for name, _ in module.named_parameters()}
         places = {place: place for place in settings["modules"]}
         if not own.issuperset(places):
@@ -142,7 +77,7 @@ def load_optimizer(folder: str | Path, module: nn.Module) -> OptimizerState:
         ]
         state = OptimizerState(
             method=settings["method"],
-            optimizer_class=_CLASSES[settings["class"]],
+            optimizer_class=CLASSES[settings["class"]],
             options=options,
             groups=groups,
             tensors=found,
@@ -155,7 +90,7 @@ def load_optimizer(folder: str | Path, module: nn.Module) -> OptimizerState:
         )
     except (OSError, KeyError, TypeError, ValueError, AttributeError, safetensors.SafetensorError) as error:
         raise UsageError(
-            f"{SETTINGS} and {TENSORS} in {folder} are damaged: {type(error).__name__}: {error}."
+            f"{OPTIMIZER} and {OPTIMIZER_TENSORS} in {folder} are damaged: {type(error).__name__}: {error}."
         ) from error
     missing = [name for group in groups for name in group.names if name not in own]
     if missing:

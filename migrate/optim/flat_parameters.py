@@ -10,23 +10,10 @@ import numpy as np
 import numpy.typing as npt
 
 from ..base.errors import UsageError
+from ..model.registry import traits_of
 from ..t7 import LuaObject, LuaTable, Storage, Tensor, Value
 
 Positions = npt.NDArray[np.int64]
-
-#: The fields that `parameters()` lists, for classes where they are not weight and bias.
-_FIELDS: dict[str, tuple[str, ...]] = {
-    "nn.SeqLSTMP": ("weight", "bias", "weightO"),
-    "nn.SeqLSTM": ("weight", "bias", "weightO"),  # torch/rnn's may project too
-    "nn.StepLSTM": ("weight", "bias", "weightO"),
-    "nn.WeightNorm": ("v", "g", "bias"),
-    "nn.LinearWeightNorm": ("v", "g", "bias"),
-    "nn.PartialLinear": ("network.modules.1.modules.2.weight", "bias"),
-    "nn.WeightedEuclidean": ("weight", "diagCov"),
-}
-
-#: Where a class keeps its children, if not in `modules`.
-_CHILDREN: dict[str, tuple[str, ...]] = {"nn.SpatialPyramid": ("unfocused_pipeline",)}
 
 
 def parameters(module: LuaObject, *, once: bool = False) -> list[Tensor]:
@@ -55,19 +42,18 @@ def parameters(module: LuaObject, *, once: bool = False) -> list[Tensor]:
 
 def _below(module: LuaObject) -> Iterator[Value]:
     """What `parameters()` of one module goes through: its children's, or else its own tensors."""
-    if module.typename in _CHILDREN:
-        yield from (module.get(name) for name in _CHILDREN[module.typename])
+    traits = traits_of(module.typename)
+    held = [module.get(name) for name in traits.children]
+    children = [child for child in held if isinstance(child, (LuaTable, LuaObject))]
+    if children and not traits.parameters:
+        yield from children
         return
-    children = module.get("modules")
-    if isinstance(children, LuaTable) and module.typename not in _FIELDS:
-        yield children
-        return
-    for path in _FIELDS.get(module.typename, ("weight", "bias")):
-        value: Any = module
+    for path in traits.parameters or ("weight", "bias"):
+        found: Any = module
         for part in path.split("."):
-            value = value.get(float(part) if part.isdigit() else part) if value is not None else None
-        if isinstance(value, Tensor) and value.numel():
-            yield value
+            found = found.get(float(part) if part.isdigit() else part) if found is not None else None
+        if isinstance(found, Tensor) and found.numel():
+            yield found
 
 
 @dataclass(frozen=True)

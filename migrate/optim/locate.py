@@ -6,8 +6,9 @@ from collections.abc import Collection
 from dataclasses import dataclass
 
 from ..base.errors import UsageError
-from ..model.locate import follow, join
+from ..model.locate import follow
 from ..t7 import LuaTable, Tensor, Value
+from ..t7.paths import join
 
 #: How many tables deep a state is looked for.
 _MAX_DEPTH = 6

@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors.torch import save_file
 from torch import nn
 from torch.optim.lr_scheduler import LambdaLR
 
 from ..base.errors import UsageError
+from ..base.files import whole_file
+from ..base.folder_files import OPTIMIZER, OPTIMIZER_TENSORS, read_config
+from .classes import class_name
+
+#: Version of the layout of optimizer.json.
+SETTINGS_VERSION = 1
 
 
 class LearningRateDecay:
@@ -115,10 +123,47 @@ class OptimizerState:
         Raises:
             UsageError: it is no such folder.
         """
-        from ..folder.write import read_config
-        from .files import write_optimizer
+        self.write(Path(folder), read_config(Path(folder))["tensors"])
 
-        write_optimizer(self, Path(folder), read_config(Path(folder))["tensors"])
+    def write(self, folder: Path, names: Mapping[str, str] | None = None) -> list[str]:
+        """Writes optimizer.json and optimizer.safetensors into an existing folder.
+
+        Args:
+            folder: where to write.
+            names: name of a parameter in the converted module -> its name in model.safetensors and model.py, as
+                config.json has it under "tensors"; None: they are the same.
+
+        Returns:
+            The names of the two files.
+        """
+        places = {name: (names or {}).get(name, name) for group in self.groups for name in group.names}
+        tensors = {
+            f"{places[name]}.{key}": tensor.contiguous()
+            for name, entries in self.tensors.items()
+            for key, tensor in entries.items()
+        }
+        settings = {
+            "format": "torchmigrate-optimizer",
+            "format_version": SETTINGS_VERSION,
+            "method": self.method,
+            "class": class_name(self.optimizer_class),
+            "options": self.options,
+            "param_groups": [
+                {"params": [places[name] for name in group.names], **group.options} for group in self.groups
+            ],
+            "learning_rate_decay": self.decay,
+            "steps": self.steps,
+            "not_trained": [(names or {}).get(name, name) for name in self.not_trained],
+            "notes": self.notes,
+            "key": self.key,
+            "modules": {place: name for name, place in places.items()},
+        }
+        with whole_file(folder / OPTIMIZER_TENSORS) as part:
+            save_file(tensors, part, metadata={"format": "pt"})
+            part.chmod(0o644)  # safetensors leaves it to its owner alone
+        with whole_file(folder / OPTIMIZER) as part:
+            part.write_text(json.dumps(settings, indent=1, ensure_ascii=True) + "\n", encoding="utf-8")
+        return [OPTIMIZER, OPTIMIZER_TENSORS]
 
     def _rates(self, group: Group) -> dict[str, float]:
         options = dict(group.options)

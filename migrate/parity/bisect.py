@@ -10,8 +10,8 @@ from typing import Any
 
 import torch
 
+from ..base.folder_files import output_folder
 from ..base.tensor_trees import leaves, moved
-from ..folder.write import output_folder
 from ..model.conversion import Conversion
 from ..t7 import LuaObject, LuaTable, Value
 from ..t7.writing.dump import dump

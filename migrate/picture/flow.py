@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ..inspection.tree import children_of
+from ..model.supported_classes import traits_of
 from ..t7 import LuaObject, LuaTable, Value
 from .labels import describe, kind_of
 
@@ -18,10 +19,9 @@ Tips = Any
 _MAX_BOXES = 20_000
 _MAX_DEPTH = 100
 
-_CHAINS = frozenset(
-    {"Sequential", "DataParallelTable", "DataParallel", "Bottle", "GPU", "NonContiguous", "Decorator", "ModelParallel"}
-)
-_MERGES = frozenset({"Concat", "DepthConcat", "Parallel"})
+#: What goes through its children one after another, and what is opened up in a picture beside that.
+_CHAINS = ("chain", "replicas", "wrapper")
+_OPENED = (*_CHAINS, "joined", "slices", "branches", "entries", "graph")
 
 #: What changes numbers but not their arrangement is drawn inside the box before it.
 _FUSED = frozenset({"activation", "normalization", "dropout"})
@@ -88,36 +88,35 @@ class _Builder:
 
     def module(self, obj: LuaObject, path: str, value: Tips, depth: int) -> Tips:
         """What a module gives for a value."""
-        name = obj.typename.split(".")[-1]
+        flow = traits_of(obj.typename).flow
         children = children_of(obj)
-        open_up = children and depth < self.depth and len(self.flow.boxes) < _MAX_BOXES
-        if name == "gModule" and open_up:
-            return self._graph(obj, path, value, depth)
-        if open_up and (name in _CHAINS or name.endswith("ConcatTable") or name == "ParallelTable" or name in _MERGES):
-            return self._container(obj, name, children, path, value, depth)
-        if (taken := _rearranged(obj, name, value)) is not None:
+        if children and flow in _OPENED and depth < self.depth and len(self.flow.boxes) < _MAX_BOXES:
+            if flow == "graph":
+                return self._graph(obj, path, value, depth)
+            return self._container(obj, flow, children, path, value, depth)
+        if (taken := _rearranged(obj, flow, value)) is not None:
             return taken
         unknown = obj.typename not in self.known
         text = describe(obj)
-        if children and name in (*_CHAINS, *_MERGES, "ConcatTable", "ParallelTable", "gModule"):
-            text = f"{name} of {len(children)}"
+        if children and flow in _OPENED:
+            text = f"{obj.typename.split('.')[-1]} of {len(children)}"
         size = self.outputs.get(path, "")
         return self.box(Box([text], kind_of(obj), [path], unknown, size), _flat(value))
 
     def _container(
-        self, obj: LuaObject, name: str, children: list[tuple[str, LuaObject]], path: str, value: Tips, depth: int
+        self, obj: LuaObject, flow: str, children: list[tuple[str, LuaObject]], path: str, value: Tips, depth: int
     ) -> Tips:
         below = [(f"{path}.{number}" if path else number, child) for number, child in children]
-        if name in _CHAINS:
-            for place, child in below[: 1 if name == "DataParallelTable" else None]:
+        if flow in _CHAINS:
+            for place, child in below[: 1 if flow == "replicas" else None]:
                 value = self.module(child, place, value, depth + 1)
             return value
-        parts = value if name == "ParallelTable" and isinstance(value, list) and len(value) == len(below) else None
+        parts = value if flow == "entries" and isinstance(value, list) and len(value) == len(below) else None
         ends = [
             self.module(child, place, value if parts is None else parts[i], depth + 1)
             for i, (place, child) in enumerate(below)
         ]
-        if name not in _MERGES:
+        if flow not in ("joined", "slices"):
             return ends
         box = Box([describe(obj)], "merge", [path], obj.typename not in self.known, self.outputs.get(path, ""))
         return self.box(box, _flat(ends))
@@ -160,18 +159,18 @@ def _entry(value: Tips, index: int) -> Tips:
     return value[index] if -len(value) <= index < len(value) else value
 
 
-def _rearranged(obj: LuaObject, name: str, value: Tips) -> Tips | None:
+def _rearranged(obj: LuaObject, flow: str, value: Tips) -> Tips | None:
     """What modules give that only rearrange lists; None for all others."""
-    if name == "Identity":
+    if flow == "same":
         return value
     if not isinstance(value, list):
         return None
     index, offset, length = (_whole(obj, field) for field in ("index", "offset", "length"))
-    if name == "SelectTable" and index is not None:
+    if flow == "select" and index is not None:
         return _entry(value, index)
-    if name == "FlattenTable":
+    if flow == "flatten":
         return _flat(value)
-    if name == "NarrowTable" and offset is not None and length is not None and offset >= 1 <= length:
+    if flow == "narrow" and offset is not None and length is not None and offset >= 1 <= length:
         return value[offset - 1 : offset - 1 + length] or value
     return None
 

@@ -2,54 +2,20 @@
 
 from __future__ import annotations
 
-from ..t7 import LuaObject, Storage, Tensor
-
-_KINDS = (
-    ("recurrent", ("LSTM", "GRU", "RNN", "Recurrent", "Recursor", "Sequencer", "BiSequencer", "Repeater")),
-    ("normalization", ("BatchNormalization", "InstanceNormalization", "LayerNormalization")),
-    ("dropout", ("Dropout", "WhiteNoise")),
-    ("pooling", ("Pooling", "Unpooling", "UpSampling", "UpSamplingNearest", "UpSamplingBilinear", "PixelShuffle")),
-    ("merge", ("AddTable", "MulTable", "SubTable", "DivTable", "JoinTable", "Concat", "MM", "MV", "DotProduct")),
-    ("weights", ("Convolution", "ConvolutionMM", "Linear", "LinearNoBias", "LookupTable", "Bilinear", "Inception")),
-    (
-        "activation",
-        (
-            "ReLU",
-            "Threshold",
-            "Tanh",
-            "Sigmoid",
-            "ELU",
-            "SoftMax",
-            "SoftPlus",
-            "HardTanh",
-            "RReLU",
-            "ReLU6",
-            "SoftSign",
-        ),
-    ),
-)
-#: Ends such as "ReLU" would take these too.
-_ACTIVATIONS = ("PReLU", "LeakyReLU", "ClippedReLU", "LogSoftMax", "LogSigmoid", "SpatialSoftMax", "SpatialLogSoftMax")
+from ..model.supported_classes import traits_of
+from ..t7 import LuaObject, Storage, Tensor, Value
 
 
 def kind_of(obj: LuaObject) -> str:
     """What colours the box of a module."""
-    name = obj.typename.split(".")[-1]
-    if name in _ACTIVATIONS:
-        return "activation"
-    for kind, endings in _KINDS:
-        if name.endswith(endings):
-            return kind
-    return "weights" if isinstance(obj.get("weight"), Tensor) else "other"
+    kind = traits_of(obj.typename).picture
+    return "weights" if kind == "other" and isinstance(obj.get("weight"), Tensor) else kind
 
 
 def describe(obj: LuaObject) -> str:
     """One line about a module: its class and what distinguishes it from others of the class."""
     name = obj.typename.split(".")[-1]
-    told = [_planes(obj), _window(obj), _sizes(obj)]
-    probability = obj.get("p")
-    if name.endswith("Dropout") and isinstance(probability, float):
-        told.append(f"{probability:g}")
+    told = [_planes(obj), _window(obj), *(_value(obj.get(field)) for field in traits_of(obj.typename).label)]
     return " ".join([name, *(text for text in told if text)])
 
 
@@ -65,8 +31,7 @@ def _planes(obj: LuaObject) -> str:
     weight = obj.get("weight")
     if isinstance(weight, Tensor) and len(weight.size) == 2 and obj.get("kW") is None:
         rows, columns = weight.size
-        lookup = obj.typename.split(".")[-1].startswith("LookupTable")
-        return f"{rows}→{columns}" if lookup else f"{columns}→{rows}"
+        return f"{rows}→{columns}" if traits_of(obj.typename).reads == "indices" else f"{columns}→{rows}"
     return ""
 
 
@@ -85,10 +50,7 @@ def _numbers(obj: LuaObject, *names: str) -> list[str]:
     return [f"{value:g}" for name in names if isinstance(value := obj.get(name), float)]
 
 
-def _sizes(obj: LuaObject) -> str:
-    if obj.typename.split(".")[-1] not in ("View", "Reshape"):
-        return ""
-    size = obj.get("size")
-    if not isinstance(size, Storage) or len(size) > 8:
-        return ""
-    return "x".join(f"{n:.0f}" for n in size.data)
+def _value(value: Value) -> str:
+    if isinstance(value, Storage) and len(value) <= 8:
+        return "x".join(f"{n:.0f}" for n in value.data)
+    return f"{value:g}" if isinstance(value, float) else ""

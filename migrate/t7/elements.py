@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import mmap
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ..base.errors import T7Error
 
 if TYPE_CHECKING:
-    from .values import Array
+    import numpy.typing as npt
+
+    Array = npt.NDArray[Any]
 
 
 class Elements:

@@ -15,7 +15,6 @@ import torch
 
 import torchmigrate as tm
 from torchmigrate.cli import main as cli
-from torchmigrate.optim.files import write_optimizer
 
 VGG = golden.MODELS / "vgg_checkpoint.t7"
 
@@ -123,21 +122,21 @@ def edit(folder: Path, changes: dict[str, Any]) -> None:
 @pytest.mark.parametrize("damage", [damage_class, damage_version, damage_tensors, forget_settings])
 def test_damaged_folders_are_named(damage: Any, tmp_path: Path) -> None:
     conversion = tm.convert(VGG)
-    write_optimizer(tm.convert_optimizer(conversion), tmp_path)
+    tm.convert_optimizer(conversion).write(tmp_path)
     damage(tmp_path)
     with pytest.raises(tm.UsageError):
         tm.load_optimizer(tmp_path, conversion.module)
 
 
 def test_another_model_is_named(tmp_path: Path) -> None:
-    write_optimizer(tm.convert_optimizer(tm.convert(VGG)), tmp_path)
+    tm.convert_optimizer(tm.convert(VGG)).write(tmp_path)
     with pytest.raises(tm.UsageError, match="another model"):
         tm.load_optimizer(tmp_path, torch.nn.Linear(2, 2))
 
 
 def test_plain_pytorch_can_read_the_files(tmp_path: Path) -> None:
     conversion = tm.convert(VGG)
-    write_optimizer(tm.convert_optimizer(conversion), tmp_path)
+    tm.convert_optimizer(conversion).write(tmp_path)
     tensors = safetensors.torch.load_file(tmp_path / "optimizer.safetensors")
     names = {name for name, _ in conversion.module.named_parameters()}
     assert set(tensors) == {f"{name}.momentum_buffer" for name in names}

@@ -52,7 +52,7 @@ def export(file: Path, output: Path | None, as_json: bool, quiet: bool, **option
     torchmigrate export lm.t7 --key model --dynamic batch,time --input-names tokens --output-names scores
     torchmigrate export model.t7 --dtype float16 --opset 21 --simplify
     """
-    from ...model.convert import convert
+    from ...model.convert import convert_model
     from ...onnx.export import export_onnx
     from ..printing import terminal as console
     from ..printing.exports import show_export
@@ -61,7 +61,7 @@ def export(file: Path, output: Path | None, as_json: bool, quiet: bool, **option
     given = with_aliases(options)
     with console.progress(silent=as_json or quiet) as step:
         step("reading and converting")
-        conversion = convert(file, **{name: given.pop(name) for name in ("key", "plugins", "aliases")})
+        conversion = convert_model(file, **{name: given.pop(name) for name in ("key", "plugins", "aliases")})
         step("exporting to ONNX")
         exported = export_onnx(conversion, target, **{name: _value(name, value) for name, value in given.items()})
     if as_json:

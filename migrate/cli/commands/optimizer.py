@@ -45,7 +45,7 @@ def optimizer(
     torchmigrate optimizer checkpoint.t7 --exact -o model --force
     torchmigrate optimizer model_90.t7 --state optimState_90.t7 --method sgd -o optimizer
     """
-    from ...model.convert import convert
+    from ...model.convert import convert_model
     from ...optim.convert import convert_optimizer
     from ...optim.files import save_optimizer
     from ..printing import terminal as console
@@ -53,7 +53,7 @@ def optimizer(
 
     with console.progress(silent=as_json or quiet) as step:
         step("reading and converting")
-        conversion = convert(file, **with_aliases(options))
+        conversion = convert_model(file, **with_aliases(options))
         step("converting the state of the optimizer")
         found = convert_optimizer(conversion, state, key=state_key, config=config_key, method=method, exact=exact)
         found.optimizer()  # says now whether the options fit together

@@ -10,6 +10,8 @@ from typing import Any, TypeVar
 
 import click
 
+from ..context import VERBOSE_KEY
+
 F = TypeVar("F", bound=Callable[..., Any])
 
 
@@ -33,8 +35,6 @@ def _keep(context: click.Context, _option: click.Parameter, value: bool) -> None
     context.meta[VERBOSE_KEY] = value
 
 
-#: Under it the context of a command says whether -v was given; console.progress asks it.
-VERBOSE_KEY = "torchmigrate.verbose"
 VERBOSE = click.option(
     "-v",
     "--verbose",

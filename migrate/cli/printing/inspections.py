@@ -15,6 +15,7 @@ from ...inspection.contents import Content
 from ...inspection.inspect import Inspection
 from ...inspection.statistics import Statistics
 from ...inspection.tree import Model, Node
+from ...model.locate import is_criterion
 from ...model.supported_classes import table
 from .terminal import bytes_text, printable, text_console
 
@@ -71,7 +72,7 @@ def _next(found: Inspection, given: str) -> str:
         return "get the file again, if there is a whole one"
     if not found.models:
         return f"torchmigrate extract {file}"
-    networks = [model for model in found.models if not model.typename.endswith("Criterion")]
+    networks = [model for model in found.models if not is_criterion(model.typename)]
     key = f" --key {shlex.quote(visible(networks[0].key))}" if len(networks) > 1 else ""
     if any(model.unsupported for model in found.models):
         return f"torchmigrate convert {file}{key} --plugin my_layers.py, or --alias my.Class=nn.Class"

@@ -16,7 +16,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from ...base.messages import visible
-from ..commands.options import VERBOSE_KEY
+from ..context import VERBOSE_KEY
 
 
 def printable(text: str) -> str:

@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ...base.folder_files import PARITY, REPORT
 from ...base.tensor_trees import shapes
 from ..judge.compare import Difference, Tolerance
 from ..judge.verdict import FAILED, NOT_RUN, PASSED, TORCH7, Verdict, judge, name_of
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
 
 __all__ = ["FAILED", "NOT_RUN", "PARITY", "PASSED", "REPORT", "BackendResult", "ModelLayer", "ParityReport", "finite"]
 
-PARITY, REPORT = "parity.json", "report.html"
 
 #: Version of the layout of parity.json.
 PARITY_VERSION = 1

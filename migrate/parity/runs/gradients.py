@@ -13,7 +13,7 @@ from ...base.tensor_trees import apply, leaves, moved, position
 from ...converters.recurrent.steps import forget
 from ...model.build import Region
 from ...model.conversion import Conversion
-from ...model.convert import convert
+from ...model.convert import convert_model
 from ...shapes.random_input import floating_type
 from ...t7 import Tensor
 from ..judge.compare import Difference, compare
@@ -122,7 +122,7 @@ def _needed(difference: Difference) -> float:
 
 
 def _compared(conv: Conversion, value: Any, given: Gradients, rules: Rules) -> list[GradientResult]:
-    tracked = convert(conv.value, key=conv.key or None, aliases=conv.build.aliases, track_gradients=True)
+    tracked = convert_model(conv.value, key=conv.key or None, aliases=conv.build.aliases, track_gradients=True)
     dtype = floating_type(tracked.module)
     leaf = apply(moved(value, dtype), _wanting_gradient)
     forget(tracked.module)

@@ -1,0 +1,87 @@
+"""convert(): from a .t7 file, or a value read from one, to a `Conversion` that writes itself."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from ..base.folder_files import output_folder
+from ..model import conversion
+from ..model.convert import Mode, convert_model
+from ..t7 import Value
+from .write import source_of, write
+
+
+class Conversion(conversion.Conversion):
+    """A converted model, which can be saved and written as source."""
+
+    def save(self, folder: str | Path, *, force: bool = False) -> Path:
+        """Writes model.safetensors, model.py and config.json into a new folder.
+
+        The folder appears whole or not at all, and two runs write the same bytes.
+
+        Args:
+            folder: must not exist, unless `force` allows to replace it.
+            force: replace an existing folder.
+
+        Raises:
+            UsageError: the folder exists.
+        """
+        with output_folder(folder, force=force) as made:
+            write(self, made)
+        return Path(folder)
+
+    def source(self, example: Any = None) -> str:
+        """The model as plain PyTorch source: the text of model.py, which does not import torchmigrate.
+
+        Args:
+            example: an input that the model accepts; by default one is found. It shows which sizes are fixed.
+
+        Raises:
+            UsageError: the model can't be written as source; it says why.
+        """
+        return source_of(self, example).text
+
+
+def convert(
+    source: str | os.PathLike[str] | Value,
+    *,
+    key: str | None = None,
+    mode: Mode = "eval",
+    plugins: Iterable[str | os.PathLike[str]] = (),
+    aliases: Mapping[str, str] | None = None,
+    allow_unsupported: bool = False,
+    track_gradients: bool = False,
+) -> Conversion:
+    """Converts a Torch7 model or criterion to PyTorch.
+
+    Args:
+        source: path of a `.t7` file, or a value from `load()` (or from `torchfile.load`).
+        key: where the model is inside a checkpoint, such as "protos.rnn"; None looks for it.
+        mode: "eval" gives the module in eval mode; with "saved" each submodule's `training` follows its own `train`
+            field in the file (absent: False), e.g. frozen batch norms.
+        plugins: Python files that register converters with `@torchmigrate.converts`.
+        aliases: Torch7 class -> class whose converter is to be used, such as {"my.Rectifier": "nn.ReLU"}.
+        allow_unsupported: put a module that raises when run where a layer can't be converted.
+        track_gradients: keep `Conversion.parameter_gradients` possible, at the price of a second copy of the weights.
+
+    Raises:
+        T7Error: the file can't be read.
+        ModelNotFound: there is no model, or several; `key` chooses one.
+        UnsupportedLayers: layers can't be converted: all of them, with their paths and the reasons.
+    """
+    return Conversion(
+        **vars(
+            convert_model(
+                source,
+                key=key,
+                mode=mode,
+                plugins=plugins,
+                aliases=aliases,
+                allow_unsupported=allow_unsupported,
+                track_gradients=track_gradients,
+            )
+        )
+    )
