@@ -160,8 +160,8 @@ def memory() -> int:
             return process.returncode
         # what getrusage says of a child begins with the size of its parent
         peak = int(process.communicate()[0])
-        size = target.stat().st_size
-    sys.stdout.write(f"weights {weights / 1e6:.0f} MB, ONNX file {size / 1e6:.0f} MB\n")
+        size = sum(path.stat().st_size for path in target.parent.iterdir())
+    sys.stdout.write(f"weights {weights / 1e6:.0f} MB, ONNX files {size / 1e6:.0f} MB\n")
     sys.stdout.write(
         f"most memory {peak / 1e6:.0f} MB: {peak / weights:.2f} times the weights (with Python and PyTorch)\n"
     )

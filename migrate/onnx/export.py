@@ -27,7 +27,7 @@ from .passes.quantize import quantize, require_quantizable
 from .passes.slim import simplify
 from .plan import FixedBatch, Plan, Run
 from .result import OnnxExport
-from .save import LARGEST_FILE, Stored, store, write
+from .save import Stored, store, write
 from .settings import Settings, name_list
 from .shared_copies import release_file, shared_copy
 from .trace import Places, Untraceable, trace
@@ -44,7 +44,7 @@ def export_onnx(
     dynamic: Sequence[str] | None = None,
     input_names: Sequence[str] | None = None,
     output_names: Sequence[str] | None = None,
-    external_data: bool = False,
+    external_data: bool | None = None,
     simplify: bool = False,
     int8: bool = False,
 ) -> OnnxExport:
@@ -61,7 +61,8 @@ def export_onnx(
             more. None: the batch, if the model allows it.
         input_names: one name per input tensor; by default `input`, or `input_1`, `input_2_1` for tables.
         output_names: the same of the outputs.
-        external_data: put the weights into a second file, `path` with `.data` appended; above 2 GB that is done anyway.
+        external_data: put the weights into a second file, `path` with `.data` appended? None: above 256 MB, where one
+            file takes three times its size in memory; above 2 GB one file is impossible.
         simplify: run onnxslim over the graph (the extra `simplify`).
         int8: also write `path` with `.int8.onnx` as its end, dynamically quantized by ONNX Runtime.
 
@@ -143,8 +144,7 @@ class _Export:
         check_graph(stored)
         checked = self.plan.compared()
         worst = self._compare(stored, checked, *names)
-        external = self.settings.external_data or stored.size > LARGEST_FILE
-        data = write(stored, path, external=external)
+        data = write(stored, path, external=self.settings.external_data)
         quantized = None
         if self.settings.int8:
             quantized = quantize(

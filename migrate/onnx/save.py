@@ -1,33 +1,28 @@
-"""Writes a graph whose weights stay where they are: each goes straight from its tensor to the file.
-
-A protobuf message is the concatenation of its fields, so a file can be written without the message ever being whole.
-"""
+"""Writes a graph whose weights stay where they are until they are in a file."""
 
 from __future__ import annotations
 
-import io
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from tempfile import TemporaryDirectory
+from typing import Any
 
 import numpy as np
 import onnx
 import onnx_ir as ir
 
+from ..base.errors import UsageError
 from ..base.files import whole_file
 
 #: Weights of at least so many bytes stay out of the graph until it is written.
 _LARGE = 4096
 
+#: Larger graphs have their weights in a second file by default: one file takes two more copies of them in memory.
+_LARGE_FILE = 1 << 28
+
 #: A protobuf file can't be larger.
 LARGEST_FILE = (1 << 31) - 1
-
-_ALIGNMENT = 4096
-
-#: Field numbers of onnx.proto: ModelProto.graph, GraphProto.initializer, TensorProto.raw_data.
-_GRAPH, _INITIALIZER, _RAW_DATA = 7, 5, 9
-_BYTES = 2
 
 
 @dataclass(frozen=True)
@@ -49,11 +44,25 @@ class Stored:
 
     def whole(self) -> onnx.ModelProto:
         """The graph with all its weights in it, below 2 GB."""
-        stream = io.BytesIO()
-        _write_whole(self, stream)
-        made = onnx.ModelProto()
-        made.ParseFromString(stream.getvalue())
-        return made
+        return self._with({name: self._tensor(name) for name in self.weights})
+
+    def with_data(self, folder: Path, name: str) -> onnx.ModelProto:
+        """The graph with its large weights in a file of that name, which is written into the folder."""
+        tensors = [self._tensor(weight) for weight in self.weights]
+        stored = ir.external_data.convert_tensors_to_external(tensors, folder, name)
+        return self._with(dict(zip(self.weights, stored, strict=True)))
+
+    def _tensor(self, name: str) -> ir.Tensor:
+        return ir.Tensor(self.weights[name], name=name)
+
+    def _with(self, tensors: Mapping[str, ir.TensorProtocol]) -> onnx.ModelProto:
+        """The graph with these tensors in the place of those without numbers."""
+        model = onnx.ModelProto()
+        model.CopyFrom(self.model)
+        for tensor in model.graph.initializer:
+            if tensor.name in tensors:
+                tensor.CopyFrom(ir.to_proto(tensors[tensor.name]))
+        return model
 
     def with_inputs(self, minimum: int = 0) -> tuple[onnx.ModelProto, dict[str, np.ndarray[Any, Any]]]:
         """The graph with the weights of at least `minimum` bytes as inputs of it, and these weights."""
@@ -92,33 +101,36 @@ def store(model: ir.Model) -> Stored:
     return Stored(proto, weights)
 
 
-def write(stored: Stored, path: Path, *, external: bool) -> Path | None:
+def write(stored: Stored, path: Path, *, external: bool | None) -> Path | None:
     """Writes a graph; the files take their names when both are whole.
 
     Args:
         stored: the graph and its weights.
         path: of the file; its folder is made.
-        external: put the weights into a second file, `path` with `.data` appended.
+        external: put the weights into a second file, `path` with `.data` appended? None: those of more than 256 MB.
 
     Returns:
         The second file, or None.
+
+    Raises:
+        UsageError: it is too large for one file, or can't be written.
     """
     data = path.with_name(path.name + ".data")
+    if external is None:
+        external = stored.size > _LARGE_FILE
     if not external or not stored.weights:
+        if stored.size > LARGEST_FILE:
+            raise UsageError(f"{path.name} would have {stored.size} bytes; an ONNX file has {LARGEST_FILE} at most.")
         left = _belongs(data, path)
-        with whole_file(path) as part, part.open("wb") as stream:
-            _write_whole(stored, stream)
+        with whole_file(path) as part:
+            part.write_bytes(stored.whole().SerializeToString(deterministic=True))
         if left:
             data.unlink()
         return None
-    model = onnx.ModelProto()
-    model.CopyFrom(stored.model)
-    with whole_file(path) as part, whole_file(data) as data_part, data_part.open("wb") as stream:
-        for tensor in model.graph.initializer:
-            if tensor.data_location == onnx.TensorProto.EXTERNAL:
-                stream.write(bytes(-stream.tell() % _ALIGNMENT))
-                _locate(tensor, data.name, stream.tell(), stored.weights[tensor.name].nbytes)
-                stream.write(_raw(stored.weights[tensor.name]))
+    with whole_file(path) as part, whole_file(data) as data_part:
+        with TemporaryDirectory(prefix=".onnx.", dir=path.parent) as folder:
+            model = stored.with_data(Path(folder), data.name)
+            Path(folder, data.name).replace(data_part)
         part.write_bytes(model.SerializeToString(deterministic=True))
     return data
 
@@ -133,74 +145,3 @@ def _belongs(data: Path, path: Path) -> bool:
         return False  # it is no ONNX file
     entries = [entry for tensor in model.graph.initializer for entry in tensor.external_data]
     return any((entry.key, entry.value) == ("location", data.name) for entry in entries)
-
-
-def _locate(tensor: onnx.TensorProto, location: str, offset: int, length: int) -> None:
-    del tensor.external_data[:]
-    for key, value in (("location", location), ("offset", str(offset)), ("length", str(length))):
-        tensor.external_data.append(onnx.StringStringEntryProto(key=key, value=value))
-
-
-def _raw(numbers: np.ndarray[Any, Any]) -> memoryview:
-    """The bytes of an array as ONNX wants them."""
-    little = np.ascontiguousarray(numbers, dtype=numbers.dtype.newbyteorder("<"))
-    return little.reshape(-1).view(np.uint8).data
-
-
-def _write_whole(stored: Stored, stream: BinaryIO) -> None:
-    """Writes the bytes that `SerializeToString` would give for the model with its weights."""
-    model, graph = onnx.ModelProto(), onnx.GraphProto()
-    model.CopyFrom(stored.model)
-    graph.CopyFrom(stored.model.graph)
-    tensors = list(graph.initializer)
-    heads = [_head(tensor, stored.weights) for tensor in tensors]
-    sizes = [len(head) + _raw_size(tensor, stored.weights) for head, tensor in zip(heads, tensors, strict=True)]
-    model.ClearField("graph")
-    graph.ClearField("initializer")
-    before, after = _split(model, _GRAPH)
-    first, last = _split(graph, _INITIALIZER)
-    total = len(first) + len(last) + sum(len(_tag(_INITIALIZER, size)) + size for size in sizes)
-    stream.write(before + _tag(_GRAPH, total) + first)
-    for tensor, head, size in zip(tensors, heads, sizes, strict=True):
-        stream.write(_tag(_INITIALIZER, size) + head)
-        if tensor.name in stored.weights:
-            stream.write(_raw(stored.weights[tensor.name]))
-    stream.write(last + after)
-
-
-def _head(tensor: onnx.TensorProto, weights: Mapping[str, np.ndarray[Any, Any]]) -> bytes:
-    """The fields of a tensor, up to its numbers where these are not in it."""
-    if tensor.name not in weights:
-        return bytes(tensor.SerializeToString(deterministic=True))
-    plain = onnx.TensorProto()
-    plain.CopyFrom(tensor)
-    plain.ClearField("external_data")
-    plain.ClearField("data_location")
-    return bytes(plain.SerializeToString(deterministic=True)) + _tag(_RAW_DATA, weights[tensor.name].nbytes)
-
-
-def _raw_size(tensor: onnx.TensorProto, weights: Mapping[str, np.ndarray[Any, Any]]) -> int:
-    return weights[tensor.name].nbytes if tensor.name in weights else 0
-
-
-def _split(message: Any, field: int) -> tuple[bytes, bytes]:
-    """The serialized fields of a message before and behind a field number."""
-    before, after = type(message)(), type(message)()
-    before.CopyFrom(message)
-    after.CopyFrom(message)
-    for descriptor in message.DESCRIPTOR.fields:
-        (after if descriptor.number < field else before).ClearField(descriptor.name)
-    return before.SerializeToString(deterministic=True), after.SerializeToString(deterministic=True)
-
-
-def _tag(field: int, length: int) -> bytes:
-    """How protobuf announces a field of so many bytes."""
-    return _varint(field << 3 | _BYTES) + _varint(length)
-
-
-def _varint(number: int) -> bytes:
-    groups = []
-    while number > 0x7F:
-        groups.append(number & 0x7F | 0x80)
-        number >>= 7
-    return bytes([*groups, number])

@@ -36,7 +36,7 @@ class Settings:
     dynamic: tuple[str, ...] | None = None
     input_names: tuple[str, ...] | None = None
     output_names: tuple[str, ...] | None = None
-    external_data: bool = False
+    external_data: bool | None = None
     simplify: bool = False
     int8: bool = False
 

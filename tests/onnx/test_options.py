@@ -70,6 +70,22 @@ def test_external_data(tmp_path: Path) -> None:
     golden.assert_same(got, expected.float(), "output", (1e-4, 1e-4))
 
 
+@pytest.mark.parametrize(("asked", "files"), [(None, ["m.onnx", "m.onnx.data"]), (False, ["m.onnx"])])
+def test_large_models_have_their_weights_in_a_second_file(
+    asked: bool | None, files: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    conversion = tm.convert(lua.linear(40, 50, dtype="f4"))
+    tm.export_onnx(conversion, tmp_path / "small" / "m.onnx", input_shape="2x40")
+    assert [path.name for path in (tmp_path / "small").iterdir()] == ["m.onnx"]
+    monkeypatch.setattr("torchmigrate.onnx.save._LARGE_FILE", 8000)  # the weights have 8200 bytes
+    tm.export_onnx(conversion, tmp_path / "large" / "m.onnx", input_shape="2x40", external_data=asked)
+    assert sorted(path.name for path in (tmp_path / "large").iterdir()) == files
+    monkeypatch.setattr("torchmigrate.onnx.save.LARGEST_FILE", 8000)
+    with pytest.raises(tm.UsageError, match="an ONNX file has 8000 at most"):
+        tm.export_onnx(conversion, tmp_path / "larger" / "m.onnx", input_shape="2x40", external_data=False)
+    assert not (tmp_path / "larger").exists()
+
+
 @pytest.mark.parametrize(("before", "left"), [(True, []), (False, ["m.onnx.data"])], ids=["its own", "another's"])
 def test_weights_of_a_file_that_is_replaced(before: bool, left: list[str], tmp_path: Path) -> None:
     conversion = tm.convert(lua.linear(40, 50, dtype="f4"))

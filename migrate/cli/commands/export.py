@@ -35,7 +35,9 @@ DTYPE = click.option(
 @DTYPE
 @click.option("--input-names", metavar="NAMES", help="Names of the inputs, such as image or tokens,state.")
 @click.option("--output-names", metavar="NAMES", help="Names of the outputs.")
-@click.option("--external-data", is_flag=True, help="Weights in a second file, as always above 2 GB.")
+@click.option(
+    "--external-data/--one-file", default=None, help="Weights in a second file or not; default: only above 256 MB."
+)
 @click.option("--simplify", is_flag=True, help='Run onnxslim too: pip install "torchmigrate[simplify]".')
 @click.option(
     "--int8", is_flag=True, help="Write a dynamically quantized .int8.onnx beside, and say how far it is off."
