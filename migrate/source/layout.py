@@ -13,6 +13,7 @@ from ..shapes.random_input import floating_type
 from .classes import Class
 from .copied_classes import Copies
 from .forward_methods import Forward
+from .imports import import_block
 from .scopes import Draft, Scope, Sym, placed
 from .simplify import flat
 
@@ -35,10 +36,10 @@ def file_text(
         imports.add("from typing import Any")
     if copies.definitions:  # they may name each other before they are defined
         imports.add("from __future__ import annotations")
-    parts = [_docstring(conv, draft), "\n".join(sorted(imports)) + "\n", *copies.definitions.values()]
-    parts += [_class(item) for item in classes]
-    parts.append(_model(conv, draft, forward, casts))
-    return "\n\n".join(parts)
+    parts = [*copies.definitions.values(), *(_class(item) for item in classes)]
+    parts.append(_model(conv, draft, forward, casts, "Model" if copies.definitions else '"Model"'))
+    body = "\n\n".join(parts)
+    return "\n".join([_docstring(conv, draft), import_block(imports, body), body])
 
 
 def _docstring(conv: Conversion, draft: Draft) -> str:
@@ -105,7 +106,7 @@ def _forward_text(forward: Forward) -> str:
     return f"    def forward({forward.signature()}) -> {forward.returns}:\n{body}\n"
 
 
-def _model(conv: Conversion, draft: Draft, forward: Forward, casts: Mapping[str, torch.dtype]) -> str:
+def _model(conv: Conversion, draft: Draft, forward: Forward, casts: Mapping[str, torch.dtype], own_name: str) -> str:
     lines = ["class Model(nn.Module):", "    def __init__(self) -> None:", "        super().__init__()"]
     lines += [f"        self.{name} = {made.text()}" for name, made in draft.scope.attrs.items()]
     lines += _ties(draft.scope)
@@ -114,7 +115,7 @@ def _model(conv: Conversion, draft: Draft, forward: Forward, casts: Mapping[str,
     lines += [f"        self.{attribute_path(path)}.to({dtype})" for path, dtype in casts.items()]
     load = (
         "    @classmethod\n"
-        '    def from_pretrained(cls, folder: str) -> "Model":\n'
+        f"    def from_pretrained(cls, folder: str) -> {own_name}:\n"
         "        model = cls().eval()\n"
         '        model.load_state_dict(load_file(f"{folder}/model.safetensors"))\n'
         "        return model\n"
@@ -160,15 +161,13 @@ def formatted(text: str) -> str:
     """Source as ruff formats it."""
     from ruff.__main__ import find_ruff_bin
 
-    for command in (["check", "--isolated", "--extend-select", "I", "--fix", "--quiet"], ["format", "--isolated"]):
-        done = subprocess.run(
-            [find_ruff_bin(), *command, "--target-version", "py311", "--stdin-filename", "model.py", "-"],
-            input=text,
-            capture_output=True,
-            text=True,
-            encoding="utf-8",
-        )
-        if done.returncode not in (0, 1) or not done.stdout:
-            raise ValueError(f"ruff can't read the generated source: {done.stderr.strip()}")
-        text = done.stdout
-    return text
+    done = subprocess.run(
+        [find_ruff_bin(), "format", "--isolated", "--target-version", "py311", "--stdin-filename", "model.py", "-"],
+        input=text,
+        capture_output=True,
+        text=True,
+        encoding="utf-8",
+    )
+    if done.returncode or not done.stdout:
+        raise ValueError(f"ruff can't read the generated source: {done.stderr.strip()}")
+    return done.stdout
