@@ -52,7 +52,7 @@ class Stored:
         stored = ir.external_data.convert_tensors_to_external(tensors, folder, name)
         return self._with(dict(zip(self.weights, stored, strict=True)))
 
-    def _tensor(self, name: str) -> ir.Tensor:
+    def _tensor(self, name: str) -> ir.TensorProtocol:
         return ir.Tensor(self.weights[name], name=name)
 
     def _with(self, tensors: Mapping[str, ir.TensorProtocol]) -> onnx.ModelProto:

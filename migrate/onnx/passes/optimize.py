@@ -3,34 +3,63 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 import onnx_ir as ir
 from onnx_ir.passes import common
-from onnxscript import rewriter
-from onnxscript.optimizer import _constant_folding
-from onnxscript.rewriter.rules.common import _no_op
+from onnxscript import optimizer, rewriter
+from onnxscript.rewriter.rules import common as rules
 
 from .edit import part_outputs
 
-#: What these find equal to 0 or 1 may be 1e-12 or 1.00001: an epsilon that keeps a division from 0 would go.
-_INEXACT = tuple(_no_op.rules)
+#: The rules of onnxscript that leave numbers as they are. What its rules for `x * 1` and `x + 0` find equal to 1 or 0
+#: may be 1.00001 or 1e-12: an epsilon that keeps a division from 0 would go.
+_RULES = (
+    rules.two_reshapes_matmul_reshape_rule,
+    rules.one_reshape_matmul_reshape_rule,
+    rules.cast_constant_of_shape_rule,
+    rules.cast_constant_of_shape_without_value_rule,
+    rules.collapse_slice_rule,
+    rules.collapse_slice2_rule,
+    rules.materialize_reshape_shape_rule,
+    rules.min_min_rule,
+    rules.max_max_rule,
+    rules.min_max_rule,
+    rules.max_min_rule,
+    rules.successive_clip_relu_rule,
+    rules.successive_relu_clip_rule,
+    rules.successive_relu_rule,
+    rules.successive_clip_rule,
+    rules.cast_cast_rule,
+    rules.no_op_cast_rule,
+    rules.no_op_expand_rule,
+    rules.flatten_to_reshape_rule,
+    rules.reshape_reshape_rule,
+    rules.slice_split_rule,
+    rules.no_op_transpose_rule,
+    rules.transpose_transpose_rule,
+    rules.unsqueeze_unsqueeze_rule,
+    rules.squeeze_reshape_1d_rule,
+    rules.no_op_dynamic_scatter_nd_rule,
+    rules.no_op_static_scatter_nd_rule,
+    rules.normalize_pad_format_conv_rule,
+    rules.fuse_pad_into_conv_rule,
+    rules.fuse_batchnorm_into_conv_rule,
+    rules.fuse_batchnorm_into_conv_transpose_rule,
+    rules.fuse_batchnorm_into_gemm_rule,
+    rules.remove_optional_bias_from_conv_rule,
+    rules.remove_optional_bias_from_conv_transpose_rule,
+    rules.remove_optional_bias_from_gemm_rule,
+)
 
 
 def optimize(model: ir.Model, input_names: Sequence[str], output_names: Sequence[str]) -> None:
     """Folds constants, fuses operators, removes what has no effect, and names inputs and outputs, in place."""
-    rules = [rule for rule in rewriter._DEFAULT_REWRITE_RULES if rule not in _INEXACT]
-    folding: Any = _constant_folding.FoldConstantsPass(
-        shape_inference=True,
-        input_size_limit=_constant_folding.DEFAULT_CONSTANT_FOLD_INPUT_SIZE_LIMIT,
-        output_size_limit=_constant_folding.DEFAULT_CONSTANT_FOLD_OUTPUT_SIZE_LIMIT,
-    )
     round_of_passes = ir.passes.PassManager(
         [
-            folding,
+            _FoldConstants(),
             _RemoveNoOps(),
-            rewriter.RewritePass(rules),
+            rewriter.RewritePass(_RULES),
             common.RemoveUnusedNodesPass(),
             common.RemoveUnusedOpsetsPass(),
         ],
@@ -50,6 +79,11 @@ def optimize(model: ir.Model, input_names: Sequence[str], output_names: Sequence
     for value, name in zip(model.graph.inputs, input_names, strict=True):
         value.name = name
     common.NameFixPass()(model)
+
+
+class _FoldConstants(ir.passes.InPlacePass):
+    def call(self, model: ir.Model) -> ir.passes.PassResult:
+        return ir.passes.PassResult(model, optimizer.fold_constants_ir(model, onnx_shape_inference=True).modified)
 
 
 class _RemoveNoOps(ir.passes.InPlacePass):
