@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import nn
@@ -11,7 +11,7 @@ from torch.nn import functional
 from ...model.layer import Layer
 from ...model.registry import converts
 from ...model.traits import Traits
-from .regression import averages
+from .regression import AveragingCriterion, averages
 
 CRITERION = Traits(criterion=True)
 
@@ -33,8 +33,8 @@ class BinaryCrossEntropy(torch.autograd.Function):
         return grad * (x - target) / ((1.0 - x + 1e-12) * (x + 1e-12)), None
 
 
-class BCECriterion(nn.Module):
-    """Binary cross entropy of probabilities; a wrong answer given with certainty costs 27.6, not infinity.
+class LabelCriterion(nn.Module):
+    """A criterion of one target, 0 or 1, for each of some labels.
 
     Args:
         labels: how many weights there are, one for each label; 0: none.
@@ -48,6 +48,23 @@ class BCECriterion(nn.Module):
         self.labels = labels
         self.average = average
         self.register_buffer("weights", torch.empty(labels) if labels else None)
+
+    def extra_repr(self) -> str:
+        return f"labels={self.labels}, average={self.average}"
+
+
+_C = TypeVar("_C", bound=LabelCriterion)
+
+
+def _of_labels(layer: Layer, cls: type[_C]) -> _C:
+    labels = layer.tensor("weights").shape[0] if layer.has("weights") else 0
+    module = layer.make(cls, labels, averages(layer))
+    layer.put_all(module, "weights")
+    return module
+
+
+class BCECriterion(LabelCriterion):
+    """Binary cross entropy of probabilities; a wrong answer given with certainty costs 27.6, not infinity."""
 
     def forward(self, x: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
         loss: torch.Tensor = BinaryCrossEntropy.apply(x, target.reshape(x.shape))  # type: ignore[no-untyped-call]
@@ -55,53 +72,28 @@ class BCECriterion(nn.Module):
             loss = loss * self.weights.expand(target.shape).reshape(x.shape)
         return loss.mean() if self.average else loss.sum()
 
-    def extra_repr(self) -> str:
-        return f"labels={self.labels}, average={self.average}"
-
 
 @converts("nn.BCECriterion", traits=CRITERION)
 def bce_criterion(layer: Layer) -> BCECriterion:
     """nn.BCECriterion([weights], [sizeAverage = true])"""
     layer.ignore("term1", "term2", "term3")  # buffers of the version written in Lua
-    labels = layer.tensor("weights").shape[0] if layer.has("weights") else 0
-    module = layer.make(BCECriterion, labels, averages(layer))
-    layer.put_all(module, "weights")
-    return module
+    return _of_labels(layer, BCECriterion)
 
 
-class MultiLabelSoftMarginCriterion(nn.Module):
-    """Binary cross entropy of scores, which are put through a sigmoid.
-
-    Args:
-        labels: how many weights there are, one for each label; 0: none.
-        average: divide by the number of elements.
-    """
-
-    weights: torch.Tensor | None
-
-    def __init__(self, labels: int = 0, average: bool = True) -> None:
-        super().__init__()
-        self.labels = labels
-        self.average = average
-        self.register_buffer("weights", torch.empty(labels) if labels else None)
+class MultiLabelSoftMarginCriterion(LabelCriterion):
+    """Binary cross entropy of scores, which are put through a sigmoid."""
 
     def forward(self, x: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
         weights = None if self.weights is None else self.weights.expand(target.shape).reshape(x.shape)
         reduction = "mean" if self.average else "sum"
         return functional.binary_cross_entropy_with_logits(x, target.reshape(x.shape), weights, reduction=reduction)
 
-    def extra_repr(self) -> str:
-        return f"labels={self.labels}, average={self.average}"
-
 
 @converts("nn.MultiLabelSoftMarginCriterion", traits=CRITERION)
 def multi_label_soft_margin_criterion(layer: Layer) -> MultiLabelSoftMarginCriterion:
     """nn.MultiLabelSoftMarginCriterion([weights], [sizeAverage = true])"""
     layer.ignore("sigmoid", "_buffer1", "_buffer2")
-    labels = layer.tensor("weights").shape[0] if layer.has("weights") else 0
-    module = layer.make(MultiLabelSoftMarginCriterion, labels, averages(layer))
-    layer.put_all(module, "weights")
-    return module
+    return _of_labels(layer, MultiLabelSoftMarginCriterion)
 
 
 class MarginCriterion(nn.Module):
@@ -126,19 +118,12 @@ def margin_criterion(layer: Layer) -> MarginCriterion:
     return MarginCriterion(layer.number("margin", 1.0), averages(layer))
 
 
-class SoftMarginCriterion(nn.Module):
+class SoftMarginCriterion(AveragingCriterion):
     """Logistic loss of scores for targets 1 and -1."""
-
-    def __init__(self, average: bool = True) -> None:
-        super().__init__()
-        self.average = average
 
     def forward(self, x: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
         loss = -functional.logsigmoid(x * target.reshape(x.shape))
         return loss.mean() if self.average else loss.sum()
-
-    def extra_repr(self) -> str:
-        return f"average={self.average}"
 
 
 @converts("nn.SoftMarginCriterion", traits=CRITERION)

@@ -9,7 +9,7 @@ from torch.nn import functional
 from ...model.layer import Layer
 from ...model.registry import converts
 from ...model.traits import Traits
-from .regression import averages
+from .regression import AveragingCriterion, averages
 
 CRITERION = Traits(criterion=True)
 
@@ -176,21 +176,14 @@ def multi_margin_criterion(layer: Layer) -> MultiMarginCriterion:
     return module
 
 
-class MultiLabelMarginCriterion(nn.Module):
+class MultiLabelMarginCriterion(AveragingCriterion):
     """Hinge loss of the scores of all other classes against those of the target classes.
 
     The targets of a sample are 1-based, as many as there are classes; those from the first 0 on don't count.
     """
 
-    def __init__(self, average: bool = True) -> None:
-        super().__init__()
-        self.average = average
-
     def forward(self, x: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
         return functional.multilabel_margin_loss(x, target.long() - 1, reduction="mean" if self.average else "sum")
-
-    def extra_repr(self) -> str:
-        return f"average={self.average}"
 
 
 @converts("nn.MultiLabelMarginCriterion", traits=CRITERION)

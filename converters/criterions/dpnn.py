@@ -11,24 +11,14 @@ from torch.nn import functional
 from ...model.layer import Layer
 from ...model.registry import converts
 from ...model.traits import Traits
-from .regression import averages
+from .binary import SoftMarginCriterion
+from .regression import AveragingCriterion, averages
 
 CRITERION = Traits(criterion=True)
 
 
-class BinaryLogisticRegression(nn.Module):
+class BinaryLogisticRegression(SoftMarginCriterion):
     """Logistic loss of scores for targets 1 and -1."""
-
-    def __init__(self, average: bool = True) -> None:
-        super().__init__()
-        self.average = average
-
-    def forward(self, x: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
-        loss = -functional.logsigmoid(x * target.reshape(x.shape))
-        return loss.mean() if self.average else loss.sum()
-
-    def extra_repr(self) -> str:
-        return f"average={self.average}"
 
 
 @converts("nn.BinaryLogisticRegression")
@@ -38,21 +28,14 @@ def binary_logistic_regression(layer: Layer) -> BinaryLogisticRegression:
     return BinaryLogisticRegression(averages(layer))
 
 
-class SpatialBinaryLogisticRegression(nn.Module):
+class SpatialBinaryLogisticRegression(AveragingCriterion):
     """Half the logistic loss of maps (1, H, W) or a batch of them, averaged over positions and, if asked, samples."""
-
-    def __init__(self, average: bool = True) -> None:
-        super().__init__()
-        self.average = average
 
     def forward(self, x: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
         if x.shape != target.shape or x.dim() not in (3, 4) or x.shape[-3] != 1:
             raise ValueError(f"input and target must be maps of one channel, not {tuple(x.shape)}")
         loss = -functional.logsigmoid(x * target)
         return loss.mean() / 2 if self.average else loss.sum() / (2 * x.shape[-2] * x.shape[-1])
-
-    def extra_repr(self) -> str:
-        return f"average={self.average}"
 
 
 @converts("nn.SpatialBinaryLogisticRegression", traits=Traits(reads="images"))
@@ -90,22 +73,15 @@ class NoiseContrast(torch.autograd.Function):
         return grad * d_target, grad * d_samples, None, None
 
 
-class NCECriterion(nn.Module):
+class NCECriterion(AveragingCriterion):
     """Noise contrastive estimation; takes what nn.NCEModule gives in training.
 
     That is a list of the model's probabilities of the target (N) and of k samples (N, k), and those of the noise.
     """
 
-    def __init__(self, average: bool = True) -> None:
-        super().__init__()
-        self.average = average
-
     def forward(self, x: list[torch.Tensor], target: Any = None) -> torch.Tensor:
         loss: torch.Tensor = NoiseContrast.apply(x[0], x[1], x[2], x[3])  # type: ignore[no-untyped-call]
         return loss / x[0].shape[0] if self.average else loss
-
-    def extra_repr(self) -> str:
-        return f"average={self.average}"
 
 
 @converts("nn.NCECriterion", traits=CRITERION)

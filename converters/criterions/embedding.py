@@ -10,7 +10,7 @@ from torch import nn
 from ...model.layer import Layer
 from ...model.registry import converts
 from ...model.traits import Traits
-from .regression import averages
+from .regression import AveragingCriterion, averages
 
 CRITERION = Traits(criterion=True)
 
@@ -134,20 +134,13 @@ def margin_ranking_criterion(layer: Layer) -> MarginRankingCriterion:
     return MarginRankingCriterion(layer.number("margin", 1.0), averages(layer, default=False))
 
 
-class DistanceRatioCriterion(nn.Module):
+class DistanceRatioCriterion(AveragingCriterion):
     """-log(exp(-x) / (exp(-x) + exp(-y))) for the distances x of similar and y of dissimilar samples; no target."""
-
-    def __init__(self, average: bool = True) -> None:
-        super().__init__()
-        self.average = average
 
     def forward(self, x: list[torch.Tensor], target: Any = None) -> torch.Tensor:
         near, far = x[0], x[1].reshape(x[0].shape)
         total = (near + torch.logaddexp(-near, -far)).sum()
         return total / near.shape[0] if self.average else total
-
-    def extra_repr(self) -> str:
-        return f"average={self.average}"
 
 
 @converts("nn.DistanceRatioCriterion", traits=CRITERION)

@@ -21,19 +21,23 @@ def averages(layer: Layer, default: bool = True) -> bool:
     return layer.flag("sizeAverage", default)
 
 
-class MSECriterion(nn.Module):
-    """The mean, or sum, of squared differences."""
+class AveragingCriterion(nn.Module):
+    """A criterion that gives the mean of its losses, or their sum."""
 
     def __init__(self, average: bool = True) -> None:
         super().__init__()
         self.average = average
 
+    def extra_repr(self) -> str:
+        return f"average={self.average}"
+
+
+class MSECriterion(AveragingCriterion):
+    """The mean, or sum, of squared differences."""
+
     def forward(self, x: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
         loss = (x - target.reshape(x.shape)) ** 2
         return loss.mean() if self.average else loss.sum()
-
-    def extra_repr(self) -> str:
-        return f"average={self.average}"
 
 
 @converts("nn.MSECriterion", traits=CRITERION)
@@ -42,20 +46,13 @@ def mse_criterion(layer: Layer) -> MSECriterion:
     return MSECriterion(averages(layer))
 
 
-class AbsCriterion(nn.Module):
+class AbsCriterion(AveragingCriterion):
     """The mean, or sum, of absolute differences; without difference the gradient is that of a larger input."""
-
-    def __init__(self, average: bool = True) -> None:
-        super().__init__()
-        self.average = average
 
     def forward(self, x: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
         difference = x - target.reshape(x.shape)
         loss = torch.where(difference >= 0, difference, -difference)
         return loss.mean() if self.average else loss.sum()
-
-    def extra_repr(self) -> str:
-        return f"average={self.average}"
 
 
 @converts("nn.AbsCriterion", traits=CRITERION)
@@ -64,18 +61,11 @@ def abs_criterion(layer: Layer) -> AbsCriterion:
     return AbsCriterion(averages(layer))
 
 
-class SmoothL1Criterion(nn.Module):
+class SmoothL1Criterion(AveragingCriterion):
     """The mean, or sum, of differences that are squared below 1 and absolute above."""
-
-    def __init__(self, average: bool = True) -> None:
-        super().__init__()
-        self.average = average
 
     def forward(self, x: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
         return functional.smooth_l1_loss(x, target.reshape(x.shape), reduction="mean" if self.average else "sum")
-
-    def extra_repr(self) -> str:
-        return f"average={self.average}"
 
 
 @converts("nn.SmoothL1Criterion", traits=CRITERION)
@@ -117,12 +107,8 @@ def weighted_mse_criterion(layer: Layer) -> WeightedMSECriterion:
     return module
 
 
-class SpatialAutoCropMSECriterion(nn.Module):
+class SpatialAutoCropMSECriterion(AveragingCriterion):
     """The mean, or sum, of squared differences between images and the centre of larger targets."""
-
-    def __init__(self, average: bool = True) -> None:
-        super().__init__()
-        self.average = average
 
     def forward(self, x: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
         height, width = x.shape[-2:]
@@ -132,9 +118,6 @@ class SpatialAutoCropMSECriterion(nn.Module):
         loss = (x - target[..., top : top + height, left : left + width]) ** 2
         return loss.mean() if self.average else loss.sum()
 
-    def extra_repr(self) -> str:
-        return f"average={self.average}"
-
 
 @converts("nn.SpatialAutoCropMSECriterion", traits=Traits(reads="images", criterion=True))
 def spatial_auto_crop_mse_criterion(layer: Layer) -> SpatialAutoCropMSECriterion:
@@ -142,12 +125,8 @@ def spatial_auto_crop_mse_criterion(layer: Layer) -> SpatialAutoCropMSECriterion
     return SpatialAutoCropMSECriterion(averages(layer))
 
 
-class DistKLDivCriterion(nn.Module):
+class DistKLDivCriterion(AveragingCriterion):
     """The Kullback-Leibler divergence of log probabilities from target probabilities, averaged over all elements."""
-
-    def __init__(self, average: bool = True) -> None:
-        super().__init__()
-        self.average = average
 
     def forward(self, x: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
         if x.shape != target.shape:
@@ -155,9 +134,6 @@ class DistKLDivCriterion(nn.Module):
         positive = target > 0
         loss = torch.where(positive, target * (torch.where(positive, target, 1).log() - x), 0)
         return loss.mean() if self.average else loss.sum()
-
-    def extra_repr(self) -> str:
-        return f"average={self.average}"
 
 
 @converts("nn.DistKLDivCriterion", traits=CRITERION)

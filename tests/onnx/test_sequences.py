@@ -27,7 +27,12 @@ def sequencer(case: int) -> tuple[tm.Conversion, Any]:
 
 @pytest.mark.parametrize(
     ("name", "wanted"),
-    [("lm_sequencer_fastlstm", {"LSTM": 2}), ("crnn_bisequencer", {"LSTM": 4}), ("sentiment_gru_cuda", {"GRU": 1})],
+    [
+        ("lm_seqlstm", {"LSTM": 2}),
+        ("lm_sequencer_fastlstm", {"LSTM": 2}),
+        ("crnn_bisequencer", {"LSTM": 4}),
+        ("sentiment_gru_cuda", {"GRU": 1}),
+    ],
 )
 def test_one_operator_for_each_layer_and_direction(name: str, wanted: dict[str, int], tmp_path: Path) -> None:
     exported, model = exports.export(name, tmp_path)
@@ -35,6 +40,15 @@ def test_one_operator_for_each_layer_and_direction(name: str, wanted: dict[str, 
     assert {kind: found.count(kind) for kind in wanted} == wanted
     assert not {"Sigmoid", "Tanh", "Shape"} & set(found)
     assert exported.max_difference < 1e-5
+
+
+@pytest.mark.parametrize(("name", "operator"), [("nn.SeqLSTM", "LSTM"), ("nn.SeqGRU", "GRU"), ("cudnn.BGRU", "GRU")])
+def test_a_layer_over_a_sequence_is_one_operator(name: str, operator: str, tmp_path: Path) -> None:
+    case = tm.load(golden.FIXTURES / "layers" / f"{name}.t7")[1]
+    exported = tm.export_onnx(tm.convert(case["module"]), tmp_path / "m.onnx", example_input=tm.to_torch(case["input"]))
+    found = exports.operators(onnx.load(exported.path))
+    assert found.count(operator) == 1
+    assert not {"Sigmoid", "Tanh"} & set(found)
 
 
 @pytest.mark.parametrize(("case", "operators"), [(5, ["LSTM", "Squeeze"]), (6, ["LSTM", "Squeeze", "LogSoftmax"])])

@@ -78,13 +78,11 @@ class _Gates:
 
     def ordered(self, order: Sequence[int]) -> _Gates:
         """The same gates in another order."""
-        fields = (self.inputs, self.states, self.biases, self.peepholes)
-        return _Gates(*([field[gate] for gate in order] for field in fields))
+        return _Gates(*([field[gate] for gate in order] for field in vars(self).values()))
 
     def double(self) -> _Gates:
         """The same numbers in float64."""
-        fields = (self.inputs, self.states, self.biases, self.peepholes)
-        return _Gates(*([tensor.double() for tensor in field] for field in fields))
+        return _Gates(*([tensor.double() for tensor in field] for field in vars(self).values()))
 
     def sums(self, x: torch.Tensor, h: torch.Tensor) -> list[torch.Tensor]:
         """What each gate gets of the input and the output before."""
@@ -106,6 +104,10 @@ def _gru(gates: _Gates, x: torch.Tensor, h: torch.Tensor) -> list[torch.Tensor]:
     r, z = torch.sigmoid(r), torch.sigmoid(z)
     new = torch.tanh(linear(x, gates.inputs[2], gates.biases[2]) + linear(r * h, gates.states[2]))
     return [(1 - z) * new + z * h]
+
+
+#: Operator -> its gates, its states, and what it computes.
+_FORMULAS: dict[str, tuple[int, int, Callable[..., list[torch.Tensor]]]] = {"LSTM": (4, 2, _lstm), "GRU": (3, 1, _gru)}
 
 
 def _gates_of(cell: nn.Module, size: int) -> _Gates | None:
@@ -171,32 +173,39 @@ def _packed(operator: str, size: int, gates: _Gates | None) -> Packed | None:
     return Packed(operator, size, [weights], peepholes=peepholes)
 
 
-class OnnxLSTMStep(LSTMStep):
-    """As `LSTMStep`; a sequence (T, N, D) is taken as a whole, from a zero state."""
+class OnnxStep(nn.Module):
+    """What the steps share: a sequence (T, N, D) is taken as a whole, from a zero state, where the cell is an operator.
 
+    Attributes:
+        operator: its name.
+        packed: its weights; None where the cell is none.
+    """
+
+    operator: str
     packed: Packed | None
+    module: nn.Module
+    hidden_size: int
+    initial_size: list[int] | None
 
     def pack(self) -> None:
-        """Finds the operator's weights, where the cell is one."""
-        gates = None if self.initial_size else _recognized(self.module, self.hidden_size, 4, 2, _lstm)
-        self.packed = _packed("LSTM", self.hidden_size, gates)
+        """Finds the operator's weights."""
+        gates = None if self.initial_size else _recognized(self.module, self.hidden_size, *_FORMULAS[self.operator])
+        self.packed = _packed(self.operator, self.hidden_size, gates)
 
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
+    def forward(self, x: torch.Tensor) -> Any:
         return self.packed(x)[0] if self.packed is not None and x.dim() == 3 else super().forward(x)
 
 
-class OnnxGRUStep(GRUStep):
-    """As `GRUStep`; a sequence (T, N, D) is taken as a whole, from a zero state."""
+class OnnxLSTMStep(OnnxStep, LSTMStep):
+    """As `LSTMStep`."""
 
-    packed: Packed | None
+    operator = "LSTM"
 
-    def pack(self) -> None:
-        """Finds the operator's weights, where the cell is one."""
-        gates = None if self.initial_size else _recognized(self.module, self.hidden_size, 3, 1, _gru)
-        self.packed = _packed("GRU", self.hidden_size, gates)
 
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return self.packed(x)[0] if self.packed is not None and x.dim() == 3 else super().forward(x)
+class OnnxGRUStep(OnnxStep, GRUStep):
+    """As `GRUStep`."""
+
+    operator = "GRU"
 
 
 class OnnxSequencer(Sequencer):
@@ -225,7 +234,7 @@ class OnnxSequencer(Sequencer):
 
 
 def _is_packed(part: nn.Module) -> bool:
-    return isinstance(part, (OnnxLSTMStep, OnnxGRUStep)) and part.packed is not None
+    return isinstance(part, OnnxStep) and part.packed is not None
 
 
 def _chain(module: nn.Module) -> list[nn.Module]:

@@ -120,50 +120,43 @@ class OnnxCudnnRNN(CudnnRNN):
         return y.transpose(0, 1) if self.batch_first else y
 
 
-class OnnxSeqLSTM(SeqLSTM):
-    """As `SeqLSTM`, each sequence from a zero state unless one is given."""
+class OnnxSequence(nn.Module):
+    """What the layers over a sequence share: each sequence starts from a zero state unless one is given.
 
-    packed: Packed
+    Attributes:
+        packed: the operator; None where it can't do what the layer does.
+        batch_first: is the sequence (N, T, D)?
+    """
 
-    def pack(self) -> None:
-        """Gives the weights ONNX's layout, where the operator can do what the layer does."""
-        if self.mask_zero or self.project:
-            return  # ONNX's LSTM has neither a mask nor a projection
-        self.packed = Packed("LSTM", self.hidden_size, self.lstm.all_weights)
-        del self.lstm
+    packed: Packed | None
+    batch_first: bool
 
-    def forward(self, x: Any) -> torch.Tensor:
-        if self.mask_zero or self.project:
+    def forward(self, x: Any) -> Any:
+        if self.packed is None:
             return super().forward(x)
-        given: list[torch.Tensor] = []
-        if not isinstance(x, torch.Tensor):
-            *given, x = x
-        if self.batch_first:
-            x = x.transpose(0, 1)
-        h = given[-1].unsqueeze(0) if given else None
-        c = given[0].unsqueeze(0) if len(given) > 1 else None
-        y: torch.Tensor = self.packed(x, h, c)[0]
+        *given, x = [x] if isinstance(x, torch.Tensor) else x
+        x = x.transpose(0, 1) if self.batch_first else x
+        y = self.packed(x, *(state.unsqueeze(0) for state in reversed(given)))[0]
         return y.transpose(0, 1) if self.batch_first else y
 
 
-class OnnxSeqGRU(SeqGRU):
-    """As `SeqGRU`, each sequence from a zero state unless one is given."""
-
-    packed: Packed
+class OnnxSeqLSTM(OnnxSequence, SeqLSTM):
+    """As `SeqLSTM`."""
 
     def pack(self) -> None:
         """Gives the weights ONNX's layout, where the operator can do what the layer does."""
+        self.packed = None
+        if not (self.mask_zero or self.project):  # ONNX's LSTM has neither a mask nor a projection
+            self.packed = Packed("LSTM", self.hidden_size, self.lstm.all_weights)
+            del self.lstm
+
+
+class OnnxSeqGRU(OnnxSequence, SeqGRU):
+    """As `SeqGRU`."""
+
+    def pack(self) -> None:
+        """Gives the weights ONNX's layout, where the operator can do what the layer does."""
+        self.packed = None
         if not self.mask_zero:
             self.packed = Packed("GRU", self.hidden_size, [[self.weight_ih, self.weight_hh, self.bias]])
             del self.weight_ih, self.weight_hh, self.bias
-
-    def forward(self, x: Any) -> torch.Tensor:
-        if self.mask_zero:
-            return super().forward(x)
-        h: torch.Tensor | None = None
-        if not isinstance(x, torch.Tensor):
-            h, x = x
-        if self.batch_first:
-            x = x.transpose(0, 1)
-        y: torch.Tensor = self.packed(x, None if h is None else h.unsqueeze(0))[0]
-        return y.transpose(0, 1) if self.batch_first else y

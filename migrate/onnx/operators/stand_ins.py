@@ -19,7 +19,7 @@ from ...converters.recurrent.cudnn import CudnnRNN
 from ...converters.recurrent.sequencers import Sequencer
 from ...converters.recurrent.sequences import SeqGRU, SeqLSTM
 from ...converters.recurrent.steps import GRUStep, LSTMStep
-from .cells import OnnxGRUStep, OnnxLSTMStep, OnnxSequencer
+from .cells import OnnxGRUStep, OnnxLSTMStep, OnnxSequencer, OnnxStep
 from .recurrent import OnnxCudnnRNN, OnnxSeqGRU, OnnxSeqLSTM
 
 
@@ -171,5 +171,5 @@ def put_stand_ins(module: nn.Module) -> None:
         part.__class__ = stand_in
         if isinstance(part, OnnxFractionalMaxPool):
             part.__dict__["values"] = part.samples
-        elif isinstance(part, (OnnxCudnnRNN, OnnxSeqLSTM, OnnxSeqGRU, OnnxLSTMStep, OnnxGRUStep)):
+        elif isinstance(part, (OnnxCudnnRNN, OnnxSeqLSTM, OnnxSeqGRU, OnnxStep)):
             part.pack()
