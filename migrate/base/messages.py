@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 
 def visible(text: str) -> str:
     r"""The same text with control, formatting and unpaired characters as `\x1b`: nothing is hidden or reordered."""
@@ -11,3 +13,12 @@ def visible(text: str) -> str:
 def counted(number: int, noun: str, plural: str = "") -> str:
     """`1 channel`, `3 channels`, `2 entries`."""
     return f"{number} {noun if number == 1 else plural or noun + 's'}"
+
+
+def cause(error: BaseException) -> str:
+    """The first line that says something, from the innermost exception; without paths of the machine."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    text = next((line for line in lines if not line.startswith(("File ", "Traceback", "Failed to"))), "")
+    return re.sub(r"(/[\w.+-]+)+/", "", f"{type(error).__name__}: {text[:300]}")

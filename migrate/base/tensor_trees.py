@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from itertools import count
 from typing import Any
 
 import torch
@@ -35,6 +36,17 @@ def apply(value: Any, change: Callable[[torch.Tensor], torch.Tensor]) -> Any:
     if isinstance(value, dict):
         return {key: apply(item, change) for key, item in value.items()}
     return value
+
+
+def numbered(value: Any, change: Callable[[int, Any], Any], numbers: Iterator[int] | None = None) -> Any:
+    """The same nesting with `change` applied to each leaf and its number, as `leaves` counts them."""
+    numbers = count() if numbers is None else numbers
+    if isinstance(value, (list, tuple)):
+        return [numbered(item, change, numbers) for item in value]
+    if isinstance(value, dict):
+        made = {key: numbered(value[key], change, numbers) for key in sorted(value, key=str)}
+        return {key: made[key] for key in value}
+    return change(next(numbers), value) if isinstance(value, (torch.Tensor, bool, int, float)) else None
 
 
 def moved(value: Any, dtype: torch.dtype | None = None, device: str = "cpu") -> Any:

@@ -15,7 +15,6 @@ from ..base.tensor_trees import apply, leaves, moved
 from ..model.conversion import Conversion
 from ..model.convert import convert_model
 from ..onnx.axes import name_axes
-from ..onnx.export import export_onnx
 from ..onnx.result import OnnxExport
 from ..optim.convert import optimizer_beside
 from ..parity.references.choose import choose_reference
@@ -159,6 +158,8 @@ def convert_file(file: Path, folder: Path, options: Options, step: Step) -> Resu
 
 
 def _export(conversion: Conversion, path: Path, options: Options, example: Any) -> OnnxExport:
+    from ..onnx.export import export_onnx  # which takes seconds to import, and is not always wanted
+
     try:
         return export_onnx(
             conversion,

@@ -30,7 +30,8 @@ from .result import OnnxExport
 from .save import Stored, store, write
 from .settings import Settings, name_list
 from .shared_copies import release_file, shared_copy
-from .trace import Places, Untraceable, trace
+from .trace import Untraceable, trace
+from .watch import Places
 
 
 def export_onnx(

@@ -17,7 +17,7 @@ from ..shapes.dry_run import run
 from ..shapes.random_input import indexed_leaves
 from .axes import explore, name_axes, require_running, resized, sizes_of
 from .settings import Settings
-from .trace import Dynamic, Places
+from .watch import Dynamic, Places
 
 
 class FixedBatch(Exception):

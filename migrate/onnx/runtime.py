@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -12,15 +11,7 @@ import onnxruntime
 import torch
 
 from ..base.errors import ExportError
-
-
-def cause(error: BaseException) -> str:
-    """The first line that says something, from the innermost exception; without paths of the machine."""
-    while error.__cause__ is not None:
-        error = error.__cause__
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    text = next((line for line in lines if not line.startswith(("File ", "Traceback", "Failed to"))), "")
-    return re.sub(r"(/[\w.+-]+)+/", "", f"{type(error).__name__}: {text[:300]}")
+from ..base.messages import cause
 
 
 def open_session(

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from functools import partial
-from itertools import count
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import onnx_ir as ir
@@ -15,136 +12,12 @@ from onnxscript import opset18
 from torch import nn
 
 from ..base.errors import ExportError
-from ..base.tensor_trees import leaves, moved
+from ..base.messages import cause
+from ..base.tensor_trees import moved, numbered
 from ..converters.recurrent.steps import forget
-from ..model.conversion import Conversion
 from .passes.optimize import optimize
 from .quiet import quiet
-from .runtime import cause
-
-#: Which axes of each tensor of the input may have any size: (number of the tensor, axis) -> name.
-Dynamic = dict[tuple[int, int], str]
-
-
-class Places:
-    """The Torch7 layers of the modules of a model, by module name."""
-
-    def __init__(self, conv: Conversion) -> None:
-        self.paths: dict[str, str] = {}
-        self._typenames = {path: record.typename for record in conv.layers for path in record.paths}
-        for path, name in conv.module_names().items():
-            self.paths.setdefault(name, path)
-
-    def path(self, name: str) -> str | None:
-        """The Torch7 path of the innermost layer that a module belongs to; None if there is none."""
-        while name not in self.paths:
-            if not name:
-                return None
-            name = name.rpartition(".")[0]
-        return self.paths[name]
-
-    def layer(self, name: str) -> str:
-        """The layer as a message names it: `nn.Linear at 3.1`."""
-        path = self.path(name)
-        return f"{self._typenames[path]} at {path or 'the top'}" if path is not None else "the model"
-
-
-class Watch:
-    """Hooks that see which module runs, and after which one an axis can no longer have the sizes that it should.
-
-    Attributes:
-        running: names of the modules that have begun and not ended, the innermost last.
-        fixed_by: axis -> the first module that allows only some of its sizes.
-    """
-
-    def __init__(self, module: nn.Module) -> None:
-        self.running: list[str] = []
-        self.fixed_by: dict[str, str] = {}
-        self._module = module
-        self._handles: list[Any] = []
-        self._sizes: dict[str, list[Any]] = {}
-        self._seen = 0
-        self._dynamic: Dynamic = {}
-        self._wanted: Mapping[str, Sequence[int]] = {}
-
-    @contextlib.contextmanager
-    def on(self, dynamic: Dynamic, wanted: Mapping[str, Sequence[int]]) -> Iterator[Watch]:
-        """Watches while the block runs; each axis should be able to have every wanted size."""
-        self._dynamic, self._wanted = dynamic, wanted
-        for name, part in self._module.named_modules():
-            self._handles.append(part.register_forward_pre_hook(partial(self._before, name)))
-            self._handles.append(part.register_forward_hook(partial(self._after, name)))
-        try:
-            yield self
-        finally:
-            for handle in self._handles:
-                handle.remove()
-            self._handles.clear()
-
-    def _before(self, name: str, module: nn.Module, args: tuple[Any, ...]) -> None:
-        if not self.running:
-            self._symbols_of(args[0])
-        self.running.append(name)
-
-    def _after(self, name: str, module: nn.Module, args: tuple[Any, ...], output: Any) -> None:
-        self.running.pop()
-        self._look(name)
-
-    def _symbols_of(self, value: Any) -> None:
-        tensors = [tensor for _, tensor in leaves(value)]
-        for (number, dim), axis in self._dynamic.items():
-            size: Any = tensors[number].shape[dim]
-            if isinstance(size, torch.SymInt):
-                self._sizes.setdefault(axis, []).append(size)
-
-    def symbols(self) -> dict[str, str]:
-        """What stands for an axis in the traced graph -> the name of the axis."""
-        found = {}
-        for axis, sizes in self._sizes.items():
-            for size in sizes:
-                expression = size.node.shape_env.replace(size.node.expr)
-                for symbol in expression.free_symbols - {expression}:  # the size is a multiple of it
-                    found[str(symbol)] = f"({axis}//{expression / symbol})"
-                found[str(expression)] = axis
-        return found
-
-    def _look(self, name: str) -> None:
-        """Looks whether what the tracer took for granted since the last look holds for all wanted sizes."""
-        seen = self._seen
-        example = _symbols((size, int(size.node.hint)) for sizes in self._sizes.values() for size in sizes)
-        for axis, sizes in self._sizes.items():
-            environment = sizes[0].node.shape_env
-            self._seen = len(environment.guards)
-            conditions = [guard.expr for guard in environment.guards[seen:]]
-            wanted = self._wanted.get(axis, ())
-            fixed = any(environment.replace(size.node.expr).is_number for size in sizes)
-            if axis not in self.fixed_by and (
-                fixed
-                or not all(
-                    # a condition on several axes is asked of one at a time, as the runs that are compared are
-                    _holds(condition, example | _symbols((size, n) for size in sizes))
-                    for condition in conditions
-                    for n in wanted
-                )
-            ):
-                self.fixed_by[axis] = name
-
-
-def _symbols(numbers: Iterable[tuple[Any, int]]) -> dict[Any, int]:
-    """What the symbols in sizes stand for, where the sizes are these numbers."""
-    values = {}
-    for size, number in numbers:
-        for symbol in size.node.expr.free_symbols:
-            values[symbol] = number // int(size.node.expr / symbol) if size.node.expr != symbol else number
-    return values
-
-
-def _holds(condition: Any, values: Mapping[Any, int]) -> bool:
-    """Is a condition true for these symbols, as far as they tell?"""
-    try:
-        return str(condition.subs(values)) != "False"
-    except (TypeError, ValueError, ArithmeticError):
-        return True
+from .watch import Dynamic, Places, Watch
 
 
 class Untraceable(ExportError):
@@ -255,17 +128,6 @@ def _sizes(example: Any, dynamic: Dynamic, free: Mapping[str, Any]) -> Any:
         return {dim: free[axis] for (i, dim), axis in dynamic.items() if i == number} or None
 
     return numbered(example, size)
-
-
-def numbered(value: Any, change: Callable[[int, Any], Any], numbers: Iterator[int] | None = None) -> Any:
-    """The same nesting with `change` applied to each leaf and its number, as `leaves` counts them."""
-    numbers = count() if numbers is None else numbers
-    if isinstance(value, (list, tuple)):
-        return [numbered(item, change, numbers) for item in value]
-    if isinstance(value, dict):
-        made = {key: numbered(value[key], change, numbers) for key in sorted(value, key=str)}
-        return {key: made[key] for key in value}
-    return change(next(numbers), value) if isinstance(value, (torch.Tensor, bool, int, float)) else None
 
 
 def _masked_select(x: Any, mask: Any) -> Any:

@@ -26,7 +26,6 @@ from .report.report import FAILED, NOT_RUN, PASSED, BackendResult, ModelLayer, P
 from .runs.batches import BATCHES, compare_batches
 from .runs.gradients import compare_gradients
 from .runs.layers import Layered
-from .runs.onnx_runtime import OnnxRuntime
 from .runs.pytorch import Backend, PyTorch
 
 #: A tolerance for all outputs, or by the place of an output such as "[2]"; "" stands for the others.
@@ -177,6 +176,8 @@ def backends_for(
             found.append(PyTorch(device, tf32=True, decides=False))
             found += [PyTorch(device, dtype, decides=False) for dtype in (torch.float16, torch.bfloat16)]
     if onnx is not None:
+        from .runs.onnx_runtime import OnnxRuntime  # which few need, and which needs ONNX Runtime
+
         found += [OnnxRuntime(Path(onnx), device) for device in devices]
     return found
 

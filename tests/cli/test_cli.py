@@ -61,26 +61,6 @@ def test_inspect_counts_parameters_as_torch7_does(row: dict[str, str], capsys: p
     assert model["parameters"] == int(row["parameters"])
 
 
-def test_inspect_does_not_import_torch() -> None:
-    code = (
-        "import sys, torchmigrate.cli.main as c\n"
-        f"try: c.main(['inspect', {str(LENET)!r}])\n"
-        "except SystemExit as e: assert not e.code\n"
-        "assert 'torch' not in sys.modules and 'onnx' not in sys.modules"
-    )
-    subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
-
-
-def test_help_imports_nothing_heavy() -> None:
-    code = (
-        "import sys, torchmigrate.cli.main as c\n"
-        "try: c.main(['--help'])\n"
-        "except SystemExit as e: assert not e.code\n"
-        "assert not {'torch', 'numpy', 'rich', 'onnx'} & set(sys.modules)"
-    )
-    subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
-
-
 WRONG_FILES = [
     ("page.t7", b"<!DOCTYPE html><html><body>404</body></html>", "HTML"),
     ("text.t7", b"just some words, no model at all\n", "text"),

@@ -11,9 +11,10 @@ import onnx
 import torch
 
 from ...base.errors import ExportError
+from ...base.messages import cause
 from ..quiet import quiet
 from ..result import Quantized
-from ..runtime import cause, open_session, run_session
+from ..runtime import open_session, run_session
 
 #: Operators for whose quantized form ONNX has standard operators.
 _OPERATORS = ("Conv", "Gemm", "MatMul")

@@ -6,8 +6,8 @@ import onnx
 import onnx_ir as ir
 
 from ...base.errors import ExportError, UsageError
+from ...base.messages import cause
 from ..quiet import quiet
-from ..runtime import cause
 from ..save import LARGEST_FILE, Stored, store
 from .graph import PATH_KEY
 
