@@ -53,7 +53,7 @@ class Torch7:
 
 
 @dataclass
-class Diagnosis:
+class Checkup:
     """What a machine has.
 
     Attributes:
@@ -81,7 +81,7 @@ class Diagnosis:
         return asdict(self)
 
 
-def examine() -> Diagnosis:
+def examine() -> Checkup:
     """Looks at this machine. Nothing is changed; a Lua that is found is asked whether it has torch."""
     problems: list[str] = []
     packages = {name: _version(name) for name in _needed()}
@@ -91,7 +91,7 @@ def examine() -> Diagnosis:
     if "cuda:0" in devices and "CUDAExecutionProvider" not in providers:
         problems.append("ONNX Runtime runs on the CPU only: pip install onnxruntime-gpu in place of onnxruntime")
     programs = {name: shutil.which(name) for name in ("dot",)}
-    return Diagnosis(
+    return Checkup(
         system={
             "torchmigrate": _version("torchmigrate"),
             "python": f"{platform.python_version()} ({platform.python_implementation()})",

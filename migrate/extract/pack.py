@@ -22,7 +22,7 @@ Array = np.ndarray[Any, np.dtype[Any]]
 
 
 @dataclass
-class Packed:
+class PackedFile:
     """What was written.
 
     Attributes:
@@ -51,7 +51,7 @@ def pack(
     ascii: bool = False,  # noqa: A002 - Torch7's own word
     long_size: int = 8,
     force: bool = False,
-) -> Packed:
+) -> PackedFile:
     """Writes a .t7 file that Torch7 loads with `torch.load`.
 
     An array keeps its type: float32 becomes a FloatTensor, uint8 a ByteTensor, … A `.npz` or `.safetensors` file
@@ -85,7 +85,7 @@ def pack(
     Path(output).parent.mkdir(parents=True, exist_ok=True)
     dump(value, output, ascii=ascii, long_size=long_size)
     entries = {str(key): summary(item) for key, item in value.items()} if isinstance(value, LuaTable) else {}
-    return Packed(os.fspath(output), Path(output).stat().st_size, summary(value), entries, notes)
+    return PackedFile(os.fspath(output), Path(output).stat().st_size, summary(value), entries, notes)
 
 
 def _named(source: str) -> tuple[str, Path]:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from ..model.leftovers import RECORDED
 from ..t7 import Storage, Tensor, Value
-from .walk import Found, everything
+from .walk import FoundValue, everything
 
 WEIGHTS, GRADIENTS, LEFT, OTHER = "weights", "gradients", "left by runs", "other tensors"
 #: A storage that several kinds of tensors share counts as the first of these.
@@ -54,7 +54,7 @@ def sizes_of(value: Value, file_size: int, *, binary: bool) -> Sizes:
     return Sizes(file_size, totals[WEIGHTS], totals[GRADIENTS], totals[LEFT], totals[OTHER], rest)
 
 
-def _kind(found: Found) -> str:
+def _kind(found: FoundValue) -> str:
     owner, name = found.owner, found.name
     if owner is None or owner.typename.startswith(("torch.", "tds.", "optim.")):
         return OTHER

@@ -16,7 +16,7 @@ from .contents import Content, contents_of, summary, to_json
 from .functions import FunctionFound, functions_of
 from .origin import Evidence, Origin, origin_of
 from .statistics import Statistics, tensor_statistics
-from .tree import Model, Node, read_model, size_text
+from .tree import Model, ModuleNode, read_model, size_text
 
 __all__ = [
     "Content",
@@ -24,7 +24,7 @@ __all__ = [
     "FunctionFound",
     "Inspection",
     "Model",
-    "Node",
+    "ModuleNode",
     "Origin",
     "Sizes",
     "Statistics",

@@ -16,7 +16,7 @@ _MAX_TABLES = 8
 
 
 @dataclass
-class Node:
+class ModuleNode:
     """One module of a model.
 
     Attributes:
@@ -47,9 +47,9 @@ class Node:
     recorded: list[str] = field(default_factory=list)
     tied: dict[str, str] = field(default_factory=dict)
     shared: str | None = None
-    children: list[Node] = field(default_factory=list)
+    children: list[ModuleNode] = field(default_factory=list)
 
-    def walk(self) -> Iterator[Node]:
+    def walk(self) -> Iterator[ModuleNode]:
         """This node and all below it."""
         yield self
         for child in self.children:
@@ -80,7 +80,7 @@ class Model:
     unsupported: dict[str, list[str]]
     recorded: int
     input: str
-    tree: Node
+    tree: ModuleNode
 
 
 def read_model(key: str, obj: LuaObject, known: Collection[str]) -> Model:
@@ -128,17 +128,17 @@ class _Walk:
         self._paths: dict[int, str] = {}
         self._regions: dict[tuple[int, int, tuple[int, ...]], str] = {}
 
-    def node(self, obj: LuaObject, path: str, depth: int) -> Node:
+    def node(self, obj: LuaObject, path: str, depth: int) -> ModuleNode:
         convertible = obj.typename in self.known
         if id(obj) in self._paths:
-            return Node(path, obj.typename, 0, 0, {}, None, convertible, shared=self._paths[id(obj)])
+            return ModuleNode(path, obj.typename, 0, 0, {}, None, convertible, shared=self._paths[id(obj)])
         self._paths[id(obj)] = path
         self.classes[obj.typename] += 1
         if not convertible:
             self.unsupported.setdefault(obj.typename, []).append(path)
         own = parameters_of(obj)
         train = obj.get("train")
-        node = Node(
+        node = ModuleNode(
             path,
             obj.typename,
             0,
@@ -159,7 +159,7 @@ class _Walk:
                 node.children.append(self.node(child, f"{path}.{name}" if path else name, depth + 1))
         return node
 
-    def _count(self, node: Node, name: str, tensor: Tensor) -> None:
+    def _count(self, node: ModuleNode, name: str, tensor: Tensor) -> None:
         region = (id(tensor.storage), tensor.offset, tensor.size)
         here = f"{node.path}.{name}" if node.path else name
         first = self._regions.setdefault(region, here)

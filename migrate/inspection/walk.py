@@ -10,7 +10,7 @@ from ..t7.paths import join
 
 
 @dataclass(frozen=True)
-class Found:
+class FoundValue:
     """A value of a file.
 
     Attributes:
@@ -26,10 +26,10 @@ class Found:
     value: Value
 
 
-def everything(value: Value) -> Iterator[Found]:
+def everything(value: Value) -> Iterator[FoundValue]:
     """Tensors, storages, objects, tables and functions, each once, in the order of the file; without recursion."""
     seen: set[int] = set()
-    stack = [Found("", "", None, value)]
+    stack = [FoundValue("", "", None, value)]
     while stack:
         found = stack.pop()
         item = found.value
@@ -40,21 +40,21 @@ def everything(value: Value) -> Iterator[Found]:
         stack += reversed(list(_below(found)))
 
 
-def _below(found: Found) -> Iterator[Found]:
+def _below(found: FoundValue) -> Iterator[FoundValue]:
     item = found.value
     if isinstance(item, LuaTable):
         for key, child in item.items():
             name = join("", key) if isinstance(key, (str, float)) else type(key).__name__
-            yield Found(
+            yield FoundValue(
                 join(found.path, key) if isinstance(key, (str, float)) else found.path, name, found.owner, child
             )
     elif isinstance(item, LuaObject):
         for part in item.parts:
             if not isinstance(part, LuaTable):
-                yield Found(found.path, found.name, item, part)
+                yield FoundValue(found.path, found.name, item, part)
                 continue
             for key, child in part.items():
                 name = join("", key) if isinstance(key, (str, float)) else type(key).__name__
-                yield Found(f"{found.path}.{name}" if found.path else name, name, item, child)
+                yield FoundValue(f"{found.path}.{name}" if found.path else name, name, item, child)
     elif isinstance(item, LuaFunction):
-        yield Found(found.path, "upvalues", found.owner, item.upvalues)
+        yield FoundValue(found.path, "upvalues", found.owner, item.upvalues)

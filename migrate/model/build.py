@@ -79,7 +79,7 @@ class LayerRecord:
 
 
 @dataclass
-class Source:
+class ParameterOrigin:
     """Where a parameter comes from; kept when gradients are tracked.
 
     Attributes:
@@ -109,7 +109,7 @@ class Build:
     records: list[LayerRecord] = field(default_factory=list)
     notes: list[tuple[str, str]] = field(default_factory=list)
     refusals: list[Refusal] = field(default_factory=list)
-    sources: dict[Region, Source] = field(default_factory=dict)
+    sources: dict[Region, ParameterOrigin] = field(default_factory=dict)
     live: list[tuple[nn.Module, str, torch.Tensor]] = field(default_factory=list)
     _done: dict[int, LayerRecord | Unsupported] = field(default_factory=dict)
     _active: set[int] = field(default_factory=set)
@@ -229,7 +229,7 @@ class Build:
             self._tensors[region] = made
         made = self._tensors[region]
         if made.requires_grad and region not in self.sources:
-            self.sources[region] = Source(path, name, made)
+            self.sources[region] = ParameterOrigin(path, name, made)
         return made
 
     def numbers_of(self, value: Tensor) -> torch.Tensor:

@@ -43,11 +43,11 @@ class Builder(Protocol):
         """Adds a remark to the report."""
 
 
-class Missing:
+class Required:
     """The type of REQUIRED."""
 
 
-REQUIRED = Missing()
+REQUIRED = Required()
 
 
 class LayerRefused(Exception):
@@ -95,35 +95,35 @@ class Layer:
             return default
         return value
 
-    def number(self, name: Value, default: float | Missing = REQUIRED) -> float:
+    def number(self, name: Value, default: float | Required = REQUIRED) -> float:
         """A number field."""
         value = self.value(name, default)
         if isinstance(value, (float, int)) and not isinstance(value, bool):
             return float(value)
         self.refuse(f"its field {name!r} should be a number and is {value!r}")
 
-    def integer(self, name: Value, default: int | Missing = REQUIRED) -> int:
+    def integer(self, name: Value, default: int | Required = REQUIRED) -> int:
         """A number field that must be whole."""
         value = self.number(name, default)
         if value != value or value in (float("inf"), float("-inf")) or value != int(value):
             self.refuse(f"its field {name!r} should be a whole number and is {value!r}")
         return int(value)
 
-    def flag(self, name: Value, default: bool | Missing = REQUIRED) -> bool:
+    def flag(self, name: Value, default: bool | Required = REQUIRED) -> bool:
         """A boolean field; old files hold 0 and 1."""
         value = self.value(name, default)
         if isinstance(value, (bool, float, int)):
             return bool(value)
         self.refuse(f"its field {name!r} should be a boolean and is {value!r}")
 
-    def text(self, name: Value, default: str | Missing = REQUIRED) -> str:
+    def text(self, name: Value, default: str | Required = REQUIRED) -> str:
         """A string field."""
         value = self.value(name, default)
         if isinstance(value, str):
             return value
         self.refuse(f"its field {name!r} should be a string and is {value!r}")
 
-    def numbers(self, name: Value, default: tuple[float, ...] | Missing = REQUIRED) -> tuple[float, ...]:
+    def numbers(self, name: Value, default: tuple[float, ...] | Required = REQUIRED) -> tuple[float, ...]:
         """A list of numbers: a table, a storage (LongStorage) or a 1-D tensor."""
         value = self.value(name, default)
         if isinstance(value, tuple):
@@ -138,7 +138,7 @@ class Layer:
                 return tuple(found)
         self.refuse(f"its field {name!r} should be a list of numbers and is {value!r}")
 
-    def integers(self, name: Value, default: tuple[int, ...] | Missing = REQUIRED) -> tuple[int, ...]:
+    def integers(self, name: Value, default: tuple[int, ...] | Required = REQUIRED) -> tuple[int, ...]:
         """A list of whole numbers: a table, a storage (LongStorage) or a 1-D tensor."""
         found = self.numbers(name, default)
         if any(x != int(x) for x in found):

@@ -15,7 +15,7 @@ from ..model.torchfile import adopt
 from ..t7 import LuaTable, Tensor, Value, load
 from .fields import Fields
 from .flat_parameters import Flat, vector_sizes
-from .locate import Found, find_state, states
+from .locate import FoundState, find_state, states
 from .methods import METHODS, Rule, method_of
 from .positions import Place, trace
 from .state import Group, OptimizerState
@@ -139,7 +139,7 @@ def _scalar(name: str, value: float) -> torch.Tensor:
     return torch.tensor(value, dtype=torch.float32 if name == "step" else torch.float64)
 
 
-def _unread(fields: Fields, method: str, config: LuaTable, found: Found) -> list[str]:
+def _unread(fields: Fields, method: str, config: LuaTable, found: FoundState) -> list[str]:
     """What is said of fields that the optimizer does not know.
 
     Raises:

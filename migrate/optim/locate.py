@@ -21,7 +21,7 @@ _NUMBERS = ("evalCounter", "learningRate", "eta0")
 
 
 @dataclass(frozen=True)
-class Found:
+class FoundState:
     """A state of an optimizer in a file.
 
     Attributes:
@@ -35,9 +35,9 @@ class Found:
     size: int | None
 
 
-def states(value: Value) -> list[Found]:
+def states(value: Value) -> list[FoundState]:
     """Every table in `value` that may be the state of an optimizer, in the order of the file."""
-    found: list[Found] = []
+    found: list[FoundState] = []
     seen: set[int] = set()
     level: list[tuple[str, Value]] = [("", value)]
     for _depth in range(_MAX_DEPTH):
@@ -49,7 +49,7 @@ def states(value: Value) -> list[Found]:
             size = vector_size(item)
             told = "optim" in path.rpartition(".")[2].lower() and any(item.get(name) is not None for name in _NUMBERS)
             if size is not None or told or isinstance(item.get("evalCounter"), float):
-                found.append(Found(path, item, size))
+                found.append(FoundState(path, item, size))
             else:
                 below += [(join(path, key), child) for key, child in item.items() if isinstance(key, (str, float))]
         level = below
@@ -62,7 +62,7 @@ def vector_size(table: LuaTable) -> int | None:
     return max(sizes) if sizes else None
 
 
-def find_state(value: Value, key: str | None, sizes: Collection[int], *, given: bool = False) -> Found:
+def find_state(value: Value, key: str | None, sizes: Collection[int], *, given: bool = False) -> FoundState:
     """The state that belongs to a model.
 
     Args:
@@ -78,10 +78,10 @@ def find_state(value: Value, key: str | None, sizes: Collection[int], *, given: 
         table = follow(value, key)
         if not isinstance(table, LuaTable):
             raise UsageError(f"What is at {key} is no table, so it is no state of an optimizer: {table!r}.")
-        return Found(key, table, vector_size(table))
+        return FoundState(key, table, vector_size(table))
     everything = states(value)
     if given and not everything and isinstance(value, LuaTable):
-        return Found("", value, None)
+        return FoundState("", value, None)
     fitting = [found for found in everything if found.size in sizes] or [
         found for found in everything if found.size is None
     ]
@@ -99,5 +99,5 @@ def find_state(value: Value, key: str | None, sizes: Collection[int], *, given: 
     )
 
 
-def _for(found: Found) -> str:
+def _for(found: FoundState) -> str:
     return "no vectors" if found.size is None else f"for {found.size:,} parameters"

@@ -15,7 +15,7 @@ from ..context import VERBOSE_KEY
 F = TypeVar("F", bound=Callable[..., Any])
 
 
-class Source(click.Path):
+class PathOrUrl(click.Path):
     """A path, or the URL of a file, which becomes the path of a local copy."""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
@@ -25,7 +25,7 @@ class Source(click.Path):
         return local_copy(text) if is_url(text) else super().convert(value, param, ctx)
 
 
-FILE = click.argument("file", type=Source(path_type=Path))
+FILE = click.argument("file", type=PathOrUrl(path_type=Path))
 FILES = click.argument("files", metavar="FILE...", nargs=-1)
 JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON only, also on failure.")
 QUIET = click.option("-q", "--quiet", is_flag=True, help="Print nothing but errors.")

@@ -6,11 +6,11 @@ from collections.abc import Mapping
 
 from rich.console import Console
 
-from ..doctor import OPTIONAL, Diagnosis
+from ..doctor import OPTIONAL, Checkup
 from .terminal import printable, text_console
 
 
-def show_diagnosis(found: Diagnosis) -> None:
+def show_diagnosis(found: Checkup) -> None:
     """One line for each thing, then what does not work."""
     console = text_console()
     _show_lines(console, found.system)

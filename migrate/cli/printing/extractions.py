@@ -11,7 +11,7 @@ from .terminal import bytes_text, printable, text_console
 
 if TYPE_CHECKING:
     from ...extract.extract import Extraction
-    from ...extract.pack import Packed
+    from ...extract.pack import PackedFile
 
 #: So many lines of one kind are shown; the JSON of the command has all.
 _MOST = 20
@@ -51,7 +51,7 @@ def show_left_out(found: Extraction) -> None:
     _show_lines(console, found.left_out)
 
 
-def show_packed(packed: Packed) -> None:
+def show_packed(packed: PackedFile) -> None:
     """What `pack` ends with."""
     console = text_console()
     console.print(f"[bold]{printable(packed.output)}[/]  {bytes_text(packed.size)}  {printable(packed.what)}")

@@ -14,7 +14,7 @@ from ...inspection.byte_sizes import Sizes
 from ...inspection.contents import Content
 from ...inspection.inspect import Inspection
 from ...inspection.statistics import Statistics
-from ...inspection.tree import Model, Node
+from ...inspection.tree import Model, ModuleNode
 from ...model.locate import is_criterion
 from ...model.supported_classes import table
 from .terminal import bytes_text, printable, text_console
@@ -142,14 +142,14 @@ def _show_classes(console: Console, model: Model) -> None:
         console.print("[green]every class has a converter[/]")
 
 
-def _grow(tree: Tree, node: Node, depth: int | None) -> None:
+def _grow(tree: Tree, node: ModuleNode, depth: int | None) -> None:
     if depth == 0:
         return
     for child in node.children:
         _grow(tree.add(_line(child)), child, None if depth is None else depth - 1)
 
 
-def _line(node: Node) -> str:
+def _line(node: ModuleNode) -> str:
     colour = "" if node.convertible else "[red]"
     text = f"{printable(node.path)} {colour}{printable(node.typename)}{'[/]' if colour else ''}"
     if node.shared is not None:
