@@ -27,14 +27,14 @@ def _by_name(item: tuple[Any, Any]) -> str:
     return str(item[0])
 
 
-def apply(value: Any, change: Callable[[torch.Tensor], torch.Tensor]) -> Any:
-    """The same nesting with `change` applied to each tensor; all else stays."""
-    if isinstance(value, torch.Tensor):
+def apply(value: Any, change: Callable[[Any], Any], kind: type = torch.Tensor) -> Any:
+    """The same nesting with `change` applied to each tensor, or what else is of that kind; all else stays."""
+    if isinstance(value, kind):
         return change(value)
     if isinstance(value, (list, tuple)):
-        return [apply(item, change) for item in value]
+        return [apply(item, change, kind) for item in value]
     if isinstance(value, dict):
-        return {key: apply(item, change) for key, item in value.items()}
+        return {key: apply(item, change, kind) for key, item in value.items()}
     return value
 
 

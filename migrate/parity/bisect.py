@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,10 +16,11 @@ from ..t7 import LuaObject, LuaTable, Value
 from ..t7.writing.dump import dump
 from .references.live import to_lua
 from .references.reference import Reference
+from .references.self_reference import with_layers
 from .report.report import FAILED, ParityReport
 from .runs.layers import LayerResult, replacement
 from .runs.networks import copy_network
-from .runs.trace import Walk
+from .runs.trace import Step, trace
 
 MODULE, CASE, SCRIPT = "module.t7", "case.t7", "reproduce.py"
 
@@ -106,36 +106,44 @@ def _fed(conv: Conversion, reference: Reference, key: tuple[int, int]) -> tuple[
     """
     last = next((theirs for theirs, blamed in reference.together.items() if key in blamed), key)
     given: Any = None
+    passed: Any = None
     chain: list[int] = []
+    exact = True
+    ended = False
+    found: tuple[Any, Any, bool, list[int]] | None = None
+
+    def see(step: Step) -> Any:
+        nonlocal given, passed, exact, ended, found
+        if ended:
+            return None
+        expected = layers.get(step.key)
+        if step.key == key:
+            given = moved(step.input)
+        if given is not None:
+            if chain and not _same(step.input, passed):
+                ended = True  # they do not follow each other
+                return None
+            chain.append(step.index)
+            passed = moved(step.output)
+        if step.key == last:
+            ended = True
+            found = None if expected is None else (given, moved(expected), exact, chain)
+            return None
+        reply = None if expected is None else replacement(expected, step.output)
+        exact = exact and reply is not None
+        return reply
+
     network = copy_network(conv)
     network.train(reference.training)
-    exact = True
-    with ExitStack() as stack:
-        value = reference.input if reference.probe is None else reference.probe
-        walk = stack.enter_context(Walk(network.layers, network.module, network.taken(value), copy_inputs=True))
-        follows = None
-        if reference.follows is not None:
-            other = reference.follows
-            follows = stack.enter_context(Walk(other.layers, other.module, other.taken(reference.input)))
-        reply: Any = None
-        passed: Any = None
-        while (step := walk.next(reply)) is not None:
-            expected = reference.layers.get(step.key)
-            if follows is not None:
-                beside = follows.next()
-                expected = None if beside is None else beside.output
-            if step.key == key:
-                given = moved(step.input)
-            if given is not None:
-                if chain and not _same(step.input, passed):
-                    return None  # they do not follow each other
-                chain.append(step.index)
-                passed = moved(step.output)
-            if step.key == last:
-                return None if expected is None else (given, moved(expected), exact, chain)
-            reply = None if expected is None else replacement(expected, step.output)
-            exact = exact and reply is not None
-    return None
+    value = network.taken(reference.input if reference.probe is None else reference.probe)
+    with with_layers(reference) as whole:
+        layers = whole.layers
+        try:
+            trace(network, value, see, copy_inputs=True)
+        except Exception:
+            if not ended:  # what fails behind the layer does not matter
+                raise
+    return found
 
 
 def _same(value: Any, other: Any) -> bool:

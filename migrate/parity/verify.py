@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from dataclasses import asdict, replace
 from importlib.metadata import version
 from pathlib import Path
@@ -21,7 +21,7 @@ from .judge.tolerances import Rules, coarser, depth_of, fan_in_of
 from .references.choose import AUTO, choose_reference
 from .references.live import without_folder
 from .references.reference import Reference
-from .references.self_reference import with_output
+from .references.self_reference import with_layers, with_output
 from .report.report import FAILED, NOT_RUN, PASSED, BackendResult, ModelLayer, ParityReport
 from .runs.batches import BATCHES, compare_batches
 from .runs.gradients import compare_gradients
@@ -68,7 +68,7 @@ def verify(
         input_shape: sizes of random input, as `export_onnx` takes them; only without a reference file.
         atol: absolute tolerance; by default it follows from the type of the numbers, the depth and the sums.
         rtol: relative tolerance.
-        layers: compare every layer as well.
+        layers: compare every layer as well; the outputs of a "self" reference's lie in a temporary file meanwhile.
         seed: of random input.
         torch7: a command that starts a Torch7, which is then asked for a reference.
         model_file: the .t7 file, which such a Torch7 reads.
@@ -83,6 +83,7 @@ def verify(
 
     Raises:
         UsageError: the reference belongs to another model, or no input was given and none could be found.
+        OSError: the disk of the temporary file is full.
     """
     found = (
         reference
@@ -100,13 +101,12 @@ def verify(
             requires=requires,
         )
     )
-    if places := {*by_place(atol), *by_place(rtol)} - {""}:
-        found = with_output(found)
-        _check_places(places, found)
     _check_devices(devices)
-    backends = backends_for(conv, found, devices, onnx)
-    comparison = Comparison(conv, found, by_place(atol), by_place(rtol), layers, gradients, batches)
-    results = [comparison.of(backend) for backend in backends]
+    with with_layers(found) if layers else nullcontext(with_output(found)) as whole:
+        _check_places({*by_place(atol), *by_place(rtol)} - {""}, whole)
+        comparison = Comparison(conv, whole, by_place(atol), by_place(rtol), layers, gradients, batches)
+        results = [comparison.of(backend) for backend in backends_for(conv, whole, devices, onnx)]
+        found = replace(found, output=whole.output)  # the layers' outputs end with the block
     if onnx is None:
         results.append(BackendResult("onnxruntime", NOT_RUN, "there is no ONNX file"))
     results += _not_asked(devices)
@@ -127,9 +127,7 @@ def verify(
         "no-layers": not layers,
         "gradients": gradients,
     }
-    return ParityReport(
-        with_output(comparison.reference), results, _source(conv), seed, _environment(), _model(conv), options
-    )
+    return ParityReport(found, results, _source(conv), seed, _environment(), _model(conv), options)
 
 
 def _check_devices(devices: Sequence[str]) -> None:
@@ -244,13 +242,10 @@ class Comparison:
         )
 
     def _run(self, backend: Backend) -> BackendResult:
-        conv = self.conv
+        conv, reference = self.conv, self.reference
         rules = self._rules(backend.dtype(conv), backend)
         kept = False
-        layered = backend.layers(conv, self.reference, rules) if self.layers and backend.decides else Layered([])
-        if self.reference.output is None and layered.expected is not None:
-            self.reference = replace(self.reference, output=layered.expected)
-        self.reference = reference = with_output(self.reference)
+        layered = backend.layers(conv, reference, rules) if self.layers and backend.decides else Layered([])
         try:
             got = backend.outputs(conv, reference.input) if layered.output is None else layered.output
             if backend.onnx:

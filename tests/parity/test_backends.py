@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import weakref
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +17,13 @@ from torch import nn
 import torchmigrate as tm
 from torchmigrate.base.tensor_trees import moved
 from torchmigrate.parity.judge.tolerances import Rules
+from torchmigrate.parity.references.self_reference import compute_self, with_layers
+from torchmigrate.parity.runs.layers import compare_layers
 from torchmigrate.parity.runs.networks import copy_network
 from torchmigrate.parity.runs.pytorch import PyTorch, tf32
-from torchmigrate.parity.runs.trace import Walk
+from torchmigrate.parity.runs.trace import Step, trace
 from torchmigrate.parity.verify import backends_for
+from torchmigrate.shapes.infer import Guess
 
 
 def conversion(dtype: str = "f4") -> tm.Conversion:
@@ -156,20 +160,15 @@ def test_activations_are_dropped_as_soon_as_they_are_compared() -> None:
     for i, record in enumerate(network.layers[1:]):
         record.module = network.module[i] = Counted(kept)  # type: ignore[index, operator, unused-ignore]
     most = 0
-    with Walk(network.layers, network.module, torch.zeros(2, 3)) as walk:
-        while walk.next() is not None:
-            gc.collect()
-            most = max(most, sum(made() is not None for made in kept))
+
+    def count(step: Step) -> None:
+        nonlocal most
+        gc.collect()
+        most = max(most, sum(made() is not None for made in kept))
+
+    trace(network, torch.zeros(2, 3), count)
     assert len(kept) == 30
     assert most <= 3
-
-
-def test_a_walk_that_nobody_ends_stops() -> None:
-    network = copy_network(conversion())
-    with Walk(network.layers, network.module, torch.zeros(2, 7)) as walk:
-        assert walk.next() is not None
-        assert any(module._forward_hooks for module in network.module.modules())
-    assert not any(module._forward_hooks for module in network.module.modules())
 
 
 class Ungraded(torch.nn.Module):
@@ -184,34 +183,73 @@ class Ungraded(torch.nn.Module):
             return self.inner(x)
 
 
-def test_a_walk_that_is_left_in_a_layer_gives_the_recording_of_gradients_back() -> None:
+def test_a_trace_that_is_interrupted_leaves_the_network_as_it_was() -> None:
     network = copy_network(conversion())
-    with Walk(network.layers, Ungraded(network.module), torch.zeros(2, 7)) as walk:
-        assert walk.next() is not None
+    running: list[int] = []
+
+    def interrupt(step: Step) -> None:
+        assert any(module._forward_hooks for module in network.module.modules())
+        assert not step.output.requires_grad
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        trace(replace(network, module=Ungraded(network.module)), torch.zeros(2, 7), interrupt, running=running)
+    assert not any(module._forward_hooks or module._forward_pre_hooks for module in network.module.modules())
     assert torch.is_grad_enabled()
+    assert not running, "no layer failed"
 
 
-def test_walks_that_take_turns_leave_the_recording_of_gradients_alone() -> None:
-    first, second = copy_network(conversion()), copy_network(conversion())
-    with (
-        Walk(first.layers, first.module, torch.zeros(2, 7)) as one,
-        Walk(second.layers, second.module, torch.zeros(2, 7)) as other,
-    ):
-        while (step := one.next()) is not None:
-            assert torch.is_grad_enabled()
-            assert not step.output.requires_grad
-            begun = other.next()
-            assert begun is not None
-            assert not begun.output.requires_grad
-    assert torch.is_grad_enabled()
-
-
-def test_a_walk_raises_what_the_network_raises_and_names_the_layer() -> None:
+def test_a_trace_raises_what_the_network_raises_and_names_the_layer() -> None:
     network = copy_network(conversion())
-    with Walk(network.layers, network.module, torch.zeros(2, 8)) as walk, pytest.raises(RuntimeError):
-        walk.next()
-    assert walk.failed is not None
-    assert network.layers[walk.failed].path == "1"
+    running: list[int] = []
+    with pytest.raises(RuntimeError):
+        trace(network, torch.zeros(2, 8), leave, running=running)
+    assert network.layers[running[-1]].path == "1"
+
+
+def leave(step: Step) -> None:
+    """Lets the output stay."""
+
+
+class Fails(nn.Module):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        raise ZeroDivisionError("planted")
+
+
+def test_a_layer_that_raises_fails_by_itself_and_in_the_running_network() -> None:
+    reference = compute_self(conversion(), Guess(torch.ones(2, 7), "test"))
+    network = copy_network(conversion())
+    network.layers[2].module = network.module[1] = Fails()  # type: ignore[index, operator, unused-ignore]
+    with with_layers(reference) as whole:
+        found = compare_layers(network, whole, Rules(torch.float32).layer, Rules(torch.float32).output())
+    first, failing = found.results
+    assert (first.path, first.call, first.passed) == ("1", 1, True)
+    assert first.accumulated is not None
+    assert (failing.path, failing.call, failing.shape, failing.passed) == ("2", 1, [], False)
+    assert failing.own == failing.accumulated
+    assert failing.own is not None
+    assert failing.own.problem == "it fails: ZeroDivisionError: planted"
+    assert found.output is None
+
+
+class Twice(nn.Module):
+    """Runs what is in it once more than the reference does."""
+
+    def __init__(self, inner: nn.Module) -> None:
+        super().__init__()
+        self.inner = inner
+
+    def forward(self, x: torch.Tensor) -> Any:
+        self.inner(x)
+        return self.inner(x)
+
+
+def test_layers_that_run_more_often_than_the_references_are_refused() -> None:
+    reference = compute_self(conversion(), Guess(torch.ones(2, 7), "test"))
+    network = copy_network(conversion())
+    network.module[1] = Twice(network.module[1])  # type: ignore[index, operator, unused-ignore]
+    with with_layers(reference) as whole, pytest.raises(ValueError, match="in another order"):
+        compare_layers(network, whole, Rules(torch.float32).layer, Rules(torch.float32).output())
 
 
 def test_a_batch_of_one_that_the_file_keeps_is_told(tmp_path: Path) -> None:

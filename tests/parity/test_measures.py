@@ -126,20 +126,6 @@ def test_cosine_of_what_is_far_off(factor: float) -> None:
         assert found.cosine == pytest.approx(expected, abs=1e-12)
 
 
-def test_several_are_measured_at_once() -> None:
-    b = torch.from_numpy(pair("plain", 300001)[1])
-    ones, others = b + 0.25, b - 0.5
-    known = Known()
-    known.measure([([ones, b], 0.0), ([others], 0.25)], [b, b])
-    assert [known.find(a, b, r) is not None for a, r in ((ones, 0.0), (others, 0.25), (others, 0.0))] == [
-        True,
-        True,
-        False,
-    ]
-    (alone,) = compare(others, b, Tolerance(1e-5, 0.25, False, "test"))
-    assert compare(others, b, Tolerance(1e-5, 0.25, False, "test"), known=known) == [alone]
-
-
 def test_what_was_compared_is_not_measured_again_until_it_is_written_to() -> None:
     a, b = torch.ones(2, 3), torch.ones(2, 3)
     known = Known()

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import math
-import weakref
-from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -12,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from ...base.tensor_memo import TensorMemo
 from ...base.tensor_trees import leaves, position
 from .measures import Measures, Numbers, errors, measure, p99
 
@@ -149,41 +148,20 @@ class Known:
 
     def __init__(self, *, exact: bool = True) -> None:
         self._exact = exact
-        self._found: dict[tuple[int, int], tuple[Callable[[], bool], Measures]] = {}
+        self._found: TensorMemo[tuple[torch.Tensor, int, Measures]] = TensorMemo()
 
     def find(self, got: torch.Tensor, expected: torch.Tensor, rtol: float) -> Measures | None:
         """What was measured of the same two tensors; None where it has to be measured."""
-        same, known = self._found.get((id(got), id(expected)), (None, None))
-        return known if same is not None and known is not None and same() and known.rtol == rtol else None
+        other, version, known = self._found.get(got) or (None, 0, None)
+        return known if known and other is expected and version == expected._version and known.rtol == rtol else None
 
-    def note(self, got: torch.Tensor, expected: torch.Tensor, measures: Measures) -> None:
-        """Remembers measures for as long as both tensors live and nobody writes into them."""
-        kept = [(weakref.ref(tensor), tensor._version) for tensor in (got, expected)]
-
-        def same() -> bool:
-            return all((tensor := ref()) is not None and tensor._version == version for ref, version in kept)
-
-        self._found = {key: entry for key, entry in self._found.items() if entry[0]()}
-        self._found[id(got), id(expected)] = same, measures
-
-    def measure(self, judged: Sequence[tuple[Any, float]], expected: Any) -> None:
-        """Measures several nested values against one reference at once, which reads the reference once only.
-
-        Args:
-            judged: what is judged, each with its relative tolerance.
-            expected: the reference.
-        """
-        ours = [(dict(leaves(got)), rtol) for got, rtol in judged]
-        for place, b in leaves(expected):
-            pairs = [(mine[place], rtol) for mine, rtol in ours if place in mine]
-            fitting = [
-                (a, rtol) for a, rtol in pairs if not _unlike(a, b) and b.numel() and self.find(a, b, rtol) is None
-            ]
-            if fitting:
-                flat = [_numbers(a) for a, _ in fitting]
-                found = measure(flat, _numbers(b), [rtol for _, rtol in fitting], exact=self._exact)
-                for (a, _), measures in zip(fitting, found, strict=True):
-                    self.note(a, b, measures)
+    def measure(self, got: torch.Tensor, expected: torch.Tensor, rtol: float) -> Measures:
+        """Measures two tensors, unless that was done."""
+        found = self.find(got, expected, rtol)
+        if found is None:
+            found = measure(_numbers(got), _numbers(expected), rtol, exact=self._exact)
+            self._found.note(got, (expected, expected._version, found))
+        return found
 
 
 def compare(
@@ -220,11 +198,9 @@ def _compare_tensors(
         return Difference(place, False, problem, shape)
     if expected.numel() == 0:
         return Difference(place, True, "", shape)
-    known.measure([(got, tolerance.rtol)], expected)
-    found = known.find(got, expected, tolerance.rtol)
-    assert found is not None
+    found = known.measure(got, expected, tolerance.rtol)
     a, b = (_numbers(tensor).numpy() for tensor in (got, expected))
-    for name, numbers, squares in (("it", a, found.noise), ("the reference", b, found.scale.squares)):
+    for name, numbers, squares in (("it", a, found.noise), ("the reference", b, found.squares)):
         if math.isfinite(squares):  # much faster than isfinite, and right whenever it says yes
             continue
         bad = np.flatnonzero(~np.isfinite(numbers))
@@ -260,8 +236,7 @@ def _statistics(
     tolerance: Tolerance,
     details: bool,
 ) -> Difference:
-    scale = found.scale
-    atol = tolerance.absolute(scale.largest)
+    atol = tolerance.absolute(found.largest)
     needed = max(found.excess, 0.0)
     passed = needed <= atol
     problem = ""
@@ -272,7 +247,7 @@ def _statistics(
     if details:
         distance, relative = errors(a, b)
         p99_abs, p99_rel, histogram = p99(distance), p99(relative[b != 0]), _histogram(distance)
-    nonzero = scale.count - scale.zeros
+    nonzero = found.count - found.zeros
     return Difference(
         place=place,
         passed=passed,
@@ -280,9 +255,9 @@ def _statistics(
         shape=shape,
         atol=atol,
         rtol=tolerance.rtol,
-        largest=scale.largest,
+        largest=found.largest,
         max_abs=found.absolute.largest,
-        mean_abs=found.absolute.total / scale.count,
+        mean_abs=found.absolute.total / found.count,
         p99_abs=p99_abs,
         max_rel=found.relative.largest,
         mean_rel=found.relative.total / nonzero if nonzero else 0.0,
@@ -291,7 +266,7 @@ def _statistics(
         worst_got=float(a[found.worst]),
         worst_expected=float(b[found.worst]),
         cosine=_cosine(a, b, found),
-        snr_db=_decibel(scale.squares, found.noise),
+        snr_db=_decibel(found.squares, found.noise),
         needed_atol=needed,
         histogram=histogram,
         agreement=_agreement(a, b, shape) if details else None,
@@ -300,7 +275,7 @@ def _statistics(
 
 def _cosine(a: npt.NDArray[Any], b: npt.NDArray[Any], found: Measures) -> float | None:
     """Of the angle between a and b, from what is known of a - b; None if one of them is 0 or too large."""
-    theirs = found.scale.squares
+    theirs = found.squares
     product, ours = theirs + found.along, theirs + 2 * found.along + found.noise
     if ours < 1e-6 * theirs:  # almost nothing is left of the sum
         numbers = a.astype(np.float64)

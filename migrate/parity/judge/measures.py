@@ -1,9 +1,8 @@
-"""What is measured of the differences of tensors from one reference, in one pass through memory."""
+"""What is measured of the difference of a tensor from its reference, in one pass through memory."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -55,31 +54,15 @@ class Spread:
 
 
 @dataclass
-class Scale:
-    """What is measured of the reference b alone.
-
-    Attributes:
-        count: how many elements there are.
-        dtype: the type in which all was computed, to which b was rounded.
-        zeros: how many of them are 0.
-        largest: the largest |b|.
-        squares: sum of b * b.
-    """
-
-    count: int
-    dtype: torch.dtype
-    zeros: int = 0
-    largest: float = 0.0
-    squares: float = 0.0
-
-
-@dataclass
 class Measures:
-    """Sums and extremes over all elements of a and b.
+    """Sums and extremes over all elements of a and the reference b.
 
     Attributes:
         rtol: relative tolerance.
-        scale: of b.
+        count: how many elements there are.
+        zeros: how many of b are 0.
+        largest: the largest |b|.
+        squares: sum of b * b.
         absolute: of |a - b|.
         relative: of |a - b| / |b|, which is 0 where b is 0.
         excess: the largest |a - b| - rtol * |b|.
@@ -89,7 +72,10 @@ class Measures:
     """
 
     rtol: float
-    scale: Scale
+    count: int
+    zeros: int = 0
+    largest: float = 0.0
+    squares: float = 0.0
     absolute: Spread = field(default_factory=Spread)
     relative: Spread = field(default_factory=Spread)
     excess: float = -math.inf
@@ -97,67 +83,61 @@ class Measures:
     noise: float = 0.0
     along: float = 0.0
 
+    @property
+    def sums(self) -> tuple[float, ...]:
+        """What a type may have no number for."""
+        return self.squares, self.noise, self.absolute.total, self.relative.total
 
-def measure(
-    got: Sequence[torch.Tensor], expected: torch.Tensor, rtols: Sequence[float], *, exact: bool = True
-) -> list[Measures]:
-    """Measures tensors against one reference, whatever their types; it means nothing unless all are finite.
+
+def measure(got: torch.Tensor, expected: torch.Tensor, rtol: float, *, exact: bool = True) -> Measures:
+    """Measures a tensor against the reference, whatever their types; it means nothing unless all are finite.
 
     No tensor of their size is made: a layer of a large network has a hundred million numbers.
 
     Args:
         got: what is judged, 1-D, on the CPU.
         expected: the reference, likewise.
-        rtols: a relative tolerance for each of `got`.
+        rtol: the relative tolerance.
         exact: compute in float64; otherwise float32 is compared with the reference rounded to float32, in float32,
             which takes half as long.
     """
-    single = not exact and not any(rtols) and all(a.dtype == torch.float32 for a in got)
-    found = _measure(got, expected, rtols, torch.float32) if single and expected.dtype in _ROUNDED else None
-    return found or _measure(got, expected, rtols, torch.float64)
+    single = not exact and not rtol and got.dtype == torch.float32 and expected.dtype in _ROUNDED
+    if single and all(map(math.isfinite, (found := _measure(got, expected, rtol, torch.float32)).sums)):
+        return found
+    return _measure(got, expected, rtol, torch.float64)
 
 
-def _measure(
-    got: Sequence[torch.Tensor], expected: torch.Tensor, rtols: Sequence[float], dtype: torch.dtype
-) -> list[Measures]:
-    """Empty where the type has no numbers for what comes out."""
-    scale = Scale(len(expected), dtype)
-    found = [Measures(rtol, scale) for rtol in rtols]
-    step = max(1, min(scale.count, _CHUNK // dtype.itemsize * torch.get_num_threads()))
+def _measure(got: torch.Tensor, expected: torch.Tensor, rtol: float, dtype: torch.dtype) -> Measures:
+    found = Measures(rtol, len(expected))
+    step = max(1, min(found.count, _CHUNK // dtype.itemsize * torch.get_num_threads()))
     with torch.inference_mode():
         buffers = torch.empty(3, step, dtype=dtype)
-        for start in range(0, scale.count, step):
-            stop = min(start + step, scale.count)
+        for start in range(0, found.count, step):
+            stop = min(start + step, found.count)
             apart, size, cast = buffers[:, : stop - start]
             b = expected[start:stop]
             b = b if b.dtype == dtype else cast.copy_(b)
-            usual = _add_scale(scale, b, size)
-            allowed = size.clone() if any(rtols) else size
+            usual = _add_reference(found, b, size)
+            top = _add_difference(found, got[start:stop], b, apart, usual)
+            _add_excess(found, apart, top, size, start)
             functional.threshold(size, 0.0, math.inf, inplace=True)  # so that the relative error is 0 where b is
-            for one, a in zip(found, got, strict=True):
-                top = _add_difference(one, a[start:stop], b, apart, usual)
-                _add_excess(one, apart, top, allowed, start)
-                one.relative.add(apart.div_(size))
+            found.relative.add(apart.div_(size))
     _add_percentiles(found, got, expected, dtype)
-    results = [
-        scale.squares,
-        *(number for one in found for number in (one.noise, one.absolute.total, one.relative.total)),
-    ]
-    return found if dtype == torch.float64 or all(map(math.isfinite, results)) else []
+    return found
 
 
-def _add_scale(scale: Scale, b: torch.Tensor, size: torch.Tensor) -> bool:
+def _add_reference(one: Measures, b: torch.Tensor, size: torch.Tensor) -> bool:
     """Takes in a part of b, and leaves its sizes in `size`.
 
     Returns:
         Has float32 numbers for the squares?
     """
-    scale.largest = max(scale.largest, float(torch.abs(b, out=size).amax()))
+    one.largest = max(one.largest, float(torch.abs(b, out=size).amax()))
     squares = float(b.dot(b))
     usual = 1 / _USUAL < squares < _USUAL
-    scale.squares += squares if usual or b.dtype == torch.float64 else float(b.double().dot(b.double()))
+    one.squares += squares if usual or b.dtype == torch.float64 else float(b.double().dot(b.double()))
     if not float(size.amin()):
-        scale.zeros += int(np.count_nonzero(size.numpy() == 0))
+        one.zeros += int(np.count_nonzero(size.numpy() == 0))
     return usual
 
 
@@ -185,17 +165,14 @@ def _add_excess(one: Measures, apart: torch.Tensor, top: float, size: torch.Tens
         one.excess, one.worst = float(over[place]), start + place
 
 
-def _add_percentiles(
-    found: Sequence[Measures], got: Sequence[torch.Tensor], expected: torch.Tensor, dtype: torch.dtype
-) -> None:
+def _add_percentiles(one: Measures, got: torch.Tensor, expected: torch.Tensor, dtype: torch.dtype) -> None:
     some = _sample(len(expected))
     theirs = expected.numpy()[some]
     if dtype == torch.float32:
         with np.errstate(over="ignore"):
             theirs = theirs.astype(np.float32)
-    for one, a in zip(found, got, strict=True):
-        absolute, relative = errors(a.numpy()[some], theirs)
-        one.absolute.p99, one.relative.p99 = p99(absolute), p99(relative[theirs != 0])
+    absolute, relative = errors(got.numpy()[some], theirs)
+    one.absolute.p99, one.relative.p99 = p99(absolute), p99(relative[theirs != 0])
 
 
 def _sample(count: int) -> slice | npt.NDArray[np.int64]:

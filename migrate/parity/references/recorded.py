@@ -20,7 +20,7 @@ from ...shapes.random_input import make_input
 from ..judge.compare import compare
 from ..judge.tolerances import Rules, coarser, depth_of
 from ..runs.networks import Network, copy_network, leaf_indices
-from ..runs.trace import Walk
+from ..runs.trace import Step, trace
 from .activations import MOST_NUMBERS, Recording, find_recording, first_layers, graph_input, input_size, recover_input
 from .recorded_layers import UNKNOWN, Judgement, Probe
 from .reference import Reference
@@ -219,14 +219,17 @@ def _fitting(network: Network, recording: Recording, value: Any) -> int:
     """How many recorded outputs have the sizes that come of this input."""
     fits = 0
     twin = network.twin()
-    with Walk(twin.layers, twin.module, twin.taken(value)) as walk:
-        try:
-            while (step := walk.next()) is not None:
-                ours = [tuple(tensor.shape) for _, tensor in leaves(step.output)]
-                theirs = [tuple(tensor.shape) for _, tensor in leaves(recording.outputs.get(step.index))]
-                fits += ours == theirs
-        except Exception:
-            return fits - len(network.layers)
+
+    def see(step: Step) -> None:
+        nonlocal fits
+        ours = [tuple(tensor.shape) for _, tensor in leaves(step.output)]
+        theirs = [tuple(tensor.shape) for _, tensor in leaves(recording.outputs.get(step.index))]
+        fits += ours == theirs
+
+    try:
+        trace(twin, twin.taken(value), see)
+    except Exception:
+        return fits - len(network.layers)
     return fits
 
 
@@ -243,14 +246,17 @@ def _recovered(conv: Conversion, network: Network, recording: Recording, value: 
     places = {tensor.untyped_storage().data_ptr(): place for place, tensor in leaves(taken)}
     like = dict(leaves(taken))
     known: dict[Place, torch.Tensor] = {}
-    with Walk(twin.layers, twin.module, taken) as walk, suppress(Exception):  # made-up inputs may lead anywhere
-        while len(known) < len(like) and (step := walk.next()) is not None:
-            place = _place(step.input, places)
-            if place is None or place in known or step.index not in recording.outputs:
-                continue
-            back = recover_input(conv.layers[step.index], recording.outputs[step.index], like[place])
-            if back is not None and back.dim() == like[place].dim():
-                known[place] = back
+
+    def see(step: Step) -> None:
+        place = _place(step.input, places)
+        if place is None or place in known or step.index not in recording.outputs:
+            return
+        back = recover_input(conv.layers[step.index], recording.outputs[step.index], like[place])
+        if back is not None and back.dim() == like[place].dim():
+            known[place] = back
+
+    with suppress(Exception):  # made-up inputs may lead anywhere
+        trace(twin, taken, see)
     return known
 
 

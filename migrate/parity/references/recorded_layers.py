@@ -23,7 +23,7 @@ from ..judge.compare import Difference
 from ..judge.tolerances import Rules
 from ..runs.layers import replacement, worst
 from ..runs.networks import Network, leaf_indices
-from ..runs.trace import Step, Walk
+from ..runs.trace import Step, trace
 from .activations import Recording, is_writer, ran_in_training
 
 Key = tuple[int, int]
@@ -139,11 +139,14 @@ def run_order(network: Network, value: Any) -> tuple[list[int], dict[int, int]]:
     order: list[int] = []
     calls: dict[int, int] = {}
     twin = network.twin()
-    with Walk(twin.layers, twin.module, twin.taken(value)) as walk, suppress(Exception):
-        while (step := walk.next()) is not None:
-            if step.call == 1:
-                order.append(step.index)
-            calls[step.index] = step.call
+
+    def see(step: Step) -> None:
+        if step.call == 1:
+            order.append(step.index)
+        calls[step.index] = step.call
+
+    with suppress(Exception):
+        trace(twin, twin.taken(value), see)
     return order, calls
 
 
@@ -182,19 +185,16 @@ class _Pass:
         twin.train(sorted(self.training))
         torch.manual_seed(self.number)
         value = twin.taken(self.probe.values[self.number])
-        with Walk(twin.layers, twin.module, value, copy_inputs=True) as walk:
-            reply: Any = None
-            try:
-                while (step := walk.next(reply)) is not None:
-                    self.seen[step.key] = _Seen(_digest(step.input), _digest(step.output))
-                    reply = self.step(step)
-            except Exception as error:  # made-up inputs may lead anywhere
-                self.judgement.stopped = f"{type(error).__name__}: {error}".splitlines()[0]
+        try:
+            trace(twin, value, self.step, copy_inputs=True)
+        except Exception as error:  # made-up inputs may lead anywhere
+            self.judgement.stopped = f"{type(error).__name__}: {error}".splitlines()[0]
         for key in self.pending:
             self.judgement.unjudged[key] = "its output was written over, and what did it can't be judged"
 
     def step(self, step: Step) -> Any:
         """Judges a layer; returns what the layers behind it are to get."""
+        self.seen[step.key] = _Seen(_digest(step.input), _digest(step.output))
         probe, i = self.probe, step.index
         recorded = probe.recording.outputs.get(i)
         if i in probe.cells:

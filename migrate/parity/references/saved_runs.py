@@ -17,7 +17,7 @@ from ...base.tensor_trees import leaves
 from ...model.conversion import Conversion
 from ...model.convert import sha256
 from ..runs.networks import copy_network
-from ..runs.trace import Walk
+from ..runs.trace import Step, trace
 from .reference import Reference
 
 FORMAT, VERSION = "torchmigrate-run", 1
@@ -36,19 +36,15 @@ def save_run(conv: Conversion, reference: Reference, verdict: str, file: Path) -
     with whole_file(file) as made, zipfile.ZipFile(made, "w", zipfile.ZIP_DEFLATED) as archive:
         places = {"input": _write(archive, "input", reference.input)}
         layers: list[dict[str, Any]] = []
-        with Walk(network.layers, network.module, network.taken(reference.input)) as walk:
-            while (step := walk.next()) is not None:
-                record = network.layers[step.index]
-                name = f"layer/{len(layers)}"
-                layers.append(
-                    {
-                        "path": record.path,
-                        "class": record.typename,
-                        "call": step.call,
-                        "places": _write(archive, name, step.output),
-                    }
-                )
-            places["output"] = _write(archive, "output", walk.output)
+
+        def write(step: Step) -> None:
+            record = network.layers[step.index]
+            name = f"layer/{len(layers)}"
+            kept = {"path": record.path, "class": record.typename, "call": step.call}
+            layers.append({**kept, "places": _write(archive, name, step.output)})
+
+        output = trace(network, network.taken(reference.input), write)
+        places["output"] = _write(archive, "output", output)
         meta = {
             "format": FORMAT,
             "format_version": VERSION,

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
+from tempfile import TemporaryFile
 
 import torch
 
 from ...base.errors import UsageError
-from ...base.tensor_trees import shapes
+from ...base.tensor_trees import moved, shapes
 from ...model.conversion import Conversion
 from ...shapes.infer import Guess
 from ..runs.networks import copy_network
+from ..runs.spool import Spool
+from ..runs.trace import trace
 from .reference import Reference
 
 PROVES = "rounding only: the converted model in float64 is compared with itself, so a wrong mapping would not show"
@@ -19,7 +24,7 @@ PROVES = "rounding only: the converted model in float64 is compared with itself,
 def compute_self(
     conv: Conversion, guess: Guess, notes: tuple[str, ...] = (), limits: tuple[str, ...] = ()
 ) -> Reference:
-    """The converted model in float64 on the CPU; it is run beside the one that is judged.
+    """The converted model in float64 on the CPU; `with_layers` and `with_output` run it.
 
     Args:
         conv: the converted model.
@@ -47,13 +52,34 @@ def with_output(reference: Reference) -> Reference:
     """
     if reference.output is not None or reference.follows is None:
         return reference
-    try:
+    with _refusal(reference):
         return replace(reference, output=reference.follows.run(reference.input))
+
+
+@contextmanager
+def with_layers(reference: Reference) -> Iterator[Reference]:
+    """The same reference with its output and those of its layers, which lie in a temporary file inside the block.
+
+    Raises:
+        UsageError: the model does not run on the input.
+        OSError: the disk is full.
+    """
+    network = reference.follows
+    if network is None:
+        yield reference
+        return
+    with TemporaryFile(prefix="torchmigrate-") as file:
+        spool = Spool(file)
+        with _refusal(reference):
+            output = moved(trace(network, network.taken(reference.input), spool.add))
+        yield replace(reference, output=output, layers=spool)
+
+
+@contextmanager
+def _refusal(reference: Reference) -> Iterator[None]:
+    """Says which input it was that a model does not run on."""
+    try:
+        yield
     except (RuntimeError, ValueError, TypeError, LookupError) as error:
-        raise refused(reference, error) from error
-
-
-def refused(reference: Reference, error: Exception) -> UsageError:
-    """What to say where the model does not run on the input that it was given."""
-    text = (str(error).strip() or type(error).__name__).splitlines()[0][:300]
-    return UsageError(f"The model does not run on an input of size {shapes(reference.input)}: {text}")
+        text = (str(error).strip() or type(error).__name__).splitlines()[0][:300]
+        raise UsageError(f"The model does not run on an input of size {shapes(reference.input)}: {text}") from error

@@ -5,19 +5,18 @@ from __future__ import annotations
 import math
 import weakref
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 
+from ...base.tensor_memo import TensorMemo
 from ...base.tensor_trees import leaves, moved
 from ...model.build import LayerRecord
 from ..judge.compare import Difference, Known, Tolerance, compare
 from ..references.reference import Reference, Summary, cast_like
-from ..references.self_reference import refused
 from .networks import Network
-from .trace import Step, Walk
+from .trace import Step, trace
 
 
 @dataclass
@@ -77,12 +76,10 @@ class Layered:
     Attributes:
         results: one per run of a layer.
         output: what the network answered, on the CPU; None if it did not run to its end.
-        expected: what the reference's network answered; None if there is none.
     """
 
     results: list[LayerResult]
     output: Any = None
-    expected: Any = None
 
 
 #: Rounding averages out: the mean and the deviation of many numbers may be off by this share of what one of them may.
@@ -93,10 +90,10 @@ Rule = Callable[[LayerRecord], Tolerance]
 
 
 def compare_layers(network: Network, reference: Reference, own: Rule, accumulated: Tolerance) -> Layered:
-    """Runs a network twice, side by side: as it is, and with each layer's output replaced by the reference's.
+    """Runs a network twice: with each layer's output replaced by the reference's, and as it is.
 
-    In the second run each layer gets the reference's own input, so that its error is its own. Where the reference is
-    another network, that runs beside the two, so that no more than one layer's output of each is held.
+    In the first run each layer gets the reference's own input, so that its error is its own. Each layer is compared as
+    soon as it has run.
 
     Args:
         network: what is judged.
@@ -105,35 +102,22 @@ def compare_layers(network: Network, reference: Reference, own: Rule, accumulate
         accumulated: the tolerance in the running network.
 
     Returns:
-        The results. A layer that raises fails with what it raised, and ends the comparison.
-
-    Raises:
-        UsageError: the reference's network does not run on the input.
+        The results. A layer that raises fails with what it raised, and ends its run.
     """
     fed = network.twin()
     fed.train(reference.training)
     comparison = _Comparison(network, reference, own, accumulated)
-    with ExitStack() as stack:
-
-        def walk(runs: Network, value: Any) -> Walk:
-            taken = runs.taken(value)
-            if runs is fed:
-                comparison.remember(taken)
-            return stack.enter_context(Walk(runs.layers, runs.module, taken))
-
-        follows = None if reference.follows is None else walk(reference.follows, reference.input)
-        running = walk(network, reference.input) if reference.probe is None else None
-        replaced = walk(fed, reference.input if reference.probe is None else reference.probe)
-        comparison.go(follows, running, replaced)
-        return Layered(
-            list(comparison.found.values()),
-            None if running is None else moved(running.output),
-            None if follows is None else moved(follows.output),
-        )
+    value = fed.taken(reference.input if reference.probe is None else reference.probe)
+    comparison.remember(value)
+    comparison.run(fed, value, own=True)
+    output = None
+    if reference.probe is None:
+        output = moved(comparison.run(network, network.taken(reference.input), own=False))
+    return Layered(list(comparison.found.values()), output)
 
 
 class _Comparison:
-    """Runs side by side."""
+    """What is known after some layers have run."""
 
     def __init__(self, network: Network, reference: Reference, own: Rule, accumulated: Tolerance) -> None:
         self.layers = network.layers
@@ -141,11 +125,12 @@ class _Comparison:
         self.own = own
         self.accumulated = accumulated
         self.found: dict[tuple[int, int], LayerResult] = {}
+        self.order = None if reference.follows is None else list(reference.layers)
         self.overwritten = {key for keys in reference.together.values() for key in keys}
         self.summarized = any(_summarized(expected) for expected in reference.layers.values())
         self.whole: dict[int, weakref.ref[torch.Tensor]] = {}
         self.known = Known(exact=False)
-        self.made: dict[int, tuple[int, weakref.ref[torch.Tensor], weakref.ref[torch.Tensor]]] = {}
+        self.made: TensorMemo[torch.Tensor] = TensorMemo()
 
     def remember(self, value: Any) -> None:
         """Notes that these tensors are the reference's own."""
@@ -157,87 +142,66 @@ class _Comparison:
         found = (self.whole.get(tensor.untyped_storage().data_ptr()) for _, tensor in leaves(value))
         return all(known is not None and known() is not None for known in found)
 
-    def go(self, follows: Walk | None, running: Walk | None, replaced: Walk) -> None:
-        reply: Any = None
-        while (fed := self.advance(replaced, reply)) is not None:
-            expected = self.reference.layers.get(fed.key) if follows is None else self.same_step(follows, fed)
-            ran = None if running is None else self.advance(running, None, fed)
-            if ran is None:
-                running = None  # it has failed; the layers can still be judged one by one
-            self.measure(fed, ran, expected)
-            if ran is not None:
-                self.accumulate(ran, expected)
-            reply = self.judge(fed, expected)
-        for walk in (follows, running):
-            if walk is not None and walk.failed is None:
-                walk.next()
+    def run(self, network: Network, value: Any, *, own: bool) -> Any:
+        """Runs a network and compares its layers; returns what it answers, None if a layer fails.
 
-    def same_step(self, walk: Walk, other: Step) -> Any:
-        """The output of the reference's network at the same step."""
-        try:
-            step = walk.next()
-        except Exception as error:
-            raise refused(self.reference, error) from error
-        if step is None or step.key != other.key:
-            raise ValueError("the layers of the reference run in another order")
-        return step.output
+        Raises:
+            ValueError: the layers run in another order than before.
+        """
+        order: list[tuple[int, int]] = []
+        running: list[int] = []
 
-    def advance(self, walk: Walk, reply: Any, other: Step | None = None) -> Step | None:
-        """The next step of a walk; None where it ends, or fails in a layer, which is then noted."""
+        def see(step: Step) -> Any:
+            order.append(step.key)
+            expected = self.reference.layers.get(step.key)
+            return self.judge(step, expected) if own else self.accumulate(step, expected)
+
         try:
-            step = walk.next(reply)
+            output = trace(network, value, see, running=running)
         except Exception as error:  # a wrong conversion may raise anything
-            self.note_failure(walk.failed, error, own=other is None)
+            if not running:
+                raise
+            call = 1 + sum(index == running[-1] for index, _ in order)
+            self.note_failure((running[-1], call), error, own=own)
             return None
-        if other is not None and (step is None or step.key != other.key):
+        if self.order not in (None, order):
             raise ValueError("the layers run in another order on the reference's values than on the model's own")
-        return step
+        self.order = order
+        return output
 
-    def note_failure(self, index: int | None, error: Exception, *, own: bool) -> None:
+    def note_failure(self, key: tuple[int, int], error: Exception, *, own: bool) -> None:
         """Notes that a layer raised."""
-        if index is None:
-            return
-        record = self.layers[index]
-        call = 1 + max((run for i, run in self.found if i == index), default=0)
         text = str(error).strip().splitlines()
         problem = f"it fails: {type(error).__name__}: {text[0][:200] if text else ''}"
-        name = type(record.module).__name__
-        found = self.found.setdefault((index, call), LayerResult(record.path, record.typename, name, call, []))
+        found = self.result(key, [])
         if own:
             found.own = Difference("", False, problem, ())
             found.remark = SUMMARIZED if self.summarized else ""
         else:
             found.accumulated = Difference("", False, problem, ())
 
-    def result(self, step: Step) -> LayerResult:
-        if step.key not in self.found:
-            record = self.layers[step.index]
-            sizes = [tuple(tensor.shape) for _, tensor in leaves(step.output)]
+    def result(self, key: tuple[int, int], output: Any) -> LayerResult:
+        """What is known of a layer; `output` is what it computed."""
+        if key not in self.found:
+            record = self.layers[key[0]]
+            sizes = [tuple(tensor.shape) for _, tensor in leaves(output)]
             name = type(record.module).__name__
-            self.found[step.key] = LayerResult(record.path, record.typename, name, step.call, sizes)
-        return self.found[step.key]
-
-    def measure(self, fed: Step, ran: Step | None, expected: Any) -> None:
-        """Measures both outputs of a layer at once, where the reference has one that it keeps whole."""
-        if expected is None or _summarized(expected):
-            return
-        judged = [] if ran is None else [(ran.output, self.accumulated.rtol)]
-        if fed.key not in self.reference.unjudged:
-            judged.append((fed.output, self.own(self.layers[fed.index]).rtol))
-        self.known.measure(judged, expected)
+            self.found[key] = LayerResult(record.path, record.typename, name, key[1], sizes)
+        return self.found[key]
 
     def accumulate(self, step: Step, expected: Any) -> None:
+        """Compares a layer in the running network."""
         if expected is not None:
-            self.result(step).accumulated = worst(step.output, expected, self.accumulated, self.known)
+            self.result(step.key, step.output).accumulated = worst(step.output, expected, self.accumulated, self.known)
 
     def judge(self, step: Step, expected: Any) -> Any:
         """Compares a layer by itself; returns what the layers behind it are to get."""
         reason = self.reference.unjudged.get(step.key)
         if step.key in self.overwritten:
-            self.result(step)
+            self.result(step.key, step.output)
         if expected is None and reason is None:
             return None
-        found = self.result(step)
+        found = self.result(step.key, step.output)
         if reason is not None:
             found.remark = reason
         else:
@@ -253,9 +217,8 @@ class _Comparison:
         made = replacement(expected, step.output)
         self.remember(made)
         pairs = zip(leaves(made), leaves(expected), strict=True) if made is not None else ()
-        self.made = {
-            id(mine): (mine._version, weakref.ref(mine), weakref.ref(theirs)) for (_, mine), (_, theirs) in pairs
-        }
+        for (_, mine), (_, theirs) in pairs:
+            self.made.note(mine, theirs)
         return made
 
     def is_made_of(self, expected: Any, output: Any) -> bool:
@@ -263,10 +226,8 @@ class _Comparison:
         if _summarized(expected):
             return False
         ours, theirs = ([tensor for _, tensor in leaves(value)] for value in (output, expected))
-        found = [self.made.get(id(tensor)) for tensor in ours]
         return len(ours) == len(theirs) > 0 and all(
-            known is not None and known[0] == mine._version and known[1]() is mine and known[2]() is reference
-            for known, mine, reference in zip(found, ours, theirs, strict=True)
+            self.made.get(mine) is reference for mine, reference in zip(ours, theirs, strict=True)
         )
 
     def blame(self, found: LayerResult, others: Sequence[tuple[int, int]]) -> None:

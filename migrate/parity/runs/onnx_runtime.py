@@ -24,7 +24,7 @@ from ..judge.tolerances import Rules
 from ..references.reference import Reference
 from .layers import Layered, LayerResult
 from .networks import copy_network
-from .trace import Walk
+from .trace import Step, trace
 
 _TYPES = {"tensor(float)": torch.float32, "tensor(double)": torch.float64, "tensor(float16)": torch.float16}
 
@@ -123,23 +123,25 @@ def _beside(
 ) -> list[LayerResult]:
     """Runs the converted network, and compares the ONNX file's value of each layer as it goes."""
     network = copy_network(conv)
-    found = []
-    with Walk(network.layers, network.module, network.taken(value)) as walk:
-        while (step := walk.next()) is not None:
-            record = network.layers[step.index]
-            theirs = by_path.get(record.path)
-            comparable = isinstance(step.output, torch.Tensor) and theirs is not None
-            if record.path not in bad and (not comparable or theirs.shape != step.output.shape or step.call > 1):  # type: ignore[union-attr]
-                continue
-            sizes = [tuple(tensor.shape) for _, tensor in leaves(step.output)]
-            result = LayerResult(
-                record.path, record.typename, type(record.module).__name__, step.call, sizes, remark=_REMARK
-            )
-            if record.path in bad:
-                result.accumulated = Difference("", False, bad[record.path], sizes[0] if sizes else ())
-            else:
-                (result.accumulated,) = compare(theirs, step.output, tolerance)
-            found.append(result)
+    found: list[LayerResult] = []
+
+    def see(step: Step) -> None:
+        record = network.layers[step.index]
+        theirs = by_path.get(record.path)
+        comparable = isinstance(step.output, torch.Tensor) and theirs is not None
+        if record.path not in bad and (not comparable or theirs.shape != step.output.shape or step.call > 1):  # type: ignore[union-attr]
+            return
+        sizes = [tuple(tensor.shape) for _, tensor in leaves(step.output)]
+        result = LayerResult(
+            record.path, record.typename, type(record.module).__name__, step.call, sizes, remark=_REMARK
+        )
+        if record.path in bad:
+            result.accumulated = Difference("", False, bad[record.path], sizes[0] if sizes else ())
+        else:
+            (result.accumulated,) = compare(theirs, step.output, tolerance)
+        found.append(result)
+
+    trace(network, network.taken(value), see)
     return found
 
 

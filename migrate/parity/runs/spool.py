@@ -1,0 +1,90 @@
+"""Keeps the outputs of all layers of a network in a temporary file, so that memory does not grow with depth."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import IO, Any
+from weakref import WeakValueDictionary
+
+import numpy as np
+import torch
+
+from ...base.tensor_memo import TensorMemo
+from ...base.tensor_trees import apply
+from .trace import Step
+
+#: Every tensor begins at a multiple of so many bytes, as what PyTorch allocates does.
+_ALIGNED = 64
+
+
+@dataclass(frozen=True)
+class _Stored:
+    """Where a tensor lies; no tensor without storage, since many small ones break up the memory between large ones."""
+
+    offset: int
+    dtype: torch.dtype
+    size: torch.Size
+    stride: tuple[int, ...]
+
+
+class Spool(Mapping[tuple[int, int], Any]):
+    """Outputs by (index of the layer, run of it), in the order in which they were added.
+
+    What is written twice, as the output of a layer and of the container around it, is stored once and stays one tensor.
+    Tensors are mapped when they are asked for, and given back with the last who uses them.
+
+    Args:
+        file: an empty file, open for reading and writing.
+    """
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self._file = file
+        self._end = 0
+        self._outputs: dict[tuple[int, int], Any] = {}
+        self._written: TensorMemo[_Stored] = TensorMemo()
+        self._mapped: WeakValueDictionary[int, torch.Tensor] = WeakValueDictionary()
+
+    def add(self, step: Step) -> None:
+        """Writes the output of a layer.
+
+        Raises:
+            OSError: the disk is full.
+        """
+        self._outputs[step.key] = apply(step.output, self._write)
+
+    def _write(self, tensor: torch.Tensor) -> _Stored:
+        """Writes the numbers as they lie in memory; not through a map, where a full disk kills the process."""
+        found = self._written.get(tensor)
+        if found is None:
+            packed = torch.empty_like(tensor, device="meta").stride() == tensor.stride()
+            dense = tensor if packed else tensor.clone()
+            numbers = dense.detach().as_strided((dense.numel(),), (1,)).view(torch.uint8).numpy()
+            found = _Stored(self._file.seek(self._end), dense.dtype, dense.shape, dense.stride())
+            self._file.write(numbers.data)
+            self._end += (len(numbers) // _ALIGNED + 1) * _ALIGNED  # more than there are: no two begin at one place
+            self._written.note(tensor, found)
+        return found
+
+    def __getitem__(self, key: tuple[int, int]) -> Any:
+        return apply(self._outputs[key], self._read, _Stored)
+
+    def _read(self, stored: _Stored) -> torch.Tensor:
+        found = self._mapped.get(stored.offset)
+        if found is None:
+            found = self._mapped[stored.offset] = self._map(stored)
+        return found
+
+    def _map(self, stored: _Stored) -> torch.Tensor:
+        count = stored.size.numel() * stored.dtype.itemsize
+        if not count:
+            return torch.empty(stored.size, dtype=stored.dtype)
+        self._file.flush()
+        mapped = torch.from_numpy(np.memmap(self._file, np.uint8, "c", stored.offset, (count,)))
+        return mapped.view(stored.dtype).as_strided(stored.size, stored.stride)
+
+    def __iter__(self) -> Iterator[tuple[int, int]]:
+        return iter(self._outputs)
+
+    def __len__(self) -> int:
+        return len(self._outputs)
