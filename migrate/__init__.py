@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from .optim.files import load_optimizer as load_optimizer
     from .optim.state import OptimizerState as OptimizerState
     from .parity.report.report import ParityReport as ParityReport
-    from .parity.verify import verify as verify
+    from .parity.verify.verify import verify as verify
     from .t7 import Limits as Limits
     from .t7 import LuaFunction as LuaFunction
     from .t7 import LuaObject as LuaObject

@@ -10,7 +10,7 @@ import torch
 
 import torchmigrate as tm
 from torchmigrate.parity.judge.compare import Difference, Tolerance, compare
-from torchmigrate.parity.references.reference import Reference
+from torchmigrate.parity.reference import Reference
 from torchmigrate.parity.report.report import BackendResult, ModelLayer, ParityReport
 from torchmigrate.parity.runs.layers import LayerResult
 

@@ -18,9 +18,9 @@ from ..onnx.axes import name_axes
 from ..onnx.result import OnnxExport
 from ..optim.convert import optimizer_beside
 from ..parity.references.choose import choose_reference
-from ..parity.references.reference import Reference
+from ..parity.reference import Reference
 from ..parity.report.report import ParityReport
-from ..parity.verify import verify
+from ..parity.verify.verify import verify
 from ..shapes.dry_run import run
 from ..shapes.infer import input_of
 from .card import write_card

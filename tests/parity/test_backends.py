@@ -19,10 +19,10 @@ from torchmigrate.base.tensor_trees import moved
 from torchmigrate.parity.judge.tolerances import Rules
 from torchmigrate.parity.references.self_reference import compute_self, with_layers
 from torchmigrate.parity.runs.layers import compare_layers
-from torchmigrate.parity.runs.networks import copy_network
+from torchmigrate.parity.networks import copy_network
 from torchmigrate.parity.runs.pytorch import PyTorch, tf32
-from torchmigrate.parity.runs.trace import Step, trace
-from torchmigrate.parity.verify import backends_for
+from torchmigrate.parity.trace import Step, trace
+from torchmigrate.parity.verify.verify import backends_for
 from torchmigrate.shapes.infer import Guess
 
 

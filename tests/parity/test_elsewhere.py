@@ -21,7 +21,7 @@ import torchmigrate as tm
 from torchmigrate.cli import main as cli
 from torchmigrate.folder.verify_folder import VerifyOptions, by_place, verify_path
 from torchmigrate.parity.references.input_files import read_inputs
-from torchmigrate.parity.references.reference import Gradients, Reference
+from torchmigrate.parity.reference import Gradients, Reference
 
 UNET = golden.MODELS / "unet_nngraph.t7"
 

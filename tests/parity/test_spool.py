@@ -19,8 +19,8 @@ import torchmigrate as tm
 from torchmigrate.cli import main as cli
 from torchmigrate.parity.references import self_reference
 from torchmigrate.parity.references.self_reference import compute_self, with_layers
-from torchmigrate.parity.runs.spool import Spool
-from torchmigrate.parity.runs.trace import Step
+from torchmigrate.parity.spool import Spool
+from torchmigrate.parity.trace import Step
 from torchmigrate.shapes.infer import Guess
 
 

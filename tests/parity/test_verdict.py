@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import reports
 
-from torchmigrate.parity.judge.verdict import is_summary
+from torchmigrate.parity.report.verdict import is_summary
 from torchmigrate.parity.report.report import BackendResult
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 import torch
 
 from ...model.build import LayerRecord
-from ..runs.networks import leaf_indices
+from ..networks import leaf_indices
 from .compare import Tolerance
 
 #: Half the distance from 1 to the next number: the relative error of one rounding.

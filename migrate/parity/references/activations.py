@@ -16,7 +16,7 @@ from ...base.tensor_trees import leaves
 from ...model.build import LayerRecord, to_torch_tensor
 from ...model.conversion import Conversion
 from ...t7 import LuaObject, LuaTable, Tensor, Value
-from ..runs.networks import leaf_indices
+from ..networks import leaf_indices
 
 #: Deeper nesting than any output has; it bounds the recursion.
 _MAX_DEPTH = 16

@@ -11,7 +11,7 @@ from ...shapes.infer import Guess, input_of
 from .dump import read_dump
 from .live import run_torch7
 from .recorded import read_recorded, require_recorded
-from .reference import Reference
+from ..reference import Reference
 from .saved_runs import read_run
 from .self_reference import compute_self
 

@@ -15,9 +15,9 @@ from ...model.conversion import Conversion
 from ...model.convert import sha256, to_torch
 from ...shapes.dry_run import dry_run
 from ...t7 import LuaTable, Storage, Value, load
-from ..runs.networks import copy_network
-from ..runs.pairing import pair_runs
-from .reference import GradientEntry, Gradients, Reference, Summary
+from ..networks import copy_network
+from ..pairing import pair_runs
+from ..reference import GradientEntry, Gradients, Reference, Summary
 
 PROVES = "the converted model computes what Torch7 computed, on this input"
 

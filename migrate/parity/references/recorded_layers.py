@@ -22,8 +22,8 @@ from ...model.conversion import Conversion
 from ..judge.compare import Difference
 from ..judge.tolerances import Rules
 from ..runs.layers import replacement, worst
-from ..runs.networks import Network, leaf_indices
-from ..runs.trace import Step, trace
+from ..networks import Network, leaf_indices
+from ..trace import Step, trace
 from .activations import Recording, is_writer, ran_in_training
 
 Key = tuple[int, int]

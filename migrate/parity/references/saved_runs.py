@@ -16,9 +16,9 @@ from ...base.files import whole_file
 from ...base.tensor_trees import leaves
 from ...model.conversion import Conversion
 from ...model.convert import sha256
-from ..runs.networks import copy_network
-from ..runs.trace import Step, trace
-from .reference import Reference
+from ..networks import copy_network
+from ..trace import Step, trace
+from ..reference import Reference
 
 FORMAT, VERSION = "torchmigrate-run", 1
 

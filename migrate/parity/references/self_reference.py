@@ -13,10 +13,10 @@ from ...base.errors import UsageError
 from ...base.tensor_trees import moved, shapes
 from ...model.conversion import Conversion
 from ...shapes.infer import Guess
-from ..runs.networks import copy_network
-from ..runs.spool import Spool
-from ..runs.trace import trace
-from .reference import Reference
+from ..networks import copy_network
+from ..spool import Spool
+from ..trace import trace
+from ..reference import Reference
 
 PROVES = "rounding only: the converted model in float64 is compared with itself, so a wrong mapping would not show"
 

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 from ...base.folder_files import PARITY, REPORT
 from ...base.tensor_trees import shapes
 from ..judge.compare import Difference, Tolerance
-from ..judge.verdict import FAILED, NOT_RUN, PASSED, TORCH7, Verdict, judge, name_of
-from ..references.reference import Reference
+from .verdict import FAILED, NOT_RUN, PASSED, TORCH7, Verdict, judge, name_of
+from ..reference import Reference
 from ..runs.layers import LayerResult, first_diverging
 from . import html, markdown
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from ..judge.verdict import is_summary
+from .verdict import is_summary
 from .charts import Point, Series
 from .quantities import number, share, sizes
 

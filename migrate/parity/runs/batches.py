@@ -13,10 +13,10 @@ from ...base.tensor_trees import apply, leaves
 from ...model.conversion import Conversion
 from ..judge.compare import Difference
 from ..judge.tolerances import Rules
-from ..references.reference import Reference
+from ..reference import Reference
 from ..report.report import FAILED, NOT_RUN, PASSED
 from .layers import worst
-from .networks import copy_network
+from ..networks import copy_network
 from .pytorch import Backend
 
 #: One sample, which many layers treat apart; two; and an odd number, which no kernel's block divides.

@@ -18,7 +18,7 @@ from ...shapes.random_input import floating_type
 from ...t7 import Tensor
 from ..judge.compare import Difference, compare
 from ..judge.tolerances import Rules
-from ..references.reference import Gradients, Reference
+from ..reference import Gradients, Reference
 
 #: A gradient that is off by no more than so many times what its own rounding makes of it can't be judged.
 _UNSTEADY = 8

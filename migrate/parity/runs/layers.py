@@ -14,9 +14,9 @@ from ...base.tensor_memo import TensorMemo
 from ...base.tensor_trees import leaves, moved
 from ...model.build import LayerRecord
 from ..judge.compare import Difference, Known, Tolerance, compare
-from ..references.reference import Reference, Summary, cast_like
-from .networks import Network
-from .trace import Step, trace
+from ..reference import Reference, Summary, cast_like
+from ..networks import Network
+from ..trace import Step, trace
 
 
 @dataclass

@@ -8,8 +8,8 @@ from typing import Any
 
 import torch
 
-from ...base.tensor_trees import apply, leaves
-from ..runs.networks import Network
+from ..base.tensor_trees import apply, leaves
+from .networks import Network
 
 
 @dataclass(frozen=True)

@@ -9,18 +9,18 @@ from typing import Any
 
 import torch
 
-from ..base.folder_files import output_folder
-from ..base.tensor_trees import leaves, moved
-from ..model.conversion import Conversion
-from ..t7 import LuaObject, LuaTable, Value
-from ..t7.writing.dump import dump
-from .references.live import to_lua
-from .references.reference import Reference
-from .references.self_reference import with_layers
-from .report.report import FAILED, ParityReport
-from .runs.layers import LayerResult, replacement
-from .runs.networks import copy_network
-from .runs.trace import Step, trace
+from ...base.folder_files import output_folder
+from ...base.tensor_trees import leaves, moved
+from ...model.conversion import Conversion
+from ...t7 import LuaObject, LuaTable, Value
+from ...t7.writing.dump import dump
+from ..references.live import to_lua
+from ..reference import Reference
+from ..references.self_reference import with_layers
+from ..report.report import FAILED, ParityReport
+from ..runs.layers import LayerResult, replacement
+from ..networks import copy_network
+from ..trace import Step, trace
 
 MODULE, CASE, SCRIPT = "module.t7", "case.t7", "reproduce.py"
 

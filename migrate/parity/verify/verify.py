@@ -11,22 +11,22 @@ from typing import Any
 
 import torch
 
-from ..base.errors import ExportError, UsageError
-from ..base.tensor_trees import apply, leaves, position, shapes
-from ..model.conversion import Conversion
-from ..shapes.infer import Guess
-from ..shapes.random_input import floating_type
-from .judge.compare import Difference, compare
-from .judge.tolerances import Rules, coarser, depth_of, fan_in_of
-from .references.choose import AUTO, choose_reference
-from .references.live import without_folder
-from .references.reference import Reference
-from .references.self_reference import with_layers, with_output
-from .report.report import FAILED, NOT_RUN, PASSED, BackendResult, ModelLayer, ParityReport
-from .runs.batches import BATCHES, compare_batches
-from .runs.gradients import compare_gradients
-from .runs.layers import Layered
-from .runs.pytorch import Backend, PyTorch
+from ...base.errors import ExportError, UsageError
+from ...base.tensor_trees import apply, leaves, position, shapes
+from ...model.conversion import Conversion
+from ...shapes.infer import Guess
+from ...shapes.random_input import floating_type
+from ..judge.compare import Difference, compare
+from ..judge.tolerances import Rules, coarser, depth_of, fan_in_of
+from ..references.choose import AUTO, choose_reference
+from ..references.live import without_folder
+from ..reference import Reference
+from ..references.self_reference import with_layers, with_output
+from ..report.report import FAILED, NOT_RUN, PASSED, BackendResult, ModelLayer, ParityReport
+from ..runs.batches import BATCHES, compare_batches
+from ..runs.gradients import compare_gradients
+from ..runs.layers import Layered
+from ..runs.pytorch import Backend, PyTorch
 
 #: A tolerance for all outputs, or by the place of an output such as "[2]"; "" stands for the others.
 Allowed = float | Mapping[str, float] | None
@@ -174,7 +174,7 @@ def backends_for(
             found.append(PyTorch(device, tf32=True, decides=False))
             found += [PyTorch(device, dtype, decides=False) for dtype in (torch.float16, torch.bfloat16)]
     if onnx is not None:
-        from .runs.onnx_runtime import OnnxRuntime  # which few need, and which needs ONNX Runtime
+        from ..runs.onnx_runtime import OnnxRuntime  # which few need, and which needs ONNX Runtime
 
         found += [OnnxRuntime(Path(onnx), device) for device in devices]
     return found

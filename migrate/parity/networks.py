@@ -10,11 +10,11 @@ from typing import Any
 import torch
 from torch import nn
 
-from ...base.tensor_trees import moved
-from ...model.build import LayerRecord
-from ...model.conversion import Conversion
-from ...shapes.dry_run import run
-from ...shapes.random_input import floating_type
+from ..base.tensor_trees import moved
+from ..model.build import LayerRecord
+from ..model.conversion import Conversion
+from ..shapes.dry_run import run
+from ..shapes.random_input import floating_type
 
 
 @dataclass(frozen=True)

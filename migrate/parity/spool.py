@@ -10,8 +10,8 @@ from weakref import WeakValueDictionary
 import numpy as np
 import torch
 
-from ...base.tensor_memo import TensorMemo
-from ...base.tensor_trees import apply
+from ..base.tensor_memo import TensorMemo
+from ..base.tensor_trees import apply
 from .trace import Step
 
 #: Every tensor begins at a multiple of so many bytes, as what PyTorch allocates does.

@@ -11,8 +11,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from ...base.tensor_trees import moved
-from ...shapes.dry_run import run
+from ..base.tensor_trees import moved
+from ..shapes.dry_run import run
 from .networks import Network
 
 

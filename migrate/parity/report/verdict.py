@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from ...base.tensor_trees import shapes
 
 if TYPE_CHECKING:
-    from ..report.report import ParityReport
+    from .report import ParityReport
     from ..runs.layers import LayerResult
 
 PASSED, FAILED, NOT_RUN = "passed", "failed", "not run"
