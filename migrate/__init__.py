@@ -70,7 +70,7 @@ _HOMES = {
     "load_converted": "folder.load",
     "load_optimizer": "optim",
     "to_torch": "model.convert",
-    "verify": "parity.verify",
+    "verify": "parity.verify.verify",
 }
 
 __all__ = [

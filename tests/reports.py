@@ -11,7 +11,8 @@ import torch
 import torchmigrate as tm
 from torchmigrate.parity.judge.compare import Difference, Tolerance, compare
 from torchmigrate.parity.reference import Reference
-from torchmigrate.parity.report.report import BackendResult, ModelLayer, ParityReport
+from torchmigrate.parity.report.comparison import BackendResult, ModelLayer
+from torchmigrate.parity.report.report import ParityReport
 from torchmigrate.parity.runs.layers import LayerResult
 
 RULE = Tolerance(2e-5, 0.0, True, "float32 rounds to 6e-8")

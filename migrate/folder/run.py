@@ -17,8 +17,8 @@ from ..model.convert import convert_model
 from ..onnx.axes import name_axes
 from ..onnx.result import OnnxExport
 from ..optim.convert import optimizer_beside
-from ..parity.references.choose import choose_reference
 from ..parity.reference import Reference
+from ..parity.references.choose import choose_reference
 from ..parity.report.report import ParityReport
 from ..parity.verify.verify import verify
 from ..shapes.dry_run import run

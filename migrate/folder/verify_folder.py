@@ -13,10 +13,10 @@ from ..base.folder_files import ONNX
 from ..base.tensor_trees import position
 from ..model.conversion import Conversion
 from ..model.convert import convert_model
-from ..parity.verify.bisect import Reproduction, write_reproduction
 from ..parity.references.input_files import read_inputs
 from ..parity.references.saved_runs import save_run
 from ..parity.report.report import ParityReport
+from ..parity.verify.bisect import Reproduction, write_reproduction
 from ..parity.verify.verify import verify
 from ..shapes.infer import Guess
 from .open import open_folder, shape_of_folder

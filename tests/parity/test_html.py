@@ -13,7 +13,8 @@ from pages import body_rows, cells, depth_chart, page_of, read_page, tables, val
 
 from torchmigrate.parity.judge.compare import Difference
 from torchmigrate.parity.report import html
-from torchmigrate.parity.report.report import BackendResult, finite
+from torchmigrate.parity.report.comparison import BackendResult
+from torchmigrate.parity.report.report import finite
 
 TEMPLATES = Path(html.__file__).parent / "templates"
 

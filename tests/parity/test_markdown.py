@@ -11,8 +11,8 @@ import pytest
 import reports
 
 from torchmigrate.cli import main as cli
+from torchmigrate.parity.report.comparison import BackendResult
 from torchmigrate.parity.report.markdown import WORST, code
-from torchmigrate.parity.report.report import BackendResult
 
 
 def rows(text: str, heading: str) -> list[list[str]]:

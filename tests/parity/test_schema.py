@@ -15,7 +15,8 @@ import reports
 
 import torchmigrate as tm
 from torchmigrate.parity.judge.compare import Difference
-from torchmigrate.parity.report.report import BackendResult, ParityReport
+from torchmigrate.parity.report.comparison import BackendResult
+from torchmigrate.parity.report.report import ParityReport
 
 SCHEMA: dict[str, Any] = json.loads((Path(__file__).parents[2] / "docs" / "parity.schema.json").read_text())
 

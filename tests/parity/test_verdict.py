@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 import reports
 
+from torchmigrate.parity.report.comparison import BackendResult
 from torchmigrate.parity.report.verdict import is_summary
-from torchmigrate.parity.report.report import BackendResult
 
 
 def result(name: str, status: str, *, decides: bool = True) -> BackendResult:

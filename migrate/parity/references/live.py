@@ -19,8 +19,8 @@ from ...model.conversion import Conversion
 from ...shapes.infer import Guess
 from ...t7 import LuaTable, Tensor
 from ...t7.writing.dump import dump
-from .dump import read_dump
 from ..reference import Reference
+from .dump import read_dump
 
 #: Outputs of layers with more elements are kept as first numbers, mean and deviation.
 MAX_ELEMENTS = 1_000_000

@@ -20,10 +20,10 @@ from ...shapes.random_input import make_input
 from ..judge.compare import compare
 from ..judge.tolerances import Rules, coarser, depth_of
 from ..networks import Network, copy_network, leaf_indices
+from ..reference import Reference
 from ..trace import Step, trace
 from .activations import MOST_NUMBERS, Recording, find_recording, first_layers, graph_input, input_size, recover_input
 from .recorded_layers import UNKNOWN, Judgement, Probe
-from ..reference import Reference
 from .self_reference import compute_self, with_output
 from .staleness import has_weights, staleness
 

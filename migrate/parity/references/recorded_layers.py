@@ -21,8 +21,8 @@ from ...converters.recurrent.steps import Remembering
 from ...model.conversion import Conversion
 from ..judge.compare import Difference
 from ..judge.tolerances import Rules
-from ..runs.layers import replacement, worst
 from ..networks import Network, leaf_indices
+from ..runs.layers import replacement, worst
 from ..trace import Step, trace
 from .activations import Recording, is_writer, ran_in_training
 

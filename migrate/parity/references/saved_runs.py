@@ -17,8 +17,8 @@ from ...base.tensor_trees import leaves
 from ...model.conversion import Conversion
 from ...model.convert import sha256
 from ..networks import copy_network
-from ..trace import Step, trace
 from ..reference import Reference
+from ..trace import Step, trace
 
 FORMAT, VERSION = "torchmigrate-run", 1
 

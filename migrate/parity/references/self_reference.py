@@ -14,9 +14,9 @@ from ...base.tensor_trees import moved, shapes
 from ...model.conversion import Conversion
 from ...shapes.infer import Guess
 from ..networks import copy_network
+from ..reference import Reference
 from ..spool import Spool
 from ..trace import trace
-from ..reference import Reference
 
 PROVES = "rounding only: the converted model in float64 is compared with itself, so a wrong mapping would not show"
 

@@ -13,7 +13,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from ...base.messages import visible
-from .verdict import TORCH7, name_of
+from ..judge.status import TORCH7, name_of
 from .charts import depth_chart
 from .histograms import HistogramChart, histogram_chart, histogram_range
 from .quantities import cosine, nine_digits, percent, scientific, sizes

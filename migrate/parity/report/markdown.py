@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from ...base.messages import visible
-from .verdict import TORCH7
+from ..judge.status import TORCH7
 from .quantities import DASH, percent, scientific
 from .rows import layer_rows, watched_backends, worst_of, worst_rows
 

@@ -7,9 +7,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from .verdict import is_summary
 from .charts import Point, Series
 from .quantities import number, share, sizes
+from .verdict import is_summary
 
 #: What a row may be, the worst first: its words in the report.
 STATES = {

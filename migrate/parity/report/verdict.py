@@ -5,34 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import prod
-from typing import TYPE_CHECKING
 
 from ...base.tensor_trees import shapes
-
-if TYPE_CHECKING:
-    from .report import ParityReport
-    from ..runs.layers import LayerResult
-
-PASSED, FAILED, NOT_RUN = "passed", "failed", "not run"
-
-#: References that are numbers of a real Torch7, and how they are called.
-TORCH7 = {
-    "dump": "Torch7's own numbers",
-    "live": "a Torch7 that was run for it",
-    "recorded": "the activations that Torch7 left in the file",
-}
-
-
-#: References that are not, and prove no parity with it; so does any kind that is in neither.
-OTHER = {
-    "self": "the same model in float64",
-    "run": "a saved run of the same conversion",
-}
-
-
-def name_of(kind: str) -> str:
-    """How a kind of reference is called."""
-    return TORCH7.get(kind) or OTHER.get(kind) or f"a reference of the kind {kind}"
+from ..judge.status import FAILED, NOT_RUN, PASSED, TORCH7, name_of
+from ..runs.layers import LayerResult
+from .comparison import Comparison
 
 
 @dataclass(frozen=True)
@@ -53,7 +30,7 @@ class Verdict:
     limits: tuple[str, ...]
 
 
-def judge(report: ParityReport) -> Verdict:
+def judge(report: Comparison) -> Verdict:
     """The verdict on all backends that decide together."""
     statuses = {backend.name: backend.status for backend in report.backends if backend.decides}
     against = name_of(report.reference.kind)
@@ -81,7 +58,7 @@ def judge(report: ParityReport) -> Verdict:
     return Verdict("passed", "PASSED", meaning, _limits(report))
 
 
-def _limits(report: ParityReport) -> tuple[str, ...]:
+def _limits(report: Comparison) -> tuple[str, ...]:
     found = []
     ran = [backend for backend in report.backends if backend.status != NOT_RUN]
     absent = [backend for backend in report.backends if backend.status == NOT_RUN]
@@ -107,7 +84,7 @@ def _limits(report: ParityReport) -> tuple[str, ...]:
     return (*found, *getattr(report.reference, "limits", ()))
 
 
-def _of_gradients(report: ParityReport) -> list[str]:
+def _of_gradients(report: Comparison) -> list[str]:
     """What is not known of the gradients, if they were asked for."""
     if not report.options.get("gradients"):
         return []

@@ -12,11 +12,11 @@ from ...base.errors import ExportError
 from ...base.tensor_trees import apply, leaves
 from ...model.conversion import Conversion
 from ..judge.compare import Difference
+from ..judge.status import FAILED, NOT_RUN, PASSED
 from ..judge.tolerances import Rules
-from ..reference import Reference
-from ..report.report import FAILED, NOT_RUN, PASSED
-from .layers import worst
 from ..networks import copy_network
+from ..reference import Reference
+from .layers import worst
 from .pytorch import Backend
 
 #: One sample, which many layers treat apart; two; and an odd number, which no kernel's block divides.

@@ -14,8 +14,8 @@ from ...base.tensor_memo import TensorMemo
 from ...base.tensor_trees import leaves, moved
 from ...model.build import LayerRecord
 from ..judge.compare import Difference, Known, Tolerance, compare
-from ..reference import Reference, Summary, cast_like
 from ..networks import Network
+from ..reference import Reference, Summary, cast_like
 from ..trace import Step, trace
 
 

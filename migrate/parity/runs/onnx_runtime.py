@@ -21,10 +21,10 @@ from ...onnx.runtime import open_session, run_session
 from ...shapes.random_input import indexed_leaves
 from ..judge.compare import Difference, Tolerance, compare
 from ..judge.tolerances import Rules
-from ..reference import Reference
-from .layers import Layered, LayerResult
 from ..networks import copy_network
+from ..reference import Reference
 from ..trace import Step, trace
+from .layers import Layered, LayerResult
 
 _TYPES = {"tensor(float)": torch.float32, "tensor(double)": torch.float64, "tensor(float16)": torch.float16}
 

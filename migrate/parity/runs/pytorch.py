@@ -11,9 +11,9 @@ import torch
 from ...model.conversion import Conversion
 from ...shapes.random_input import floating_type
 from ..judge.tolerances import Rules
+from ..networks import Network, copy_network
 from ..reference import Reference
 from .layers import Layered, LayerResult, compare_layers
-from ..networks import Network, copy_network
 
 
 class Backend(Protocol):

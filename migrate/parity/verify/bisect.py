@@ -14,12 +14,13 @@ from ...base.tensor_trees import leaves, moved
 from ...model.conversion import Conversion
 from ...t7 import LuaObject, LuaTable, Value
 from ...t7.writing.dump import dump
-from ..references.live import to_lua
-from ..reference import Reference
-from ..references.self_reference import with_layers
-from ..report.report import FAILED, ParityReport
-from ..runs.layers import LayerResult, replacement
+from ..judge.status import FAILED
 from ..networks import copy_network
+from ..reference import Reference
+from ..references.live import to_lua
+from ..references.self_reference import with_layers
+from ..report.report import ParityReport
+from ..runs.layers import LayerResult, replacement
 from ..trace import Step, trace
 
 MODULE, CASE, SCRIPT = "module.t7", "case.t7", "reproduce.py"

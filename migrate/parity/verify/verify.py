@@ -17,12 +17,14 @@ from ...model.conversion import Conversion
 from ...shapes.infer import Guess
 from ...shapes.random_input import floating_type
 from ..judge.compare import Difference, compare
+from ..judge.status import FAILED, NOT_RUN, PASSED
 from ..judge.tolerances import Rules, coarser, depth_of, fan_in_of
+from ..reference import Reference
 from ..references.choose import AUTO, choose_reference
 from ..references.live import without_folder
-from ..reference import Reference
 from ..references.self_reference import with_layers, with_output
-from ..report.report import FAILED, NOT_RUN, PASSED, BackendResult, ModelLayer, ParityReport
+from ..report.comparison import BackendResult, ModelLayer
+from ..report.report import ParityReport
 from ..runs.batches import BATCHES, compare_batches
 from ..runs.gradients import compare_gradients
 from ..runs.layers import Layered
