@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from .model.layer import Layer as Layer
     from .model.registry import converts as converts
     from .model.traits import Traits as Traits
-    from .onnx.export import export_onnx as export_onnx
+    from .onnx.export.export import export_onnx as export_onnx
     from .optim.convert import convert_optimizer as convert_optimizer
     from .optim.files import load_optimizer as load_optimizer
     from .optim.state import OptimizerState as OptimizerState
@@ -65,7 +65,7 @@ _HOMES = {
     "convert_optimizer": "optim",
     "converts": "model.registry",
     "dump": "t7.writing.dump",
-    "export_onnx": "onnx.export",
+    "export_onnx": "onnx.export.export",
     "load": "t7",
     "load_converted": "folder.load",
     "load_optimizer": "optim",

@@ -14,7 +14,7 @@ from ..base.folder_files import ONNX, PARITY_FAILED, SOURCE, output_folder, read
 from ..base.tensor_trees import apply, leaves, moved
 from ..model.conversion import Conversion
 from ..model.convert import convert_model
-from ..onnx.axes import name_axes
+from ..onnx.export.axes import name_axes
 from ..onnx.result import OnnxExport
 from ..optim.convert import optimizer_beside
 from ..parity.reference import Reference
@@ -158,7 +158,7 @@ def convert_file(file: Path, folder: Path, options: Options, step: Step) -> Resu
 
 
 def _export(conversion: Conversion, path: Path, options: Options, example: Any) -> OnnxExport:
-    from ..onnx.export import export_onnx  # which takes seconds to import, and is not always wanted
+    from ..onnx.export.export import export_onnx  # which takes seconds to import, and is not always wanted
 
     try:
         return export_onnx(

@@ -77,10 +77,10 @@ def test_large_models_have_their_weights_in_a_second_file(
     conversion = tm.convert(lua.linear(40, 50, dtype="f4"))
     tm.export_onnx(conversion, tmp_path / "small" / "m.onnx", input_shape="2x40")
     assert [path.name for path in (tmp_path / "small").iterdir()] == ["m.onnx"]
-    monkeypatch.setattr("torchmigrate.onnx.save._LARGE_FILE", 8000)  # the weights have 8200 bytes
+    monkeypatch.setattr("torchmigrate.onnx.export.save._LARGE_FILE", 8000)  # the weights have 8200 bytes
     tm.export_onnx(conversion, tmp_path / "large" / "m.onnx", input_shape="2x40", external_data=asked)
     assert sorted(path.name for path in (tmp_path / "large").iterdir()) == files
-    monkeypatch.setattr("torchmigrate.onnx.save.LARGEST_FILE", 8000)
+    monkeypatch.setattr("torchmigrate.onnx.export.save.LARGEST_FILE", 8000)
     with pytest.raises(tm.UsageError, match="an ONNX file has 8000 at most"):
         tm.export_onnx(conversion, tmp_path / "larger" / "m.onnx", input_shape="2x40", external_data=False)
     assert not (tmp_path / "larger").exists()

@@ -55,7 +55,7 @@ def export(file: Path, output: Path | None, as_json: bool, quiet: bool, **option
     torchmigrate export model.t7 --dtype float16 --opset 21 --simplify
     """
     from ...model.convert import convert_model
-    from ...onnx.export import export_onnx
+    from ...onnx.export.export import export_onnx
     from ..printing import terminal as console
     from ..printing.exports import show_export
 

@@ -7,8 +7,8 @@ import onnx_ir as ir
 
 from ...base.errors import ExportError, UsageError
 from ...base.messages import cause
+from ..export.save import LARGEST_FILE, Stored, store
 from ..quiet import quiet
-from ..save import LARGEST_FILE, Stored, store
 from .graph import PATH_KEY
 
 

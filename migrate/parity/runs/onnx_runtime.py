@@ -15,7 +15,7 @@ from onnx import numpy_helper
 from ...base.errors import UsageError
 from ...base.tensor_trees import leaves, moved
 from ...model.conversion import Conversion
-from ...onnx.metadata import INPUTS_KEY, OUTPUTS_KEY
+from ...onnx.export.metadata import INPUTS_KEY, OUTPUTS_KEY
 from ...onnx.passes.graph import PATH_KEY
 from ...onnx.runtime import open_session, run_session
 from ...shapes.random_input import indexed_leaves

@@ -10,14 +10,14 @@ from typing import Any, NoReturn
 import torch
 from torch import nn
 
-from ..base.errors import ExportError
-from ..base.tensor_trees import apply, leaves, moved
-from ..model.conversion import Conversion
-from ..shapes.dry_run import run
-from ..shapes.random_input import indexed_leaves
+from ...base.errors import ExportError
+from ...base.tensor_trees import apply, leaves, moved
+from ...model.conversion import Conversion
+from ...shapes.dry_run import run
+from ...shapes.random_input import indexed_leaves
+from ..settings import Settings
+from ..watch import Dynamic, Places
 from .axes import explore, name_axes, require_running, resized, sizes_of
-from .settings import Settings
-from .watch import Dynamic, Places
 
 
 class FixedBatch(Exception):

@@ -12,8 +12,8 @@ import numpy as np
 import onnx
 import onnx_ir as ir
 
-from ..base.errors import UsageError
-from ..base.files import whole_file
+from ...base.errors import UsageError
+from ...base.files import whole_file
 
 #: Weights of at least so many bytes stay out of the graph until it is written.
 _LARGE = 4096

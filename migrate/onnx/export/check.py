@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import onnx
 import torch
 
-from ..base.errors import ExportError
-from .runtime import open_session, run_session
+from ...base.errors import ExportError
+from ..runtime import open_session, run_session
 from .save import Stored
 
 #: |a - b| <= tolerance * (largest |b| + |b|), by the type of the numbers in the file.

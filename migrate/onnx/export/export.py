@@ -12,26 +12,26 @@ import onnx_ir as ir
 import torch
 from torch import nn
 
-from ..base.errors import ExportError, UsageError
-from ..base.files import refuse_existing
-from ..base.tensor_trees import leaves, moved
-from ..converters.recurrent.steps import Remembering, forget
-from ..model.conversion import Conversion
-from ..shapes.dry_run import mixed
-from ..shapes.infer import input_of
+from ...base.errors import ExportError, UsageError
+from ...base.files import refuse_existing
+from ...base.tensor_trees import leaves, moved
+from ...converters.recurrent.steps import Remembering, forget
+from ...model.conversion import Conversion
+from ...shapes.dry_run import mixed
+from ...shapes.infer import input_of
+from ..operators.stand_ins import put_stand_ins
+from ..passes.graph import narrow, tidy
+from ..passes.quantize import quantize, require_quantizable
+from ..passes.slim import simplify
+from ..result import OnnxExport
+from ..settings import Settings, name_list
+from ..watch import Places
 from .check import TOLERANCES, Checker, check_graph
 from .metadata import describe_file, paths_of, sizes_in
-from .operators.stand_ins import put_stand_ins
-from .passes.graph import narrow, tidy
-from .passes.quantize import quantize, require_quantizable
-from .passes.slim import simplify
 from .plan import FixedBatch, Plan, Run
-from .result import OnnxExport
 from .save import Stored, store, write
-from .settings import Settings, name_list
 from .shared_copies import release_file, shared_copy
 from .trace import Untraceable, trace
-from .watch import Places
 
 
 def export_onnx(

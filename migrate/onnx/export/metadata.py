@@ -8,9 +8,9 @@ from importlib.metadata import version
 
 import onnx
 
-from ..model.conversion import Conversion
-from ..model.preprocessing import find_preprocessing
-from .passes.graph import PATH_KEY
+from ...model.conversion import Conversion
+from ...model.preprocessing import find_preprocessing
+from ..passes.graph import PATH_KEY
 
 #: Metadata keys under which the file keeps where each input and output stands in Torch7's (nested) value.
 INPUTS_KEY, OUTPUTS_KEY = "torchmigrate.inputs", "torchmigrate.outputs"

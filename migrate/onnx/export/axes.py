@@ -10,16 +10,16 @@ from typing import Any
 import torch
 from torch import nn
 
-from ..base.errors import UsageError
-from ..base.messages import cause
-from ..base.tensor_trees import apply, leaves, moved, numbered, shapes
-from ..converters.recurrent.cudnn import CudnnRNN
-from ..converters.recurrent.sequencers import Sequencer
-from ..converters.recurrent.sequences import SeqGRU, SeqLSTM
-from ..model.conversion import Conversion
-from ..shapes.dry_run import run
-from ..shapes.random_input import indexed_leaves
-from .watch import Dynamic, Places, Watch
+from ...base.errors import UsageError
+from ...base.messages import cause
+from ...base.tensor_trees import apply, leaves, moved, numbered, shapes
+from ...converters.recurrent.cudnn import CudnnRNN
+from ...converters.recurrent.sequencers import Sequencer
+from ...converters.recurrent.sequences import SeqGRU, SeqLSTM
+from ...model.conversion import Conversion
+from ...shapes.dry_run import run
+from ...shapes.random_input import indexed_leaves
+from ..watch import Dynamic, Places, Watch
 
 #: By how much an axis is grown to find a second size; many networks take multiples of a power of two only.
 _STEPS = (1, 2, 4, 8, 16, 32, 64)

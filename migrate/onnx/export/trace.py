@@ -11,13 +11,13 @@ import torch
 from onnxscript import opset18
 from torch import nn
 
-from ..base.errors import ExportError
-from ..base.messages import cause
-from ..base.tensor_trees import moved, numbered
-from ..converters.recurrent.steps import forget
-from .passes.optimize import optimize
-from .quiet import quiet
-from .watch import Dynamic, Places, Watch
+from ...base.errors import ExportError
+from ...base.messages import cause
+from ...base.tensor_trees import moved, numbered
+from ...converters.recurrent.steps import forget
+from ..passes.optimize import optimize
+from ..quiet import quiet
+from ..watch import Dynamic, Places, Watch
 
 
 class Untraceable(ExportError):

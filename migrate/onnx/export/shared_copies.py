@@ -8,10 +8,10 @@ from typing import Any
 import torch
 from torch import nn
 
-from ..converters.linear.lookup import LookupTable
-from ..model.conversion import Conversion
-from ..t7 import Tensor
-from ..t7.mapping import release_pages
+from ...converters.linear.lookup import LookupTable
+from ...model.conversion import Conversion
+from ...t7 import Tensor
+from ...t7.mapping import release_pages
 
 
 def shared_copy(module: nn.Module, dtype: torch.dtype | None = None) -> nn.Module:

@@ -1,0 +1,1 @@
+"""Exports a converted model: which axes are free, the trace, its checks, the file."""
