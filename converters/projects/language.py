@@ -10,11 +10,12 @@ from torch.nn import functional as F
 
 from ...model.layer import Layer
 from ...model.registry import converts
+from ...model.remembering import Remembering
 from ...model.traits import Traits
 from ...t7 import LuaObject, LuaTable
 from ..images.batch_norm import BatchNorm
 from ..recurrent.sequences import SeqLSTM, as_lstm
-from ..recurrent.steps import UNFINISHED, Remembering, lstm
+from ..recurrent.steps import UNFINISHED, lstm
 from ..tables.containers import Bottle
 
 

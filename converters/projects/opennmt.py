@@ -9,10 +9,10 @@ from torch import nn
 
 from ...model.layer import Layer
 from ...model.registry import converts
+from ...model.remembering import Remembering
 from ...model.traits import Traits
 from ...t7 import LuaObject, LuaTable, Value
 from ..criterions.containers import ParallelCriterion, parallel_criterion
-from ..recurrent.steps import Remembering
 from ..tables.containers import ConcatTable
 
 

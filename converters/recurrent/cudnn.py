@@ -7,8 +7,8 @@ from torch import nn
 
 from ...model.layer import Layer
 from ...model.registry import converts
+from ...model.remembering import Remembering
 from ...model.traits import Traits
-from .steps import Remembering
 
 #: cudnn's mode -> the kind of layer, and how many gates it has. The order of the gates is that of PyTorch.
 MODES = {

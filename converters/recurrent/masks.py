@@ -9,9 +9,10 @@ from torch import nn
 
 from ...model.layer import Layer
 from ...model.registry import converts
+from ...model.remembering import Remembering
 from ...model.traits import Traits
 from ..tables.containers import only_child
-from .steps import Remembering, ignore_bookkeeping, remembered
+from .steps import ignore_bookkeeping, remembered
 from .zero_masks import batch_mask_zero
 
 

@@ -9,9 +9,10 @@ from torch import nn
 
 from ...model.layer import Layer
 from ...model.registry import converts
+from ...model.remembering import forget
 from ...model.traits import Traits
 from ..tables.containers import only_child
-from .steps import detach_state, forget
+from .steps import detach_state
 
 
 def has_memory(module: nn.Module) -> bool:

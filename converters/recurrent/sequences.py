@@ -9,9 +9,10 @@ from torch import nn
 
 from ...model.layer import Layer
 from ...model.registry import converts
+from ...model.remembering import Remembering
 from ...model.traits import Traits
 from .sequencers import has_memory
-from .steps import UNFINISHED, Remembering, detached
+from .steps import UNFINISHED, detached
 from .zero_masks import ZeroMasked, mask_kind
 
 

@@ -13,6 +13,7 @@ from torch import nn
 
 from ...model.layer import Layer
 from ...model.registry import converts
+from ...model.remembering import Remembering
 from ...model.traits import Traits
 from ...t7 import LuaObject, LuaTable, Storage, Tensor, Value
 from ..tables.containers import only_child
@@ -22,19 +23,6 @@ UNFINISHED = (
     "the file holds the state of an unfinished sequence, from which the next call goes on unless a sequencer "
     "starts a new one; a saved folder does not keep it"
 )
-
-
-class Remembering(nn.Module):
-    """A module that keeps `state` from one call to the next; None: the next call is the first step of a sequence."""
-
-    state: Any = None
-
-
-def forget(module: nn.Module) -> None:
-    """Makes every part of `module` start a new sequence."""
-    for part in module.modules():
-        if isinstance(part, Remembering):
-            part.state = None
 
 
 def detach_state(module: nn.Module) -> None:

@@ -9,9 +9,9 @@ from torch import nn
 
 from ...model.layer import Layer
 from ...model.registry import converts
+from ...model.remembering import Remembering
 from ..tables.containers import only_child
 from .sequencers import Sequencer
-from .steps import Remembering
 
 #: What is said of a layer that waits for a mask.
 NEEDS_MASK = (

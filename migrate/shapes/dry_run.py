@@ -11,9 +11,9 @@ import torch
 from torch import nn
 
 from ..base.tensor_trees import apply, leaves
-from ..converters.recurrent.steps import forget
 from ..model.build import LayerRecord
 from ..model.conversion import Conversion
+from ..model.remembering import forget
 from .meta_sizes import SizesOnly
 
 

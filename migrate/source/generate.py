@@ -10,9 +10,9 @@ from typing import Any
 import torch
 
 from ..base.errors import TorchMigrateError
-from ..converters.recurrent.steps import Remembering
 from ..converters.tables.graph import Graph
 from ..model.conversion import Conversion
+from ..model.remembering import Remembering
 from ..t7 import LuaObject, LuaTable
 from .check import OtherType, differs, instance
 from .classes import extract

@@ -12,10 +12,10 @@ from torch import nn
 from ..base.tensor_trees import apply, leaves
 from ..converters.images.unpooling import PairedMaxPool2d, PairedMaxPool3d, Places
 from ..converters.linear.lookup import LookupTable
-from ..converters.recurrent.steps import forget
 from ..converters.tables import containers
 from ..converters.tables import entries as tables
 from ..converters.tables.graph import Graph
+from ..model.remembering import forget
 from .check import same
 from .constructors import Argument, Made, leaf
 from .plumbing import does_nothing, is_expression, plumb

@@ -11,8 +11,8 @@ import torch
 from golden import Row
 
 import torchmigrate as tm
-from torchmigrate.converters.recurrent.steps import forget
 from torchmigrate.folder.write import write
+from torchmigrate.model.remembering import forget
 from torchmigrate.optim.flat_parameters import parameters
 
 ROWS = golden.layer_rows()

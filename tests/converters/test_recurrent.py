@@ -11,7 +11,7 @@ from torch import nn
 
 import torchmigrate as tm
 from torchmigrate.converters.recurrent.sequencers import Sequencer
-from torchmigrate.converters.recurrent.steps import forget
+from torchmigrate.model.remembering import forget
 
 
 def tensor(array: Any) -> tm.Tensor:

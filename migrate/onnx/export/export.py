@@ -15,8 +15,8 @@ from torch import nn
 from ...base.errors import ExportError, UsageError
 from ...base.files import refuse_existing
 from ...base.tensor_trees import leaves, moved
-from ...converters.recurrent.steps import Remembering, forget
 from ...model.conversion import Conversion
+from ...model.remembering import Remembering, forget
 from ...shapes.dry_run import mixed
 from ...shapes.infer import input_of
 from ..operators.stand_ins import put_stand_ins

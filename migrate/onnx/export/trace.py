@@ -14,7 +14,7 @@ from torch import nn
 from ...base.errors import ExportError
 from ...base.messages import cause
 from ...base.tensor_trees import moved, numbered
-from ...converters.recurrent.steps import forget
+from ...model.remembering import forget
 from ..passes.optimize import optimize
 from ..quiet import quiet
 from ..watch import Dynamic, Places, Watch

@@ -17,8 +17,8 @@ from typing import Any
 import torch
 
 from ...base.tensor_trees import apply, leaves, moved
-from ...converters.recurrent.steps import Remembering
 from ...model.conversion import Conversion
+from ...model.remembering import Remembering
 from ..judge.compare import Difference
 from ..judge.tolerances import Rules
 from ..networks import Network, leaf_indices

@@ -10,10 +10,10 @@ from typing import Any
 import torch
 
 from ...base.tensor_trees import apply, leaves, moved, position
-from ...converters.recurrent.steps import forget
 from ...model.build import Region
 from ...model.conversion import Conversion
 from ...model.convert import convert_model
+from ...model.remembering import forget
 from ...shapes.random_input import floating_type
 from ...t7 import Tensor
 from ..judge.compare import Difference, compare
