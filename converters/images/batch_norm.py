@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import nn
 from torch.nn import functional as F
 
 from ...model.layer import Layer
-from ...model.registry import converts
+from ...model.registry import converts, module_form
 from ...model.traits import Traits
 
 
@@ -57,6 +59,17 @@ class BatchNorm(nn.modules.batchnorm._BatchNorm):
             f"{self.num_features}, dimensions={self.dimensions}, eps={self.eps}, momentum={self.momentum}, "
             f"affine={self.affine}, bias={self.bias is not None}, freeze_single={self.freeze_single}"
         )
+
+
+@module_form("stock", BatchNorm)
+def _stock(module: BatchNorm, x: torch.Tensor) -> nn.Module | None:
+    if x.dim() != module.dimensions or (module.weight is None) != (module.bias is None):
+        return None
+    cls: Any = {2: nn.BatchNorm1d, 4: nn.BatchNorm2d, 5: nn.BatchNorm3d}[module.dimensions]
+    stock: nn.Module = cls(module.num_features, module.eps, module.momentum, module.affine)
+    stock._parameters.update(module._parameters)
+    stock._buffers.update(module._buffers)
+    return stock
 
 
 def _batch_norm(layer: Layer, dimensions: int) -> BatchNorm:

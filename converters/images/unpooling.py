@@ -10,7 +10,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from ...model.layer import Layer
-from ...model.registry import converts
+from ...model.registry import converts, module_form
 from ...model.traits import Traits
 from ...t7 import LuaObject, Tensor
 
@@ -53,6 +53,11 @@ class PairedMaxPool3d(nn.MaxPool3d):
         y: torch.Tensor
         y, places.indices = pool(x, self.kernel_size, self.stride, self.padding, self.dilation, self.ceil_mode)
         return y
+
+
+@module_form("stock", PairedMaxPool2d, PairedMaxPool3d)
+def _stock(module: nn.Module, x: torch.Tensor) -> None:
+    """None: an unpooling asks the module where the maxima were."""
 
 
 class MaxUnpool(nn.Module):

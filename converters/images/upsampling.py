@@ -9,8 +9,9 @@ from torch import nn
 from torch.nn import functional as F
 
 from ...model.layer import Layer
-from ...model.registry import converts
+from ...model.registry import converts, module_form
 from ...model.traits import Traits
+from ...source.forms import Structure
 
 
 class LinearUpsample(nn.Module):
@@ -76,6 +77,18 @@ class NearestUpsample(nn.Module):
 
     def extra_repr(self) -> str:
         return f"scale_factor={self.scale_factor}"
+
+
+module_form("structure", LinearUpsample, NearestUpsample)(Structure(enlarges=True))
+
+
+@module_form("stock", LinearUpsample, NearestUpsample)
+def _stock(module: LinearUpsample | NearestUpsample, x: torch.Tensor) -> nn.Module | None:
+    if isinstance(module, NearestUpsample):
+        return nn.Upsample(scale_factor=module.scale_factor)
+    if x.dim() != 4 or module.scale_factor is None:
+        return None
+    return nn.Upsample(scale_factor=module.scale_factor, mode="bilinear", align_corners=True)
 
 
 @converts("nn.SpatialUpSamplingNearest", traits=Traits(reads="images", picture="pooling"))

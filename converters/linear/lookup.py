@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from ...model.layer import Layer
-from ...model.registry import converts
+from ...model.registry import converts, module_form
 from ...model.traits import Traits
 
 
@@ -60,6 +60,16 @@ class LookupTable(nn.Module):
         if self.max_norm is not None:
             text += f", max_norm={self.max_norm}, norm_type={self.norm_type}"
         return f"{text}, scale_grad_by_freq={self.scale_grad_by_freq}"
+
+
+@module_form("embedding", LookupTable)
+def _embedding(module: LookupTable) -> nn.Embedding | None:
+    padding = module.padding_value - 1 if module.padding_value > 0 else None
+    by_freq, weight = module.scale_grad_by_freq, module.weight
+    rows, size = weight.shape
+    embedding = nn.Embedding(rows, size, padding, scale_grad_by_freq=by_freq, _weight=weight.detach())
+    embedding.weight = weight
+    return embedding if module.max_norm is None else None
 
 
 @converts("nn.LookupTable", traits=Traits(reads="indices", picture="weights"))

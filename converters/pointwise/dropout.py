@@ -6,8 +6,9 @@ import torch
 from torch import nn
 
 from ...model.layer import Layer
-from ...model.registry import converts
+from ...model.registry import converts, module_form
 from ...model.traits import Traits
+from ...source.forms import Structure
 
 
 class MaskDropout(nn.Module):
@@ -64,6 +65,11 @@ class MaskDropout(nn.Module):
     def extra_repr(self) -> str:
         names = ("p", "rescale", "inplace", "stochastic_inference", "mono", "lazy")
         return ", ".join(f"{name}={getattr(self, name)}" for name in names)
+
+
+@module_form("structure", MaskDropout)
+def _structure(module: MaskDropout) -> Structure:
+    return Structure(nothing=module.p == 0)
 
 
 @converts("nn.Dropout", traits=Traits(output="copy", keeps_size=True, picture="dropout", label=("p",)))

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import ast
+
 import torch
 from torch import nn
 
 from ...model.layer import Layer
-from ...model.registry import converts
+from ...model.registry import converts, module_form
 from ...model.traits import Traits
+from ...source.expressions import Variable, python
+from ...source.forms import Structure
 from .activations import is_inplace
 
 
@@ -29,6 +33,11 @@ class Exp(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         return torch.exp(x)
+
+
+@module_form("python", Exp)
+def _exp(module: Exp, x: Variable) -> ast.expr:
+    return python("x.exp()", x=x)
 
 
 @converts("nn.Exp")
@@ -160,6 +169,18 @@ class MulConstant(nn.Module):
 
     def extra_repr(self) -> str:
         return f"{self.constant}, inplace={self.inplace}"
+
+
+@module_form("structure", AddConstant, MulConstant)
+def _structure(module: AddConstant | MulConstant) -> Structure:
+    zeros = isinstance(module, MulConstant) and module.constant == 0
+    return Structure(operator=not module.inplace, zeros=zeros)
+
+
+@module_form("python", AddConstant, MulConstant)
+def _operator(module: AddConstant | MulConstant, x: Variable) -> ast.expr | None:
+    text = "x + n" if isinstance(module, AddConstant) else "x * n"
+    return None if module.inplace else python(text, x=x, n=module.constant)
 
 
 @converts("nn.MulConstant", traits=Traits(keeps_size=True))

@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from ...model.layer import Layer
-from ...model.registry import converts
+from ...model.registry import converts, module_form
 from ...model.traits import Traits
 
 ACTIVATION_OF_ROWS = Traits(picture="activation")
@@ -37,6 +37,11 @@ class SoftMin(nn.Module):
         if x.dim() > 4:
             raise ValueError(f"SoftMin takes 1 to 4 dimensions, not {x.dim()}")
         return torch.softmax(-x, dim=0 if x.dim() in (1, 3) else 1)
+
+
+@module_form("stock", SoftMax, LogSoftMax)
+def _stock(module: nn.Module, x: torch.Tensor) -> nn.Module:
+    return (nn.Softmax if isinstance(module, SoftMax) else nn.LogSoftmax)(0 if x.dim() in (1, 3) else 1)
 
 
 @converts("nn.SoftMax", traits=ACTIVATION_OF_ROWS)
@@ -85,6 +90,11 @@ class InstanceSoftMax(nn.Module):
 
     def extra_repr(self) -> str:
         return f"log={self.log}"
+
+
+@module_form("stock", InstanceSoftMax)
+def _stock_of_instances(module: InstanceSoftMax, x: torch.Tensor) -> nn.Module:
+    return nn.LogSoftmax(1) if module.log else nn.Softmax(1)
 
 
 class VolumetricSoftMax(nn.Module):

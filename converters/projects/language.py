@@ -9,12 +9,12 @@ from torch import nn
 from torch.nn import functional as F
 
 from ...model.layer import Layer
-from ...model.registry import converts
+from ...model.registry import converts, module_form
 from ...model.remembering import Remembering
 from ...model.traits import Traits
 from ...t7 import LuaObject, LuaTable
 from ..images.batch_norm import BatchNorm
-from ..recurrent.sequences import SeqLSTM, as_lstm
+from ..recurrent.sequences import SeqLSTM, as_lstm, stock_lstm
 from ..recurrent.steps import UNFINISHED, lstm
 from ..tables.containers import Bottle
 
@@ -25,6 +25,9 @@ class SequenceLSTM(SeqLSTM):
     def train(self, mode: bool = True) -> SequenceLSTM:
         nn.Module.train(self, mode)
         return self
+
+
+module_form("recurrent", SequenceLSTM)(stock_lstm)
 
 
 #: What torch-rnn's layers leave behind.

@@ -9,8 +9,9 @@ import torch
 from torch import nn
 
 from ...model.layer import Layer
-from ...model.registry import converts
+from ...model.registry import converts, module_form
 from ...model.traits import Traits
+from ...source.forms import Structure
 from ..tables.entries import AddEntries
 from ..tables.products import MatrixProduct
 
@@ -157,6 +158,9 @@ class ScaledSum(AddEntries):
 
     def extra_repr(self) -> str:
         return f"factor={self.factor}"
+
+
+module_form("structure", ScaledSum)(Structure(merges="sum"))
 
 
 @converts("nn.CAddTableMulConstant")

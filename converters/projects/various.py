@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import ast
+
 import torch
 from torch import nn
 
 from ...model.layer import Layer
-from ...model.registry import converts
+from ...model.registry import converts, module_form
 from ...model.traits import Traits
+from ...source.expressions import Variable, python
 from .style import is_fresh
 
 
@@ -115,6 +118,15 @@ class OneHot(nn.Module):
 
     def extra_repr(self) -> str:
         return f"{self.depth}, number_type={self.number_type}"
+
+
+@module_form("python", OneHot)
+def _rows(module: OneHot, x: Variable) -> ast.expr | None:
+    """As PyTorch has it, if numbers of every type become the same."""
+    name = {torch.float32: "float", torch.float64: "double"}.get(module.number_type)
+    if name is None or any(value.dtype != module.number_type for value in x.values):
+        return None
+    return python(f"nn.functional.one_hot(x.long() - 1, depth).{name}()", x=x, depth=module.depth)
 
 
 _TYPES = {

@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from ...model.layer import Layer
-from ...model.registry import converts
+from ...model.registry import converts, module_form
 from ...model.remembering import Remembering
 from ...model.traits import Traits
 
@@ -75,6 +75,11 @@ class CudnnRNN(Remembering):
 
     def extra_repr(self) -> str:
         return f"remember={self.remember}"
+
+
+@module_form("recurrent", CudnnRNN)
+def _stock(module: CudnnRNN) -> nn.RNNBase | None:
+    return None if module.remember else module.rnn
 
 
 @converts(

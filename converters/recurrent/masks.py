@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import ast
 from typing import Any
 
 import torch
 from torch import nn
 
 from ...model.layer import Layer
-from ...model.registry import converts
+from ...model.registry import converts, module_form
 from ...model.remembering import Remembering
 from ...model.traits import Traits
+from ...source.expressions import Variable, python
 from ..tables.containers import only_child
 from .steps import ignore_bookkeeping, remembered
 from .zero_masks import batch_mask_zero
@@ -151,6 +153,11 @@ class SAdd(nn.Module):
 
     def extra_repr(self) -> str:
         return f"addend={self.addend}, negate={self.negate}"
+
+
+@module_form("python", SAdd)
+def _sum(module: SAdd, x: Variable) -> ast.expr:
+    return python("n - x", x=x, n=-module.addend) if module.negate else python("x + n", x=x, n=module.addend)
 
 
 @converts("nn.SAdd", traits=Traits(keeps_size=True))

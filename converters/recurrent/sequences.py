@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import copy
 from typing import Any
 
 import torch
 from torch import nn
 
 from ...model.layer import Layer
-from ...model.registry import converts
+from ...model.registry import converts, module_form
 from ...model.remembering import Remembering
 from ...model.traits import Traits
 from .sequencers import has_memory
@@ -126,6 +127,16 @@ class SeqLSTM(Remembering):
 
 class MaskedSeqLSTM(ZeroMasked, SeqLSTM):
     """A `SeqLSTM` whose output and state become zero where `set_zero_mask` said that samples are padding."""
+
+
+@module_form("recurrent", SeqLSTM, MaskedSeqLSTM)
+def stock_lstm(module: SeqLSTM) -> nn.LSTM | None:
+    """The LSTM of torch.nn that the layer runs from zeros, if it does no more than that."""
+    if module.remember != "neither" or module.mask_zero or module.project:
+        return None
+    lstm: nn.LSTM = copy.copy(module.lstm)
+    lstm.batch_first = module.batch_first
+    return lstm
 
 
 @converts(

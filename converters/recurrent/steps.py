@@ -12,9 +12,10 @@ import torch
 from torch import nn
 
 from ...model.layer import Layer
-from ...model.registry import converts
+from ...model.registry import converts, module_form
 from ...model.remembering import Remembering
 from ...model.traits import Traits
+from ...source.forms import Structure
 from ...t7 import LuaObject, LuaTable, Storage, Tensor, Value
 from ..tables.containers import only_child
 
@@ -75,6 +76,9 @@ class LSTMStep(Remembering):
         return output
 
 
+module_form("structure", LSTMStep)(Structure(cell="LSTMCell"))
+
+
 # nn.LSTM itself is registered in projects_language.py, since torch-rnn has another class of that name
 @converts("nn.FastLSTM", traits=Traits(reads="numbers", picture="recurrent"))
 def lstm(layer: Layer) -> LSTMStep:
@@ -123,6 +127,9 @@ class GRUStep(Remembering):
         output: torch.Tensor = self.module([x, previous])
         self.state = output
         return output
+
+
+module_form("structure", GRUStep)(Structure(cell="GRUCell"))
 
 
 @converts("nn.GRU", traits=Traits(reads="numbers", recurrent=True, picture="recurrent"))

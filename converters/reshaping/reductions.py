@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import ast
+
 import torch
 from torch import nn
 
 from ...model.layer import Layer
-from ...model.registry import converts
+from ...model.registry import converts, module_form
+from ...source.expressions import Variable, python
+from ...source.forms import Structure
 from .shapes import optional_integer
-from .slices import zero_based
+from .slices import dim_within, zero_based
 
 
 class Sum(nn.Module):
@@ -114,3 +118,16 @@ def min_(layer: Layer) -> Min:
     """nn.Min([dimension = 1], [nInputDims])"""
     layer.ignore("_indices")
     return Min(zero_based(layer, "dimension"), optional_integer(layer, "nInputDims"))
+
+
+module_form("structure", Sum, Max, Min)(Structure(operator=True))
+
+
+@module_form("python", Sum, Max, Min)
+def _reduction(module: Sum | Max | Min, x: Variable) -> ast.expr:
+    arguments = "dim, keepdim=True" if x.dims == 1 or not getattr(module, "squeeze", True) else "dim"
+    if isinstance(module, Sum):
+        text = f"x.{'mean' if module.average else 'sum'}({arguments})"
+    else:
+        text = f"x.{'max' if isinstance(module, Max) else 'min'}({arguments}).values"
+    return python(text, x=x, dim=dim_within(module, x.dims))

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import ast
 import math
 
 import torch
 from torch import nn
 
 from ...model.layer import Layer
-from ...model.registry import converts
+from ...model.registry import converts, module_form
 from ...model.traits import Traits
+from ...source.expressions import Variable, python
+from ...source.forms import Structure
 
 PASSES = Traits(output="pass")
 
@@ -88,6 +91,32 @@ def reshape(layer: Layer) -> Reshape:
     """
     layer.ignore("nelement", "batchsize")
     return Reshape(list(layer.integers("size")), layer.flag("batchMode") if layer.has("batchMode") else None)
+
+
+@module_form("python", View, Reshape)
+def _sizes(module: View | Reshape, x: Variable) -> ast.expr | None:
+    """A view that keeps the batch, where the examples (of two batch sizes) show that."""
+    pairs = [(tuple(module(example).shape), tuple(example.shape)) for example in x.values]
+    output, given = pairs[0]
+    if len({size[0] for _, size in pairs}) < 2:
+        return None
+    if all(new == old for new, old in pairs):
+        return x
+    for start in range(len(given)):
+        if all(new == (*old[:start], math.prod(old[start:])) for new, old in pairs):
+            return python("x.flatten(start)" if start else "x.flatten()", x=x, start=start)
+    if any(new != (old[0], *output[1:]) for new, old in pairs):
+        return None
+    return python("x.unflatten(1, size)" if len(given) == 2 else "x.reshape(-1, *size)", x=x, size=output[1:])
+
+
+@module_form("stock", View, Reshape)
+def _stock(module: View | Reshape, x: torch.Tensor) -> nn.Module | None:
+    if x.dim() < 2 or math.prod(x.shape[1:]) != abs(math.prod(module.size)):
+        return None
+    size = [n for n in module.size if n > 0]
+    unflat = x.dim() == 2 and len(size) > 1 and math.prod(size) == x.shape[1]
+    return nn.Unflatten(1, tuple(size)) if unflat else nn.Flatten()
 
 
 class Squeeze(nn.Module):
@@ -206,6 +235,9 @@ class Contiguous(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         return x.contiguous()
+
+
+module_form("structure", Contiguous)(Structure(nothing=True))
 
 
 @converts("nn.Contiguous", traits=Traits(output="pass", keeps_size=True, keeps_numbers=True))

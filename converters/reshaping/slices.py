@@ -5,12 +5,17 @@ Like those of Torch7 they return copies: a layer behind them may then work in pl
 
 from __future__ import annotations
 
+import ast
+from typing import Any
+
 import torch
 from torch import nn
 from torch.nn import functional
 
 from ...model.layer import Layer
-from ...model.registry import converts
+from ...model.registry import converts, module_form
+from ...source.expressions import Variable, python
+from ...source.forms import Structure
 from ...t7 import LuaTable
 from .shapes import optional_integer
 
@@ -34,6 +39,18 @@ class Transpose(nn.Module):
 
     def extra_repr(self) -> str:
         return f"swaps={self.swaps}, num_input_dims={self.num_input_dims}"
+
+
+module_form("structure", Transpose)(Structure(operator=True))
+
+
+@module_form("python", Transpose)
+def _transpose(module: Transpose, x: Variable) -> ast.expr:
+    batch = 0 if module.num_input_dims is None or x.dims is None else x.dims - module.num_input_dims
+    swapped: ast.expr = x
+    for first, second in module.swaps:
+        swapped = python("x.transpose(a, b)", x=swapped, a=first + batch, b=second + batch)
+    return python("x.contiguous()", x=swapped)
 
 
 @converts("nn.Transpose")
@@ -69,6 +86,14 @@ class Select(nn.Module):
 def select(layer: Layer) -> Select:
     """nn.Select(dim, index)"""
     return Select(zero_based(layer, "dimension"), zero_based(layer, "index"))
+
+
+def dim_within(module: Any, dims: int | None) -> int:
+    """The `dim` of a module for a tensor of `dims` dimensions: one more than `module.num_input_dims` are a batch."""
+    dim: int = module.dim + (
+        module.dim >= 0 and module.num_input_dims is not None and dims == module.num_input_dims + 1
+    )
+    return dim
 
 
 def zero_based(layer: Layer, name: str) -> int:

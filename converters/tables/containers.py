@@ -9,9 +9,11 @@ from torch import nn
 from torch.nn import functional
 
 from ...model.layer import Layer
-from ...model.registry import converts
+from ...model.registry import converts, module_form
 from ...model.traits import Traits
+from ...source.forms import Structure
 from ...t7 import LuaTable
+from ..pointwise.softmax import LogSoftMax, SoftMax
 from ..reshaping.slices import zero_based
 
 
@@ -28,6 +30,9 @@ class ConcatTable(nn.ModuleList):
         return [module(x) for module in self]
 
 
+module_form("structure", ConcatTable)(Structure(flow="branches"))
+
+
 @converts("nn.ConcatTable", traits=Traits(output="children", flow="branches"))
 def concat_table(layer: Layer) -> ConcatTable:
     """nn.ConcatTable()"""
@@ -39,6 +44,9 @@ class ParallelTable(nn.ModuleList):
 
     def forward(self, x: list[Any]) -> list[Any]:
         return [module(x[i]) for i, module in enumerate(self)]
+
+
+module_form("structure", ParallelTable)(Structure(flow="entries"))
 
 
 @converts("nn.ParallelTable", traits=Traits(output="children", flow="entries"))
@@ -59,6 +67,9 @@ class Concat(nn.ModuleList):
 
     def extra_repr(self) -> str:
         return f"dim={self.dim}"
+
+
+module_form("structure", Concat)(Structure(flow="joined"))
 
 
 @converts("nn.Concat", traits=Traits(flow="joined", picture="merge"))
@@ -123,6 +134,9 @@ class DepthConcat(nn.ModuleList):
         return f"dim={self.dim}"
 
 
+module_form("structure", DepthConcat)(Structure(flow="padded"))
+
+
 @converts("nn.DepthConcat", traits=Traits(flow="joined", picture="merge"))
 def depth_concat(layer: Layer) -> DepthConcat:
     """nn.DepthConcat(dim)"""
@@ -135,6 +149,9 @@ class MapTable(nn.ModuleList):
 
     def forward(self, x: list[Any]) -> list[Any]:
         return [self[i if i < len(self) else 0](item) for i, item in enumerate(x)]
+
+
+module_form("structure", MapTable)(Structure(lists=True))
 
 
 @converts("nn.MapTable", traits=Traits(output="children"))
@@ -169,6 +186,14 @@ class Bottle(nn.Module):
 
     def extra_repr(self) -> str:
         return f"input_dims={self.input_dims}"
+
+
+@module_form("stock", Bottle)
+def _stock(module: Bottle, x: torch.Tensor) -> nn.Module | None:
+    """A layer of torch.nn that works on the last dimension, however many there are before."""
+    if isinstance(module.module, (SoftMax, LogSoftMax)):
+        return (nn.Softmax if isinstance(module.module, SoftMax) else nn.LogSoftmax)(x.dim() - 1)
+    return module.module if type(module.module) is nn.Linear else None
 
 
 @converts("nn.Bottle", traits=Traits(output="children", flow="wrapper"))

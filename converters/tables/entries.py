@@ -6,20 +6,35 @@ the first entry.
 
 from __future__ import annotations
 
+import ast
+from functools import partial
 from typing import Any
 
 import torch
 from torch import nn
 
 from ...model.layer import Layer
-from ...model.registry import converts
+from ...model.registry import converts, module_form
 from ...model.traits import Traits
+from ...source.expressions import Value, Variable, entry, is_tensors, python, variables
+from ...source.forms import Structure
 from ..pointwise.activations import is_inplace
 from ..reshaping.shapes import optional_integer
-from ..reshaping.slices import zero_based
+from ..reshaping.slices import dim_within, zero_based
 
 OPERANDS = Traits(flow="operands", picture="merge")
 PASSES = Traits(output="pass")
+
+
+def _operator(module: nn.Module, value: list[Variable], text: str, count: int | None = None) -> Value:
+    """An operator of `a` and `b` between the first `count` entries of a list, if their shapes are the same."""
+    terms = value[:count]
+    if not is_tensors(value) or len(terms) < 2 or any(term.shapes != terms[0].shapes for term in terms):
+        return None
+    found: ast.expr = terms[0]
+    for term in terms[1:]:
+        found = python("a.add_(b)" if getattr(module, "inplace", False) else text, a=found, b=term)
+    return found
 
 
 class AddEntries(nn.Module):
@@ -40,6 +55,10 @@ class AddEntries(nn.Module):
         return f"inplace={self.inplace}"
 
 
+module_form("structure", AddEntries)(Structure(merges="sum"))
+module_form("python of a list", AddEntries)(partial(_operator, text="a + b"))
+
+
 @converts("nn.CAddTable", traits=OPERANDS)
 def c_add_table(layer: Layer) -> AddEntries:
     """nn.CAddTable([inplace = false])"""
@@ -51,6 +70,9 @@ class SubtractEntries(nn.Module):
 
     def forward(self, x: list[torch.Tensor]) -> torch.Tensor:
         return x[0] - (x[1] if x[1].shape == x[0].shape else x[1].reshape(x[0].shape))
+
+
+module_form("python of a list", SubtractEntries)(partial(_operator, text="a - b", count=2))
 
 
 @converts("nn.CSubTable", traits=OPERANDS)
@@ -72,6 +94,10 @@ class MultiplyEntries(nn.Module):
         return y
 
 
+module_form("structure", MultiplyEntries)(Structure(merges="product"))
+module_form("python of a list", MultiplyEntries)(partial(_operator, text="a * b"))
+
+
 @converts("nn.CMulTable", traits=OPERANDS)
 def c_mul_table(layer: Layer) -> MultiplyEntries:
     """nn.CMulTable()"""
@@ -84,6 +110,9 @@ class DivideEntries(nn.Module):
 
     def forward(self, x: list[torch.Tensor]) -> torch.Tensor:
         return x[0] / (x[1] if x[1].shape == x[0].shape else x[1].reshape(x[0].shape))
+
+
+module_form("python of a list", DivideEntries)(partial(_operator, text="a / b", count=2))
 
 
 @converts("nn.CDivTable", traits=Traits(picture="merge"))
@@ -172,6 +201,16 @@ class JoinTable(nn.Module):
         return f"dim={self.dim}, num_input_dims={self.num_input_dims}"
 
 
+module_form("structure", JoinTable)(Structure(merges="join"))
+
+
+@module_form("python of a list", JoinTable)
+def _join(module: JoinTable, value: list[Variable]) -> Value:
+    if not is_tensors(value):
+        return None
+    return python("torch.cat(value, dim)", value=value, dim=dim_within(module, value[0].dims))
+
+
 @converts("nn.JoinTable", traits=OPERANDS)
 def join_table(layer: Layer) -> JoinTable:
     """nn.JoinTable(dimension, [nInputDims])"""
@@ -201,6 +240,16 @@ class SplitTable(nn.Module):
         return f"dim={self.dim}, num_input_dims={self.num_input_dims}"
 
 
+@module_form("python", SplitTable)
+def _split(module: SplitTable, x: Variable) -> Value:
+    dim = dim_within(module, x.dims)
+    lengths = {shape[dim] for shape in x.shapes or []}
+    if lengths == {1}:
+        return [python("x.select(dim, 0)", x=x, dim=dim)]
+    # as long as the input is, or of a known length
+    return python("x.unbind(dim)" if len(lengths) == 1 else "list(x.unbind(dim))", x=x, dim=dim)
+
+
 @converts("nn.SplitTable", traits=PASSES)
 def split_table(layer: Layer) -> SplitTable:
     """nn.SplitTable(dimension, [nInputDims])
@@ -222,6 +271,11 @@ class SelectTable(nn.Module):
 
     def extra_repr(self) -> str:
         return f"index={self.index!r}"
+
+
+@module_form("python of a list", SelectTable)
+def _select(module: SelectTable, value: Value) -> Value:
+    return None if isinstance(module.index, str) else entry(value, module.index)
 
 
 @converts("nn.SelectTable", traits=Traits(output="pass", flow="select"))
@@ -247,6 +301,11 @@ class NarrowTable(nn.Module):
         return f"offset={self.offset}, length={self.length}"
 
 
+@module_form("python of a list", NarrowTable)
+def _narrow(module: NarrowTable, value: Value) -> Value:
+    return value[module.offset : module.offset + module.length] if isinstance(value, list) else None
+
+
 @converts("nn.NarrowTable", traits=Traits(output="pass", flow="narrow"))
 def narrow_table(layer: Layer) -> NarrowTable:
     """nn.NarrowTable(offset, [length = 1])"""
@@ -269,6 +328,11 @@ class FlattenTable(nn.Module):
         return flat
 
 
+@module_form("python of a list", FlattenTable)
+def _flatten(module: FlattenTable, value: Value) -> Value:
+    return variables(value) if isinstance(value, list) else None
+
+
 @converts("nn.FlattenTable", traits=Traits(output="pass", flow="flatten"))
 def flatten_table(layer: Layer) -> FlattenTable:
     """nn.FlattenTable()"""
@@ -281,6 +345,11 @@ class ReverseTable(nn.Module):
 
     def forward(self, x: list[Any]) -> list[Any]:
         return list(x[::-1])
+
+
+@module_form("python of a list", ReverseTable)
+def _reverse(module: ReverseTable, value: Value) -> Value:
+    return value[::-1] if isinstance(value, list) else python("x[::-1]", x=value)
 
 
 @converts("nn.ReverseTable", traits=PASSES)
@@ -296,6 +365,15 @@ class ZipTable(nn.Module):
         return [list(items) for items in zip(*x, strict=True)]
 
 
+@module_form("python of a list", ZipTable)
+def _zip(module: ZipTable, value: Value) -> Value:
+    if isinstance(value, list) and all(isinstance(item, list) for item in value):
+        return [list(items) for items in zip(*value, strict=True)]
+    if not isinstance(value, list) or any(isinstance(item, list) or not item.values for item in value):
+        return None
+    return python("[list(items) for items in zip(*value, strict=True)]", value=value)
+
+
 @converts("nn.ZipTable", traits=PASSES)
 def zip_table(layer: Layer) -> ZipTable:
     """nn.ZipTable()"""
@@ -307,6 +385,14 @@ class ZipOneToMany(nn.Module):
 
     def forward(self, x: list[Any]) -> list[list[Any]]:
         return [[x[0], item] for item in x[1]]
+
+
+@module_form("python of a list", ZipOneToMany)
+def _zip_one_to_many(module: ZipOneToMany, value: Value) -> Value:
+    return [[value[0], item] for item in value[1]] if isinstance(value, list) and isinstance(value[1], list) else None
+
+
+module_form("structure", MaxEntries, MinEntries, AddToEach, SplitTable)(Structure(lists=True))
 
 
 @converts("nn.ZipTableOneToMany", traits=PASSES)

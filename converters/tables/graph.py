@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, cast
 
 import torch
 from torch import nn
 
 from ...model.layer import Layer
-from ...model.registry import converts
+from ...model.registry import converts, module_form
 from ...model.traits import Traits
+from ...source.expressions import entry as entry_of
+from ...source.forms import Structure
 from ...t7 import LuaObject, LuaTable, Value
 
 
@@ -47,6 +49,21 @@ class Graph(nn.ModuleList):
                 value = value[entry]
             gathered.append(value)
         return gathered[0] if len(gathered) == 1 else gathered
+
+
+module_form("structure", Graph)(Structure(flow="graph"))
+
+
+@module_form("node names", Graph)
+def _names(graph: LuaObject) -> Iterator[tuple[Value, str]]:
+    """The Torch7 modules of the nodes that were given a name: node:annotate{name = …}."""
+    nodes = graph.get("forwardnodes")
+    for node in nodes.list() if isinstance(nodes, LuaTable) else []:
+        data = node.get("data") if isinstance(node, LuaObject) else None
+        annotations = data.get("annotations") if isinstance(data, LuaTable) else None
+        name = annotations.get("name") if isinstance(annotations, LuaTable) else None
+        if isinstance(data, LuaTable) and isinstance(name, str):
+            yield data.get("module"), name
 
 
 @converts("nn.gModule", traits=Traits(output="children", flow="graph"))
@@ -159,6 +176,11 @@ class FirstEntry(nn.Module):
         return x[0]
 
 
+@module_form("python of a list", FirstEntry)
+def _first(module: FirstEntry, value: Any) -> Any:
+    return entry_of(value, 0)
+
+
 @converts("nngraph.JustElement")
 def just_element(layer: Layer) -> FirstEntry:
     """nngraph.JustElement(), made by node:split(1)"""
@@ -170,6 +192,12 @@ class ListOfOne(nn.Module):
 
     def forward(self, x: Any) -> list[Any]:
         return [x]
+
+
+@module_form("python", ListOfOne)
+@module_form("python of a list", ListOfOne)
+def _list_of_one(module: ListOfOne, value: Any) -> Any:
+    return [value]
 
 
 @converts("nngraph.JustTable")

@@ -61,11 +61,8 @@ class Copies:
 
 def _import_of_module(name: str, module: str) -> str:
     parent, _, last = module.rpartition(".")
-    if parent and last == name:
-        return f"from {parent} import {name}"
-    if parent:
-        return f"from {parent} import {last} as {name}"
-    return f"import {module}" if module == name else f"import {module} as {name}"
+    line = f"from {parent} import {last}" if parent else f"import {module}"
+    return line if last == name else f"{line} as {name}"
 
 
 def _names(source: str) -> list[str]:

@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
+import ast
 import keyword
 import re
 from collections import Counter
 
 import torch
 
-from .scopes import Scope, Step, Sym, Value
-from .simplify import count_uses, flat
+from .expressions import Value, Variable, replaced, tree_of, variables
+from .scopes import Scope, Statement
+from .simplify import count_uses
 
 #: Longest expression that may stand inside another one.
 _INNER = 44
-
-#: Templates whose operands need no parentheses where they are products (the first not even where it is a sum), and
-#: those of products.
-_SUM = re.compile(r"\{0\}( [+-] (\{\d+\}|[0-9.e-]+))+|[0-9.e-]+ [+-] \{0\}")
-_PRODUCT = re.compile(r"\{0\}( \* (\{\d+\}|-?[0-9.e-]+))+")
 
 #: Names that a variable must not hide.
 RESERVED = frozenset({"self", "torch", "nn", "F", "Tensor", "Path", "load_file", "math", "Any", "Model"})
@@ -48,12 +45,6 @@ def returned_type(value: Value) -> str:
     return type_of(value)
 
 
-def _enclosed(template: str, number: int) -> bool:
-    """Does the operand stand alone between the brackets and commas of a call, where it needs no parentheses?"""
-    before, _, after = template.partition(f"{{{number}}}")
-    return before.endswith(("(", "[", ", ")) and after.startswith((")", "]", ","))
-
-
 class Forward:
     """The text of a forward method.
 
@@ -63,100 +54,76 @@ class Forward:
         result: what it returns.
 
     Attributes:
-        parameters: names of the parameters.
-        types: of the parameters.
+        signature: the parameters with their types, `self` included.
         returns: type of the result.
         lines: its body.
     """
 
-    def __init__(self, scope: Scope, inputs: list[Sym], result: Value) -> None:
-        self.uses: Counter[int] = count_uses(scope, result)
-        self.text: dict[int, tuple[str, bool]] = {}
+    def __init__(self, scope: Scope, inputs: list[Variable], result: Value) -> None:
+        self.uses: Counter[Variable] = count_uses(scope, result)
+        self.shown: dict[Variable, ast.expr] = {}
         self.lines: list[str] = []
-        self.products: set[int] = set()
-        self.sums: set[int] = set()
-        self.last: dict[int, int] = {}
-        for place, step in enumerate(scope.steps):
-            self.last.update({id(value): place for value in step.ins})
-        self.last.update({id(value): len(scope.steps) for value in flat(result)})
-        self.held: dict[str, int] = {}
-        self.bases: dict[int, list[Sym]] = {}
-        nameless = [sym for sym in inputs if not sym.hint]
-        numbered = {id(sym): f"x{i}" if len(nameless) > 1 else "x" for i, sym in enumerate(nameless, 1)}
-        self.parameters = [self._name(sym, -1, default=numbered.get(id(sym), "x")) for sym in inputs]
-        for place, step in enumerate(scope.steps):
-            self._step(scope.steps, place, step)
-        self.types = [type_of(sym) for sym in inputs]
+        self.last: dict[Variable, int] = {}
+        for place, statement in enumerate(scope.statements):
+            self.last.update(dict.fromkeys(statement.ins, place))
+        self.last.update({value: len(scope.statements) for value in variables(result)})
+        self.held: dict[str, Variable] = {}
+        self.bases: dict[Variable, list[Variable]] = {}
+        nameless = [value for value in inputs if not value.hint]
+        numbered = {value: f"x{i}" if len(nameless) > 1 else "x" for i, value in enumerate(nameless, 1)}
+        names = [self._name(value, -1, default=numbered.get(value, "x")) for value in inputs]
+        self.signature = ", ".join(["self", *map("{}: {}".format, names, map(type_of, inputs))])
+        for place, statement in enumerate(scope.statements):
+            self._write(scope.statements, place, statement)
         self.returns = type_of(result) if scope.is_block else returned_type(result)
-        returned = self._returned(result)
-        if scope.is_block and isinstance(result, list):
-            returned = f"[{returned.rstrip(',')}]"
+        returned = ast.unparse(replaced(tree_of(result), self.shown)) if scope.is_block else self._returned(result)
         if self.lines and self.lines[-1].startswith(f"{returned} = "):
             returned = self.lines.pop().removeprefix(f"{returned} = ")
         self.lines.append(f"return {returned}")
 
-    def signature(self) -> str:
-        """The parameters with their types, `self` included."""
-        return ", ".join(["self", *(f"{n}: {t}" for n, t in zip(self.parameters, self.types, strict=True))])
-
     def _returned(self, result: Value) -> str:
         if isinstance(result, list):
-            parts = [
-                f"({self._returned(item)})" if isinstance(item, list) else self.text[id(item)][0] for item in result
-            ]
+            parts = [f"({self._returned(item)})" if isinstance(item, list) else self._returned(item) for item in result]
             return f"{parts[0]}," if len(parts) == 1 else ", ".join(parts)
-        return self.text[id(result)][0]
+        return ast.unparse(self.shown[result])
 
-    def _step(self, steps: list[Step], place: int, step: Step) -> None:
-        parts = []
-        is_sum = _SUM.fullmatch(step.template) is not None
-        for i, value in enumerate(step.ins):
-            text, atomic = self.text[id(value)]
-            known = self.products | self.sums if step.template.startswith(f"{{{i}}}") else self.products
-            bare = atomic or _enclosed(step.template, i) or (is_sum and id(value) in known)
-            parts.append(text if bare else f"({text})")
-        text = step.template.format(*parts)
-        if len(step.outs) == 1 and self._stands_inside(steps, place, step, text):
-            out = step.outs[0]
-            self.text[id(out)] = (text, step.atomic)
-            if _PRODUCT.fullmatch(step.template):
-                self.products.add(id(out))
-            if is_sum:
-                self.sums.add(id(out))
-            self.bases[id(out)] = [base for value in step.ins for base in self.bases[id(value)]]
+    def _write(self, statements: list[Statement], place: int, statement: Statement) -> None:
+        expression = replaced(statement.expression, self.shown)
+        text = ast.unparse(expression)
+        if len(statement.outs) == 1 and self._stands_inside(statements, place, statement, text):
+            out = statement.outs[0]
+            self.shown[out] = expression
+            self.bases[out] = [base for value in statement.ins for base in self.bases[value]]
             return
-        names = [self._name(out, place) if self.uses[id(out)] else "_" for out in step.outs]
+        names = [self._name(out, place) if self.uses[out] else "_" for out in statement.outs]
         self.lines.append(f"{', '.join(names)} = {text}")
 
-    def _stands_inside(self, steps: list[Step], place: int, step: Step, text: str) -> bool:
+    def _stands_inside(self, statements: list[Statement], place: int, statement: Statement, text: str) -> bool:
         """May the result be written where it is used, without a name?"""
-        out = step.outs[0]
-        if self.uses[id(out)] != 1 or step.barrier or len(text) > _INNER:
+        out = statement.outs[0]
+        if self.uses[out] != 1 or statement.changes_input or len(text) > _INNER:
             return False
-        user = self.last[id(out)]
-        if any(other.barrier for other in steps[place + 1 : user + 1]):
+        user = self.last[out]
+        if any(other.changes_input for other in statements[place + 1 : user + 1]):
             return False
-        if user == len(steps):
-            return place == len(steps) - 1
-        if step.call and steps[user].call:
+        if user == len(statements):
+            return place == len(statements) - 1
+        if statement.calls and statements[user].calls:
             return False
-        for value in step.ins:
-            for base in self.bases[id(value)]:
+        for value in statement.ins:
+            for base in self.bases[value]:
                 # its name must not be given away before
-                self.last[id(base)] = max(self.last[id(base)], user)
+                self.last[base] = max(self.last[base], user)
         return True
 
-    def _name(self, sym: Sym, place: int, default: str = "x") -> str:
-        wanted = identifier(sym.hint) if sym.hint else default
+    def _name(self, value: Variable, place: int, default: str = "x") -> str:
+        wanted = identifier(value.hint) if value.hint else default
         name, number = wanted, 1
-        while name in self.held and self.held[name] != id(sym) and self._alive(self.held[name], place):
+        # a name is free again behind the last line that reads its value
+        while self.held.get(name, value) is not value and self.last.get(self.held[name], -1) > place:
             number += 1
             name = f"{wanted.rstrip('0123456789')}{number}"
-        self.held[name] = id(sym)
-        self.text[id(sym)] = (name, True)
-        self.bases[id(sym)] = [sym]
+        self.held[name] = value
+        self.shown[value] = ast.Name(name)
+        self.bases[value] = [value]
         return name
-
-    def _alive(self, key: int, place: int) -> bool:
-        """Is the value read after this step?"""
-        return self.last.get(key, -1) > place

@@ -10,20 +10,20 @@ from typing import Any
 import torch
 
 from ..base.errors import TorchMigrateError
-from ..converters.tables.graph import Graph
 from ..model.conversion import Conversion
+from ..model.registry import form_of
 from ..model.remembering import Remembering
-from ..t7 import LuaObject, LuaTable
 from .check import OtherType, differs, instance
 from .classes import extract
-from .constructors import leaf
+from .constructors import constructor_of
 from .copied_classes import Copies
 from .examples import Example, several_sizes
+from .expressions import Value, Variable, variables
 from .forward_methods import Forward, identifier
 from .layout import file_text, formatted
 from .lowering import Lowering
 from .recurrent_names import name_states
-from .scopes import Draft, Scope, Sym, Value, argument, nested, placed, walk
+from .scopes import Draft, Scope
 from .simplify import tidy
 
 #: What lowering, or running a part of a model, raises where a model is not as it expects.
@@ -109,10 +109,10 @@ def evaluating(conv: Conversion) -> Iterator[None]:
 def _structured(conv: Conversion, inputs: list[Any]) -> Draft:
     scope = Scope()
     if isinstance(inputs[0], list):  # the members of a table are separate parameters
-        parameters = [Sym(members) for members in zip(*inputs, strict=True)]
-        entries: Value = [nested(scope, parameter) for parameter in parameters]
+        parameters = [Variable(members) for members in zip(*inputs, strict=True)]
+        entries: Value = [scope.unpack(parameter, parameter.values) for parameter in parameters]
     else:
-        parameters = [Sym(tuple(inputs), hint="x")]
+        parameters = [Variable(tuple(inputs), hint="x")]
         entries = parameters[0]
     result = Lowering(conv.module, _node_names(conv)).lower(conv.module, entries, scope, top=True)
     return Draft(scope, parameters, result)
@@ -121,41 +121,25 @@ def _structured(conv: Conversion, inputs: list[Any]) -> Draft:
 def _plain(conv: Conversion, inputs: list[Any] | None) -> Draft:
     scope = Scope()
     members = inputs[0] if inputs and isinstance(inputs[0], (list, tuple)) else None
-    entries: Value = Sym(hint="x") if members is None else [Sym() for _ in members]
-    made = leaf(conv.module)
-    ins: list[Sym] = []
-    text = argument(entries, ins)
-    scope.attrs["net"] = made
-    result = scope.unpack(f"self.net({text})", ins, (), call=True)
-    return Draft(scope, ins, result)
+    value: Value = Variable(hint="x") if members is None else [Variable() for _ in members]
+    result = scope.call(constructor_of(conv.module), value, (), "net")
+    return Draft(scope, variables(value), result)
 
 
 def _node_names(conv: Conversion) -> dict[int, str]:
-    """Names that the nodes of nngraph were given: node:annotate{name = …}."""
+    """The id of a module -> the name that the author gave to it."""
     modules = {id(record.object): record.module for record in conv.layers}
-    found: dict[int, str] = {}
-    for record in conv.layers:
-        if not isinstance(record.module, Graph):
-            continue
-        nodes = record.object.get("forwardnodes")
-        for node in nodes.list() if isinstance(nodes, LuaTable) else []:
-            data = node.get("data") if isinstance(node, LuaObject) else None
-            if not isinstance(data, LuaTable):
-                continue
-            annotations = data.get("annotations")
-            name = annotations.get("name") if isinstance(annotations, LuaTable) else None
-            module = modules.get(id(data.get("module")))
-            if isinstance(name, str) and module is not None:
-                found[id(module)] = identifier(name, "node")
-    return found
+    named = [form_of("node names", record.module) for record in conv.layers]
+    pairs = [pair for form, record in zip(named, conv.layers, strict=True) if form for pair in form(record.object)]
+    return {id(modules[id(node)]): identifier(name, "node") for node, name in pairs if id(node) in modules}
 
 
 def _write(conv: Conversion, draft: Draft) -> Source:
     copies = Copies()
     for attr in draft.scope.attrs.values():
-        for made in walk(attr):
-            if made.own is not None:
-                copies.add(made.own)
+        for call in attr.walk():
+            if call.own is not None:
+                copies.add(call.own)
     tidy(draft.scope, draft.result)
     name_states(draft.scope, draft.inputs)
     classes = extract(draft.scope, {*copies.definitions, "Model"})
@@ -177,12 +161,11 @@ def _write(conv: Conversion, draft: Draft) -> Source:
 
 def _places(scope: Scope) -> Iterator[tuple[str, torch.Tensor]]:
     """Every entry of the state dict of the source."""
-    for name, made in scope.attrs.items():
-        for path, part in placed(made, name):
-            if part.module is not None:
-                for inner, tensor in part.module.state_dict(keep_vars=True).items():
-                    if part.owns(inner):
-                        yield f"{path}.{inner}", tensor
+    for name, call in scope.attrs.items():
+        for path, part, module in call.leaves(name):
+            for inner, tensor in module.state_dict(keep_vars=True).items():
+                if part.owns(inner):
+                    yield f"{path}.{inner}", tensor
 
 
 def _names(conv: Conversion, places: dict[str, torch.Tensor]) -> dict[str, str]:

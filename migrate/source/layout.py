@@ -7,15 +7,16 @@ import textwrap
 from collections.abc import Mapping
 
 import torch
+from torch import nn
 
 from ..model.conversion import Conversion
 from ..shapes.random_input import floating_type
 from .classes import Class
 from .copied_classes import Copies
+from .expressions import Variable, variables
 from .forward_methods import Forward
 from .imports import import_block
-from .scopes import Draft, Scope, Sym, placed
-from .simplify import flat
+from .scopes import Draft, Scope
 
 #: Longest line of a docstring, as ruff has it.
 _WIDTH = 88
@@ -32,7 +33,7 @@ def file_text(
     """The text of model.py, not yet formatted; `casts` names the modules that are of another type than the rest."""
     imports = {"import torch", *copies.imports}
     imports |= {"from safetensors.torch import load_file", "from torch import Tensor", "from torch import nn"}
-    if any("Any" in f.returns or "Any" in f.signature() for f in [forward, *(c.forward for c in classes if c.forward)]):
+    if any("Any" in f.returns or "Any" in f.signature for f in [forward, *(c.forward for c in classes if c.forward)]):
         imports.add("from typing import Any")
     if copies.definitions:  # they may name each other before they are defined
         imports.add("from __future__ import annotations")
@@ -49,16 +50,13 @@ def _docstring(conv: Conversion, draft: Draft) -> str:
     digest = f", sha256 {source.sha256[:12]}…" if source.sha256 else ""
     lines = [f'"""Converted from {origin}{key} (Torch7{digest}) by torchmigrate.']
     lines.append("")
-    ins, outs = flat(draft.inputs), flat(draft.result)
+    ins, outs = variables(draft.inputs), variables(draft.result)
     if all(value.shapes and len({len(shape) for shape in value.shapes}) == 1 for value in [*ins, *outs]):
-        sizes = [f"{_named('Input', ins)}: {describe(ins)}.", f"{_named('Output', outs)}: {describe(outs)}."]
+        named = [("Input", ins), ("Output", outs)]
+        sizes = [f"{name}{'s' * (len(values) > 1)}: {describe(values)}." for name, values in named]
         both = " ".join(sizes)
         lines += [part for line in ([both] if len(both) <= _WIDTH else sizes) for part in textwrap.wrap(line, _WIDTH)]
     return "\n".join(lines).rstrip() + '\n"""\n'
-
-
-def _named(name: str, values: list[Sym]) -> str:
-    return f"{name}s" if len(values) > 1 else name
 
 
 def printable(text: str) -> str:
@@ -66,7 +64,7 @@ def printable(text: str) -> str:
     return "".join(c if c.isalnum() or c in " ._-:/()" else "?" for c in text)[:120]
 
 
-def describe(values: list[Sym]) -> str:
+def describe(values: list[Variable]) -> str:
     """Sizes and types of symbolic values; letters stand for sizes that may vary."""
     types = [str(value.values[0].dtype).removeprefix("torch.") for value in values]
     if len(set(types)) == 1:
@@ -74,7 +72,7 @@ def describe(values: list[Sym]) -> str:
     return ", ".join(f"{_sizes(value)} {dtype}" for value, dtype in zip(values, types, strict=True))
 
 
-def _sizes(value: Sym) -> str:
+def _sizes(value: Variable) -> str:
     shapes = value.shapes or []
     dims = len(shapes[0])
     letters = ["N", *_LETTERS.get(dims, "TUVW")][:dims]
@@ -103,12 +101,12 @@ def _class(item: Class) -> str:
 
 def _forward_text(forward: Forward) -> str:
     body = "\n".join(f"        {line}" for line in forward.lines)
-    return f"    def forward({forward.signature()}) -> {forward.returns}:\n{body}\n"
+    return f"    def forward({forward.signature}) -> {forward.returns}:\n{body}\n"
 
 
 def _model(conv: Conversion, draft: Draft, forward: Forward, casts: Mapping[str, torch.dtype], own_name: str) -> str:
     lines = ["class Model(nn.Module):", "    def __init__(self) -> None:", "        super().__init__()"]
-    lines += [f"        self.{name} = {made.text()}" for name, made in draft.scope.attrs.items()]
+    lines += [f"        self.{name} = {call.text()}" for name, call in draft.scope.attrs.items()]
     lines += _ties(draft.scope)
     if floating_type(conv.module) == torch.float64:
         lines.append("        self.double()")
@@ -125,28 +123,17 @@ def _model(conv: Conversion, draft: Draft, forward: Forward, casts: Mapping[str,
 
 def _ties(scope: Scope) -> list[str]:
     """Statements that give several places one module or tensor, as in Torch7."""
-    modules: dict[int, str] = {}
-    tensors: dict[int, str] = {}
+    places: dict[int, str] = {}
     lines = []
-    for name, made in scope.attrs.items():
-        for path, part in placed(made, name):
-            if part.module is None:
-                continue
+    for name, call in scope.attrs.items():
+        for path, part, module in call.leaves(name):
             tied: list[str] = []
-            for inner, module in part.module.named_modules(remove_duplicate=False):
-                if not part.owns(inner):
-                    continue
+            modules = module.named_modules(remove_duplicate=False)
+            for inner, item in [*modules, *module.named_parameters(remove_duplicate=False)]:
                 place = f"{path}.{inner}".rstrip(".")
-                known = modules.setdefault(id(module), place)
+                known = places.setdefault(id(item), place) if part.owns(inner) else place
                 if known != place and not place.startswith(tuple(tied)):
-                    tied.append(place + ".")
-                    lines.append(f"        self.{attribute_path(place)} = self.{attribute_path(known)}")
-            for inner, parameter in part.module.named_parameters(remove_duplicate=False):
-                if not part.owns(inner):
-                    continue
-                place = f"{path}.{inner}"
-                known = tensors.setdefault(id(parameter), place)
-                if known != place and not place.startswith(tuple(tied)):
+                    tied += [place + "."] if isinstance(item, nn.Module) else []
                     lines.append(f"        self.{attribute_path(place)} = self.{attribute_path(known)}")
     return lines
 

@@ -1,40 +1,23 @@
-"""From a converted module to the steps of forward methods: plumbing becomes Python, the rest calls of modules."""
+"""From a converted module to the statements of forward methods: what has a Python form is written, the rest called."""
 
 from __future__ import annotations
 
+import copy
 from collections import Counter
-from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import nn
 
 from ..base.tensor_trees import apply, leaves
-from ..converters.images.unpooling import PairedMaxPool2d, PairedMaxPool3d, Places
-from ..converters.linear.lookup import LookupTable
-from ..converters.tables import containers
-from ..converters.tables import entries as tables
-from ..converters.tables.graph import Graph
+from ..model.registry import form_of
 from ..model.remembering import forget
 from .check import same
-from .constructors import Argument, Made, leaf
-from .plumbing import does_nothing, is_expression, plumb
+from .constructors import constructor_of
+from .expressions import Value, Variable, entry, python
+from .forms import as_python, results, stock_layer, structure_of
 from .roles import is_pair, is_pure, is_structured, is_unit, kind_of, role, signature, size_of
-from .scopes import Block, Scope, Step, Sym, Value, argument, at, examples, nested
-from .stock_modules import embedding_of, recurrent_of, substitute
-
-
-@dataclass(frozen=True)
-class Result:
-    """What a module gave.
-
-    Attributes:
-        values: for each example.
-        fresh: is it no view of what came in?
-    """
-
-    values: tuple[Any, ...]
-    fresh: bool
+from .scopes import Block, Constructor, Scope, Statement, examples_of, module_call
 
 
 class Lowering:
@@ -48,39 +31,33 @@ class Lowering:
     def __init__(self, model: nn.Module, names: dict[int, str]) -> None:
         self.names = names
         self.units = Counter(signature(module) for module in model.modules() if is_unit(module))
-        self.places: dict[tuple[int, int], Places] = {}
+        self.places: dict[tuple[int, int], Any] = {}
 
-    def lower(self, module: nn.Module, value: Value, scope: Scope, *, top: bool = False) -> Value:
+    def lower(self, module: Any, value: Value, scope: Scope, *, top: bool = False) -> Value:
         """Adds what `module` does with `value` to a forward method; returns the result."""
         if isinstance(module, nn.Sequential) and (top or not is_pure(module)):
             return self.sequence(module, value, scope, top=top)
-        if isinstance(module, containers.ConcatTable):
+        flow = structure_of(module).flow
+        if flow == "branches":
             return self.branches(module, value, scope)
-        if isinstance(module, containers.Concat) or self.is_concat(module, value):
+        if flow == "joined" or self.is_concat(module, value):
             return self.concat(module, value, scope)
-        if isinstance(module, containers.ParallelTable) and isinstance(value, list):
+        if flow == "entries" and isinstance(value, list):
             return [self.lower(child, value[i], scope) for i, child in enumerate(module)]
-        if isinstance(module, Graph):
+        if flow == "graph":
             return self.graph(module, value, scope)
-        lowered = plumb(module, value, scope)
+        lowered = as_python(module, value, scope)
         return self.call(module, value, scope) if lowered is None else lowered
 
     def call(self, module: nn.Module, value: Value, scope: Scope, name: str = "") -> Value:
         """Adds a call of a module."""
-        if isinstance(module, LookupTable) and isinstance(value, Sym):
-            embedding = embedding_of(module)
-            if embedding is not None:
-                rows = scope.op("{0}.long() - 1", [value], tuple(v.long() - 1 for v in value.values), atomic=False)
-                return scope.call(
-                    leaf(embedding), rows, self.run(embedding, rows.values).values, "embedding", fresh=True
-                )
-        if isinstance(value, Sym) and recurrent_of(module) is not None:
-            lowered = self.recurrent(module, value, scope)
+        if isinstance(value, Variable):
+            lowered = self.embedding(module, value, scope) or self.recurrent(module, value, scope)
             if lowered is not None:
                 return lowered
-        if isinstance(module, nn.Sequential) and isinstance(value, Sym):
+        if isinstance(module, nn.Sequential) and isinstance(value, Variable):
             start, end = core(module)
-            if end - start < len(module) and any(is_expression(child) for child in module):
+            if end - start < len(module) and any(structure_of(child).operator for child in module):
                 layers = list(module)
                 for child in layers[:start]:
                     value = self.lower(child, value, scope)
@@ -88,24 +65,32 @@ class Lowering:
                 for child in layers[end:]:
                     value = self.lower(child, value, scope)
                 return value
-        made, result = self.made(module, value)
-        name = name or self.names.get(id(module)) or role(made)
-        called = scope.call(made, value, result.values, name, fresh=result.fresh)
+        constructor, result = self.constructor(module, value)
+        name = name or self.names.get(id(module)) or role(constructor)
+        called = scope.call(constructor, value, result.values, name, fresh=result.fresh)
         if id(module) in self.names:
             scope.given.add(next(reversed(scope.attrs)))
         return called
 
-    def recurrent(self, module: nn.Module, value: Sym, scope: Scope) -> Sym | None:
+    def embedding(self, module: nn.Module, value: Variable, scope: Scope) -> Value | None:
+        """The rows of a nn.Embedding, which counts from 0; None if there is none."""
+        layer = stock_layer("embedding", module)
+        if layer is None:
+            return None
+        rows = scope.assign(python("x.long() - 1", x=value), tuple(v.long() - 1 for v in value.values))
+        return scope.call(constructor_of(layer), rows, results(layer, rows), "embedding", fresh=True)
+
+    def recurrent(self, module: nn.Module, value: Variable, scope: Scope) -> Variable | None:
         """A call of a recurrent layer of torch.nn, whose last state nobody reads; None if its numbers are others."""
-        layer = recurrent_of(module)
+        layer = stock_layer("recurrent", module)
         if layer is None or not value.shapes:
             return None
-        results = tuple(layer(example.clone())[0] for example in value.values)
-        if not all(same(a, b) for a, b in zip(results, self.run(module, value.values).values, strict=True)):
+        outputs = tuple(output for output, _ in results(layer, value))
+        if not all(same(a, b) for a, b in zip(outputs, self.run(module, value.values).values, strict=True)):
             return None
-        attribute = scope.attribute(leaf(layer), type(layer).__name__.lower())
-        out = Sym(results, fresh=True)
-        scope.steps.append(Step([out, Sym()], f"self.{attribute}({{0}})", [value], call=True))
+        attribute = scope.attribute(constructor_of(layer), type(layer).__name__.lower())
+        out = Variable(outputs, fresh=True)
+        scope.statements.append(Statement([out, Variable()], module_call(attribute, value)))
         return out
 
     def sequence(self, module: nn.Sequential, value: Value, scope: Scope, *, top: bool) -> Value:
@@ -118,15 +103,15 @@ class Lowering:
         i = 0
         while i < len(children):
             child = children[i]
-            if i in blocks and isinstance(value, Sym) and self.gives_tensor(child, value):
+            if i in blocks and isinstance(value, Variable) and self.gives_tensor(child, value):
                 value = self.call(child, value, scope)
             elif i not in pairs:
                 value = self.lower(child, value, scope)
-            elif repeated and isinstance(value, Sym):
+            elif repeated and isinstance(value, Variable):
                 value = self.call(nn.Sequential(child, children[i + 1]), value, scope)
                 i += 1
             else:
-                residual = isinstance(children[i + 1], tables.AddEntries)
+                residual = structure_of(children[i + 1]).merges == "sum"
                 value = self.branches(child, value, scope, residual=residual)
             i += 1
         return value
@@ -135,9 +120,9 @@ class Lowering:
         """Is it a unit of which the model has several?"""
         return is_unit(module) and self.units[signature(module)] > 1
 
-    def gives_tensor(self, module: nn.Module, value: Sym) -> bool:
+    def gives_tensor(self, module: nn.Module, value: Variable) -> bool:
         """Does the module make one tensor of one tensor?"""
-        results = self.run(module, concrete(value)).values if value.shapes else ()
+        results = self.run(module, examples_of(value)).values if value.shapes else ()
         return bool(results) and all(isinstance(result, torch.Tensor) for result in results)
 
     def branches(self, module: Any, value: Value, scope: Scope, *, residual: bool = False) -> list[Value]:
@@ -148,21 +133,21 @@ class Lowering:
             short = 0 if size_of(children[0]) < size_of(children[1]) else 1
         found = []
         for i, child in enumerate(children):
-            if i == short and isinstance(value, Sym):
+            if i == short and isinstance(value, Variable):
                 found.append(self.call(child, value, scope, "shortcut"))
-            elif does_nothing(child):
+            elif structure_of(child).nothing:
                 found.append(value)
-            elif isinstance(value, Sym) and isinstance(child, nn.Sequential):
-                count = sum(not does_nothing(c) for c in children)
+            elif isinstance(value, Variable) and isinstance(child, nn.Sequential):
+                count = sum(not structure_of(c).nothing for c in children)
                 numbered = count > 1 and not (residual and scope.is_block)
                 found.append(self.call(child, value, scope, f"branch{i + 1}" if numbered else "branch"))
             else:
                 found.append(self.lower(child, value, scope))
         return found
 
-    def is_concat(self, module: nn.Module, value: Value) -> bool:
-        """Does a DepthConcat join results of one size, so that it has nothing to fill up?"""
-        if not isinstance(module, containers.DepthConcat) or not isinstance(value, Sym) or not value.shapes:
+    def is_concat(self, module: Any, value: Value) -> bool:
+        """Does it join results of one size, so that it has nothing to fill up?"""
+        if structure_of(module).flow != "padded" or not isinstance(value, Variable) or not value.shapes:
             return False
         results = [self.run(child, value.values).values for child in module]
         rests = [[tuple(n for d, n in enumerate(y.shape) if d != module.dim) for y in ys] for ys in results]
@@ -171,13 +156,11 @@ class Lowering:
     def concat(self, module: Any, value: Value, scope: Scope) -> Value:
         """The results of all children, joined."""
         parts = self.branches(module, value, scope)
-        ins: list[Sym] = []
-        text = argument(parts, ins)
-        joined = tuple(torch.cat(at(parts, i), module.dim) for i in range(examples(parts)))
-        return scope.op(f"torch.cat({text}, {module.dim})", ins, joined)
+        joined = tuple(torch.cat(given, module.dim) for given in examples_of(parts))
+        return scope.assign(python("torch.cat(parts, dim)", parts=parts, dim=module.dim), joined)
 
-    def graph(self, module: Graph, value: Value, scope: Scope) -> Value:
-        """The nodes of an nngraph, in their order; a ConcatTable and what joins its results is one block."""
+    def graph(self, module: Any, value: Value, scope: Scope) -> Value:
+        """The nodes of an nngraph, in their order; branches and what joins their results are one block."""
         values: list[Value] = [value]
         skipped: dict[int, int] = {}
         for number, (index, sources) in enumerate(module.nodes, 1):
@@ -185,7 +168,7 @@ class Lowering:
             follower = self.follower(module, number)
             if number in skipped:
                 values.append(values[skipped[number]])
-            elif follower is not None and isinstance(given, Sym):
+            elif follower is not None and isinstance(given, Variable):
                 pair = nn.Sequential(module[index], module[module.nodes[follower - 1][0]])
                 values.append(self.call(pair, given, scope))
                 skipped[follower] = number
@@ -195,110 +178,104 @@ class Lowering:
 
     def node(self, module: nn.Module, value: Value, scope: Scope) -> Value:
         """What the module of a node gives, which has the name of the node."""
-        block = self.repeats(module) and isinstance(value, Sym) and self.gives_tensor(module, value)
+        block = self.repeats(module) and isinstance(value, Variable) and self.gives_tensor(module, value)
         lowered = self.call(module, value, scope) if block else self.lower(module, value, scope)
         name = self.names.get(id(module))
-        if name and isinstance(lowered, Sym) and lowered is not value and not lowered.hint:
+        if name and isinstance(lowered, Variable) and lowered is not value and not lowered.hint:
             lowered.hint = name
         return lowered
 
-    def follower(self, module: Graph, number: int) -> int | None:
-        """The node that alone takes all results of a ConcatTable, and joins them."""
-        index = module.nodes[number - 1][0]
-        if index < 0 or not isinstance(module[index], containers.ConcatTable):
-            return None
-        users = [
-            i for i, (_, sources) in enumerate(module.nodes, 1) for source in sources if source and source[0] == number
-        ]
-        if len(users) != 1 or any(source[0] == number for source in module.outputs):
-            return None
-        user, sources = module.nodes[users[0] - 1]
-        joined = user >= 0 and sources == [[number]] and is_pair(module[index], module[user])
+    def follower(self, module: Any, number: int) -> int | None:
+        """The node that alone takes all results of the branches of a node, and joins them."""
+        index, nodes = module.nodes[number - 1][0], [*module.nodes, [-1, module.outputs]]
+        users = [i for i, (_, sources) in enumerate(nodes, 1) for source in sources if source[0] == number]
+        user, sources = nodes[users[0] - 1] if len(users) == 1 else (-1, [])
+        joined = min(index, user) >= 0 and sources == [[number]] and is_pair(module[index], module[user])
         return users[0] if joined else None
 
-    def made(self, module: nn.Module, value: Value) -> tuple[Made, Result]:
+    def constructor(self, module: Any, value: Value) -> tuple[Constructor, Variable]:
         """The constructor call of a module that is called with `value`, and its results."""
-        inputs = concrete(value)
+        inputs = examples_of(value)
         if isinstance(module, nn.Sequential) and is_pure(module):
-            kids: list[Made] = []
-            result = Result(inputs, fresh=False)
+            kids: list[Constructor] = []
+            result = Variable(inputs)
             fresh = False
             for child in module:
-                if does_nothing(child):
+                if structure_of(child).nothing:
                     continue
-                made, result = self.made(child, Sym(result.values))
-                kids.append(without_inplace(made) if fresh else made)
-                fresh = result.fresh or (fresh and made.is_identity)
-            kids = [kid for kid in kids if not kid.is_identity] or [Made("nn.Identity")]
-            kept = kids[0] if len(kids) == 1 else Made("nn.Sequential", kids=kids)
-            return kept, Result(result.values, fresh)
-        structural = isinstance(module, (nn.Sequential, containers.ConcatTable, containers.Concat, Graph))
-        if (structural or self.is_concat(module, value)) and isinstance(value, Sym) and value.values:
+                kid, result = self.constructor(child, Variable(result.values))
+                kids.append(kid.out_of_place() if fresh else kid)
+                fresh = result.fresh or (fresh and kid.is_identity)
+            kids = [kid for kid in kids if not kid.is_identity] or [Constructor("nn.Identity")]
+            kept = kids[0] if len(kids) == 1 else Constructor("nn.Sequential", kids=kids)
+            return kept, Variable(result.values, fresh=fresh)
+        structured = isinstance(module, nn.Sequential) or structure_of(module).flow in ("branches", "joined", "graph")
+        if (structured or self.is_concat(module, value)) and isinstance(value, Variable) and value.values:
             return self.block(module, value)
         result = self.run(module, inputs)
-        stock = substitute(module, inputs, result.values)
-        made = leaf(stock)
+        stock = stock_module(module, inputs, result.values)
+        constructor = constructor_of(stock)
         if stock is module:
-            self.fill(made, module, inputs)
-        return made, result
+            self.fill(constructor, module, inputs)
+        return constructor, result
 
-    def fill(self, made: Made, module: nn.Module, inputs: tuple[Any, ...]) -> None:
+    def fill(self, constructor: Constructor, module: Any, inputs: tuple[Any, ...]) -> None:
         """Lowers the modules that a leaf was constructed with, on what it gives them first."""
-        if isinstance(module, containers.DepthConcat):
-            made.args[0].value = [self.made(child, Sym(inputs))[0] for child in module]
+        if structure_of(module).flow == "padded":
+            constructor.args[0].value = [self.constructor(child, Variable(inputs))[0] for child in module]
             return
-        for arg in made.args:
+        for arg in constructor.args:
             child = getattr(module, arg.name, None)
-            if not isinstance(arg.value, Made) or not isinstance(child, nn.Module) or not is_structured(child):
+            if not isinstance(arg.value, Constructor) or not isinstance(child, nn.Module) or not is_structured(child):
                 continue
             seen = [first_input(module, child, value) for value in inputs]
             if not seen or any(value is None for value in seen):
                 continue
-            inner, _ = self.made(child, Sym(tuple(seen)))
+            inner, _ = self.constructor(child, Variable(tuple(seen)))
             if inner.block is not None:
-                inner.block.kind = _CELLS.get(type(module).__name__, "Step")
-            arg.value = made.inner[arg.name] = inner
+                inner.block.kind = structure_of(module).cell
+            arg.value = constructor.inner[arg.name] = inner
 
-    def run(self, module: nn.Module, inputs: tuple[Any, ...]) -> Result:
+    def run(self, module: nn.Module, inputs: tuple[Any, ...]) -> Variable:
         """What a module gives for each example; the examples stay as they are."""
         results, fresh = [], bool(inputs)
-        poolings = [m for m in module.modules() if isinstance(m, (PairedMaxPool2d, PairedMaxPool3d))]
+        parts = list(module.modules())
         for i, value in enumerate(inputs):
             forget(module)
-            for pooling in poolings:
-                pooling.__dict__.pop("places", None)
-                if (id(pooling), i) in self.places:
-                    pooling.__dict__["places"] = self.places[id(pooling), i]
+            for part in parts:  # a pooling keeps the places of its maxima for an unpooling
+                part.__dict__.pop("places", None)
+                if (id(part), i) in self.places:
+                    part.__dict__["places"] = self.places[id(part), i]
             given = apply(value, torch.clone)
             memory = {tensor.untyped_storage().data_ptr() for _, tensor in leaves(given)}
             result = module(given)
             fresh = fresh and isinstance(result, torch.Tensor) and result.untyped_storage().data_ptr() not in memory
             results.append(result)
-            for pooling in poolings:
-                if "places" in pooling.__dict__:
-                    self.places[id(pooling), i] = pooling.__dict__.pop("places")
+            for part in parts:
+                if "places" in part.__dict__:
+                    self.places[id(part), i] = part.__dict__.pop("places")
         forget(module)
-        return Result(tuple(results), fresh)
+        return Variable(tuple(results), fresh=fresh)
 
-    def block(self, module: nn.Module, value: Sym) -> tuple[Made, Result]:
+    def block(self, module: nn.Module, value: Variable) -> tuple[Constructor, Variable]:
         """A class with a forward method of its own."""
         scope = Scope(is_block=True)
-        entry = Sym(value.values, hint="x")
-        given = nested(scope, entry)
+        parameter = Variable(value.values, hint="x")
+        given = scope.unpack(parameter, parameter.values)
         if isinstance(given, list):
-            entry.hint = "inputs"
-            for sym, name in zip(given, ("x", "h", "c"), strict=False):
-                if isinstance(sym, Sym) and len(given) <= 3:
-                    sym.hint = name
+            parameter.hint = "inputs"
+            for member, name in zip(given, ("x", "h", "c"), strict=False):
+                if isinstance(member, Variable) and len(given) <= 3:
+                    member.hint = name
         result = self.lower(module, given, scope)
-        results = tuple(at(result, i) for i in range(examples(result)))
-        made = Made("", block=Block(scope, [entry], result, kind_of(module)))
-        return made, Result(results, fresh=isinstance(result, Sym) and result.fresh)
+        constructor = Constructor("", block=Block(scope, [parameter], result, kind_of(module)))
+        return constructor, Variable(examples_of(result), fresh=isinstance(result, Variable) and result.fresh)
 
 
 def core(module: nn.Sequential) -> tuple[int, int]:
     """Where the run of layers begins and ends that has only operators before and behind it."""
-    layers = [i for i, child in enumerate(module) if not (is_expression(child) or does_nothing(child))]
+    structures = map(structure_of, module)
+    layers = [i for i, structure in enumerate(structures) if not (structure.operator or structure.nothing)]
     return (layers[0], layers[-1] + 1) if layers else (0, 0)
 
 
@@ -307,12 +284,10 @@ def entries(values: list[Value], sources: list[list[int]], scope: Scope) -> Valu
     found = []
     for number, *path in sources:
         value = values[number]
-        for entry in path:
-            if isinstance(value, Sym):
-                parts = tuple(example[entry] for example in value.values)
-                value = scope.op(f"{{0}}[{entry}]", [value], parts, fresh=False)
-            else:
-                value = value[entry]
+        for index in path:
+            item = entry(value, index)
+            is_list = isinstance(value, list)
+            value = item if is_list else scope.assign(item, tuple(example[index] for example in value.values))
         found.append(value)
     return found[0] if len(found) == 1 else found
 
@@ -334,16 +309,35 @@ def first_input(module: nn.Module, child: nn.Module, value: Any) -> Any:
     return seen[0] if seen else None
 
 
-#: What the class is called that is made of the cell of a recurrent step.
-_CELLS = {"LSTMStep": "LSTMCell", "GRUStep": "GRUCell"}
+def stock_module(module: nn.Module, inputs: tuple[Any, ...], outputs: tuple[Any, ...]) -> nn.Module:
+    """A stock module with the same tensors that gives the same bits, else the module itself.
+
+    Args:
+        module: any module of a converted model, in evaluation mode.
+        inputs: what it got, at two batch sizes or more.
+        outputs: what it gave.
+    """
+    if len(inputs) < 2 or type(module).__module__.startswith("torch."):
+        return module
+    if not all(isinstance(x, torch.Tensor) for x in [*inputs, *outputs]):
+        return module
+    form = form_of("stock", module)
+    stock = _parent(module) if form is None else form(module, inputs[0])
+    if stock is None:
+        return module
+    stock.eval()
+    try:
+        alike = all(same(stock(apply(x, torch.clone)), y) for x, y in zip(inputs, outputs, strict=True))
+    except (RuntimeError, ValueError, IndexError):
+        return module
+    return stock if alike else module
 
 
-def concrete(value: Value) -> tuple[Any, ...]:
-    """The examples of a symbolic value."""
-    return tuple(at(value, i) for i in range(examples(value)))
-
-
-def without_inplace(made: Made) -> Made:
-    """The same call without `inplace`."""
-    args = [Argument(a.name, False, a.required, a.default) if a.name == "inplace" else a for a in made.args]
-    return Made(made.cls, args, made.kids, made.module, made.own, made.block)
+def _parent(module: nn.Module) -> nn.Module | None:
+    """The same module without what its class adds to one of torch.nn."""
+    base = type(module).__mro__[1]
+    if not base.__module__.startswith("torch.nn.modules") or base in (nn.Module, nn.ModuleList, nn.Sequential):
+        return None
+    stock = copy.copy(module)
+    stock.__class__ = base
+    return stock

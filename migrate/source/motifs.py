@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
-from .constructors import Made
 from .forward_methods import Forward
-from .scopes import Block, walk
+from .scopes import Block, Constructor
 
 #: A run becomes a class from this many members on, and has no more than that.
 SHORTEST, LONGEST = 3, 12
@@ -17,17 +16,17 @@ _FRAME = 7
 _WORTH = 3
 
 
-def skeleton(made: Made) -> Any:
+def skeleton(call: Constructor) -> Any:
     """A call without its hyperparameters."""
-    if made.block is not None and not made.cls:
-        attrs = tuple((n, n if n == "shortcut" else skeleton(m)) for n, m in made.block.scope.attrs.items())
-        return ("block", made.block.kind, tuple(forward_of(made.block).lines), attrs)
-    args = tuple((arg.name, _skeleton_of(arg.value)) for arg in made.args)
-    return (made.cls, args, tuple(skeleton(kid) for kid in made.kids) if made.is_chain else ())
+    if call.block is not None and not call.cls:
+        attrs = tuple((n, n if n == "shortcut" else skeleton(m)) for n, m in call.block.scope.attrs.items())
+        return ("block", call.block.kind, tuple(forward_of(call.block).lines), attrs)
+    args = tuple((arg.name, _skeleton_of(arg.value)) for arg in call.args)
+    return (call.cls, args, tuple(skeleton(kid) for kid in call.kids) if call.is_chain else ())
 
 
 def _skeleton_of(value: Any) -> Any:
-    if isinstance(value, Made):
+    if isinstance(value, Constructor):
         return skeleton(value)
     if isinstance(value, list):
         return tuple(_skeleton_of(item) for item in value)
@@ -45,26 +44,27 @@ def saves(times: int, members: int) -> int:
     return saved if saved >= _WORTH else 0
 
 
-def group_repeats(made: Made, least: int) -> None:
+def group_repeats(call: Constructor, least: int) -> None:
     """Puts what repeats within a chain, member for member, into chains of its own, if that saves more than `least`."""
-    if not made.is_chain:
+    if not call.is_chain:
         return
-    for kid in made.kids:
+    for kid in call.kids:
         group_repeats(kid, least)
-    kinds = [skeleton(kid) for kid in made.kids]
-    kids: list[Made] = []
+    kinds = [skeleton(kid) for kid in call.kids]
+    kids: list[Constructor] = []
     start = 0
     while start < len(kinds):
         size, times = _repeat(kinds, start)
         if saves(times, size) > least:
             kids += [
-                Made("nn.Sequential", kids=made.kids[i : i + size]) for i in range(start, start + size * times, size)
+                Constructor("nn.Sequential", kids=call.kids[i : i + size])
+                for i in range(start, start + size * times, size)
             ]
             start += size * times
         else:
-            kids.append(made.kids[start])
+            kids.append(call.kids[start])
             start += 1
-    made.kids[:] = kids
+    call.kids[:] = kids
 
 
 def _repeat(kinds: list[Any], start: int) -> tuple[int, int]:
@@ -84,25 +84,25 @@ def _repeat(kinds: list[Any], start: int) -> tuple[int, int]:
     return best
 
 
-def group_motifs(roots: list[Made]) -> None:
+def group_motifs(roots: list[Constructor]) -> None:
     """Puts every run that pays for a class into a chain of its own, the one that saves most lines first."""
     _, saved = _best(_kinds(roots))
     for root in roots:
-        for made in list(walk(root)):
-            group_repeats(made, saved)
+        for call in list(root.walk()):
+            group_repeats(call, saved)
     while True:
         motif, _ = _best(_kinds(roots))
         if not motif:
             return
         for root in roots:
-            for made in list(walk(root)):
-                if made.is_chain:
-                    _group(made, motif)
+            for call in list(root.walk()):
+                if call.is_chain and len(call.kids) != len(motif):
+                    _group(call, motif)
 
 
-def _kinds(roots: list[Made]) -> list[tuple[Any, ...]]:
+def _kinds(roots: list[Constructor]) -> list[tuple[Any, ...]]:
     """The chains without their hyperparameters; those that are alike as a whole, and will be written once, once."""
-    chains = [made for root in roots for made in walk(root) if made.is_chain]
+    chains = [call for root in roots for call in root.walk() if call.is_chain]
     return list(dict.fromkeys(tuple(skeleton(kid) for kid in chain.kids) for chain in chains))
 
 
@@ -158,41 +158,25 @@ def _occurrences(kinds: tuple[Any, ...], motif: tuple[Any, ...]) -> Iterator[int
             start += 1
 
 
-def _group(chain: Made, motif: tuple[Any, ...]) -> None:
-    if len(chain.kids) == len(motif):
-        return
-    kinds = tuple(skeleton(kid) for kid in chain.kids)
-    starts = {place for place in _occurrences(kinds, motif) if _fits(kinds, place, motif)}
-    kids: list[Made] = []
-    place = 0
-    while place < len(chain.kids):
-        if place in starts:
-            kids.append(Made("nn.Sequential", kids=chain.kids[place : place + len(motif)]))
-            place += len(motif)
-        else:
-            kids.append(chain.kids[place])
-            place += 1
-    chain.kids[:] = kids
+def _group(chain: Constructor, motif: tuple[Any, ...]) -> None:
+    kinds, size = tuple(skeleton(kid) for kid in chain.kids), len(motif)
+    for place in reversed([place for place in _occurrences(kinds, motif) if _fits(kinds, place, motif)]):
+        chain.kids[place : place + size] = [Constructor("nn.Sequential", kids=chain.kids[place : place + size])]
 
 
-def flatten_short(roots: list[Made]) -> None:
-    """Takes the members of chains that are too short for a class into the chain around them."""
-    for root in roots:
-        for made in walk(root):
-            if made.is_chain:
-                made.kids[:] = [inner for kid in made.kids for inner in _members(kid)]
+def splice(call: Constructor, dissolves: Callable[[Constructor], bool]) -> None:
+    """Takes the members of chains that dissolve into the chain around them."""
+    for chain in call.walk():
+        if chain.is_chain:
+            members = [kid.kids if kid.is_chain and dissolves(kid) else [kid] for kid in chain.kids]
+            chain.kids[:] = [member for group in members for member in group]
 
 
-def splice(made: Made) -> None:
-    """Takes the members of chains that became no class, and hold none, into the chain around them."""
-    for part in walk(made):
-        if part.is_chain:
-            part.kids[:] = [
-                inner
-                for kid in part.kids
-                for inner in (kid.kids if kid.is_chain and not any(k.is_written_here for k in kid.kids) else [kid])
-            ]
+def is_short(chain: Constructor) -> bool:
+    """Is a chain too short for a class?"""
+    return len(chain.kids) < SHORTEST
 
 
-def _members(made: Made) -> list[Made]:
-    return made.kids if made.is_chain and len(made.kids) < SHORTEST else [made]
+def is_plain(chain: Constructor) -> bool:
+    """Does a chain hold no class that is made of the structure of the model?"""
+    return not any(kid.is_written_here for kid in chain.kids)

@@ -6,32 +6,29 @@ from typing import Any
 
 from torch import nn
 
-from ..converters.images.upsampling import LinearUpsample, NearestUpsample
-from ..converters.pointwise import elementwise
-from ..converters.tables import containers
-from ..converters.tables import entries as tables
-from ..converters.tables.graph import Graph
-from .constructors import Made
-from .plumbing import REDUCERS, TABLES
-from .stock_modules import recurrent_of
+from .forms import has_lists, stock_layer, structure_of
+from .scopes import Constructor
 
 
 def is_pure(module: nn.Sequential) -> bool:
     """Does each direct child make one value of one value?"""
-    return len(module) > 0 and not any(isinstance(child, TABLES) or recurrent_of(child) is not None for child in module)
+    return len(module) > 0 and not any(has_lists(kid) or stock_layer("recurrent", kid) for kid in module)
+
+
+def joins(module: nn.Module) -> bool:
+    """Does it run several branches, and join what they give?"""
+    return structure_of(module).flow in ("joined", "padded")
 
 
 def is_unit(module: nn.Module) -> bool:
     """Does it split up and join again, all within itself?"""
-    if isinstance(module, (containers.Concat, containers.DepthConcat)):
-        return True
     kids = list(module) if isinstance(module, nn.Sequential) and not is_pure(module) else []
-    return any(is_pair(kids[i], kids[i + 1]) for i in range(len(kids) - 1))
+    return joins(module) or any(is_pair(kids[i], kids[i + 1]) for i in range(len(kids) - 1))
 
 
 def is_pair(first: nn.Module, second: nn.Module) -> bool:
     """Are these several branches, and what makes one tensor of their results?"""
-    return isinstance(first, containers.ConcatTable) and isinstance(second, REDUCERS)
+    return structure_of(first).flow == "branches" and structure_of(second).merges != ""
 
 
 def signature(module: nn.Module, *, outermost: bool = True) -> Any:
@@ -39,7 +36,7 @@ def signature(module: nn.Module, *, outermost: bool = True) -> Any:
     if not outermost and is_unit(module):
         return "unit"
     kids = list(module) if isinstance(module, (nn.Sequential, nn.ModuleList)) else []
-    if isinstance(module, containers.ConcatTable) and len(kids) == 2:
+    if structure_of(module).flow == "branches" and len(kids) == 2:
         kids = [max(kids, key=size_of)]
     return (type(module).__name__, *(signature(kid, outermost=False) for kid in kids))
 
@@ -51,41 +48,39 @@ def size_of(module: nn.Module) -> int:
 
 def is_structured(module: nn.Module) -> bool:
     """Is there anything in it that reads better as Python?"""
-    return any(isinstance(m, (*TABLES, containers.Concat, Graph)) for m in module.modules())
+    return any(has_lists(m) or structure_of(m).flow in ("joined", "graph") for m in module.modules())
 
 
-def kind_of(module: nn.Module) -> str:
+def kind_of(module: Any) -> str:
     """What a part of a model is, for the name of its class."""
-    if isinstance(module, Graph):
+    if structure_of(module).flow == "graph":
         return "Graph"
-    if isinstance(module, (containers.Concat, containers.DepthConcat)):
-        if len(module) > 2:
+    if joins(module):
+        branches = list(module)
+        if len(branches) > 2:
             return "Inception"
-        if any(isinstance(child, elementwise.MulConstant) and child.constant == 0 for child in module):
+        if any(structure_of(branch).zeros for branch in branches):
             return "PadChannels"
-        return "Dense" if any(isinstance(child, nn.Identity) for child in module) else "Branches"
+        return "Dense" if any(isinstance(branch, nn.Identity) for branch in branches) else "Branches"
     parts = [module, *(module if isinstance(module, nn.Sequential) else [])]
-    if any(isinstance(part, tables.AddEntries) for part in parts):
-        branches = [branch for part in parts if isinstance(part, containers.ConcatTable) for branch in part]
-        longest = max(branches, key=size_of, default=module)
+    structures = [structure_of(part) for part in parts]
+    if any(structure.merges == "sum" for structure in structures):
+        split = [part for part, structure in zip(parts, structures, strict=True) if structure.flow == "branches"]
+        longest = max((branch for part in split for branch in part), key=size_of, default=module)
         convolutions = [m for m in longest.modules() if isinstance(m, (nn.Conv1d, nn.Conv2d, nn.Conv3d))]
         return "Bottleneck" if any(set(c.kernel_size) == {1} for c in convolutions[1:]) else "Residual"
-    if not any(isinstance(part, tables.JoinTable) for part in parts):
+    if all(structure.merges != "join" for structure in structures):
         return "Block"
-    return "UNetLevel" if any(isinstance(m, _ENLARGING) for m in module.modules()) else "Dense"
+    return "UNetLevel" if any(structure_of(m).enlarges for m in module.modules()) else "Dense"
 
 
-#: Layers behind which an image is larger.
-_ENLARGING = (nn.ConvTranspose2d, nn.ConvTranspose3d, nn.Upsample, NearestUpsample, LinearUpsample)
-
-
-def role(made: Made) -> str:
+def role(constructor: Constructor) -> str:
     """A name for the attribute that holds a module."""
-    if made.block is not None:
-        return {"Dense": "dense", "Inception": "inception", "UNetLevel": "level"}.get(made.block.kind, "block")
-    if made.is_chain:
+    if constructor.block is not None:
+        return {"Dense": "dense", "Inception": "inception", "UNetLevel": "level"}.get(constructor.block.kind, "block")
+    if constructor.is_chain:
         return "layers"
-    name = made.cls.removeprefix("nn.")
+    name = constructor.cls.removeprefix("nn.")
     for part, role_name in _ROLES:
         if part in name:
             return role_name
@@ -95,7 +90,6 @@ def role(made: Made) -> str:
 _ROLES = (
     ("ConvTranspose", "deconv"),
     ("Conv", "conv"),
-    ("BatchNorm", "norm"),
     ("Norm", "norm"),
     ("Pool", "pool"),
     ("Linear", "linear"),
@@ -104,5 +98,4 @@ _ROLES = (
     ("PReLU", "prelu"),
     ("ReLU", "relu"),
     ("Upsample", "upsample"),
-    ("Identity", "identity"),
 )

@@ -1,67 +1,192 @@
-"""What a forward method does, as steps over symbolic values."""
+"""A model while its source is being made: constructor calls, and the bodies of the classes that hold them."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+import ast
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from itertools import groupby
 from typing import Any
 
 import torch
+from torch import nn
 
-from .constructors import Made
+from .expressions import Value, Variable, called_method, is_in_place, is_view, python, variables
 
-
-@dataclass(eq=False)
-class Sym:
-    """A value in a forward method.
-
-    Attributes:
-        values: the value itself, for each example input that the model was run on; empty if there is none.
-        hint: a name for it.
-        fresh: was it made by an operation that returns no view of its input?
-    """
-
-    values: tuple[Any, ...] = ()
-    hint: str = ""
-    fresh: bool = False
-
-    @property
-    def shapes(self) -> list[tuple[int, ...]] | None:
-        """The shape for each example; None where it is no tensor, or nothing is known."""
-        if not self.values or not all(isinstance(value, torch.Tensor) for value in self.values):
-            return None
-        return [tuple(value.shape) for value in self.values]
-
-    @property
-    def dims(self) -> int | None:
-        """The number of dimensions, if it is known."""
-        shapes = self.shapes
-        return len(shapes[0]) if shapes else None
-
-
-#: A symbolic value, or a nested list of them.
-Value = Any
+#: From so many equal members of a chain on, they are written as one.
+_MANY = 3
 
 
 @dataclass
-class Step:
+class Argument:
+    """An argument of a constructor.
+
+    Attributes:
+        name: of the parameter.
+        value: a literal, a Constructor, or a list of Constructors.
+        required: has it no default? Then it is passed by position.
+        default: its default.
+    """
+
+    name: str
+    value: Any
+    required: bool = True
+    default: Any = None
+
+    @property
+    def is_default(self) -> bool:
+        """Need it not be written?"""
+        return not self.required and _is_same(self.value, self.default)
+
+
+@dataclass
+class Constructor:
+    """One constructor call.
+
+    Attributes:
+        cls: the class as written: "nn.Conv2d", or the name of a class in the same file.
+        args: what is passed; values are literals, Constructors, or lists of Constructors.
+        kids: positional module arguments of nn.Sequential; in a class made of a repeated chain, its members.
+        module: the converted module whose tensors live here, for a leaf.
+        own: the class to copy into the file, if it is none of torch.nn.
+        block: the body of the class, if it is one made from the structure of the model.
+        inner: attribute of `module` -> the constructor call of what is there, where that is no leaf.
+        chain: is it a repeated chain that became a class? Then `kids` are its members.
+    """
+
+    cls: str
+    args: list[Argument] = field(default_factory=list)
+    kids: list[Constructor] = field(default_factory=list)
+    module: nn.Module | None = None
+    own: type | None = None
+    block: Block | None = None
+    inner: dict[str, Constructor] = field(default_factory=dict)
+    chain: bool = False
+
+    @property
+    def is_identity(self) -> bool:
+        """Does it do nothing?"""
+        return self.cls == "nn.Identity"
+
+    @property
+    def is_chain(self) -> bool:
+        """Is it a plain nn.Sequential?"""
+        return self.cls == "nn.Sequential"
+
+    @property
+    def is_written_here(self) -> bool:
+        """Is it of a class that is made of the structure of the model?"""
+        return self.block is not None or self.chain
+
+    def text(self) -> str:
+        """The call in Python."""
+        parts = [] if self.chain else self.kid_texts()
+        parts += [literal(arg.value) for arg in self.args if arg.required]
+        parts += [f"{arg.name}={literal(arg.value)}" for arg in self.args if not arg.required and not arg.is_default]
+        return f"{self.cls}({', '.join(parts)})"
+
+    def kid_texts(self) -> list[str]:
+        """The members of a chain in Python; many of the same class of this file become a comprehension."""
+        texts: list[str] = []
+        for text, kids in groupby(self.kids, key=Constructor.text):
+            same = list(kids)
+            several = len(same) >= _MANY and same[0].is_written_here
+            texts += [f"*({text} for _ in range({len(same)}))"] if several else [text] * len(same)
+        return texts
+
+    @property
+    def changes_input(self) -> bool:
+        """Does the module, or the first of a chain, change its input in place?"""
+        if self.is_chain and self.kids:
+            return self.kids[0].changes_input
+        return any(arg.name == "inplace" and arg.value is True for arg in self.args)
+
+    def out_of_place(self) -> Constructor:
+        """The same call without `inplace` in the module, or in the first of a chain."""
+        if self.is_chain and self.kids:
+            return replace(self, kids=[self.kids[0].out_of_place(), *self.kids[1:]])
+        args = [replace(arg, value=False) if arg.name == "inplace" else arg for arg in self.args]
+        return replace(self, args=args)
+
+    def owns(self, name: str) -> bool:
+        """Does what has this name in `module` belong to the leaf itself?"""
+        return not any(name == inner or name.startswith(f"{inner}.") for inner in self.inner)
+
+    def children(self) -> list[Constructor]:
+        """The constructor calls inside this one and its class, in the order in which they are written."""
+        values = [item for arg in self.args for item in (arg.value if isinstance(arg.value, list) else [arg.value])]
+        passed = [value for value in values if isinstance(value, Constructor)]
+        return [*self.kids, *passed, *(self.block.scope.attrs.values() if self.block is not None else [])]
+
+    def walk(self) -> Iterator[Constructor]:
+        """The call and all within."""
+        yield self
+        for child in self.children():
+            yield from child.walk()
+
+    def leaves(self, path: str) -> Iterator[tuple[str, Constructor, nn.Module]]:
+        """Every leaf within the call, the path of its attribute before it, and its module behind it."""
+        if self.module is not None:
+            yield path, self, self.module
+            inside = list(self.inner.items())
+        elif self.block is not None:
+            inside = list(self.block.scope.attrs.items())
+        else:
+            inside = [(str(i), kid) for i, kid in enumerate(self.kids or self.children())]
+        for name, child in inside:
+            yield from child.leaves(f"{path}.{name}")
+
+
+def literal(value: Any) -> str:
+    """An argument as Python."""
+    if isinstance(value, Constructor):
+        return value.text()
+    if isinstance(value, ast.AST):
+        return ast.unparse(value)
+    if isinstance(value, list):
+        return f"[{', '.join(map(literal, value))}]"
+    if isinstance(value, tuple):
+        return f"({', '.join(map(literal, value))}{',' * (len(value) == 1)})"
+    if isinstance(value, float):
+        return repr(value) if value - value == 0 else f'float("{value}")'
+    if isinstance(value, str):
+        return '"' + value.encode("unicode_escape").decode().replace('"', '\\"') + '"'
+    if isinstance(value, torch.Tensor):
+        return f"torch.empty({list(value.shape)})"
+    return str(value) if isinstance(value, torch.dtype) else repr(value)
+
+
+def _is_same(value: Any, default: Any) -> bool:
+    if isinstance(value, (int, float)) and isinstance(default, (int, float)):
+        return isinstance(value, bool) == isinstance(default, bool) and value == default
+    return (
+        type(value) is type(default) and not isinstance(value, (Constructor, torch.Tensor)) and bool(value == default)
+    )
+
+
+@dataclass
+class Statement:
     """One line of a forward method.
 
     Attributes:
         outs: what it gives; several are unpacked.
-        template: Python with {0}, {1}… for `ins`.
-        ins: what it takes.
-        call: does it call a module?
-        atomic: can its text stand in any expression without parentheses?
-        barrier: does it change its input in place?
+        expression: what is computed.
+        changes_input: does it change what it gets in place?
     """
 
-    outs: list[Sym]
-    template: str
-    ins: list[Sym]
-    call: bool = False
-    atomic: bool = True
-    barrier: bool = False
+    outs: list[Variable]
+    expression: ast.expr
+    changes_input: bool = False
+
+    @property
+    def ins(self) -> list[Variable]:
+        """What it reads."""
+        return variables(self.expression)
+
+    @property
+    def calls(self) -> str:
+        """The attribute that it calls; "" if it calls no module."""
+        return called_method(self.expression, of="self")
 
 
 @dataclass
@@ -71,79 +196,54 @@ class Scope:
     Attributes:
         is_block: is it the body of a block, rather than of the whole model?
         attrs: attribute -> its constructor call.
-        steps: the forward method.
+        statements: the forward method.
         given: attributes that have the name of a node in the Torch7 file.
     """
 
     is_block: bool = False
-    attrs: dict[str, Made] = field(default_factory=dict)
-    steps: list[Step] = field(default_factory=list)
+    attrs: dict[str, Constructor] = field(default_factory=dict)
+    statements: list[Statement] = field(default_factory=list)
     given: set[str] = field(default_factory=set)
     _known: dict[Any, str] = field(default_factory=dict)
 
-    def op(
-        self,
-        template: str,
-        ins: Sequence[Sym],
-        values: tuple[Any, ...],
-        *,
-        atomic: bool = True,
-        fresh: bool = True,
-        barrier: bool = False,
-    ) -> Sym:
-        """Adds an operation with one result."""
-        out = Sym(values, fresh=fresh)
-        self.steps.append(Step([out], template, list(ins), atomic=atomic, barrier=barrier))
+    def assign(self, expression: ast.expr, values: tuple[Any, ...]) -> Variable:
+        """Adds an expression with one result, whose value for each example is known; returns the result."""
+        out = Variable(values, fresh=not is_view(expression))
+        self.statements.append(Statement([out], expression, is_in_place(expression)))
         return out
 
-    def call(self, made: Made, value: Value, results: tuple[Any, ...], name: str, fresh: bool = False) -> Value:
-        """Adds a call of a module; the same module gets the same attribute."""
-        attribute = self.attribute(made, name)
-        ins: list[Sym] = []
-        text = argument(value, ins)
-        return self.unpack(f"self.{attribute}({text})", ins, results, call=True, fresh=fresh)
+    def unpack(self, expression: ast.expr, values: tuple[Any, ...]) -> Value:
+        """Adds an expression whose result is one value, or lists of one length, which are unpacked."""
+        lengths = {len(value) if isinstance(value, (list, tuple)) else 0 for value in values}
+        if len(lengths) != 1 or 0 in lengths:
+            return expression if isinstance(expression, Variable) else self.assign(expression, values)
+        outs = [Variable(members) for members in zip(*values, strict=True)]
+        self.statements.append(Statement(outs, expression))
+        return [self.unpack(out, out.values) for out in outs]
 
-    def unpack(
-        self, template: str, ins: list[Sym], results: tuple[Any, ...], *, call: bool = False, fresh: bool = False
+    def call(
+        self, constructor: Constructor, value: Value, results: tuple[Any, ...], name: str, fresh: bool = False
     ) -> Value:
-        """Adds a step whose result is a tensor, or a list of known length that is unpacked."""
-        if results and all(isinstance(r, (list, tuple)) and r and len(r) == len(results[0]) for r in results):
-            outs = [Sym(tuple(r[i] for r in results)) for i in range(len(results[0]))]
-            self.steps.append(Step(outs, template, ins, call=call))
-            return [nested(self, out) for out in outs]
-        out = Sym(results, fresh=fresh)
-        self.steps.append(Step([out], template, ins, call=call))
-        return out
+        """Adds a call of a module; the same module gets the same attribute."""
+        called = self.unpack(module_call(self.attribute(constructor, name), value), results)
+        if isinstance(called, Variable):
+            called.fresh = fresh
+        return called
 
-    def attribute(self, made: Made, name: str) -> str:
-        """The attribute that holds `made`, new or known."""
-        key = identity(made)
-        if key is not None and key in self._known:
-            return self._known[key]
+    def attribute(self, constructor: Constructor, name: str) -> str:
+        """The attribute that holds a module: a new one, unless a module with the very tensors is known."""
+        modules = [part.module for part in constructor.walk() if part.module is not None]
+        tensors = [id(t) for module in modules for t in [*module.parameters(), *module.buffers()]]
         attribute = free(name, self.attrs)
-        self.attrs[attribute] = made
-        if key is not None:
-            self._known[key] = attribute
+        if tensors:
+            attribute = self._known.setdefault((constructor.text(), *tensors), attribute)
+        self.attrs.setdefault(attribute, constructor)
         return attribute
 
 
-def nested(scope: Scope, sym: Sym) -> Value:
-    """A value that may itself be a list, unpacked."""
-    if sym.values and all(isinstance(v, (list, tuple)) for v in sym.values):
-        length = len(sym.values[0])
-        if all(len(v) == length for v in sym.values):
-            outs = [Sym(tuple(v[i] for v in sym.values)) for i in range(length)]
-            scope.steps.append(Step(outs, "{0}", [sym]))
-            return [nested(scope, out) for out in outs]
-    return sym
-
-
-def argument(value: Value, ins: list[Sym]) -> str:
-    """A nested value as an argument: placeholders, to which `ins` grows."""
-    if isinstance(value, list):
-        return f"[{', '.join(argument(item, ins) for item in value)}]"
-    ins.append(value)
-    return f"{{{len(ins) - 1}}}"
+def module_call(attribute: str, value: Value) -> ast.expr:
+    """A call of a module that the class holds."""
+    return python(f"self.{attribute}(x)", x=value)
 
 
 def free(name: str, taken: Any) -> str:
@@ -154,13 +254,6 @@ def free(name: str, taken: Any) -> str:
     while f"{name}{number}" in taken:
         number += 1
     return f"{name}{number}"
-
-
-def identity(made: Made) -> Any:
-    """What makes two constructor calls the same module: the tensors in it; None if there are none."""
-    modules = [part.module for part in walk(made) if part.module is not None]
-    tensors = [id(t) for module in modules for t in [*module.parameters(), *module.buffers()]]
-    return (made.text(), tuple(tensors)) if tensors else None
 
 
 @dataclass
@@ -174,7 +267,7 @@ class Draft:
     """
 
     scope: Scope
-    inputs: list[Sym]
+    inputs: list[Variable]
     result: Value
 
 
@@ -189,42 +282,6 @@ class Block(Draft):
     kind: str
 
 
-def at(value: Value, i: int) -> Any:
-    """The concrete value of a nested symbolic value, for the i-th example."""
-    if isinstance(value, list):
-        return [at(item, i) for item in value]
-    return value.values[i]
-
-
-def examples(value: Value) -> int:
-    """How many examples are known of a nested symbolic value."""
-    if isinstance(value, list):
-        return min((examples(item) for item in value), default=0)
-    return len(value.values)
-
-
-def placed(made: Made, path: str) -> Iterator[tuple[str, Made]]:
-    """Every leaf within a call, and its path."""
-    if made.module is not None:
-        yield path, made
-        for name, inner in made.inner.items():
-            yield from placed(inner, f"{path}.{name}")
-    elif made.block is not None:
-        for name, attr in made.block.scope.attrs.items():
-            yield from placed(attr, f"{path}.{name}")
-    else:
-        kids = made.kids
-        if not kids and made.args and isinstance(made.args[0].value, list):
-            kids = [kid for kid in made.args[0].value if isinstance(kid, Made)]
-        for i, kid in enumerate(kids):
-            yield from placed(kid, f"{path}.{i}")
-
-
-def walk(made: Made) -> Iterator[Made]:
-    """The call and all within."""
-    yield made
-    for child in made.children():
-        yield from walk(child)
-    if made.block is not None:
-        for child in made.block.scope.attrs.values():
-            yield from walk(child)
+def examples_of(value: Value) -> tuple[Any, ...]:
+    """A nested symbolic value for each example that is known of all of it."""
+    return tuple(map(list, zip(*map(examples_of, value), strict=False))) if isinstance(value, list) else value.values

@@ -18,7 +18,6 @@ PLAIN = {
     "nn.VariableLength[5]": "its parts are given a mask of padding beside their input",
     "nn.VariableLength-2[0]": "its parts are given a mask of padding beside their input",
     "nn.RecurrentAttention[0]": "its step is given other things than its input",
-    "nn.Reshape[18]": "a batch dimension that PyTorch's Flatten can't be told about",
     "nn.SelectTable[5]": "the input is keyed by names",
     "nn.ZeroGrad[0]": "the input is nested deeper than the output says",
     "nn.ZeroGrad[1]": "the input is nested deeper than the output says",

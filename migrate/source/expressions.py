@@ -1,0 +1,116 @@
+"""Python expressions of forward methods: trees of Python's own `ast`, printed once, when their line is written."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+
+
+class Variable(ast.expr):
+    """A value in a forward method, which gets its name where that is written.
+
+    Attributes:
+        values: the value itself, for each example input that the model was run on; empty if there is none.
+        hint: a name for it.
+        fresh: was it made by an operation that returns no view of its input?
+    """
+
+    def __init__(self, values: tuple[Any, ...] = (), hint: str = "", fresh: bool = False) -> None:
+        super().__init__()
+        self.values = values
+        self.hint = hint
+        self.fresh = fresh
+
+    @property
+    def shapes(self) -> list[tuple[int, ...]] | None:
+        """The shape for each example; None where it is no tensor, or nothing is known."""
+        if not self.values or not all(isinstance(value, torch.Tensor) for value in self.values):
+            return None
+        return [tuple(value.shape) for value in self.values]
+
+    @property
+    def dims(self) -> int | None:
+        """The number of dimensions, if it is known."""
+        shapes = self.shapes
+        return len(shapes[0]) if shapes else None
+
+
+#: A variable, or a nested list of them.
+Value = Any
+
+
+def python(text: str, **operands: Any) -> ast.expr:
+    """An expression, in which operands stand for names: `python("x + n", x=variable, n=1)`.
+
+    Args:
+        text: Python; nothing in it comes from a file.
+        operands: expressions, numbers, strings, and lists or tuples of these; `*x` stands for the members of one.
+    """
+    known = {name: tree_of(operand) for name, operand in operands.items()}
+    tree: ast.expr = replaced(ast.parse(text, mode="eval").body, known)
+    return tree
+
+
+def tree_of(value: Any) -> ast.expr:
+    """The expression of a nested list of variables, or of a number or string."""
+    if isinstance(value, (list, tuple)):
+        return (ast.List if isinstance(value, list) else ast.Tuple)([tree_of(item) for item in value], ast.Load())
+    return value if isinstance(value, ast.expr) else ast.Constant(value)
+
+
+def replaced(tree: Any, known: Mapping[Any, ast.expr]) -> Any:
+    """The same expression with others in place of its variables, and of names."""
+    if isinstance(tree, list):
+        return [part for item in tree for part in _spread(replaced(item, known))]
+    if not isinstance(tree, ast.AST):
+        return tree
+    found = known.get(tree.id if isinstance(tree, ast.Name) else tree)
+    return found or type(tree)(**{name: replaced(part, known) for name, part in ast.iter_fields(tree)})
+
+
+def _spread(item: Any) -> list[Any]:
+    """The members of a list that is written `*list`, where they are known; of anything else itself."""
+    is_known = isinstance(item, ast.Starred) and isinstance(item.value, (ast.List, ast.Tuple))
+    return item.value.elts if is_known else [item]
+
+
+def variables(value: Any) -> list[Variable]:
+    """The variables that an expression or a nested list reads, in their order, each as often as it stands there."""
+    if isinstance(value, Variable):
+        return [value]
+    parts = [part for _, part in ast.iter_fields(value)] if isinstance(value, ast.AST) else value
+    return [found for part in parts for found in variables(part)] if isinstance(parts, (list, tuple)) else []
+
+
+def called_method(tree: ast.expr, of: str | None = None) -> str:
+    """The method that an expression calls (on an object of this name); "" if it calls none."""
+    match tree:
+        case ast.Call(func=ast.Attribute(value=holder, attr=name)):
+            return name if of is None or (isinstance(holder, ast.Name) and holder.id == of) else ""
+    return ""
+
+
+def is_view(tree: ast.expr) -> bool:
+    """May the result share the memory of a tensor that the expression reads?"""
+    return isinstance(tree, ast.Subscript) or called_method(tree) in _VIEWS
+
+
+def is_in_place(tree: ast.expr) -> bool:
+    """Does the expression change a tensor that it reads?"""
+    return called_method(tree) == "add_"
+
+
+_VIEWS = ("contiguous", "flatten", "reshape", "select", "transpose", "unbind", "unflatten")
+
+
+def entry(value: Value, index: int) -> Value:
+    """An entry of a list, or of a variable whose examples are lists."""
+    return value[index] if isinstance(value, list) else python("x[i]", x=value, i=index)
+
+
+def is_tensors(value: Value) -> bool:
+    """Is it a list of tensors that are known one by one?"""
+    return isinstance(value, list) and bool(value) and all(isinstance(v, Variable) and v.shapes for v in value)

@@ -1,0 +1,111 @@
+"""What the source asks of a class of modules: forms, which stand beside the class in converters/.
+
+`registry.module_form(aspect, Class)` registers one. The aspects, none of which a class must have:
+
+- "structure": a `Structure`, or a function that gives that of a module.
+- "python": `form(module, x)` gives what the module makes of a tensor as an expression, or a list of them; None where it
+  has to be called. The shapes of `x` are known, for two batch sizes or more.
+- "python of a list": the same for a list of values, or for a variable whose examples are lists of different lengths.
+- "stock": `form(module, x)` gives a module of torch.nn that does the same on inputs like the tensor `x`; None: there is
+  none. It is tried before it is used. Without the form that is the class of torch.nn that the module's extends.
+- "recurrent": `form(module)` gives the layer of torch.nn that the module runs from a state of zeros; None: it has none.
+- "node names": `form(object)` gives pairs of a Torch7 module in the object and the name that its author gave it.
+- "embedding": `form(module)` gives the nn.Embedding that has its rows, counted from 0; None: it has none.
+
+What has no form is called, and its class copied into the source.
+"""
+
+from __future__ import annotations
+
+import ast
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+from torch import nn
+
+from ..base.tensor_trees import apply
+from ..model.registry import form_of
+from .expressions import Value, Variable
+from .scopes import Scope, examples_of
+
+
+@dataclass(frozen=True)
+class Structure:
+    """What a module is within a network.
+
+    Attributes:
+        flow: how values go through its children: "branches", each gets the input, a list comes out; "joined", likewise,
+            but the results are joined along `module.dim`; "padded", zeros make them alike before; "entries", each
+            gets an entry of a list; "graph", as `module.nodes` and `module.outputs` say.
+        lists: it takes or gives a list, which nothing else says.
+        merges: how it makes one tensor of a list.
+        nothing: it gives the very tensor that it gets, in training too.
+        operator: it reads better as an operator or a method than as a link of a chain of layers.
+        zeros: it gives nothing but zeros.
+        enlarges: an image is larger behind it.
+        cell: what the class is called that is made of the step of a recurrent layer.
+    """
+
+    flow: Literal["", "branches", "joined", "padded", "entries", "graph"] = ""
+    lists: bool = False
+    merges: Literal["", "sum", "product", "join"] = ""
+    nothing: bool = False
+    operator: bool = False
+    zeros: bool = False
+    enlarges: bool = False
+    cell: str = "Step"
+
+
+_NOTHING, _PLAIN, _ENLARGES = Structure(nothing=True), Structure(), Structure(enlarges=True)
+
+
+def structure_of(module: nn.Module) -> Structure:
+    """What a module is within a network; most are nothing special."""
+    if isinstance(module, nn.Identity) or (isinstance(module, nn.Dropout) and module.p == 0):
+        return _NOTHING
+    if isinstance(module, (nn.ConvTranspose2d, nn.ConvTranspose3d, nn.Upsample)):
+        return _ENLARGES
+    form = form_of("structure", module) or _PLAIN
+    structure: Structure = form(module) if callable(form) else form
+    return structure
+
+
+def has_lists(module: nn.Module) -> bool:
+    """Does it take or give a list?"""
+    structure = structure_of(module)
+    said = structure.lists or structure.merges or structure.flow in ("branches", "entries")
+    return bool(said) or form_of("python of a list", module) is not None
+
+
+def as_python(module: nn.Module, value: Value, scope: Scope) -> Value | None:
+    """What a module makes of a value, by an expression that is added to a forward method; None if it must be called."""
+    if structure_of(module).nothing:
+        return value
+    if isinstance(value, Variable) and value.shapes:
+        form = form_of("python", module)
+    else:
+        is_list = isinstance(value, list) or all(isinstance(example, list) for example in value.values)
+        form = form_of("python of a list", module) if is_list else None
+    written = form and form(module, value)
+    if _is_new(written):
+        return scope.unpack(written, results(module, value))
+    if isinstance(written, list) and any(map(_is_new, written)):
+        outputs = zip(*results(module, value), strict=True)
+        return [scope.unpack(item, output) for item, output in zip(written, outputs, strict=True)]
+    return written
+
+
+def _is_new(value: Value) -> bool:
+    return isinstance(value, ast.expr) and not isinstance(value, Variable)
+
+
+def stock_layer(aspect: Literal["recurrent", "embedding"], module: nn.Module) -> Any:
+    """The layer of torch.nn that is registered for a module, if there is one."""
+    form = form_of(aspect, module)
+    return form and form(module)
+
+
+def results(module: nn.Module, value: Value) -> tuple[Any, ...]:
+    """What a module without a state gives for each example of a value."""
+    return tuple(module(apply(example, torch.clone)) for example in examples_of(value))
