@@ -63,7 +63,7 @@ def export_onnx(
         input_names: one name per input tensor; by default `input`, or `input_1`, `input_2_1` for tables.
         output_names: the same of the outputs.
         external_data: put the weights into a second file, `path` with `.data` appended? None: above 256 MB, where one
-            file takes three times its size in memory; above 2 GB one file is impossible.
+            file takes three more copies of the weights in memory; above 2 GB one file is impossible.
         simplify: run onnxslim over the graph (the extra `simplify`).
         int8: also write `path` with `.int8.onnx` as its end, dynamically quantized by ONNX Runtime.
 

@@ -18,7 +18,7 @@ from ...base.files import whole_file
 #: Weights of at least so many bytes stay out of the graph until it is written.
 _LARGE = 4096
 
-#: Larger graphs have their weights in a second file by default: one file takes two more copies of them in memory.
+#: Larger graphs have their weights in a second file by default: one file takes three more copies of them in memory.
 _LARGE_FILE = 1 << 28
 
 #: A protobuf file can't be larger.
@@ -60,8 +60,9 @@ class Stored:
         model = onnx.ModelProto()
         model.CopyFrom(self.model)
         for tensor in model.graph.initializer:
-            if tensor.name in tensors:
-                tensor.CopyFrom(ir.to_proto(tensors[tensor.name]))
+            if (name := tensor.name) in tensors:
+                tensor.Clear()
+                ir.serde.serialize_tensor_into(tensor, tensors[name])
         return model
 
     def with_inputs(self, minimum: int = 0) -> tuple[onnx.ModelProto, dict[str, np.ndarray[Any, Any]]]:
