@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from mmap import ACCESS_COPY, ALLOCATIONGRANULARITY, mmap
 from typing import IO, Any
 from weakref import WeakValueDictionary
 
-import numpy as np
 import torch
 
 from ..base.tensor_memo import TensorMemo
 from ..base.tensor_trees import apply
 from .trace import Step
 
-#: Every tensor begins at a multiple of so many bytes, as what PyTorch allocates does.
-_ALIGNED = 64
+#: Where a map may begin: at a multiple of it.
+_PAGE = ALLOCATIONGRANULARITY
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,7 @@ class Spool(Mapping[tuple[int, int], Any]):
             numbers = dense.detach().as_strided((dense.numel(),), (1,)).view(torch.uint8).numpy()
             found = _Stored(self._file.seek(self._end), dense.dtype, dense.shape, dense.stride())
             self._file.write(numbers.data)
-            self._end += (len(numbers) // _ALIGNED + 1) * _ALIGNED  # more than there are: no two begin at one place
+            self._end += (len(numbers) // _PAGE + 1) * _PAGE  # no two begin at one place
             self._written.note(tensor, found)
         return found
 
@@ -80,8 +80,8 @@ class Spool(Mapping[tuple[int, int], Any]):
         if not count:
             return torch.empty(stored.size, dtype=stored.dtype)
         self._file.flush()
-        mapped = torch.from_numpy(np.memmap(self._file, np.uint8, "c", stored.offset, (count,)))
-        return mapped.view(stored.dtype).as_strided(stored.size, stored.stride)
+        mapped = mmap(self._file.fileno(), count, access=ACCESS_COPY, offset=stored.offset)
+        return torch.frombuffer(mapped, dtype=stored.dtype).as_strided(stored.size, stored.stride)
 
     def __iter__(self) -> Iterator[tuple[int, int]]:
         return iter(self._outputs)

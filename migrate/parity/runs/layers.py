@@ -104,7 +104,7 @@ def compare_layers(network: Network, reference: Reference, own: Rule, accumulate
     Returns:
         The results. A layer that raises fails with what it raised, and ends its run.
     """
-    fed = network.twin()
+    fed = network.twin() if reference.training else network
     fed.train(reference.training)
     comparison = _Comparison(network, reference, own, accumulated)
     value = fed.taken(reference.input if reference.probe is None else reference.probe)
@@ -127,7 +127,7 @@ class _Comparison:
         self.found: dict[tuple[int, int], LayerResult] = {}
         self.order = None if reference.follows is None else list(reference.layers)
         self.overwritten = {key for keys in reference.together.values() for key in keys}
-        self.summarized = any(_summarized(expected) for expected in reference.layers.values())
+        self.summarized = self.order is None and any(_summarized(expected) for expected in reference.layers.values())
         self.whole: dict[int, weakref.ref[torch.Tensor]] = {}
         self.known = Known(exact=False)
         self.made: TensorMemo[torch.Tensor] = TensorMemo()
