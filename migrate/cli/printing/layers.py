@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 from rich.markup import escape
 from rich.table import Table
 
-if TYPE_CHECKING:
-    from .terminal import text_console
 from ...model.supported_classes import Support
+from .terminal import text_console
 
 
 def show_layers(rows: Sequence[Support]) -> None:
