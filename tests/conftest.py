@@ -2,27 +2,71 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterator
+from functools import cache
+from importlib.util import find_spec
+from typing import Any
+
 import pytest
 
 from torchmigrate.model import registry
+
+#: The tests of the file format run without PyTorch too, which a new Python may not have yet.
+TORCH = find_spec("torch") is not None
+
+
+def pytest_configure() -> None:
+    """Processes that share the cores compute with one thread each, and so do those that they start."""
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leaves out what is slow, unless -m says what to run, and skips what needs a GPU where there is none."""
+    if not config.getoption("markexpr") and not _named(config):
+        slow = [item for item in items if "slow" in item.keywords]
+        items[:] = [item for item in items if "slow" not in item.keywords]
+        config.hook.pytest_deselected(items=slow)
+    if TORCH:
+        import torch
+
+        without_gpu = pytest.mark.skip(reason="no CUDA device here")
+        for item in items:
+            if "gpu" in item.keywords and not torch.cuda.is_available():
+                item.add_marker(without_gpu)
+
+
+def _named(config: pytest.Config) -> bool:
+    """Was a test asked for by its name?"""
+    return any("::" in str(argument) for argument in config.args)
 
 
 @pytest.fixture(autouse=True)
 def own_registry(monkeypatch: pytest.MonkeyPatch) -> None:
     """Whatever the test registers is forgotten afterwards."""
-    registry.load_all()
+    if TORCH:
+        registry.load_all()
     monkeypatch.setattr(registry, "_converters", dict(registry._converters))
     monkeypatch.setattr(registry, "_loaded", set(registry._loaded))
 
 
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Skips what needs a GPU where there is none, and what is slow unless it is asked for."""
-    import torch
+@pytest.fixture(autouse=True, scope="session")
+def one_table_of_operators() -> Iterator[None]:
+    """torch.onnx makes its table of operators anew for every export, more than half of the time of a small one."""
+    if not TORCH:
+        yield
+        return
+    from torch.onnx._internal.exporter._registration import ONNXRegistry
 
-    without_gpu = pytest.mark.skip(reason="no CUDA device here")
-    slow = pytest.mark.skip(reason="slow: run with -m slow")
-    for item in items:
-        if "gpu" in item.keywords and not torch.cuda.is_available():
-            item.add_marker(without_gpu)
-        if "slow" in item.keywords and "slow" not in str(config.getoption("markexpr")):
-            item.add_marker(slow)
+    made = cache(ONNXRegistry.from_torchlib)
+
+    def copied(_: type[ONNXRegistry], opset_version: int) -> ONNXRegistry:
+        registry: Any = ONNXRegistry()
+        registry._opset_version = opset_version
+        registry.functions = {name: list(functions) for name, functions in made(opset_version).functions.items()}
+        return registry
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ONNXRegistry, "from_torchlib", classmethod(copied))
+        yield
