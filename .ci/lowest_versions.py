@@ -1,4 +1,4 @@
-"""Prints, as constraints for pip, the lowest versions that pyproject.toml admits, beside the torch of constraints.txt."""
+"""Prints constraints for pip: the lowest versions that pyproject.toml admits, and the torch of constraints.txt."""
 
 import re
 import sys

@@ -52,6 +52,6 @@ def show_verified(verified: Verified, *, bisect: bool) -> None:
         note = "" if made.exact else ", whose input is not known whole: it is what our layers made of it"
         console.print(f"[bold]{printable(str(made.folder))}[/]: {where}{note}; run reproduce.py in it")
     elif bisect:
-        console.print("no layer was seen to fail by itself on an input that is known, so there is no part to write")
+        console.print("no layer fails by itself with input and output that are known whole: there is no part to write")
     if verified.saved is not None:
         console.print(f"[bold]{printable(str(verified.saved))}[/]: the run, for --compare-run on another machine")

@@ -127,7 +127,7 @@ class _Comparison:
         self.found: dict[tuple[int, int], LayerResult] = {}
         self.order = None if reference.follows is None else list(reference.layers)
         self.overwritten = {key for keys in reference.together.values() for key in keys}
-        self.summarized = self.order is None and any(_summarized(expected) for expected in reference.layers.values())
+        self.summarized = self.order is None and any(summarized(expected) for expected in reference.layers.values())
         self.whole: dict[int, weakref.ref[torch.Tensor]] = {}
         self.known = Known(exact=False)
         self.made: TensorMemo[torch.Tensor] = TensorMemo()
@@ -223,7 +223,7 @@ class _Comparison:
 
     def is_made_of(self, expected: Any, output: Any) -> bool:
         """Does a container hand on what has taken the place of the last layer's output, untouched?"""
-        if _summarized(expected):
+        if summarized(expected):
             return False
         ours, theirs = ([tensor for _, tensor in leaves(value)] for value in (output, expected))
         return len(ours) == len(theirs) > 0 and all(
@@ -241,7 +241,7 @@ class _Comparison:
 
 def replacement(expected: Any, output: Any) -> Any:
     """The reference's output as the layers behind get it; None where it is not known whole, or is something else."""
-    return None if _summarized(expected) else cast_like(expected, output)
+    return None if summarized(expected) else cast_like(expected, output)
 
 
 def passed_on(step: Step, own: Difference | None) -> bool:
@@ -249,9 +249,10 @@ def passed_on(step: Step, own: Difference | None) -> bool:
     return step.output is step.input and own is not None and own.passed
 
 
-def _summarized(expected: Any) -> bool:
+def summarized(expected: Any) -> bool:
+    """Does the reference keep only a summary of some of it?"""
     if isinstance(expected, (list, tuple)):
-        return any(_summarized(item) for item in expected)
+        return any(summarized(item) for item in expected)
     return isinstance(expected, Summary)
 
 
@@ -265,7 +266,7 @@ def worst(output: Any, expected: Any, tolerance: Tolerance, known: Known | None 
 
 
 def _differences(output: Any, expected: Any, tolerance: Tolerance, known: Known | None) -> list[Difference]:
-    if not _summarized(expected):
+    if not summarized(expected):
         return compare(output, expected, tolerance, known=known)
     if isinstance(expected, Summary):
         return [_compare_summary(output, expected, tolerance)]
