@@ -18,6 +18,7 @@ from typing import Any
 OPTIONAL = {
     "pillow": "extract --png; pip install 'torchmigrate[images]'",
     "fsspec": "files behind URLs; pip install 'torchmigrate[remote]'",
+    "ray": "convert --ray; pip install 'torchmigrate[ray]'",
 }
 
 #: Programs that start a Torch7, and the packages that are asked for in it.

@@ -8,8 +8,7 @@ import shutil
 import signal
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from functools import partial
+from contextlib import closing, contextmanager
 from pathlib import Path
 from types import FrameType
 
@@ -18,9 +17,10 @@ from ..base.files import make_folder
 from ..folder.run import Options
 from .members import Shard, Task, listed, plan
 from .outcomes import DIED, STATE, Outcome
-from .pool import Began, Ended, Event, Lost, Pool
+from .pool import Ended, Event, Lost, Workers, run
+from .processes import Processes
 from .summary import Summary
-from .worker import Converter, set_up
+from .worker import Converter
 
 __all__ = ["Began", "Ended", "Event", "Lost", "Shard", "Summary", "Task", "convert_all", "listed", "plan"]
 
@@ -30,7 +30,8 @@ def convert_all(
     folder: Path,
     options: Options,
     *,
-    jobs: int = 1,
+    jobs: int | None = None,
+    ray: str | None = None,
     shard: Shard | None = None,
     timeout: float | None = None,
     watch: Callable[[Event, int], None] | None = None,
@@ -44,13 +45,15 @@ def convert_all(
         sources: paths and URLs; see `listed`.
         folder: where to write.
         options: as for a single file; a `reference` belongs to a single file.
-        jobs: how many processes.
+        jobs: how many at a time; None: one, or as many as a cluster of Ray has processors.
+        ray: address of a Ray to run on: "local" starts one, "auto", "ray://…" and "host:port" are one that runs; None:
+            processes of this machine.
         shard: the part of the list that is to be converted; None: all.
         timeout: seconds that a file may take; None: as long as it needs.
         watch: told each event, and how many tasks there are.
 
     Raises:
-        UsageError: there is nothing to convert, or an option has no meaning for many files.
+        UsageError: there is nothing to convert, an option has no meaning for many files, or there is no Ray.
     """
     if options.reference is not None:
         raise UsageError(
@@ -64,14 +67,17 @@ def convert_all(
     state = folder / STATE
     make_folder(state)
     options = dataclasses.replace(options, plugins=tuple(Path(path).resolve() for path in options.plugins))
-    threads = max(1, (os.cpu_count() or 1) // max(1, jobs))
+    threads = 1 if ray else max(1, (os.cpu_count() or 1) // (jobs or 1))
     staging = state / "unfinished"
-    pool = Pool(Converter(folder, options), partial(set_up, threads), staging, max(1, min(jobs, len(tasks))), timeout)
+    workers = _workers(ray, jobs, len(tasks), threads)
     outcomes: dict[str, Outcome] = {}
     interrupted = False
     try:
-        with _terminated_like_interrupted():
-            for event in pool.run(tasks):
+        with (
+            _terminated_like_interrupted(),
+            closing(run(Converter(folder, options, threads), workers, tasks, staging, timeout)) as events,
+        ):
+            for event in events:
                 if isinstance(event, Ended):
                     outcomes[event.task.name] = event.outcome
                 elif isinstance(event, Lost):
@@ -87,6 +93,14 @@ def convert_all(
     summary = Summary(done, waiting, part, len(everything), interrupted)
     summary.write(folder)
     return summary
+
+
+def _workers(ray: str | None, jobs: int | None, tasks: int, threads: int) -> Workers:
+    if ray is None:
+        return Processes(max(1, min(jobs or 1, tasks)), threads)
+    from .cluster import Cluster
+
+    return Cluster(ray, jobs)
 
 
 def _lost(event: Lost) -> Outcome:

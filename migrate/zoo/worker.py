@@ -5,9 +5,11 @@ from __future__ import annotations
 import dataclasses
 import os
 import shutil
+import sys
 import time
 import traceback
 from collections import Counter
+from functools import partial
 from pathlib import Path
 
 from ..base.download import is_url, local_copy
@@ -36,30 +38,41 @@ _STATUS = {
     EXIT_USAGE: "needs an option",
 }
 
+#: In the folder of a task: what was printed, which step it is at, and what is not finished.
+LOG = "output.txt"
+STEP = "step.txt"
+_UNFINISHED = "unfinished"
+
 
 @dataclasses.dataclass(frozen=True)
 class Converter:
-    """Converts one task after the other; sent to each worker once.
+    """Converts one task after the other, in whatever worker it is called.
 
     Attributes:
         folder: the output folder of the zoo.
         options: as for a single file; `reference` comes from the task.
+        threads: of torch.
     """
 
     folder: Path
     options: Options
+    threads: int
 
-    def __call__(self, task: Task, staging: Path, step: Step) -> Outcome:
+    def __call__(self, task: Task, folder: Path) -> Outcome:
         """Converts one file.
 
         Args:
             task: what to convert.
-            staging: an empty folder for what is not finished.
-            step: is told what begins.
+            folder: an empty one for LOG, STEP and what is not finished.
 
         Returns:
             What became of it; every error of the file ends here.
         """
+        set_up(self.threads, folder / LOG)
+        step = partial(_note, folder / STEP)
+        step("starting")
+        staging = folder / _UNFINISHED
+        staging.mkdir()
         began = time.monotonic()
         outcome = Outcome(task.source, task.name, "fault", EXIT_BUG)
         try:
@@ -136,8 +149,17 @@ def _blame(outcome: Outcome, error: TorchMigrateError) -> None:
         outcome.missing = dict(Counter(refusal.typename for refusal in error.refusals if not refusal.known))
 
 
-def set_up(threads: int) -> None:
-    """What a worker does first: takes its share of the processor."""
+def _note(file: Path, step: str) -> None:
+    file.write_text(step, encoding="utf-8")
+
+
+def set_up(threads: int, log: Path) -> None:
+    """What a worker does first: sends what libraries print to a file, takes its share of the processor."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    with log.open("ab") as file:
+        os.dup2(file.fileno(), 1)
+        os.dup2(file.fileno(), 2)
     os.environ.setdefault("OMP_NUM_THREADS", str(threads))
     import torch
 

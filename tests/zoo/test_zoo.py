@@ -12,6 +12,7 @@ from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
+import deadly
 import lua
 import numpy as np
 import pytest
@@ -117,45 +118,20 @@ def test_forty_files_interrupted_and_resumed(collection: Path, tmp_path: Path) -
     assert len([path for path in out.iterdir() if path.is_dir() and path.name != STATE]) == 24
 
 
-PLUGIN = """
-import os, signal, time
-from torchmigrate import Layer, converts
-
-@converts("my.Bomb")
-def bomb(layer: Layer):
-    '''my.Bomb()'''
-    os.kill(os.getpid(), signal.SIGKILL)
-
-@converts("my.Sleeper")
-def sleeper(layer: Layer):
-    '''my.Sleeper()'''
-    time.sleep(600)
-
-@converts("my.Fault")
-def fault(layer: Layer):
-    '''my.Fault()'''
-    raise AssertionError("not like this")
-"""
-
-
 def test_a_worker_that_dies_is_one_row(tmp_path: Path) -> None:
-    (tmp_path / "plugin.py").write_text(PLUGIN)
-    for name in ("Bomb", "Sleeper", "Fault"):
-        tm.dump(lua.sequential(lua.module(f"my.{name}")), tmp_path / f"{name.lower()}.t7")
-    for i in range(2):
-        tm.dump(lua.linear(3, 2), tmp_path / f"last{i}.t7")
-    words = (*tmp_path.glob("*.t7"), "-o", tmp_path / "out", "--jobs", 1, "--no-onnx", "--timeout", 5, "--json")
-    process = command(*words, "--plugin", tmp_path / "plugin.py")
-    printed, _ = process.communicate(timeout=120)
+    words = deadly.files(tmp_path)
+    process = command(*words, "-o", tmp_path / "out", "--jobs", 1, "--source-only", "--timeout", 5, "--json")
+    printed, _ = process.communicate(timeout=180)
     assert process.returncode == 70
-    rows = {row["name"]: row for row in json.loads(printed)["files"]}
-    assert rows["bomb"]["status"] == "died"
-    assert "signal 9" in rows["bomb"]["message"]
-    assert rows["sleeper"]["status"] == "died"
-    assert "longer than 5 seconds" in rows["sleeper"]["message"]
-    assert rows["fault"]["status"] == "fault"
-    assert "not like this" in rows["fault"]["message"]
-    assert rows["last0"]["status"] == rows["last1"]["status"] == "converted"
+    messages = deadly.messages_of(printed)
+    assert "the worker was killed (signal 9), perhaps since the memory ran out" in messages["bomb"]
+    assert messages["bomb"].endswith("; it said last: tick")
+    assert messages["sleeper"] == "it took longer than 5 seconds (--timeout)"
+    assert messages["quitter"] == "the worker ended without an answer"
+    assert messages["exit"] == "the worker ended with code 7"
+    # a worker that is told to end removes its temporary files
+    assert (tmp_path / "removed").exists()
+    assert not (tmp_path / "out" / STATE / "unfinished").exists()
 
 
 def test_parts_of_a_list_and_changed_files(tmp_path: Path) -> None:

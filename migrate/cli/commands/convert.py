@@ -57,6 +57,7 @@ def convert(
     output: Path | None,
     lists: tuple[Path, ...],
     jobs: int | None,
+    ray: str | None,
     shard: str | None,
     timeout: float | None,
     as_json: bool,
@@ -78,10 +79,10 @@ def convert(
     from ...folder.run import Options
 
     settings = Options(**with_aliases(options))
-    single = len(files) == 1 and not (lists or jobs or shard or timeout)
+    single = len(files) == 1 and not (lists or jobs or ray or shard or timeout)
     if single and (is_url(files[0]) or not Path(files[0]).is_dir()):
         return _convert_one(files[0], output, settings, as_json, quiet)
-    return _convert_all(files, output, settings, lists, jobs or 1, shard, timeout, as_json, quiet)
+    return _convert_all(files, output, settings, lists, jobs, ray, shard, timeout, as_json, quiet)
 
 
 def _convert_one(source: str, output: Path | None, settings: Options, as_json: bool, quiet: bool) -> int:
@@ -112,7 +113,8 @@ def _convert_all(
     output: Path | None,
     settings: Options,
     lists: tuple[Path, ...],
-    jobs: int,
+    jobs: int | None,
+    ray: str | None,
     shard: str | None,
     timeout: float | None,
     as_json: bool,
@@ -129,7 +131,9 @@ def _convert_all(
     sources = zoo.listed(files, lists)
     part = zoo.Shard.parse(shard) if shard else None
     with zoo_progress(silent=as_json or quiet) as watch:
-        summary = zoo.convert_all(sources, output, settings, jobs=jobs, shard=part, timeout=timeout, watch=watch)
+        summary = zoo.convert_all(
+            sources, output, settings, jobs=jobs, ray=ray, shard=part, timeout=timeout, watch=watch
+        )
     if as_json:
         console.print_json(summary.to_json())
     elif not quiet:

@@ -1,0 +1,108 @@
+"""Workers on Ray: one of this machine alone, or a cluster that sees the same files."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import sys
+import tempfile
+import threading
+from concurrent.futures import Future, wait
+from contextlib import ExitStack, redirect_stdout
+from pathlib import Path
+from typing import Any
+
+from ..base.errors import UsageError
+from .members import Task
+from .outcomes import Outcome
+from .pool import Work
+from .processes import FILES_PER_WORKER
+
+#: Without it Ray listens on all interfaces even where it serves one machine only.
+_LOOPBACK_ONLY = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
+_MEMORY = 1 << 27  # for results, which are small; Ray would take a third of what there is
+_PATIENCE = 10.0
+
+
+class Cluster:
+    """Runs tasks on Ray, each on one processor.
+
+    Attributes:
+        jobs: how many at a time.
+    """
+
+    def __init__(self, address: str, jobs: int | None) -> None:
+        """Connects to Ray.
+
+        Args:
+            address: "local" starts a Ray of this machine that listens on the loopback interface alone; "auto",
+                "ray://…" and "host:port" are one that runs.
+            jobs: how many tasks at a time; None: as many as there are processors, on "local" one.
+
+        Raises:
+            UsageError: Ray is not installed, or not there.
+        """
+        local = address == "local"
+        os.environ.update(RAY_USAGE_STATS_ENABLED="0", **(_LOOPBACK_ONLY if local else {}))
+        try:
+            import ray
+        except ImportError as error:
+            raise UsageError("--ray needs Ray: pip install 'torchmigrate[ray]'.") from error
+        before = signal.getsignal(signal.SIGTERM)
+        with ExitStack() as stack:
+            settings: dict[str, Any] = {}
+            if local:
+                folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="ray-", ignore_cleanup_errors=True))
+                settings = {"num_cpus": jobs or 1, "include_dashboard": False, "object_store_memory": _MEMORY}
+                settings["_temp_dir"] = folder
+            stack.enter_context(redirect_stdout(sys.stderr))  # where Ray tells of dead workers, among other things
+            stack.callback(ray.shutdown)
+            try:
+                ray.init(address, log_to_driver=False, logging_level=logging.ERROR, **settings)
+            except Exception as error:
+                raise UsageError(f"There is no Ray at {address}: {error}") from error
+            if threading.current_thread() is threading.main_thread():
+                signal.signal(signal.SIGTERM, before)  # Ray has set its own
+            if local and ray.util.get_node_ip_address() != "127.0.0.1":
+                names = " ".join("=".join(pair) for pair in _LOOPBACK_ONLY.items())
+                raise UsageError(f"Ray was imported before and would listen on the network; set {names} before that.")
+            self._stack = stack.pop_all()
+        self.jobs = jobs or (1 if local else max(1, int(ray.cluster_resources().get("CPU", 1))))
+        self._ray = ray
+        self._call = ray.remote(num_cpus=1, max_retries=0, max_calls=FILES_PER_WORKER)(_call)
+        self._calls: dict[Future[Outcome], ray.ObjectRef[Outcome]] = {}
+
+    def submit(self, work: Work, task: Task, folder: Path) -> Future[Outcome]:
+        """Calls `work(task, folder)` in a worker of Ray."""
+        call = self._call.remote(Path.cwd(), work, task, folder)
+        future: Future[Outcome] = call.future()
+        self._calls[future] = call
+        return future
+
+    def kill(self, future: Future[Outcome]) -> None:
+        """Ends the worker of a task."""
+        self._ray.cancel(self._calls[future], force=True)
+
+    def is_alive(self, folder: Path) -> bool:
+        """Ray itself notices."""
+        return True
+
+    def cause(self, error: Exception) -> str:
+        """Why a future has this error instead of an outcome."""
+        if isinstance(cause := getattr(error, "cause", None), Exception):
+            return f"{type(cause).__name__}: {cause}"
+        return f"Ray says: {str(error).strip().splitlines()[0].partition('. ')[0]}"
+
+    def stop(self) -> None:
+        """Ends what is running, and the Ray of this machine alone with it."""
+        left = [future for future in self._calls if not future.done()]
+        for future in left:
+            self.kill(future)
+        wait(left, _PATIENCE)
+        self._stack.close()
+
+
+def _call(folder: Path, work: Work, task: Task, staging: Path) -> Outcome:
+    os.chdir(folder)  # paths are as they were given
+    return work(task, staging)
