@@ -19,8 +19,9 @@ from .outcomes import Outcome
 from .pool import Work
 from .processes import FILES_PER_WORKER
 
-#: Without it Ray listens on all interfaces even where it serves one machine only.
-_LOOPBACK_ONLY = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
+#: Without the first, Ray listens on all interfaces even where it serves one machine only; without the second, some
+#: versions hide the GPUs.
+_LOCAL = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0", "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0"}
 _MEMORY = 1 << 27  # for results, which are small; Ray would take a third of what there is
 _PATIENCE = 10.0
 
@@ -44,7 +45,7 @@ class Cluster:
             UsageError: Ray is not installed, or not there.
         """
         local = address == "local"
-        os.environ.update(RAY_USAGE_STATS_ENABLED="0", **(_LOOPBACK_ONLY if local else {}))
+        os.environ.update(RAY_USAGE_STATS_ENABLED="0", **(_LOCAL if local else {}))
         try:
             import ray
         except ImportError as error:
@@ -65,7 +66,7 @@ class Cluster:
             if threading.current_thread() is threading.main_thread():
                 signal.signal(signal.SIGTERM, before)  # Ray has set its own
             if local and ray.util.get_node_ip_address() != "127.0.0.1":
-                names = " ".join("=".join(pair) for pair in _LOOPBACK_ONLY.items())
+                names = " ".join("=".join(pair) for pair in _LOCAL.items())
                 raise UsageError(f"Ray was imported before and would listen on the network; set {names} before that.")
             self._stack = stack.pop_all()
         self.jobs = jobs or (1 if local else max(1, int(ray.cluster_resources().get("CPU", 1))))

@@ -17,7 +17,7 @@ from ..base.files import make_folder
 from ..folder.run import Options
 from .members import Shard, Task, listed, plan
 from .outcomes import DIED, STATE, Outcome
-from .pool import Ended, Event, Lost, Workers, run
+from .pool import Began, Ended, Event, Lost, Workers, run
 from .processes import Processes
 from .summary import Summary
 from .worker import Converter

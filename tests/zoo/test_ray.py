@@ -15,6 +15,7 @@ import pytest
 
 import torchmigrate as tm
 from torchmigrate.cli import main as cli
+from torchmigrate.zoo import cluster
 from torchmigrate.zoo.outcomes import STATE
 
 ON_RAY = [sys.executable, "-m", "torchmigrate", "convert", "--ray", "local", "--jobs", "2", "--source-only"]
@@ -62,7 +63,7 @@ def listening(pids: set[int]) -> set[str]:
 
 @pytest.mark.slow
 def test_a_worker_on_ray_that_dies_is_one_row(tmp_path: Path) -> None:
-    process = start(*deadly.files(tmp_path), "-o", "out", "--timeout", 5, "--json", cwd=tmp_path)
+    process = start(*deadly.files(tmp_path), "-o", "out", "--timeout", 20, "--json", cwd=tmp_path)
     addresses: set[str] = set()
     until = time.monotonic() + 300
     while True:
@@ -75,7 +76,7 @@ def test_a_worker_on_ray_that_dies_is_one_row(tmp_path: Path) -> None:
     assert process.returncode == 70
     assert "Traceback" not in errors
     messages = deadly.messages_of(printed)
-    assert messages.pop("sleeper") == "it took longer than 5 seconds (--timeout)"
+    assert messages.pop("sleeper") == "it took longer than 20 seconds (--timeout)"
     assert messages["bomb"].endswith("; it said last: tick")
     assert all(message.startswith("Ray says: The worker died unexpectedly") for message in messages.values())
     assert not (tmp_path / "out" / STATE / "unfinished").exists()
@@ -110,8 +111,8 @@ def test_without_ray_the_message_names_the_extra(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setitem(sys.modules, "ray", None)
-    for name in ("RAY_USAGE_STATS_ENABLED", "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"):
-        monkeypatch.setenv(name, "")  # what is set here is forgotten afterwards
+    for name in ("RAY_USAGE_STATS_ENABLED", *cluster._LOCAL):
+        monkeypatch.setenv(name, "")  # so that what is set is forgotten afterwards
     tm.dump(lua.linear(3, 2), tmp_path / "net.t7")
     with pytest.raises(SystemExit) as stopped:
         cli.main(["convert", str(tmp_path / "net.t7"), "-o", str(tmp_path / "out"), "--ray", "local"])
