@@ -75,28 +75,23 @@ class Cluster:
         self._calls: dict[Future[Outcome], ray.ObjectRef[Outcome]] = {}
 
     def submit(self, work: Work, task: Task, folder: Path) -> Future[Outcome]:
-        """Calls `work(task, folder)` in a worker of Ray."""
         call = self._call.remote(Path.cwd(), work, task, folder)
         future: Future[Outcome] = call.future()
         self._calls[future] = call
         return future
 
     def kill(self, future: Future[Outcome]) -> None:
-        """Ends the worker of a task."""
         self._ray.cancel(self._calls[future], force=True)
 
     def is_alive(self, folder: Path) -> bool:
-        """Ray itself notices."""
-        return True
+        return True  # Ray itself notices
 
     def cause(self, error: Exception) -> str:
-        """Why a future has this error instead of an outcome."""
         if isinstance(cause := getattr(error, "cause", None), Exception):
             return f"{type(cause).__name__}: {cause}"
         return f"Ray says: {str(error).strip().splitlines()[0].partition('. ')[0]}"
 
     def stop(self) -> None:
-        """Ends what is running, and the Ray of this machine alone with it."""
         left = [future for future in self._calls if not future.done()]
         for future in left:
             self.kill(future)

@@ -56,24 +56,15 @@ Event = Began | Ended | Lost
 
 
 class Workers(Protocol):
-    """What runs tasks: processes of this machine, or Ray. `jobs` is how many at a time."""
+    """What runs tasks, `jobs` of them at a time: processes of this machine, or Ray."""
 
     jobs: int
 
-    def submit(self, work: Work, task: Task, folder: Path) -> Future[Outcome]:
-        """Calls `work(task, folder)` in a worker; starts another where one died."""
-
-    def kill(self, future: Future[Outcome]) -> None:
-        """Ends the worker of a task; once it is dead, the future is done."""
-
-    def is_alive(self, folder: Path) -> bool:
-        """Is the worker of a folder still there, as far as is known?"""
-
-    def cause(self, error: Exception) -> str:
-        """Why a future has this error instead of an outcome."""
-
-    def stop(self) -> None:
-        """Ends all workers, whatever they are doing."""
+    def submit(self, work: Work, task: Task, folder: Path) -> Future[Outcome]: ...  # replaces a worker that died
+    def kill(self, future: Future[Outcome]) -> None: ...  # once its worker is dead, the future is done
+    def is_alive(self, folder: Path) -> bool: ...  # the worker of a folder, as far as is known
+    def cause(self, error: Exception) -> str: ...  # why the future has an error instead of an outcome
+    def stop(self) -> None: ...  # ends all workers, whatever they are doing
 
 
 @dataclass
@@ -137,9 +128,9 @@ def _end(future: Future[Outcome], entry: _Run, workers: Workers) -> Event:
         return Ended(entry.slot, entry.task, future.result())
     except Exception as error:
         reason = entry.killed or workers.cause(error)
-    lines = [] if entry.killed else _read(entry.folder / LOG).splitlines()
-    said = f"; it said last: {lines[-1][:300]}" if lines else ""
-    return Lost(entry.slot, entry.task, reason + said, round(time.monotonic() - entry.began, 2))
+    if not entry.killed and (lines := _read(entry.folder / LOG).splitlines()):
+        reason += f"; it said last: {lines[-1][:300]}"
+    return Lost(entry.slot, entry.task, reason, round(time.monotonic() - entry.began, 2))
 
 
 def _read(path: Path) -> str:

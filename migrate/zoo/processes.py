@@ -40,7 +40,6 @@ class Processes:
         return ProcessPool(self.jobs, FILES_PER_WORKER, _begin, (self._threads,), context)
 
     def submit(self, work: Work, task: Task, folder: Path) -> Future[Outcome]:
-        """Calls `work(task, folder)` in a process."""
         with _interrupts_blocked():
             if not self._pool.active:  # a worker died before it had a task
                 self.stop()
@@ -48,7 +47,6 @@ class Processes:
             return self._pool.schedule(_call, (work, task, folder))
 
     def kill(self, future: Future[Outcome]) -> None:
-        """Ends the process of a task."""
         future.cancel()
 
     def is_alive(self, folder: Path) -> bool:
@@ -58,7 +56,6 @@ class Processes:
         return True
 
     def cause(self, error: Exception) -> str:
-        """Why a future has this error instead of an outcome."""
         if not isinstance(error, ProcessExpired):
             return f"{type(error).__name__}: {error}"
         code = error.exitcode
@@ -69,7 +66,6 @@ class Processes:
         return f"the worker ended with code {code}"
 
     def stop(self) -> None:
-        """Ends all processes."""
         self._pool.stop()
         self._pool.join()
 
