@@ -9,6 +9,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from . import optim as optim
     from .base.errors import ExportError as ExportError
     from .base.errors import ModelNotFound as ModelNotFound
     from .base.errors import T7Error as T7Error
@@ -19,10 +20,12 @@ if TYPE_CHECKING:
     from .folder.conversion import Conversion as Conversion
     from .folder.conversion import convert as convert
     from .folder.load import load_converted as load_converted
+    from .folder.run import ConvertOptions as ConvertOptions
     from .model.build import LayerRecord as LayerRecord
     from .model.convert import to_torch as to_torch
     from .model.layer import Layer as Layer
     from .model.registry import converts as converts
+    from .model.remembering import forget as forget
     from .model.traits import Traits as Traits
     from .onnx.export.export import export_onnx as export_onnx
     from .optim.convert import convert_optimizer as convert_optimizer
@@ -39,72 +42,41 @@ if TYPE_CHECKING:
     from .t7 import deserialize as deserialize
     from .t7 import load as load
     from .t7.writing.dump import dump as dump
+    from .zoo.convert_all import convert_all as convert_all
 
+#: Module -> the public names in it.
 _HOMES = {
-    "Conversion": "folder.conversion",
-    "ExportError": "base.errors",
-    "Layer": "model.layer",
-    "LayerRecord": "model.build",
-    "Limits": "t7",
-    "LuaFunction": "t7",
-    "LuaObject": "t7",
-    "LuaTable": "t7",
-    "ModelNotFound": "base.errors",
-    "OptimizerState": "optim",
-    "ParityReport": "parity.report.report",
-    "Storage": "t7",
-    "T7Error": "base.errors",
-    "Tensor": "t7",
-    "TornFile": "base.errors",
-    "Traits": "model.traits",
-    "TorchMigrateError": "base.errors",
-    "UnsupportedLayers": "base.errors",
-    "UsageError": "base.errors",
-    "convert": "folder.conversion",
-    "deserialize": "t7",
-    "convert_optimizer": "optim",
-    "converts": "model.registry",
-    "dump": "t7.writing.dump",
-    "export_onnx": "onnx.export.export",
-    "load": "t7",
-    "load_converted": "folder.load",
-    "load_optimizer": "optim",
-    "to_torch": "model.convert",
-    "verify": "parity.verify.verify",
+    "base.errors": (
+        "ExportError",
+        "ModelNotFound",
+        "T7Error",
+        "TorchMigrateError",
+        "TornFile",
+        "UnsupportedLayers",
+        "UsageError",
+    ),
+    "t7": ("Limits", "LuaFunction", "LuaObject", "LuaTable", "Storage", "Tensor", "deserialize", "load"),
+    "t7.writing.dump": ("dump",),
+    "model.build": ("LayerRecord",),
+    "model.convert": ("to_torch",),
+    "model.layer": ("Layer",),
+    "model.registry": ("converts",),
+    "model.remembering": ("forget",),
+    "model.traits": ("Traits",),
+    "onnx.export.export": ("export_onnx",),
+    "parity.report.report": ("ParityReport",),
+    "parity.verify.verify": ("verify",),
+    "optim.convert": ("convert_optimizer",),
+    "optim.files": ("load_optimizer",),
+    "optim.state": ("OptimizerState",),
+    "folder.conversion": ("Conversion", "convert"),
+    "folder.load": ("load_converted",),
+    "folder.run": ("ConvertOptions",),
+    "zoo.convert_all": ("convert_all",),
 }
+_MODULES = {name: module for module, names in _HOMES.items() for name in names}
 
-__all__ = [
-    "Conversion",
-    "ExportError",
-    "Layer",
-    "LayerRecord",
-    "Limits",
-    "LuaFunction",
-    "LuaObject",
-    "LuaTable",
-    "ModelNotFound",
-    "OptimizerState",
-    "ParityReport",
-    "Storage",
-    "T7Error",
-    "Tensor",
-    "TorchMigrateError",
-    "TornFile",
-    "Traits",
-    "UnsupportedLayers",
-    "UsageError",
-    "convert",
-    "convert_optimizer",
-    "converts",
-    "deserialize",
-    "dump",
-    "export_onnx",
-    "load",
-    "load_converted",
-    "load_optimizer",
-    "to_torch",
-    "verify",
-]
+__all__ = sorted([*_MODULES, "optim"])
 
 
 def __getattr__(name: str) -> Any:
@@ -112,9 +84,11 @@ def __getattr__(name: str) -> Any:
         from importlib.metadata import version
 
         return version("torchmigrate")
-    if name not in _HOMES:
+    if name == "optim":
+        return importlib.import_module(".optim", __name__)
+    if name not in _MODULES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    found = getattr(importlib.import_module(f".{_HOMES[name]}", __name__), name)
+    found = getattr(importlib.import_module(f".{_MODULES[name]}", __name__), name)
     globals()[name] = found
     return found
 

@@ -27,11 +27,11 @@ from .card import write_card
 from .write import source_of, write
 
 #: Told what begins now: "reading", "exporting to ONNX", …
-Step = Callable[[str], None]
+Progress = Callable[[str], None]
 
 
 @dataclass(frozen=True)
-class Options:
+class ConvertOptions:
     """The options of `torchmigrate convert`; the names are those of the command line."""
 
     key: str | None = None
@@ -52,7 +52,7 @@ class Options:
 
 
 @dataclass
-class Result:
+class ConvertedFolder:
     """What `torchmigrate convert` did.
 
     Attributes:
@@ -101,7 +101,7 @@ def parameter_count(conversion: Conversion) -> int:
     return sum(parameter.numel() for parameter in conversion.module.parameters())
 
 
-def convert_file(file: Path, folder: Path, options: Options, step: Step) -> Result:
+def convert_file(file: Path, folder: Path, options: ConvertOptions, step: Progress) -> ConvertedFolder:
     """Converts a .t7 file into a folder, which appears whole or not at all.
 
     Raises:
@@ -154,10 +154,10 @@ def convert_file(file: Path, folder: Path, options: Options, step: Step) -> Resu
         if not options.source_only:
             write_card(made, conversion, exported, report, [note for note in (source_note, notes) if note])
         files = {path.name: path.stat().st_size for path in sorted(made.iterdir())}
-    return Result(folder, files, conversion, exported, report, not_run, source_note)
+    return ConvertedFolder(folder, files, conversion, exported, report, not_run, source_note)
 
 
-def _export(conversion: Conversion, path: Path, options: Options, example: Any) -> OnnxExport:
+def _export(conversion: Conversion, path: Path, options: ConvertOptions, example: Any) -> OnnxExport:
     from ..onnx.export.export import export_onnx  # which takes seconds to import, and is not always wanted
 
     try:
@@ -175,7 +175,7 @@ def _export(conversion: Conversion, path: Path, options: Options, example: Any) 
         ) from error
 
 
-def _example(conversion: Conversion, options: Options, reference: Reference | None) -> Any:
+def _example(conversion: Conversion, options: ConvertOptions, reference: Reference | None) -> Any:
     """The one input for the source, the export and the comparison; None where none is known or needed."""
     if reference is not None:
         return _two_samples(conversion, reference.input)
@@ -228,7 +228,7 @@ def _write_optimizer(conversion: Conversion, folder: Path) -> str:
     return f"the optimizer's state was not converted: {reason}" if reason else ""
 
 
-def _not_run(conversion: Conversion, options: Options) -> dict[str, str]:
+def _not_run(conversion: Conversion, options: ConvertOptions) -> dict[str, str]:
     if options.source_only:
         return {"onnx": "--source-only", "parity": "--source-only"}
     if conversion.refusals:

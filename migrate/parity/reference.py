@@ -13,7 +13,7 @@ from .networks import Network
 
 
 @dataclass(frozen=True)
-class Summary:
+class TensorSummary:
     """What a reference keeps of a tensor that was too large to be stored.
 
     Attributes:
@@ -71,7 +71,7 @@ class Reference:
         dtype: type of the coarsest tensor in it.
         file: name of the file, or None.
         sha256: of that file, or None.
-        layers: output by (index of the converted layer, run of it), 1-based; a `Summary` for large ones.
+        layers: output by (index of the converted layer, run of it), 1-based; a `TensorSummary` for large ones.
         notes: what is known about it.
         limits: what it can't show, one sentence each.
         unjudged: why a layer can't be judged by these numbers, by (index, run).

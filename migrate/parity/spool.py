@@ -12,7 +12,7 @@ import torch
 
 from ..base.tensor_memo import TensorMemo
 from ..base.tensor_trees import apply
-from .trace import Step
+from .trace import LayerRun
 
 #: Where a map may begin: at a multiple of it.
 _PAGE = ALLOCATIONGRANULARITY
@@ -45,7 +45,7 @@ class Spool(Mapping[tuple[int, int], Any]):
         self._written: TensorMemo[_Stored] = TensorMemo()
         self._mapped: WeakValueDictionary[int, torch.Tensor] = WeakValueDictionary()
 
-    def add(self, step: Step) -> None:
+    def add(self, step: LayerRun) -> None:
         """Writes the output of a layer.
 
         Raises:

@@ -17,7 +17,7 @@ from .networks import Network
 
 
 @dataclass(frozen=True)
-class Step:
+class LayerRun:
     """One run of one layer.
 
     Attributes:
@@ -39,7 +39,7 @@ class Step:
 
 
 #: Is shown a step; may return what takes the place of the layer's output. None: that stays.
-Visit = Callable[[Step], Any]
+Visit = Callable[[LayerRun], Any]
 
 
 def trace(
@@ -74,7 +74,7 @@ def trace(
         active.pop()
         calls[index] += 1
         try:
-            return visit(Step(index, calls[index], inputs.pop(), output))
+            return visit(LayerRun(index, calls[index], inputs.pop(), output))
         except BaseException:
             active.clear()  # no layer is to blame
             raise

@@ -14,12 +14,12 @@ from types import FrameType
 
 from ..base.errors import EXIT_BUG, UsageError
 from ..base.files import make_folder
-from ..folder.run import Options
+from ..folder.run import ConvertOptions
 from .members import Shard, Task, listed, plan
 from .outcomes import DIED, STATE, Outcome
 from .pool import Began, Ended, Event, Lost, Workers, run
 from .processes import Processes
-from .summary import Summary
+from .summary import ZooSummary
 from .worker import Converter
 
 __all__ = ["Began", "Ended", "Event", "Lost", "Shard", "Summary", "Task", "convert_all", "listed", "plan"]
@@ -28,14 +28,14 @@ __all__ = ["Began", "Ended", "Event", "Lost", "Shard", "Summary", "Task", "conve
 def convert_all(
     sources: Sequence[str],
     folder: Path,
-    options: Options,
+    options: ConvertOptions,
     *,
     jobs: int | None = None,
     ray: str | None = None,
     shard: Shard | None = None,
     timeout: float | None = None,
     watch: Callable[[Event, int], None] | None = None,
-) -> Summary:
+) -> ZooSummary:
     """Converts many files, each into a folder of its own below `folder`, and writes summary.json and summary.html.
 
     A file that fails is a row of the summary, and so is one whose worker process dies. What an earlier run with the
@@ -90,7 +90,7 @@ def convert_all(
         _remove_if_empty(staging)
     done = [outcomes[task.name] for task in tasks if task.name in outcomes]
     waiting = [task.source for task in tasks if task.name not in outcomes]
-    summary = Summary(done, waiting, part, len(everything), interrupted)
+    summary = ZooSummary(done, waiting, part, len(everything), interrupted)
     summary.write(folder)
     return summary
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ..base.errors import EXIT_BUG, EXIT_EXPORT, EXIT_OK, EXIT_PARITY, EXIT_UNREADABLE, EXIT_UNSUPPORTED, EXIT_USAGE
-from ..folder.run import Options
+from ..folder.run import ConvertOptions
 from ..model.convert import sha256
 
 #: Below the output folder: records, and what is being made.
@@ -97,7 +97,7 @@ def write_record(folder: Path, outcome: Outcome, staging: Path) -> None:
     part.replace(record_path(folder, outcome.name))
 
 
-def fingerprint(options: Options) -> str:
+def fingerprint(options: ConvertOptions) -> str:
     """Changes with everything that changes the folder of a file: options, plugins, the version of torchmigrate."""
     told: Mapping[str, Any] = {
         **{name: str(value) for name, value in sorted(vars(options).items()) if name not in ("force", "reference")},

@@ -17,7 +17,7 @@ from .outcomes import SEVERITY, Outcome
 
 
 @dataclass(frozen=True)
-class Missing:
+class MissingClass:
     """A class that has no converter.
 
     Attributes:
@@ -34,7 +34,7 @@ class Missing:
 
 
 @dataclass(frozen=True)
-class Summary:
+class ZooSummary:
     """What became of the files of a zoo.
 
     Attributes:
@@ -70,7 +70,7 @@ class Summary:
         return sum(outcome.resumed for outcome in self.outcomes)
 
     @cached_property
-    def missing(self) -> list[Missing]:
+    def missing(self) -> list[MissingClass]:
         """The classes that have no converter, the one that blocks most files first."""
         files: dict[str, list[str]] = {}
         alone: dict[str, list[str]] = {}
@@ -81,7 +81,9 @@ class Summary:
                 layers[typename] += count
                 if {refused for _, refused, _ in outcome.refused} == {typename}:
                     alone.setdefault(typename, []).append(outcome.name)
-        found = [Missing(name, tuple(held), layers[name], tuple(alone.get(name, ()))) for name, held in files.items()]
+        found = [
+            MissingClass(name, tuple(held), layers[name], tuple(alone.get(name, ()))) for name, held in files.items()
+        ]
         return sorted(found, key=_blocks_most)
 
     def to_json(self) -> dict[str, Any]:
@@ -126,7 +128,7 @@ class Summary:
             part.replace(target)
 
 
-def _blocks_most(row: Missing) -> tuple[int, int, str]:
+def _blocks_most(row: MissingClass) -> tuple[int, int, str]:
     return -len(row.files), -len(row.alone), row.typename
 
 

@@ -26,7 +26,7 @@ from ..base.errors import (
     UnsupportedLayers,
     UsageError,
 )
-from ..folder.run import Options, Result, Step, convert_file, parameter_count
+from ..folder.run import ConvertedFolder, ConvertOptions, Progress, convert_file, parameter_count
 from ..model.convert import sha256
 from .members import Task
 from .outcomes import CONVERTED, PARITY_FAILED, Outcome, fingerprint, read_record, write_record
@@ -55,7 +55,7 @@ class Converter:
     """
 
     folder: Path
-    options: Options
+    options: ConvertOptions
     threads: int
 
     def __call__(self, task: Task, folder: Path) -> Outcome:
@@ -88,7 +88,7 @@ class Converter:
         write_record(self.folder, outcome, staging)
         return outcome
 
-    def _convert(self, task: Task, staging: Path, step: Step, outcome: Outcome) -> Outcome | None:
+    def _convert(self, task: Task, staging: Path, step: Progress, outcome: Outcome) -> Outcome | None:
         """Fills in the outcome, or returns that of an earlier run."""
         reference = Path(task.reference) if task.reference else None
         options = dataclasses.replace(self.options, reference=reference)
@@ -124,7 +124,7 @@ def _put_in_place(made: Path, target: Path, staging: Path) -> None:
         made.rename(target)
 
 
-def _describe(outcome: Outcome, result: Result) -> None:
+def _describe(outcome: Outcome, result: ConvertedFolder) -> None:
     outcome.status = CONVERTED if result.passed else PARITY_FAILED
     outcome.exit_code = EXIT_OK if result.passed else EXIT_PARITY
     outcome.key = result.conversion.key

@@ -12,7 +12,7 @@ import torch
 from torch.nn import functional as F
 
 import torchmigrate as tm
-from torchmigrate.folder.run import Options, convert_file
+from torchmigrate.folder.run import ConvertOptions, convert_file
 
 
 @pytest.mark.parametrize(
@@ -33,7 +33,9 @@ def test_the_graph_takes_the_input_of_the_reference(
     weight, bias = (torch.from_numpy(lua.numbers(*size, dtype="f4")) for size in ((2, 1, 3, 3), (2,)))
     y = F.conv2d(torch.from_numpy(x).reshape(1, 1, 6, 8), weight, bias).reshape(48)
     tm.dump(lua.value({"input": x, "output": y.numpy()}), tmp_path / "m.reference.t7")
-    result = convert_file(tmp_path / "m.t7", tmp_path / "out", Options(reference=tmp_path / "m.reference.t7"), print)
+    result = convert_file(
+        tmp_path / "m.t7", tmp_path / "out", ConvertOptions(reference=tmp_path / "m.reference.t7"), print
+    )
     assert result.report, result.report and result.report.summary()
     assert result.onnx is not None
     assert result.onnx.inputs == {"input": sizes}
@@ -42,7 +44,7 @@ def test_the_graph_takes_the_input_of_the_reference(
 def test_a_model_without_a_graph_is_converted_with_no_onnx(tmp_path: Path) -> None:
     drawn = lua.module("nn.SpatialFractionalMaxPooling", poolSizeW=2, poolSizeH=2, outW=3, outH=4)
     tm.dump(lua.sequential(networks.conv(1, 2, 3), drawn), tmp_path / "m.t7")
-    options = Options(input_shape="2x1x9x8", no_verify=True)
+    options = ConvertOptions(input_shape="2x1x9x8", no_verify=True)
     with pytest.raises(
         tm.ExportError, match=r"SpatialFractionalMaxPooling at 2 .* --no-onnx converts the model without"
     ):

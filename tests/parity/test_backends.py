@@ -21,7 +21,7 @@ from torchmigrate.parity.networks import copy_network
 from torchmigrate.parity.references.self_reference import compute_self, with_layers
 from torchmigrate.parity.runs.layers import compare_layers
 from torchmigrate.parity.runs.pytorch import PyTorch, tf32
-from torchmigrate.parity.trace import Step, trace
+from torchmigrate.parity.trace import LayerRun, trace
 from torchmigrate.parity.verify.verify import backends_for
 from torchmigrate.shapes.infer import Guess
 
@@ -161,7 +161,7 @@ def test_activations_are_dropped_as_soon_as_they_are_compared() -> None:
         record.module = network.module[i] = Counted(kept)  # type: ignore[index, operator, unused-ignore]
     most = 0
 
-    def count(step: Step) -> None:
+    def count(step: LayerRun) -> None:
         nonlocal most
         gc.collect()
         most = max(most, sum(made() is not None for made in kept))
@@ -187,7 +187,7 @@ def test_a_trace_that_is_interrupted_leaves_the_network_as_it_was() -> None:
     network = copy_network(conversion())
     running: list[int] = []
 
-    def interrupt(step: Step) -> None:
+    def interrupt(step: LayerRun) -> None:
         assert any(module._forward_hooks for module in network.module.modules())
         assert not step.output.requires_grad
         raise KeyboardInterrupt
@@ -207,7 +207,7 @@ def test_a_trace_raises_what_the_network_raises_and_names_the_layer() -> None:
     assert network.layers[running[-1]].path == "1"
 
 
-def leave(step: Step) -> None:
+def leave(step: LayerRun) -> None:
     """Lets the output stay."""
 
 

@@ -20,7 +20,7 @@ from torchmigrate.cli import main as cli
 from torchmigrate.parity.references import self_reference
 from torchmigrate.parity.references.self_reference import compute_self, with_layers
 from torchmigrate.parity.spool import Spool
-from torchmigrate.parity.trace import Step
+from torchmigrate.parity.trace import LayerRun
 from torchmigrate.shapes.infer import Guess
 
 
@@ -49,7 +49,7 @@ def numbers(*size: int, dtype: torch.dtype = torch.float64) -> torch.Tensor:
     ],
 )
 def test_a_tensor_comes_back_as_it_was(tensor: torch.Tensor, spool: Spool) -> None:
-    spool.add(Step(1, 1, None, [numbers(0), numbers(5, dtype=torch.float16), tensor]))
+    spool.add(LayerRun(1, 1, None, [numbers(0), numbers(5, dtype=torch.float16), tensor]))
     found = spool[1, 1][2]
     assert found.dtype == tensor.dtype
     assert torch.equal(found, tensor)
@@ -57,7 +57,7 @@ def test_a_tensor_comes_back_as_it_was(tensor: torch.Tensor, spool: Spool) -> No
 
 
 def test_a_nested_output_comes_back_as_it_was(spool: Spool) -> None:
-    spool.add(Step(3, 2, None, [numbers(2), (numbers(3), 5.0), {"a": numbers(4)}]))
+    spool.add(LayerRun(3, 2, None, [numbers(2), (numbers(3), 5.0), {"a": numbers(4)}]))
     first, (second, third), named = spool[3, 2]
     assert list(spool) == [(3, 2)]
     assert third == 5.0
@@ -67,9 +67,9 @@ def test_a_nested_output_comes_back_as_it_was(spool: Spool) -> None:
 
 def test_what_a_container_hands_on_is_the_same_tensor_until_somebody_writes_to_it(spool: Spool) -> None:
     made = numbers(3, 5)
-    spool.add(Step(1, 1, None, made))
-    spool.add(Step(0, 1, None, [made]))
-    spool.add(Step(2, 1, None, made.add_(1)))
+    spool.add(LayerRun(1, 1, None, made))
+    spool.add(LayerRun(0, 1, None, [made]))
+    spool.add(LayerRun(2, 1, None, made.add_(1)))
     inner, (outer,), changed = spool[1, 1], spool[0, 1], spool[2, 1]
     assert inner is outer
     assert torch.equal(changed, inner + 1)

@@ -22,7 +22,7 @@ import torchmigrate as tm
 from torchmigrate.cli import main as cli
 from torchmigrate.zoo.members import Shard
 from torchmigrate.zoo.outcomes import STATE, Outcome
-from torchmigrate.zoo.summary import Summary
+from torchmigrate.zoo.summary import ZooSummary
 
 COMMAND = [sys.executable, "-m", "torchmigrate", "convert"]
 
@@ -179,8 +179,8 @@ def test_wrong_calls_exit_2(
 )
 def test_the_exit_code_is_that_of_the_worst(codes: list[int], worst: int) -> None:
     outcomes = [Outcome(f"{i}.t7", str(i), "-", code) for i, code in enumerate(codes)]
-    assert Summary(outcomes, [], Shard(), len(codes), False).exit_code == worst
-    assert Summary(outcomes, [], Shard(), len(codes), True).exit_code == 130
+    assert ZooSummary(outcomes, [], Shard(), len(codes), False).exit_code == worst
+    assert ZooSummary(outcomes, [], Shard(), len(codes), True).exit_code == 130
 
 
 class Tags(HTMLParser):
@@ -203,7 +203,7 @@ def test_hostile_names_are_escaped_in_the_summary() -> None:
         Outcome(evil, "net", "converted", 0, evil, key=evil, parameters=7),
         Outcome(evil, "bad", "unsupported", 4, evil, missing={evil: 1}, refused=[("1", evil, evil)]),
     ]
-    page = Summary(rows, [evil], Shard(2, 3), 9, True).to_html()
+    page = ZooSummary(rows, [evil], Shard(2, 3), 9, True).to_html()
     parser = Tags()
     parser.feed(page)
     assert "script" not in parser.tags

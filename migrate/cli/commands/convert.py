@@ -26,7 +26,7 @@ from .options import (
 )
 
 if TYPE_CHECKING:
-    from ...folder.run import Options
+    from ...folder.run import ConvertOptions
 
 
 @click.command()
@@ -76,16 +76,16 @@ def convert(
     torchmigrate convert *.t7 -o out --jobs 4
     """
     from ...base.download import is_url
-    from ...folder.run import Options
+    from ...folder.run import ConvertOptions
 
-    settings = Options(**with_aliases(options))
+    settings = ConvertOptions(**with_aliases(options))
     single = len(files) == 1 and not (lists or jobs or ray or shard or timeout)
     if single and (is_url(files[0]) or not Path(files[0]).is_dir()):
         return _convert_one(files[0], output, settings, as_json, quiet)
     return _convert_all(files, output, settings, lists, jobs, ray, shard, timeout, as_json, quiet)
 
 
-def _convert_one(source: str, output: Path | None, settings: Options, as_json: bool, quiet: bool) -> int:
+def _convert_one(source: str, output: Path | None, settings: ConvertOptions, as_json: bool, quiet: bool) -> int:
     from ...base.download import is_url, local_copy
     from ...base.files import standard_input
     from ...folder.run import convert_file
@@ -111,7 +111,7 @@ def _convert_one(source: str, output: Path | None, settings: Options, as_json: b
 def _convert_all(
     files: tuple[str, ...],
     output: Path | None,
-    settings: Options,
+    settings: ConvertOptions,
     lists: tuple[Path, ...],
     jobs: int | None,
     ray: str | None,

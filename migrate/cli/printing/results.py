@@ -10,11 +10,11 @@ from .reports import show_verdict
 from .terminal import bytes_text, printable, text_console
 
 if TYPE_CHECKING:
-    from ...folder.run import Result
+    from ...folder.run import ConvertedFolder
     from ...onnx.result import OnnxExport
 
 
-def show_result(result: Result) -> None:
+def show_result(result: ConvertedFolder) -> None:
     """What `convert` ends with: what was written, the verdict, the next step."""
     console = text_console()
     conversion = result.conversion

@@ -12,7 +12,7 @@ from rich.table import Table
 
 from ...base.messages import counted
 from ...zoo.pool import Began, Ended, Event, Lost
-from ...zoo.summary import Summary
+from ...zoo.summary import ZooSummary
 from .terminal import printable, text_console
 
 _COLOURS = {"converted": "green", "needs an option": "yellow", "no model": "yellow"}
@@ -63,7 +63,7 @@ def _nothing(event: Event, total: int) -> None:
     """Takes the place of a display where there is none."""
 
 
-def show_summary(summary: Summary, folder: Path) -> None:
+def show_summary(summary: ZooSummary, folder: Path) -> None:
     """What became of each file, which classes are missing, where it is written."""
     console = text_console()
     table = Table(box=None, pad_edge=False)

@@ -17,7 +17,7 @@ from ...shapes.dry_run import dry_run
 from ...t7 import LuaTable, Storage, Value, load
 from ..networks import copy_network
 from ..pairing import pair_runs
-from ..reference import GradientEntry, Gradients, Reference, Summary
+from ..reference import GradientEntry, Gradients, Reference, TensorSummary
 
 PROVES = "the converted model computes what Torch7 computed, on this input"
 
@@ -121,10 +121,12 @@ def _summaries(value: Value) -> Any:
     return [_summaries(item) for item in value.list()] if isinstance(value, LuaTable) and value.is_list else None
 
 
-def _summary(entry: LuaTable) -> Summary:
+def _summary(entry: LuaTable) -> TensorSummary:
     size = entry["size"]
     sizes = size.data.tolist() if isinstance(size, Storage) else to_torch(size)
-    return Summary(tuple(int(n) for n in sizes), float(entry["mean"]), float(entry["std"]), to_torch(entry["head"]))
+    return TensorSummary(
+        tuple(int(n) for n in sizes), float(entry["mean"]), float(entry["std"]), to_torch(entry["head"])
+    )
 
 
 def _gradients(value: LuaTable) -> Gradients | None:

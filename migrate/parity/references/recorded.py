@@ -21,7 +21,7 @@ from ..judge.compare import compare
 from ..judge.tolerances import Rules, coarser, depth_of
 from ..networks import Network, copy_network, leaf_indices
 from ..reference import Reference
-from ..trace import Step, trace
+from ..trace import LayerRun, trace
 from .activations import MOST_NUMBERS, Recording, find_recording, first_layers, graph_input, input_size, recover_input
 from .recorded_layers import UNKNOWN, Judgement, Probe
 from .self_reference import compute_self, with_output
@@ -220,7 +220,7 @@ def _fitting(network: Network, recording: Recording, value: Any) -> int:
     fits = 0
     twin = network.twin()
 
-    def see(step: Step) -> None:
+    def see(step: LayerRun) -> None:
         nonlocal fits
         ours = [tuple(tensor.shape) for _, tensor in leaves(step.output)]
         theirs = [tuple(tensor.shape) for _, tensor in leaves(recording.outputs.get(step.index))]
@@ -247,7 +247,7 @@ def _recovered(conv: Conversion, network: Network, recording: Recording, value: 
     like = dict(leaves(taken))
     known: dict[Place, torch.Tensor] = {}
 
-    def see(step: Step) -> None:
+    def see(step: LayerRun) -> None:
         place = _place(step.input, places)
         if place is None or place in known or step.index not in recording.outputs:
             return

@@ -23,7 +23,7 @@ from ..judge.compare import Difference
 from ..judge.tolerances import Rules
 from ..networks import Network, leaf_indices
 from ..runs.layers import replacement, worst
-from ..trace import Step, trace
+from ..trace import LayerRun, trace
 from .activations import Recording, is_writer, ran_in_training
 
 Key = tuple[int, int]
@@ -140,7 +140,7 @@ def run_order(network: Network, value: Any) -> tuple[list[int], dict[int, int]]:
     calls: dict[int, int] = {}
     twin = network.twin()
 
-    def see(step: Step) -> None:
+    def see(step: LayerRun) -> None:
         if step.call == 1:
             order.append(step.index)
         calls[step.index] = step.call
@@ -192,7 +192,7 @@ class _Pass:
         for key in self.pending:
             self.judgement.unjudged[key] = "its output was written over, and what did it can't be judged"
 
-    def step(self, step: Step) -> Any:
+    def step(self, step: LayerRun) -> Any:
         """Judges a layer; returns what the layers behind it are to get."""
         self.seen[step.key] = _Seen(_digest(step.input), _digest(step.output))
         probe, i = self.probe, step.index
@@ -218,7 +218,7 @@ class _Pass:
         self.judgement.known[step.key] = recorded
         return replacement(recorded, step.output)
 
-    def conclude(self, step: Step, recorded: Any, difference: Difference, intact: bool) -> None:
+    def conclude(self, step: LayerRun, recorded: Any, difference: Difference, intact: bool) -> None:
         """Writes down what is known of a layer now that it has run on both inputs."""
         before = (self.before or {}).get(step.key)
         now = self.seen[step.key]
@@ -252,7 +252,7 @@ class _Pass:
         self.judgement.judged[blamed] = difference
         self.judgement.together[step.key] = [blamed]
 
-    def depends_on_mode(self, step: Step) -> bool:
+    def depends_on_mode(self, step: LayerRun) -> bool:
         """Does a layer answer otherwise in training mode? Dropout is random there; two runs may be equal by chance."""
         if step.index in self.probe.normalizing:
             return False  # it is determined there too, and compared so
@@ -262,7 +262,7 @@ class _Pass:
             return _digest(module.forward(moved(step.input))) != self.seen[step.key].output
         return True
 
-    def rescales(self, step: Step, recorded: Any) -> bool:
+    def rescales(self, step: LayerRun, recorded: Any) -> bool:
         """Is the recorded output that of a linear layer with the same weights and bias, each times a number?"""
         if not all(isinstance(value, torch.Tensor) for value in (step.input, step.output, recorded)):
             return False

@@ -18,7 +18,7 @@ from ...model.conversion import Conversion
 from ...model.convert import sha256
 from ..networks import copy_network
 from ..reference import Reference
-from ..trace import Step, trace
+from ..trace import LayerRun, trace
 
 FORMAT, VERSION = "torchmigrate-run", 1
 
@@ -37,7 +37,7 @@ def save_run(conv: Conversion, reference: Reference, verdict: str, file: Path) -
         places = {"input": _write(archive, "input", reference.input)}
         layers: list[dict[str, Any]] = []
 
-        def write(step: Step) -> None:
+        def write(step: LayerRun) -> None:
             record = network.layers[step.index]
             name = f"layer/{len(layers)}"
             kept = {"path": record.path, "class": record.typename, "call": step.call}

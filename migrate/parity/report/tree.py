@@ -8,7 +8,7 @@ from typing import Any
 
 
 @dataclass(frozen=True)
-class Node:
+class LayerNode:
     """A layer of the tree, in the order in which it is written down.
 
     Attributes:
@@ -32,7 +32,7 @@ class Node:
     closes: int
 
 
-def tree_nodes(model: Sequence[Mapping[str, Any]]) -> list[Node]:
+def tree_nodes(model: Sequence[Mapping[str, Any]]) -> list[LayerNode]:
     """The layers of parity.json's `model`, each behind the one that holds it; without recursion, whatever the depth."""
     placed = sorted(
         ((path, i, layer) for layer in model for i, path in enumerate(layer["paths"])),
@@ -45,7 +45,7 @@ def tree_nodes(model: Sequence[Mapping[str, Any]]) -> list[Node]:
         after = depths[k + 1] if k + 1 < len(depths) else 0
         holder = holders[k][-1] if holders[k] else None
         nodes.append(
-            Node(
+            LayerNode(
                 path[len(holder) + 1 :] if holder else path,
                 path,
                 layer["class"],

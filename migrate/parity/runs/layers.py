@@ -15,8 +15,8 @@ from ...base.tensor_trees import leaves, moved
 from ...model.build import LayerRecord
 from ..judge.compare import Difference, Known, Tolerance, compare
 from ..networks import Network
-from ..reference import Reference, Summary, cast_like
-from ..trace import Step, trace
+from ..reference import Reference, TensorSummary, cast_like
+from ..trace import LayerRun, trace
 
 
 @dataclass
@@ -151,7 +151,7 @@ class _Comparison:
         order: list[tuple[int, int]] = []
         running: list[int] = []
 
-        def see(step: Step) -> Any:
+        def see(step: LayerRun) -> Any:
             order.append(step.key)
             expected = self.reference.layers.get(step.key)
             return self.judge(step, expected) if own else self.accumulate(step, expected)
@@ -189,12 +189,12 @@ class _Comparison:
             self.found[key] = LayerResult(record.path, record.typename, name, key[1], sizes)
         return self.found[key]
 
-    def accumulate(self, step: Step, expected: Any) -> None:
+    def accumulate(self, step: LayerRun, expected: Any) -> None:
         """Compares a layer in the running network."""
         if expected is not None:
             self.result(step.key, step.output).accumulated = worst(step.output, expected, self.accumulated, self.known)
 
-    def judge(self, step: Step, expected: Any) -> Any:
+    def judge(self, step: LayerRun, expected: Any) -> Any:
         """Compares a layer by itself; returns what the layers behind it are to get."""
         reason = self.reference.unjudged.get(step.key)
         if step.key in self.overwritten:
@@ -244,7 +244,7 @@ def replacement(expected: Any, output: Any) -> Any:
     return None if summarized(expected) else cast_like(expected, output)
 
 
-def passed_on(step: Step, own: Difference | None) -> bool:
+def passed_on(step: LayerRun, own: Difference | None) -> bool:
     """Does the layer pass on what it got, which is the reference's already, and which others may change in place?"""
     return step.output is step.input and own is not None and own.passed
 
@@ -253,7 +253,7 @@ def summarized(expected: Any) -> bool:
     """Does the reference keep only a summary of some of it?"""
     if isinstance(expected, (list, tuple)):
         return any(summarized(item) for item in expected)
-    return isinstance(expected, Summary)
+    return isinstance(expected, TensorSummary)
 
 
 def worst(output: Any, expected: Any, tolerance: Tolerance, known: Known | None = None) -> Difference:
@@ -268,7 +268,7 @@ def worst(output: Any, expected: Any, tolerance: Tolerance, known: Known | None 
 def _differences(output: Any, expected: Any, tolerance: Tolerance, known: Known | None) -> list[Difference]:
     if not summarized(expected):
         return compare(output, expected, tolerance, known=known)
-    if isinstance(expected, Summary):
+    if isinstance(expected, TensorSummary):
         return [_compare_summary(output, expected, tolerance)]
     if not isinstance(output, (list, tuple)) or len(output) != len(expected):
         return [Difference("", False, f"it is no table of {len(expected)}, as the reference's is", ())]
@@ -288,7 +288,7 @@ def _relative(difference: Difference) -> float:
     return difference.max_abs / difference.largest if difference.largest else difference.max_abs
 
 
-def _compare_summary(output: Any, expected: Summary, tolerance: Tolerance) -> Difference:
+def _compare_summary(output: Any, expected: TensorSummary, tolerance: Tolerance) -> Difference:
     """Compares the first elements, the mean and the deviation, all relative to the size that the numbers have.
 
     A single wrong number among many shows in the mean and the deviation only, and there little.

@@ -23,7 +23,7 @@ from ..judge.compare import Difference, Tolerance, compare
 from ..judge.tolerances import Rules
 from ..networks import copy_network
 from ..reference import Reference
-from ..trace import Step, trace
+from ..trace import LayerRun, trace
 from .layers import Layered, LayerResult
 
 _TYPES = {"tensor(float)": torch.float32, "tensor(double)": torch.float64, "tensor(float16)": torch.float16}
@@ -125,7 +125,7 @@ def _beside(
     network = copy_network(conv)
     found: list[LayerResult] = []
 
-    def see(step: Step) -> None:
+    def see(step: LayerRun) -> None:
         record = network.layers[step.index]
         theirs = by_path.get(record.path)
         comparable = isinstance(step.output, torch.Tensor) and theirs is not None

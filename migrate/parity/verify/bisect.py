@@ -21,7 +21,7 @@ from ..references.live import to_lua
 from ..references.self_reference import with_layers
 from ..report.report import ParityReport
 from ..runs.layers import LayerResult, replacement, summarized
-from ..trace import Step, trace
+from ..trace import LayerRun, trace
 
 MODULE, CASE, SCRIPT = "module.t7", "case.t7", "reproduce.py"
 
@@ -113,7 +113,7 @@ def _fed(conv: Conversion, reference: Reference, key: tuple[int, int]) -> tuple[
     ended = False
     found: tuple[Any, Any, bool, list[int]] | None = None
 
-    def see(step: Step) -> Any:
+    def see(step: LayerRun) -> Any:
         nonlocal given, passed, exact, ended, found
         if ended:
             return None
