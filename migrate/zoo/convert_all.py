@@ -22,7 +22,7 @@ from .processes import Processes
 from .summary import ZooSummary
 from .worker import Converter
 
-__all__ = ["Began", "Ended", "Event", "Lost", "Shard", "Summary", "Task", "convert_all", "listed", "plan"]
+__all__ = ["Began", "Ended", "Event", "Lost", "Shard", "Task", "ZooSummary", "convert_all", "listed", "plan"]
 
 
 def convert_all(
