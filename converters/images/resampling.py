@@ -134,13 +134,13 @@ class Resample(nn.Module):
         cell = old // new
         kept = x.narrow(axis, 0, new * cell)
         cells = kept.reshape(*x.shape[:axis], new, cell, *x.shape[axis + 1 :])
-        return cells.mean(axis + 1) if self.average else cells.select(axis + 1, 0)
+        return cells.mean(axis + 1) if self.average else cells.select(axis + 1, 0).clone()
 
     def extra_repr(self) -> str:
         return f"average={self.average}, axis={self.axis}, size={self.size}, ratios={self.ratios}"
 
 
-@converts("nn.SpatialReSamplingEx", traits=Traits(output="copy", reads="images"))
+@converts("nn.SpatialReSamplingEx", traits=Traits(reads="images"))
 def spatial_re_sampling_ex(layer: Layer) -> nn.Module:
     """nn.SpatialReSamplingEx{owidth, oheight | rwidth, rheight, [mode = 'simple'], [yDim = 2], [xDim = 3]}"""
     layer.ignore(

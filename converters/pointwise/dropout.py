@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import torch
 from torch import nn
+from torch.nn import functional
 
 from ...model.layer import Layer
 from ...model.registry import converts, module_form
@@ -44,7 +45,7 @@ class MaskDropout(nn.Module):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         if not (self.training or self.stochastic_inference):
             if self.rescale:
-                return x
+                return x if self.inplace else x.clone()
             return x.mul_(1 - self.p) if self.inplace else x * (1 - self.p)
         mask = self.mask
         if mask is None:
@@ -72,6 +73,21 @@ def _structure(module: MaskDropout) -> Structure:
     return Structure(nothing=module.p == 0)
 
 
+@module_form("copying", nn.Dropout)
+class CopyingDropout(nn.Module):
+    """nn.Dropout that copies its input in evaluation, as Torch7's does: a layer behind it may work in place."""
+
+    def __init__(self, p: float = 0.5) -> None:
+        super().__init__()
+        self.p = p
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return functional.dropout(x, self.p) if self.training else x.clone()
+
+    def extra_repr(self) -> str:
+        return f"p={self.p}"
+
+
 @converts("nn.Dropout", traits=Traits(output="copy", keeps_size=True, picture="dropout", label=("p",)))
 def dropout(layer: Layer) -> nn.Dropout | MaskDropout:
     """nn.Dropout([p = 0.5], [v1 = false], [inplace = false], [stochasticInference = false])
@@ -83,12 +99,12 @@ def dropout(layer: Layer) -> nn.Dropout | MaskDropout:
     p = layer.number("p", 0.5)
     rescale = layer.flag("v2", default=False)
     inplace = layer.flag("inplace", default=False)
-    if inplace or not rescale:
-        layer.traits(output=("pass" if rescale else "write") if inplace else "own")
     stochastic = layer.flag("stochastic_inference", default=False)
     lazy, mono = layer.flag("lazy", default=False), layer.flag("mono", default=False)
     if rescale and not (stochastic or lazy or mono):
+        layer.traits(output="pass" if inplace else "copy")
         return nn.Dropout(p, inplace=inplace)
+    layer.traits(output="own" if not inplace else "write" if stochastic or not rescale else "pass")
     return MaskDropout(p, rescale, inplace, stochastic, mono, lazy)
 
 
@@ -139,13 +155,13 @@ class WhiteNoise(nn.Module):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         if self.training:
             return x + torch.empty_like(x).normal_(self.mean, self.std)
-        return x + self.mean if self.mean != 0 else x
+        return x + self.mean if self.mean != 0 else x.clone()
 
     def extra_repr(self) -> str:
         return f"mean={self.mean}, std={self.std}"
 
 
-@converts("nn.WhiteNoise", traits=Traits(output="copy", picture="dropout"))
+@converts("nn.WhiteNoise", traits=Traits(picture="dropout"))
 def white_noise(layer: Layer) -> WhiteNoise:
     """nn.WhiteNoise([mean = 0], [std = 0.1])"""
     layer.trains()  # unless it is told otherwise
@@ -161,13 +177,13 @@ class TotalDropout(nn.Module):
         self.p = p
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return x * x.new_empty(()).bernoulli_(1 - self.p) if self.training else x
+        return x * x.new_empty(()).bernoulli_(1 - self.p) if self.training else x.clone()
 
     def extra_repr(self) -> str:
         return f"p={self.p}"
 
 
-@converts("nn.TotalDropout", traits=Traits(output="copy", keeps_size=True, picture="dropout", label=("p",)))
+@converts("nn.TotalDropout", traits=Traits(keeps_size=True, picture="dropout", label=("p",)))
 def total_dropout(layer: Layer) -> TotalDropout:
     """nn.TotalDropout([p = 0.5])"""
     layer.ignore("noise")

@@ -7,8 +7,9 @@ from typing import Any
 import torch
 from torch import nn
 
+from ...base.tensor_trees import apply
 from ...model.layer import Layer
-from ...model.registry import converts
+from ...model.registry import converts, module_form
 from ...model.remembering import forget
 from ...model.traits import Traits
 from ..tables.containers import only_child
@@ -53,6 +54,20 @@ class Sequencer(nn.Module):
         return f"remember={self.remember!r}"
 
 
+@module_form("copying", Sequencer)
+class CopyingSequencer(Sequencer):
+    """In evaluation keeps copies of what the steps give, as Torch7's does: later steps may write there in place."""
+
+    def forward(self, x: Any) -> Any:
+        if self.training:
+            return super().forward(x)
+        (detach_state if has_memory(self) else forget)(self.module)
+        outputs = [apply(self.module(x[step]), torch.clone) for step in range(len(x))]
+        if not has_memory(self):
+            forget(self.module)
+        return torch.stack(outputs) if isinstance(x, torch.Tensor) else outputs
+
+
 @converts("nn.Sequencer", traits=Traits(flow="steps", recurrent=True, picture="recurrent"))
 def sequencer(layer: Layer) -> Sequencer:
     """nn.Sequencer(module)
@@ -83,6 +98,17 @@ class Repeater(nn.Module):
 
     def extra_repr(self) -> str:
         return f"times={self.times}"
+
+
+@module_form("copying", Repeater)
+class CopyingRepeater(Repeater):
+    """Keeps copies of what the steps give, as Torch7's does: later steps may write there in place."""
+
+    def forward(self, x: Any) -> list[Any]:
+        forget(self.module)
+        outputs = [apply(self.module(x), torch.clone) for _ in range(self.times)]
+        forget(self.module)
+        return outputs
 
 
 @converts("nn.Repeater", traits=Traits(flow="steps", recurrent=True, picture="recurrent"))

@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from ...model.layer import Layer
-from ...model.registry import converts
+from ...model.registry import converts, module_form
 from ...model.traits import Traits
 from ...t7 import LuaFunction, LuaTable, Tensor, Value
 from ...t7.values import ELEMENT_TYPES
@@ -136,7 +136,7 @@ class Cast(nn.Module):
 
     def forward(self, x: Any) -> Any:
         if isinstance(x, torch.Tensor):
-            return x.to(self.like.dtype)
+            return x.to(self.like.dtype, copy=True)
         return [self.forward(item) for item in x]
 
 
@@ -163,6 +163,14 @@ def dtype_of(kind: str) -> torch.dtype | None:
     return torch.float32 if element.name == "float16" else torch.from_numpy(np.empty(0, element.name)).dtype
 
 
+@module_form("copying", nn.Identity)
+class Copy(nn.Module):
+    """Copies its input, behind which a layer may work in place."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x.clone()
+
+
 @converts("nn.Copy", traits=Traits(output="copy", keeps_size=True, keeps_numbers=True))
 def copy(layer: Layer) -> nn.Identity | Cast:
     """nn.Copy([inputType], [outputType], [forceCopy], [dontCast])"""
@@ -170,7 +178,10 @@ def copy(layer: Layer) -> nn.Identity | Cast:
     source, target = dtype_in(layer, "gradInput"), dtype_in(layer, "output")
     if isinstance(layer.object.get("updateOutput"), LuaFunction):
         layer.traits(output="pass")  # where the types are equal, Torch7 replaces the method by one that copies nothing
-    return nn.Identity() if target is None or source == target else cast_to(target)
+    if target is None or source == target:
+        return nn.Identity()
+    layer.traits(output="own")
+    return cast_to(target)
 
 
 @converts("nn.DontCast")

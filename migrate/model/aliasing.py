@@ -1,87 +1,54 @@
-"""Where layers that work in place need not."""
+"""Layers that work in place need not where nobody sees it; where somebody does, what Torch7 copies is copied."""
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING
 
-from torch import nn
+from .memory import Layers, Run, TooLarge, writes
+from .registry import form_of
 
-from ..converters.tables.containers import Concat, ConcatTable
+if TYPE_CHECKING:
+    from .build import LayerRecord
 
-#: Modules that never return (a view of) their input: changing their output in place harms nobody.
-_ALLOCATING = (
-    nn.Linear,
-    nn.Conv1d,
-    nn.Conv2d,
-    nn.Conv3d,
-    nn.ConvTranspose2d,
-    nn.ConvTranspose3d,
-    nn.BatchNorm1d,
-    nn.BatchNorm2d,
-    nn.BatchNorm3d,
-    nn.MaxPool2d,
-    nn.AvgPool2d,
-    nn.Tanh,
-    nn.Sigmoid,
-    nn.LogSigmoid,
-    nn.Softmax,
-    nn.Softplus,
-    nn.PReLU,
-    nn.GLU,
-    Concat,
-)
-
-#: Modules that may return their input, changed or not, and nothing else that others hold.
-_PASSING = (
-    nn.ReLU,
-    nn.ReLU6,
-    nn.LeakyReLU,
-    nn.ELU,
-    nn.Hardtanh,
-    nn.Threshold,
-    nn.Dropout,
-    nn.Identity,
+_WRONG = (
+    "it works in place, and other layers may read what it wrote in Torch7 and not here, or here and not in Torch7; "
+    "compare the numbers with Torch7's (`verify --reference`)"
 )
 
 
-def release_inplace(root: nn.Module) -> None:
-    """Switches `inplace` off where it can't be seen from outside, since autograd often forbids it.
+def settle_aliases(records: list[LayerRecord]) -> list[tuple[str, str]]:
+    """Makes the modules of a model share memory where Torch7's layers do, and else write in place as little as can be.
 
-    It can be seen where the changed tensor is read elsewhere (a skip connection after an in-place ReLU): there it
-    stays, as in Torch7. The caller's own input is never changed where the model is a chain.
+    A layer is no longer in place where nobody else reads what it writes, since autograd often forbids it. It stays in
+    place where somebody does (a skip connection after an in-place ReLU); layers that copy in Torch7 and not in
+    PyTorch (nn.Dropout in evaluation) then take the class that is registered as their form "copying", if without
+    it somebody would read a write that he does not read in Torch7. The caller's own input counts as not read later.
+
+    Returns:
+        (path, remark) pairs on layers of which that can't be had.
     """
-    places = Counter(id(module) for _, module in root.named_modules(remove_duplicate=False))
-    first = root
-    while isinstance(first, nn.Sequential) and len(first) > 0:
-        first = first[0]
-    _release(first, places)
-    for module in root.modules():
-        if isinstance(module, nn.Sequential):
-            children = list(module)
-            for i, child in enumerate(children[1:], 1):
-                before = children[i - 1]
-                # an in-place sum changes the output of the first branch
-                changed = [before[0]] if isinstance(before, ConcatTable) and len(before) > 0 else children[:i]
-                if returns_fresh(changed):
-                    _release(child, places)
-
-
-def returns_fresh(chain: Iterable[nn.Module]) -> bool:
-    """Does this chain of modules return a tensor that it made, and that nobody else can read?"""
-    for module in reversed(list(chain)):
-        if isinstance(module, _ALLOCATING):
-            return True
-        if isinstance(module, nn.Sequential):
-            if returns_fresh(module):
-                return True
-            if not all(isinstance(child, _PASSING) for child in module):
-                return False
-        elif not isinstance(module, _PASSING):
-            return False
-    return False
-
-
-def _release(module: nn.Module, places: Mapping[int, int]) -> None:
-    if getattr(module, "inplace", False) and places[id(module)] == 1:
-        module.inplace = False  # type: ignore[assignment]
+    writers = {id(record.module): record for record in records if writes(record)}
+    layers = Layers(records)
+    if not writers or "" not in layers.by_path:
+        return []
+    controlled = {key for key, record in writers.items() if getattr(record.module, "inplace", None) is not None}
+    in_place = {key for key, record in writers.items() if getattr(record.module, "inplace", True)}
+    copying: dict[int, LayerRecord] = {}
+    wrong: set[int] = set()
+    try:
+        in_place &= Run(layers, in_place, set()).seen | (in_place - controlled)
+        while in_place:
+            run = Run(layers, in_place, set(copying))
+            more = {id(r.module): r for r in run.must_copy.values() if form_of("copying", r.module) is not None}
+            wrong = run.wrong
+            if more.keys() <= copying.keys():
+                break
+            copying |= more
+    except TooLarge:  # all as in Torch7
+        copying = {id(r.module): r for r in records if r.traits.output == "copy" or r.traits.flow == "steps"}
+        copying = {key: r for key, r in copying.items() if form_of("copying", r.module) is not None}
+    for key in controlled - in_place:
+        writers[key].module.inplace = False  # type: ignore[assignment]
+    for record in copying.values():
+        record.module.__class__ = form_of("copying", record.module)
+    return [(writers[key].path, _WRONG) for key in writers if key in wrong]

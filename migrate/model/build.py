@@ -13,7 +13,7 @@ from ..base.errors import Refusal, UnsupportedLayers
 from ..t7 import LuaObject, Storage, Tensor
 from ..t7.mapping import release_pages
 from . import registry
-from .aliasing import release_inplace
+from .aliasing import settle_aliases
 from .architecture import describe
 from .layer import Layer, LayerRefused
 from .traits import NO_TRAITS, Traits
@@ -131,7 +131,8 @@ class Build:
         for name, tensor in [*module.named_parameters(), *module.named_buffers()]:
             if tensor.is_meta:
                 raise AssertionError(f"a converter left {name} of {type(module).__name__} without numbers")
-        release_inplace(module)
+        for path, text in settle_aliases(self.records):
+            self.note(path, text)
         return module
 
     def module(self, obj: LuaObject, path: str) -> nn.Module:

@@ -138,7 +138,7 @@ def test_half_is_widened_and_said() -> None:
     [
         ([("nn.ReLU", True)], [False]),  # the caller's own input
         ([("Linear", None), ("nn.ReLU", True)], [False]),  # nobody else sees a fresh output
-        ([("nn.Identity", None), ("nn.ReLU", True)], [True]),  # Identity hands on what others may hold
+        ([("nn.Identity", None), ("nn.ReLU", True)], [False]),  # still the caller's
     ],
 )
 def test_inplace_stays_only_where_it_can_be_seen(layers: list[tuple[str, bool | None]], expected: list[bool]) -> None:
@@ -156,7 +156,9 @@ def test_an_in_place_sum_can_be_trained_where_its_first_branch_makes_a_tensor() 
     module = tm.convert(branches(lua.linear(2, 2), relu)).module
     assert not module[2].inplace
     module(torch.randn(3, 2, dtype=torch.float64)).sum().backward()
-    assert tm.convert(branches(relu)).module[2].inplace  # it changes what the second branch hands on
+    module = tm.convert(branches(relu)).module
+    assert module[1][0][0].inplace  # it changes what the second branch hands on
+    assert not module[2].inplace  # nobody reads its first operand again
 
 
 def test_saved_mode_follows_each_layer() -> None:

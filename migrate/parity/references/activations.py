@@ -15,6 +15,7 @@ from torch.nn import functional
 from ...base.tensor_trees import leaves
 from ...model.build import LayerRecord, to_torch_tensor
 from ...model.conversion import Conversion
+from ...model.memory import writes
 from ...t7 import LuaObject, LuaTable, Tensor, Value
 from ..networks import leaf_indices
 
@@ -23,35 +24,6 @@ _MAX_DEPTH = 16
 
 #: More numbers than any tensor of a last run has; an expanded tensor of a hostile file may claim any size.
 MOST_NUMBERS = 1 << 28
-
-#: Layers whose output may lie in the storage of their input without being written there.
-_ALIASES = frozenset(
-    [
-        "View",
-        "Reshape",
-        "Identity",
-        "Contiguous",
-        "Copy",
-        "Squeeze",
-        "Unsqueeze",
-        "Transpose",
-        "Select",
-        "Narrow",
-        "SelectTable",
-        "NarrowTable",
-        "FlattenTable",
-        "SplitTable",
-        "Collapse",
-        "Replicate",
-        "ConcatTable",
-        "ParallelTable",
-        "Sequential",
-        "MapTable",
-        "Dropout",
-        "SpatialDropout",
-        "Index",
-    ]
-)
 
 #: Part of a storage: its id, the first and the last element.
 Span = tuple[int, int, int]
@@ -166,7 +138,7 @@ def graph_input(conv: Conversion) -> Any:
 
 def is_writer(record: LayerRecord, *, leaf: bool) -> bool:
     """May a layer whose output lies in its input's storage have changed the numbers there?"""
-    return leaf and (bool(record.object.get("inplace")) or record.typename.split(".")[-1] not in _ALIASES)
+    return leaf and (writes(record) or record.traits.output not in ("pass", "copy", "children"))
 
 
 def ran_in_training(record: LayerRecord, output: Any) -> bool:

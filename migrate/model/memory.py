@@ -1,0 +1,311 @@
+"""Whose memory the values of a network are: its layers run on references to memory in place of tensors.
+
+Each value is followed twice, through Torch7's layers and through the modules that they became: the two differ where
+Torch7 copies and PyTorch passes on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+if TYPE_CHECKING:
+    from .build import LayerRecord
+
+#: So many steps of the analysis are worth their time; models have a few thousand.
+BUDGET = 300_000
+
+
+class Ref(NamedTuple):
+    """A reference to a piece of memory, and how often layers had written there when it was taken."""
+
+    cell: int
+    version: int
+
+
+class Memory(NamedTuple):
+    """Where the numbers of a value may lie: in Torch7, and in our modules; a table that is not followed is one."""
+
+    torch7: tuple[Ref, ...] = ()
+    ours: tuple[Ref, ...] = ()
+
+
+Value = Memory | list["Value"]
+
+
+class TooLarge(Exception):
+    """The analysis would take too long."""
+
+
+class Cells:
+    """The pieces of memory of a run, and the modules that wrote there, in order."""
+
+    def __init__(self) -> None:
+        self.writers: list[list[int]] = []
+
+    def new(self) -> tuple[Ref, ...]:
+        """Memory that nobody else knows."""
+        self.writers.append([])
+        return (Ref(len(self.writers) - 1, 0),)
+
+    def write(self, refs: Iterable[Ref], writer: int) -> tuple[Ref, ...]:
+        """Changes memory; what was read there before is known by the older references only."""
+        cells = dict.fromkeys(ref.cell for ref in refs)
+        for cell in cells:
+            self.writers[cell].append(writer)
+        return tuple(Ref(cell, len(self.writers[cell])) for cell in cells)
+
+    def changed(self, refs: Iterable[Ref]) -> set[int]:
+        """Who has written there since these references were taken."""
+        return {writer for ref in refs for writer in self.writers[ref.cell][ref.version :]}
+
+
+class Layers:
+    """The layers of a model, and which are whose children.
+
+    Args:
+        records: the layers; the model itself is at "".
+    """
+
+    def __init__(self, records: list[LayerRecord]) -> None:
+        self.by_path = {path: record for record in reversed(records) for path in record.paths}
+        self._children: dict[int, dict[str, LayerRecord]] = {}
+        for path, record in self.by_path.items():
+            above = path
+            while above:
+                above = above.rpartition(".")[0]
+                parent = self.by_path.get(above)
+                if parent is not None:
+                    name = path.removeprefix(above).removeprefix(".")
+                    self._children.setdefault(id(parent), {})[name] = record
+                    break
+
+    def children(self, record: LayerRecord) -> dict[str, LayerRecord]:
+        """The layers right inside a layer, by their names there."""
+        return self._children.get(id(record), {})
+
+    def numbered(self, record: LayerRecord) -> list[LayerRecord]:
+        """The children "1", "2", …"""
+        children = self.children(record)
+        return [children[name] for name in map(str, range(1, len(children) + 1)) if name in children]
+
+
+class Run:
+    """One run of a model, in evaluation.
+
+    Args:
+        layers: the layers of the model.
+        in_place: ids of the modules of ours that write into their input.
+        copying: ids of the modules of ours that copy where Torch7 does.
+
+    Attributes:
+        seen: ids of the modules whose write somebody else in Torch7 reads.
+        must_copy: the layers that have to copy, since somebody would read what Torch7 does not let him read.
+        wrong: ids of modules of which somebody reads a write in Torch7 and not in ours, or the other way round.
+    """
+
+    def __init__(self, layers: Layers, in_place: set[int], copying: set[int]) -> None:
+        self.layers, self.in_place, self.copying = layers, in_place, copying
+        self.seen: set[int] = set()
+        self.must_copy: dict[int, LayerRecord] = {}
+        self.wrong: set[int] = set()
+        self._torch7, self._ours = Cells(), Cells()
+        self._passed_by: dict[int, list[LayerRecord]] = {}
+        self._copies: list[LayerRecord] = []
+        self._writes = 0
+        self._left = BUDGET
+        self._read(self._layer(layers.by_path[""], self._new()))
+
+    def _new(self) -> Memory:
+        return Memory(self._torch7.new(), self._ours.new())
+
+    def _leaves(self, value: Value) -> Iterator[Memory]:
+        waiting = [value]
+        while waiting:
+            item = waiting.pop()
+            self._spend(1)
+            if isinstance(item, Memory):
+                self._spend(len(item.torch7) + len(item.ours))
+                yield item
+            else:
+                waiting.extend(reversed(item))
+
+    def _spend(self, steps: int) -> None:
+        self._left -= steps
+        if self._left < 0:
+            raise TooLarge
+
+    def _merged(self, value: Value) -> Memory:
+        """A value as one, whose parts are not told apart."""
+        if isinstance(value, Memory):
+            return value
+        parts = list(self._leaves(value))
+        return Memory(
+            tuple(dict.fromkeys(ref for part in parts for ref in part.torch7)),
+            tuple(dict.fromkeys(ref for part in parts for ref in part.ours)),
+        )
+
+    def _read(self, value: Value) -> None:
+        for part in self._leaves(value):
+            expected, got = self._torch7.changed(part.torch7), self._ours.changed(part.ours)
+            self._spend(len(expected) + len(got))
+            self.seen |= expected
+            if expected == got:
+                continue
+            self.wrong |= expected ^ got
+            for ref in part.ours:
+                if self._ours.changed([ref]) - expected:
+                    self.must_copy.update((id(record), record) for record in self._passed_by.get(ref.cell, ()))
+
+    def _layer(self, record: LayerRecord, value: Value) -> Value:
+        self._spend(1)
+        children = self.layers.children(record)
+        flow = record.traits.flow
+        if len(children) == 1:
+            (child,) = children.values()
+            if child.module is record.module:  # it became the module that it holds
+                return self._layer(child, value)
+        numbered = self.layers.numbered(record)
+        if flow in _FLOWS and (len(numbered) == len(children) or flow == "graph"):
+            return _FLOWS[flow](self, record, numbered, value)
+        if children:
+            return self._unknown(record, value)
+        return self._leaf(record, value)
+
+    # Layers without layers inside
+
+    def _leaf(self, record: LayerRecord, value: Value) -> Value:
+        if writes(record):
+            return self._written(record, value)
+        if record.traits.output in ("pass", "children"):
+            return self._merged(value)
+        self._read(value)
+        return self._copied(record, value) if record.traits.output == "copy" else self._new()
+
+    def _written(self, record: LayerRecord, value: Value) -> Memory:
+        """Of a table of operands the first is written, while the third and later ones have yet to be read."""
+        self._read(value)
+        operands = value if isinstance(value, list) and record.traits.flow == "operands" else [value]
+        target, writer = self._merged(operands[0]) if operands else Memory(), id(record.module)
+        self._writes += writer in self.in_place
+        ours = self._ours.write(target.ours, writer) if writer in self.in_place else self._ours.new()
+        written = Memory(self._torch7.write(target.torch7, writer), ours)
+        self._read(operands[2:])
+        return written
+
+    def _copied(self, record: LayerRecord, value: Value) -> Memory:
+        """In Torch7 a copy; in ours the very value, unless the module copies too."""
+        if id(record.module) in self.copying:
+            return self._new()
+        given = self._merged(value)
+        self._copies.append(record)
+        for ref in given.ours:
+            self._passed_by.setdefault(ref.cell, []).append(record)
+        return Memory(self._torch7.new(), given.ours)
+
+    # Containers
+
+    def _unknown(self, record: LayerRecord, value: Value) -> Memory:
+        """Children may run in any order, any number of times, and read whatever another gave, or got."""
+        self._read(value)
+        given, writes_before, copies_before = self._merged(value), self._writes, len(self._copies)
+        outputs: list[Value] = [self._merged(self._layer(child, given)) for child in self._children_of(record)]
+        self._read([given, *outputs])
+        output, new = self._merged(outputs), self._new()
+        if record.traits.flow == "steps":  # in evaluation Torch7 keeps a copy of what each step gave
+            result = self._copied(record, output)
+            result = Memory(result.torch7, (*result.ours, *new.ours))
+        else:
+            kept = () if record.traits.output == "own" else output.torch7
+            result = Memory((*new.torch7, *kept), (*new.ours, *output.ours))
+        if self._writes > writes_before:
+            self.must_copy.update((id(copy), copy) for copy in self._copies[copies_before:])
+        return result
+
+    def _children_of(self, record: LayerRecord) -> list[LayerRecord]:
+        return list({id(child): child for child in self.layers.children(record).values()}.values())
+
+    def _chain(self, record: LayerRecord, children: list[LayerRecord], value: Value) -> Value:
+        for child in children:
+            value = self._layer(child, value)
+        return value
+
+    def _first(self, record: LayerRecord, children: list[LayerRecord], value: Value) -> Value:
+        return self._chain(record, children[:1], value)
+
+    def _branches(self, record: LayerRecord, children: list[LayerRecord], value: Value) -> Value:
+        return [self._layer(child, value) for child in children]
+
+    def _entries(self, record: LayerRecord, children: list[LayerRecord], value: Value) -> Value:
+        return [self._layer(child, _entry(value, i)) for i, child in enumerate(children)]
+
+    def _joined(self, record: LayerRecord, children: list[LayerRecord], value: Value) -> Value:
+        self._read(self._branches(record, children, value))
+        return self._new()
+
+    def _graph(self, record: LayerRecord, children: list[LayerRecord], value: Value) -> Value:
+        module: Any = record.module  # `nodes` and `outputs` as the graph of a converter describes them
+        by_number = self.layers.children(record)
+        values = [value]
+        for index, sources in module.nodes:
+            given = self._gathered(values, sources)
+            child = by_number.get(str(index + 1))
+            values.append(given if child is None else self._layer(child, given))
+        return self._gathered(values, module.outputs)
+
+    def _gathered(self, values: list[Value], sources: list[list[int]]) -> Value:
+        gathered = []
+        for number, *entries in sources:
+            value = values[number]
+            self._spend(1)
+            for entry in entries:
+                value = _entry(value, entry)
+            gathered.append(value)
+        return gathered[0] if len(gathered) == 1 else gathered
+
+    # Layers that pick from tables
+
+    def _same(self, record: LayerRecord, children: list[LayerRecord], value: Value) -> Value:
+        return value
+
+    def _select(self, record: LayerRecord, children: list[LayerRecord], value: Value) -> Value:
+        index = record.object.get("index")
+        if not isinstance(value, list) or not isinstance(index, float):
+            return self._merged(value)
+        return _entry(value, int(index) - 1 if index > 0 else int(index))
+
+    def _narrow(self, record: LayerRecord, children: list[LayerRecord], value: Value) -> Value:
+        offset, length = record.object.get("offset"), record.object.get("length") or 1.0
+        if not isinstance(value, list) or not isinstance(offset, float) or not isinstance(length, float):
+            return self._merged(value)
+        return value[int(offset) - 1 : int(offset + length) - 1]
+
+    def _flatten(self, record: LayerRecord, children: list[LayerRecord], value: Value) -> Value:
+        return list(self._leaves(value)) if isinstance(value, list) else value
+
+
+_FLOWS: dict[str, Callable[[Run, LayerRecord, list[LayerRecord], Value], Value]] = {
+    "chain": Run._chain,
+    "replicas": Run._first,
+    "wrapper": Run._first,
+    "branches": Run._branches,
+    "entries": Run._entries,
+    "joined": Run._joined,
+    "slices": Run._joined,
+    "graph": Run._graph,
+    "same": Run._same,
+    "select": Run._select,
+    "narrow": Run._narrow,
+    "flatten": Run._flatten,
+}
+
+
+def _entry(value: Value, index: int) -> Value:
+    if isinstance(value, Memory):
+        return value
+    return value[index] if -len(value) <= index < len(value) else Memory()
+
+
+def writes(record: LayerRecord) -> bool:
+    """Does a layer change its input in place, be it only when it trains?"""
+    return record.traits.output == "write" or bool(getattr(record.module, "inplace", False))
