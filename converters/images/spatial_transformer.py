@@ -53,6 +53,7 @@ def affine_transform_matrix_generator(layer: Layer) -> AffineTransformMatrix:
     layer.ignore("rotationOutput", "scaleOutput")
     if layer.flag("fullMode", False):
         layer.ignore("useRotation", "useScale", "useTranslation")
+        layer.traits(output="pass")
         return AffineTransformMatrix()
     return AffineTransformMatrix(
         layer.flag("useRotation", False), layer.flag("useScale", False), layer.flag("useTranslation", False)

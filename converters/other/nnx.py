@@ -126,7 +126,7 @@ class PushTable(nn.Module):
         return f"index={self.index}, pulls={self.pulls}"
 
 
-@converts("nn.PushTable")
+@converts("nn.PushTable", traits=Traits(output="pass", flow="push"))
 def push_table(layer: Layer) -> PushTable:
     """nn.PushTable(index)"""
     layer.ignore("_gradInput", "_forward")
@@ -154,7 +154,7 @@ class PullTable(nn.Module):
         return f"index={self.index}"
 
 
-@converts("nn.PullTable")
+@converts("nn.PullTable", traits=Traits(output="pass", flow="pull"))
 def pull_table(layer: Layer) -> PullTable:
     """nn.PullTable(push, index)
 

@@ -45,7 +45,7 @@ class MaskDropout(nn.Module):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         if not (self.training or self.stochastic_inference):
             if self.rescale:
-                return x if self.inplace else x.clone()
+                return x
             return x.mul_(1 - self.p) if self.inplace else x * (1 - self.p)
         mask = self.mask
         if mask is None:
@@ -73,9 +73,16 @@ def _structure(module: MaskDropout) -> Structure:
     return Structure(nothing=module.p == 0)
 
 
-@module_form("copying", nn.Dropout)
+class CopyingMaskDropout(MaskDropout):
+    """MaskDropout that copies its input where it drops nothing, as Torch7's does: a layer behind may work in place."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        y = super().forward(x)
+        return y.clone() if y is x else y
+
+
 class CopyingDropout(nn.Module):
-    """nn.Dropout that copies its input in evaluation, as Torch7's does: a layer behind it may work in place."""
+    """nn.Dropout that copies its input in evaluation, as Torch7's does: a layer behind may work in place."""
 
     def __init__(self, p: float = 0.5) -> None:
         super().__init__()
@@ -86,6 +93,10 @@ class CopyingDropout(nn.Module):
 
     def extra_repr(self) -> str:
         return f"p={self.p}"
+
+
+module_form("copying", nn.Dropout)(CopyingDropout)
+module_form("copying", MaskDropout)(CopyingMaskDropout)
 
 
 @converts("nn.Dropout", traits=Traits(output="copy", keeps_size=True, picture="dropout", label=("p",)))
@@ -100,11 +111,11 @@ def dropout(layer: Layer) -> nn.Dropout | MaskDropout:
     rescale = layer.flag("v2", default=False)
     inplace = layer.flag("inplace", default=False)
     stochastic = layer.flag("stochastic_inference", default=False)
+    passes = rescale and not stochastic
+    layer.traits(output=("pass" if passes else "write") if inplace else "copy" if passes else "own")
     lazy, mono = layer.flag("lazy", default=False), layer.flag("mono", default=False)
     if rescale and not (stochastic or lazy or mono):
-        layer.traits(output="pass" if inplace else "copy")
         return nn.Dropout(p, inplace=inplace)
-    layer.traits(output="own" if not inplace else "write" if stochastic or not rescale else "pass")
     return MaskDropout(p, rescale, inplace, stochastic, mono, lazy)
 
 

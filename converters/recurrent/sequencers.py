@@ -54,7 +54,6 @@ class Sequencer(nn.Module):
         return f"remember={self.remember!r}"
 
 
-@module_form("copying", Sequencer)
 class CopyingSequencer(Sequencer):
     """In evaluation keeps copies of what the steps give, as Torch7's does: later steps may write there in place."""
 
@@ -66,6 +65,9 @@ class CopyingSequencer(Sequencer):
         if not has_memory(self):
             forget(self.module)
         return torch.stack(outputs) if isinstance(x, torch.Tensor) else outputs
+
+
+module_form("copying", Sequencer)(CopyingSequencer)
 
 
 @converts("nn.Sequencer", traits=Traits(flow="steps", recurrent=True, picture="recurrent"))
@@ -100,7 +102,6 @@ class Repeater(nn.Module):
         return f"times={self.times}"
 
 
-@module_form("copying", Repeater)
 class CopyingRepeater(Repeater):
     """Keeps copies of what the steps give, as Torch7's does: later steps may write there in place."""
 
@@ -109,6 +110,9 @@ class CopyingRepeater(Repeater):
         outputs = [apply(self.module(x), torch.clone) for _ in range(self.times)]
         forget(self.module)
         return outputs
+
+
+module_form("copying", Repeater)(CopyingRepeater)
 
 
 @converts("nn.Repeater", traits=Traits(flow="steps", recurrent=True, picture="recurrent"))

@@ -10,6 +10,7 @@ from torch import nn
 from ...model.layer import Layer
 from ...model.registry import converts
 from ...model.remembering import Remembering
+from ...model.traits import Traits
 from ..tables.containers import only_child
 from .sequencers import Sequencer
 
@@ -140,7 +141,7 @@ class ReverseEntries(nn.Module):
         return x.flip(0) if isinstance(x, torch.Tensor) else list(reversed(x))
 
 
-@converts("nn.ReverseSequence")
+@converts("nn.ReverseSequence", traits=Traits(output="pass"))
 def reverse_sequence(layer: Layer) -> ReverseEntries:
     """nn.ReverseSequence(), of torch/rnn"""
     layer.ignore("_range")

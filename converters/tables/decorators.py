@@ -163,12 +163,14 @@ def dtype_of(kind: str) -> torch.dtype | None:
     return torch.float32 if element.name == "float16" else torch.from_numpy(np.empty(0, element.name)).dtype
 
 
-@module_form("copying", nn.Identity)
 class Copy(nn.Module):
     """Copies its input, behind which a layer may work in place."""
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         return x.clone()
+
+
+module_form("copying", nn.Identity)(Copy)
 
 
 @converts("nn.Copy", traits=Traits(output="copy", keeps_size=True, keeps_numbers=True))

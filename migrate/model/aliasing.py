@@ -10,9 +10,9 @@ from .registry import form_of
 if TYPE_CHECKING:
     from .build import LayerRecord
 
-_WRONG = (
-    "it works in place, and other layers may read what it wrote in Torch7 and not here, or here and not in Torch7; "
-    "compare the numbers with Torch7's (`verify --reference`)"
+_UNCOPIED = (
+    "Torch7 copies its input here and the converted module does not: what a layer behind it writes in place may be read "
+    "by others"
 )
 
 
@@ -25,7 +25,7 @@ def settle_aliases(records: list[LayerRecord]) -> list[tuple[str, str]]:
     it somebody would read a write that he does not read in Torch7. The caller's own input counts as not read later.
 
     Returns:
-        (path, remark) pairs on layers of which that can't be had.
+        (path, remark) pairs on layers that have no such form.
     """
     writers = {id(record.module): record for record in records if writes(record)}
     layers = Layers(records)
@@ -34,13 +34,13 @@ def settle_aliases(records: list[LayerRecord]) -> list[tuple[str, str]]:
     controlled = {key for key, record in writers.items() if getattr(record.module, "inplace", None) is not None}
     in_place = {key for key, record in writers.items() if getattr(record.module, "inplace", True)}
     copying: dict[int, LayerRecord] = {}
-    wrong: set[int] = set()
+    uncopied: list[LayerRecord] = []
     try:
         in_place &= Run(layers, in_place, set()).seen | (in_place - controlled)
         while in_place:
             run = Run(layers, in_place, set(copying))
             more = {id(r.module): r for r in run.must_copy.values() if form_of("copying", r.module) is not None}
-            wrong = run.wrong
+            uncopied = [r for r in run.must_copy.values() if form_of("copying", r.module) is None]
             if more.keys() <= copying.keys():
                 break
             copying |= more
@@ -51,4 +51,4 @@ def settle_aliases(records: list[LayerRecord]) -> list[tuple[str, str]]:
         writers[key].module.inplace = False  # type: ignore[assignment]
     for record in copying.values():
         record.module.__class__ = form_of("copying", record.module)
-    return [(writers[key].path, _WRONG) for key in writers if key in wrong]
+    return [(record.path, _UNCOPIED) for record in uncopied]

@@ -100,21 +100,28 @@ class Run:
 
     Attributes:
         seen: ids of the modules whose write somebody else in Torch7 reads.
+        input: what the model gets.
+        output: what it gives.
         must_copy: the layers that have to copy, since somebody would read what Torch7 does not let him read.
-        wrong: ids of modules of which somebody reads a write in Torch7 and not in ours, or the other way round.
     """
 
     def __init__(self, layers: Layers, in_place: set[int], copying: set[int]) -> None:
         self.layers, self.in_place, self.copying = layers, in_place, copying
         self.seen: set[int] = set()
         self.must_copy: dict[int, LayerRecord] = {}
-        self.wrong: set[int] = set()
         self._torch7, self._ours = Cells(), Cells()
         self._passed_by: dict[int, list[LayerRecord]] = {}
         self._copies: list[LayerRecord] = []
+        self._pushed: list[Value] = []
         self._writes = 0
+        self._blurred: set[int] = set()
         self._left = BUDGET
-        self._read(self._layer(layers.by_path[""], self._new()))
+        self.input = self._new()
+        self.output = self._layer(layers.by_path[""], self.input)
+        self._read(self.output)
+        for cell in self._blurred:
+            if self._ours.writers[cell]:  # one of the parts was written, no matter which
+                self._blame(cell)
 
     def _new(self) -> Memory:
         return Memory(self._torch7.new(), self._ours.new())
@@ -140,22 +147,22 @@ class Run:
         if isinstance(value, Memory):
             return value
         parts = list(self._leaves(value))
-        return Memory(
-            tuple(dict.fromkeys(ref for part in parts for ref in part.torch7)),
-            tuple(dict.fromkeys(ref for part in parts for ref in part.ours)),
-        )
+        torch7 = tuple(dict.fromkeys(ref for part in parts for ref in part.torch7))
+        ours = tuple(dict.fromkeys(ref for part in parts for ref in part.ours))
+        self._blurred |= {ref.cell for ref in ours} if len(torch7) > 1 else set()
+        return Memory(torch7, ours)
 
     def _read(self, value: Value) -> None:
         for part in self._leaves(value):
             expected, got = self._torch7.changed(part.torch7), self._ours.changed(part.ours)
             self._spend(len(expected) + len(got))
             self.seen |= expected
-            if expected == got:
-                continue
-            self.wrong |= expected ^ got
-            for ref in part.ours:
+            for ref in part.ours if got - expected else ():
                 if self._ours.changed([ref]) - expected:
-                    self.must_copy.update((id(record), record) for record in self._passed_by.get(ref.cell, ()))
+                    self._blame(ref.cell)
+
+    def _blame(self, cell: int) -> None:
+        self.must_copy.update((id(record), record) for record in self._passed_by.get(cell, ()))
 
     def _layer(self, record: LayerRecord, value: Value) -> Value:
         self._spend(1)
@@ -166,7 +173,7 @@ class Run:
             if child.module is record.module:  # it became the module that it holds
                 return self._layer(child, value)
         numbered = self.layers.numbered(record)
-        if flow in _FLOWS and (len(numbered) == len(children) or flow == "graph"):
+        if flow in _FLOWS and (len(numbered) == len(children) or flow in ("graph", "pull")):
             return _FLOWS[flow](self, record, numbered, value)
         if children:
             return self._unknown(record, value)
@@ -188,7 +195,10 @@ class Run:
         operands = value if isinstance(value, list) and record.traits.flow == "operands" else [value]
         target, writer = self._merged(operands[0]) if operands else Memory(), id(record.module)
         self._writes += writer in self.in_place
-        ours = self._ours.write(target.ours, writer) if writer in self.in_place else self._ours.new()
+        if writer in self.in_place:
+            ours = self._ours.write(target.ours, writer)
+        else:  # what only writes when it trains passes its input on
+            ours = target.ours if record.traits.output == "pass" else self._ours.new()
         written = Memory(self._torch7.write(target.torch7, writer), ours)
         self._read(operands[2:])
         return written
@@ -219,6 +229,7 @@ class Run:
             kept = () if record.traits.output == "own" else output.torch7
             result = Memory((*new.torch7, *kept), (*new.ours, *output.ours))
         if self._writes > writes_before:
+            self._blurred |= {ref.cell for ref in given.ours}
             self.must_copy.update((id(copy), copy) for copy in self._copies[copies_before:])
         return result
 
@@ -280,8 +291,12 @@ class Run:
             return self._merged(value)
         return value[int(offset) - 1 : int(offset + length) - 1]
 
-    def _flatten(self, record: LayerRecord, children: list[LayerRecord], value: Value) -> Value:
-        return list(self._leaves(value)) if isinstance(value, list) else value
+    def _push(self, record: LayerRecord, children: list[LayerRecord], value: Value) -> Value:
+        self._pushed.append(self._merged(value))
+        return self._pushed[-1]
+
+    def _pull(self, record: LayerRecord, children: list[LayerRecord], value: Value) -> Value:
+        return self._merged([value, *self._pushed])
 
 
 _FLOWS: dict[str, Callable[[Run, LayerRecord, list[LayerRecord], Value], Value]] = {
@@ -296,14 +311,15 @@ _FLOWS: dict[str, Callable[[Run, LayerRecord, list[LayerRecord], Value], Value]]
     "same": Run._same,
     "select": Run._select,
     "narrow": Run._narrow,
-    "flatten": Run._flatten,
+    "push": Run._push,
+    "pull": Run._pull,
 }
 
 
 def _entry(value: Value, index: int) -> Value:
     if isinstance(value, Memory):
         return value
-    return value[index] if -len(value) <= index < len(value) else Memory()
+    return value[index] if -len(value) <= index < len(value) else Memory()  # as it is, the model can't run
 
 
 def writes(record: LayerRecord) -> bool:
