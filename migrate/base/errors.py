@@ -134,3 +134,7 @@ class ExportError(TorchMigrateError):
     """The ONNX export failed, or its result is not valid ONNX."""
 
     exit_code = EXIT_EXPORT
+
+
+class GraphDiffers(ExportError):
+    """ONNX Runtime answers otherwise than the converted module."""

@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from ..base.errors import ExportError, UsageError
+from ..base.errors import ExportError, GraphDiffers, UsageError
 from ..base.folder_files import ONNX, PARITY_FAILED, SOURCE, output_folder, read_config
 from ..base.tensor_trees import apply, leaves, moved
 from ..model.conversion import Conversion
@@ -169,6 +169,11 @@ def _export(conversion: Conversion, path: Path, options: ConvertOptions, example
             opset=options.opset,
             dtype=options.dtype,
         )
+    except GraphDiffers as error:
+        raise ExportError(
+            f"{error}. Nothing was written. Either may be wrong: compare the PyTorch model with what Torch7 answers "
+            "(`torchmigrate verify --reference`) before you use it without an ONNX file."
+        ) from error
     except ExportError as error:
         raise ExportError(
             f"{error}. Nothing was written; --no-onnx converts the model without an ONNX file."

@@ -11,8 +11,8 @@ if TYPE_CHECKING:
     from .build import LayerRecord
 
 _UNCOPIED = (
-    "Torch7 copies its input here and the converted module does not: what a layer behind it writes in place may be read "
-    "by others"
+    "Torch7 copies its input here and the converted module does not: others may read what a layer behind it writes "
+    "in place"
 )
 
 

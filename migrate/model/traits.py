@@ -41,8 +41,8 @@ class Traits:
             copies of one; "wrapper", around one child; "branches", each child gets the input, a table comes out;
             "joined", likewise, but one tensor comes out; "slices", each child gets a slice; "entries", each child
             gets an entry of a table; "graph", an nngraph; "steps", a child runs once for each step of a sequence;
-            "operands", a table of tensors gives one; "select", "narrow", "flatten", of a table; "same", what it gets; "push", an entry of a
-            table is left out, which a "pull" puts into another.
+            "operands", a table of tensors gives one; "select", "narrow", "flatten", of a table; "same", what it gets;
+            "push", leaves out an entry of a table, which a "pull" puts into another.
         children: the fields that hold its children, of which `parameters()` lists the parameters.
         parameters: the fields (dotted where they lie deeper) that `parameters()` lists of a class without children.
         picture: what colours its box in a picture.

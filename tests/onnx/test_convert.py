@@ -13,6 +13,7 @@ from torch.nn import functional as F
 
 import torchmigrate as tm
 from torchmigrate.folder.run import ConvertOptions, convert_file
+from torchmigrate.onnx.export import check
 
 
 @pytest.mark.parametrize(
@@ -53,3 +54,11 @@ def test_a_model_without_a_graph_is_converted_with_no_onnx(tmp_path: Path) -> No
     result = convert_file(tmp_path / "m.t7", tmp_path / "out", replace(options, no_onnx=True), print)
     assert {"model.py", "model.safetensors"} <= set(result.files)
     assert "model.onnx" not in result.files
+
+
+def test_a_graph_that_differs_is_no_reason_to_trust_the_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(check.TOLERANCES, torch.float32, -3.0)  # nothing is near enough
+    tm.dump(lua.sequential(networks.conv(1, 2, 3)), tmp_path / "m.t7")
+    with pytest.raises(tm.ExportError, match="differs between .* Either may be wrong: compare the PyTorch model") as it:
+        convert_file(tmp_path / "m.t7", tmp_path / "out", Options(input_shape="2x1x9x8", no_verify=True), print)
+    assert "--no-onnx" not in str(it.value)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import onnx
 import torch
 
-from ...base.errors import ExportError
+from ...base.errors import ExportError, GraphDiffers
 from ..runtime import open_session, run_session
 from .save import Stored
 
@@ -36,24 +36,24 @@ def difference(name: str, got: torch.Tensor, expected: torch.Tensor, tolerance: 
     """The largest difference, relative to the largest expected number.
 
     Raises:
-        ExportError: sizes differ, one is NaN or infinite where the other is not, or the tolerance is exceeded.
+        GraphDiffers: sizes differ, one is NaN or infinite where the other is not, or the tolerance is exceeded.
     """
     if got.shape != expected.shape:
-        raise ExportError(f"{name} has shape {tuple(got.shape)} in ONNX Runtime, {tuple(expected.shape)} in PyTorch")
+        raise GraphDiffers(f"{name} has shape {tuple(got.shape)} in ONNX Runtime, {tuple(expected.shape)} in PyTorch")
     if got.numel() == 0:
         return 0.0
     a, b = got.double(), expected.double()
     if not torch.equal(a.isnan(), b.isnan()) or not torch.equal(a.isinf(), b.isinf()):
-        raise ExportError(f"{name} is NaN or infinite where PyTorch's is not, or the other way round")
+        raise GraphDiffers(f"{name} is NaN or infinite where PyTorch's is not, or the other way round")
     if not torch.equal(a[a.isinf()], b[b.isinf()]):
-        raise ExportError(f"{name} is infinite with the other sign than PyTorch's")
+        raise GraphDiffers(f"{name} is infinite with the other sign than PyTorch's")
     finite = b.isfinite()
     if not finite.any():
         return 0.0
     scale = max(float(b[finite].abs().max()), 1e-30)
     distance = (a - b)[finite].abs()
     if bool((distance > tolerance * (scale + b[finite].abs())).any()):
-        raise ExportError(
+        raise GraphDiffers(
             f"{name} differs between ONNX Runtime and PyTorch by {float(distance.max()):.3g} "
             f"(largest output {scale:.3g}, tolerance {tolerance:g} relative to it)"
         )
@@ -85,11 +85,12 @@ class Checker:
         """Runs the graph once; returns the largest relative difference.
 
         Raises:
-            ExportError: it fails, or differs from what PyTorch answered.
+            ExportError: it fails.
+            GraphDiffers: it differs from what PyTorch answered.
         """
         got = run_session(self._session, {**self._fed, **dict(zip(self._input_names, inputs, strict=True))})
         if len(got) != len(expected):
-            raise ExportError(f"the graph has {len(got)} outputs, the model {len(expected)}")
+            raise GraphDiffers(f"the graph has {len(got)} outputs, the model {len(expected)}")
         worst = 0.0
         for name, a, b in zip(self._output_names, got, expected, strict=True):
             if a.is_floating_point() and b.is_floating_point():
