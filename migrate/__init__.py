@@ -21,9 +21,9 @@ if TYPE_CHECKING:
     from .folder.conversion import convert as convert
     from .folder.load import load_converted as load_converted
     from .folder.run import ConvertOptions as ConvertOptions
-    from .model.build import LayerRecord as LayerRecord
     from .model.convert import to_torch as to_torch
     from .model.layer import Layer as Layer
+    from .model.record import LayerRecord as LayerRecord
     from .model.registry import converts as converts
     from .model.remembering import forget as forget
     from .model.traits import Traits as Traits
@@ -57,7 +57,7 @@ _HOMES = {
     ),
     "t7": ("Limits", "LuaFunction", "LuaObject", "LuaTable", "Storage", "Tensor", "deserialize", "load"),
     "t7.writing.dump": ("dump",),
-    "model.build": ("LayerRecord",),
+    "model.record": ("LayerRecord",),
     "model.convert": ("to_torch",),
     "model.layer": ("Layer",),
     "model.registry": ("converts",),

@@ -11,8 +11,9 @@ from torch import nn
 
 from ..base.errors import UsageError
 from ..base.folder_files import ONNX, PARITY, read_config
-from ..model.build import Build, LayerRecord
+from ..model.build import Build
 from ..model.conversion import Conversion, Provenance
+from ..model.record import LayerRecord
 from ..shapes.parse import parse_shape
 from ..shapes.random_input import INDEXED
 from ..t7 import LuaObject, LuaTable, Tensor

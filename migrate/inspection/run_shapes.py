@@ -10,10 +10,10 @@ import torch
 
 from ..base.errors import TorchMigrateError, UsageError
 from ..base.tensor_trees import shapes
-from ..model.build import LayerRecord
 from ..model.conversion import Conversion
 from ..model.convert import convert_model
 from ..model.locate import is_criterion
+from ..model.record import LayerRecord
 from ..shapes.dry_run import dry_run
 from ..shapes.infer import input_of
 from .inspect import Inspection

@@ -8,7 +8,7 @@ from .memory import Layers, Run, TooLarge, writes
 from .registry import form_of
 
 if TYPE_CHECKING:
-    from .build import LayerRecord
+    from .record import LayerRecord
 
 _UNCOPIED = (
     "Torch7 copies its input here and the converted module does not: others may read what a layer behind it writes "

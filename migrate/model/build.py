@@ -16,7 +16,7 @@ from . import registry
 from .aliasing import settle_aliases
 from .architecture import describe
 from .layer import Layer, LayerRefused
-from .traits import NO_TRAITS, Traits
+from .record import LayerRecord
 
 #: Deeper nesting than any network has; it bounds the recursion.
 MAX_DEPTH = 150
@@ -49,33 +49,6 @@ def is_finite(tensor: torch.Tensor) -> bool:
     if not tensor.is_floating_point() or not tensor.numel():
         return True
     return all(bool(torch.isfinite(end)) for end in torch.aminmax(tensor))
-
-
-@dataclass
-class LayerRecord:
-    """One converted Torch7 object.
-
-    Attributes:
-        path: its first Torch7 path.
-        typename: its Torch7 class.
-        module: what it became.
-        train: its `train` field (absent: False, or True for the layers that train unless told otherwise).
-        read: the fields that the converter read.
-        unread: the fields that nobody read and that are no training leftovers.
-        paths: every Torch7 path at which the same object is found.
-        object: the Lua object itself.
-        traits: what is known of its class, refined by its converter.
-    """
-
-    path: str
-    typename: str
-    module: nn.Module
-    train: bool
-    read: list[str]
-    unread: list[str]
-    paths: list[str]
-    object: LuaObject
-    traits: Traits = NO_TRAITS
 
 
 @dataclass

@@ -11,8 +11,9 @@ from torch import nn
 
 from ..base.errors import Refusal, UsageError
 from ..t7 import Value
-from .build import Build, LayerRecord, Region
+from .build import Build, Region
 from .locate import is_criterion
+from .record import LayerRecord
 
 
 @dataclass(frozen=True)

@@ -12,9 +12,10 @@ from torch import nn
 
 from ..t7 import LuaTable, Tensor, Value, load_file
 from . import registry
-from .build import Build, LayerRecord, to_torch_tensor
+from .build import Build, to_torch_tensor
 from .conversion import Conversion, Provenance
 from .locate import locate
+from .record import LayerRecord
 from .torchfile import adopt
 
 Mode = Literal["eval", "saved"]

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
-    from .build import LayerRecord
+    from .record import LayerRecord
 
 #: So many steps of the analysis are worth their time; models have a few thousand.
 BUDGET = 300_000

@@ -11,8 +11,8 @@ import torch
 from torch import nn
 
 from ..base.tensor_trees import moved
-from ..model.build import LayerRecord
 from ..model.conversion import Conversion
+from ..model.record import LayerRecord
 from ..shapes.dry_run import run
 from ..shapes.random_input import floating_type
 

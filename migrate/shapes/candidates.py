@@ -9,8 +9,8 @@ from typing import Any
 import torch
 
 from ..base.messages import counted
-from ..model.build import LayerRecord
 from ..model.conversion import Conversion
+from ..model.record import LayerRecord
 from ..t7 import Storage, Tensor
 from .budget import Budget
 from .dry_run import dry_run

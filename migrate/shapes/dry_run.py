@@ -11,8 +11,8 @@ import torch
 from torch import nn
 
 from ..base.tensor_trees import apply, leaves
-from ..model.build import LayerRecord
 from ..model.conversion import Conversion
+from ..model.record import LayerRecord
 from ..model.remembering import forget
 from .meta_sizes import SizesOnly
 

@@ -10,8 +10,8 @@ from typing import Any
 
 from ..base.errors import UsageError
 from ..base.tensor_trees import shapes
-from ..model.build import LayerRecord
 from ..model.conversion import Conversion
+from ..model.record import LayerRecord
 from .budget import Budget, Spent
 from .candidates import ANY_LENGTH, column_sizes, oblong_sizes, single_sizes, tried_sizes
 from .dry_run import attempt, dry_run, mixed, run

@@ -10,8 +10,8 @@ from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from ..base.tensor_trees import leaves
-from ..model.build import LayerRecord
 from ..model.conversion import Conversion
+from ..model.record import LayerRecord
 from ..t7 import Tensor
 from .dry_run import run
 

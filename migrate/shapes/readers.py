@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 
-from ..model.build import LayerRecord
 from ..model.conversion import Conversion
+from ..model.record import LayerRecord
 from ..t7 import LuaObject, LuaTable, Tensor, Value
 from .random_input import indices_of, is_indexed
 

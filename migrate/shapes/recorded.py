@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from itertools import product
 from typing import Any
 
-from ..model.build import LayerRecord
+from ..model.record import LayerRecord
 from ..t7 import LuaObject, LuaTable, Storage, Tensor, Value
 from .readers import FRAMES, IMAGES, INDICES, VOLUMES, Entry, kind_of
 

@@ -59,6 +59,9 @@ def test_a_model_without_a_graph_is_converted_with_no_onnx(tmp_path: Path) -> No
 def test_a_graph_that_differs_is_no_reason_to_trust_the_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(check.TOLERANCES, torch.float32, -3.0)  # nothing is near enough
     tm.dump(lua.sequential(networks.conv(1, 2, 3)), tmp_path / "m.t7")
-    with pytest.raises(tm.ExportError, match="differs between .* Either may be wrong: compare the PyTorch model") as it:
-        convert_file(tmp_path / "m.t7", tmp_path / "out", Options(input_shape="2x1x9x8", no_verify=True), print)
+    options = ConvertOptions(input_shape="2x1x9x8", no_verify=True)
+    with pytest.raises(
+        tm.ExportError, match=r"differs between .* Either may be wrong: compare the PyTorch model"
+    ) as it:
+        convert_file(tmp_path / "m.t7", tmp_path / "out", options, print)
     assert "--no-onnx" not in str(it.value)

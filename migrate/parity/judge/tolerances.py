@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 import torch
 
-from ...model.build import LayerRecord
+from ...model.record import LayerRecord
 from ..networks import leaf_indices
 from .compare import Tolerance
 

@@ -13,9 +13,10 @@ from torch import nn
 from torch.nn import functional
 
 from ...base.tensor_trees import leaves
-from ...model.build import LayerRecord, to_torch_tensor
+from ...model.build import to_torch_tensor
 from ...model.conversion import Conversion
 from ...model.memory import writes
+from ...model.record import LayerRecord
 from ...t7 import LuaObject, LuaTable, Tensor, Value
 from ..networks import leaf_indices
 

@@ -10,9 +10,9 @@ import torch
 
 from ...base.errors import UsageError
 from ...base.tensor_trees import leaves, moved
-from ...model.build import LayerRecord
 from ...model.conversion import Conversion
 from ...model.convert import sha256, to_torch
+from ...model.record import LayerRecord
 from ...shapes.dry_run import dry_run
 from ...t7 import LuaTable, Storage, Value, load
 from ..networks import copy_network

@@ -12,7 +12,7 @@ import torch
 
 from ...base.tensor_memo import TensorMemo
 from ...base.tensor_trees import leaves, moved
-from ...model.build import LayerRecord
+from ...model.record import LayerRecord
 from ..judge.compare import Difference, Known, Tolerance, compare
 from ..networks import Network
 from ..reference import Reference, TensorSummary, cast_like
