@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from .memory import Layers, Run, TooLarge, writes
+from .record import LayerRecord
 from .registry import form_of
-
-if TYPE_CHECKING:
-    from .record import LayerRecord
 
 _UNCOPIED = (
     "Torch7 copies its input here and the converted module does not: others may read what a layer behind it writes "

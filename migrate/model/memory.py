@@ -7,10 +7,9 @@ Torch7 copies and PyTorch passes on.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
-if TYPE_CHECKING:
-    from .record import LayerRecord
+from .record import LayerRecord
 
 #: So many steps of the analysis are worth their time; models have a few thousand.
 BUDGET = 300_000
