@@ -1,4 +1,4 @@
-"""Layers that work in place need not where nobody sees it; where somebody does, what Torch7 copies is copied."""
+"""Where layers work in place, and where modules have to copy, so that all read what they read in Torch7."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ _UNCOPIED = (
 
 
 def settle_aliases(records: list[LayerRecord]) -> list[tuple[str, str]]:
-    """Makes the modules of a model share memory where Torch7's layers do, and else write in place as little as can be.
+    """Switches `inplace` off where nobody sees it, and makes modules copy where somebody would see what Torch7 hides.
 
-    A layer is no longer in place where nobody else reads what it writes, since autograd often forbids it. It stays in
-    place where somebody does (a skip connection after an in-place ReLU); layers that copy in Torch7 and not in
-    PyTorch (nn.Dropout in evaluation) then take the class that is registered as their form "copying", if without
-    it somebody would read a write that he does not read in Torch7. The caller's own input counts as not read later.
+    A layer is no longer in place where no other layer reads what it wrote, since autograd often forbids it. It stays in
+    place where one does (a skip connection after an in-place ReLU). A layer that copies in Torch7 and not in PyTorch
+    (nn.Dropout in evaluation) then takes the class that is registered as its form "copying", if otherwise another would
+    read a write that it does not read in Torch7. The caller's own input counts as not read later.
 
     Returns:
         (path, remark) pairs on layers that have no such form.

@@ -13,7 +13,6 @@ from ..base.errors import Refusal, UnsupportedLayers
 from ..t7 import LuaObject, Storage, Tensor
 from ..t7.mapping import release_pages
 from . import registry
-from .aliasing import settle_aliases
 from .architecture import describe
 from .layer import Layer, LayerRefused
 from .record import LayerRecord
@@ -104,8 +103,6 @@ class Build:
         for name, tensor in [*module.named_parameters(), *module.named_buffers()]:
             if tensor.is_meta:
                 raise AssertionError(f"a converter left {name} of {type(module).__name__} without numbers")
-        for path, text in settle_aliases(self.records):
-            self.note(path, text)
         return module
 
     def module(self, obj: LuaObject, path: str) -> nn.Module:

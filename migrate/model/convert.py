@@ -13,6 +13,7 @@ from torch import nn
 from ..t7 import LuaTable, Tensor, Value, load_file
 from . import registry
 from .build import Build, to_torch_tensor
+from .aliasing import settle_aliases
 from .conversion import Conversion, Provenance
 from .locate import locate
 from .record import LayerRecord
@@ -50,6 +51,8 @@ def convert_model(
     candidate = locate(value, key, {*registry.all_converters(), *(aliases or ())})
     build = Build(aliases=dict(aliases or {}), allow_unsupported=allow_unsupported, track_gradients=track_gradients)
     module = build.root(candidate.object)
+    for path, text in settle_aliases(build.records):
+        build.note(path, text)
     set_training(module, build.records, mode)
     if candidate.others:
         build.note(

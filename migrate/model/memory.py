@@ -101,7 +101,7 @@ class Run:
         seen: ids of the modules whose write somebody else in Torch7 reads.
         input: what the model gets.
         output: what it gives.
-        must_copy: the layers that have to copy, since somebody would read what Torch7 does not let him read.
+        must_copy: the layers that have to copy, or others would read a write that they do not read in Torch7.
     """
 
     def __init__(self, layers: Layers, in_place: set[int], copying: set[int]) -> None:

@@ -30,8 +30,9 @@ class Traits:
 
     Attributes:
         output: whose memory its output is, when it evaluates: "own", its own; "copy", its own with the numbers of the
-            input, while the PyTorch module gives the very input; "pass", that of the input, unchanged, maybe as a view;
-            "write", that of the input, which it changes in place; "children", whatever its children give.
+            input, while the PyTorch module gives the very input (its form "copying" is the class that copies); "pass",
+            that of the input, unchanged, maybe as a view; "write", that of the input, which it changes in place;
+            "children", whatever its children give.
         keeps_size: its output has the size of its input.
         keeps_numbers: its output holds the numbers of its input in the same order, whatever the sizes.
         reads: what its input is: "images" (N, C, H, W), "volumes" (N, C, T, H, W), "frames" (N, T, D), "indices",
