@@ -12,8 +12,8 @@ from torch import nn
 
 from ..t7 import LuaTable, Tensor, Value, load_file
 from . import registry
-from .build import Build, to_torch_tensor
 from .aliasing import settle_aliases
+from .build import Build, to_torch_tensor
 from .conversion import Conversion, Provenance
 from .locate import locate
 from .record import LayerRecord

@@ -139,4 +139,4 @@ def test_contrast(theme: int) -> None:
 def test_the_templates_are_in_the_distribution() -> None:
     project = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())
     shipped = project["tool"]["setuptools"]["package-data"]["torchmigrate"]
-    assert "parity/templates/*" in shipped, "without them an installed torchmigrate can't write a report"
+    assert "parity/report/templates/*" in shipped, "without them an installed torchmigrate can't write a report"

@@ -112,7 +112,7 @@ ZOO = options(
         type=click.Path(path_type=Path),
         help="Text file with one path or URL a line, in addition to FILE.",
     ),
-    click.option("--jobs", type=click.IntRange(min=1), help="Convert so many files at a time, in processes."),
+    click.option("--jobs", type=click.IntRange(min=1), help="How many files are converted at once, each in a process."),
     click.option("--ray", metavar="ADDRESS", help="Convert on Ray: local starts one; auto, ray://… is one that runs."),
     click.option("--shard", metavar="K/N", help="Convert the K-th of N parts of the list: one part per machine."),
     click.option("--timeout", type=click.FloatRange(min=0, min_open=True), help="Seconds that a file may take."),

@@ -183,7 +183,7 @@ def backends_for(
 
 
 def _not_asked(devices: Sequence[str]) -> list[BackendResult]:
-    """What could have run and was not asked for, lest its absence be taken for a pass."""
+    """What could have run and was not asked for: what did not run must not look like a pass."""
     if any(torch.device(device).type == "cuda" for device in devices):
         return []
     reason = "--device cuda was not asked for" if torch.cuda.is_available() else "no CUDA device was found"
