@@ -173,3 +173,17 @@ def resnet50() -> LuaObject:
     shape = Storage("torch.LongStorage", np.array([2048], "<i8"))
     layers.append(module("View", size=shape, numElements=2048, numInputDims=3))
     return sequential([*layers, linear(2048, 1000)])
+
+
+def lenet() -> LuaObject:
+    """A LeNet for images of 28x28."""
+    pool = {"kW": 2, "kH": 2, "dW": 2, "dH": 2, "padW": 0, "padH": 0, "ceil_mode": False}
+    layers = []
+    for inputs, outputs in ((1, 6), (6, 16)):
+        convolved = convolution(inputs, outputs, 5)
+        convolved.fields["padW"] = convolved.fields["padH"] = 0
+        layers += [convolved, module("Tanh"), module("SpatialMaxPooling", **pool)]
+    layers.append(module("View", size=Storage("torch.LongStorage", np.array([256], "<i8")), numElements=256))
+    for inputs, outputs in ((256, 120), (120, 84), (84, 10)):
+        layers += [linear(inputs, outputs), module("Tanh")]
+    return sequential([*layers[:-1], module("LogSoftMax")])
