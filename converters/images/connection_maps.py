@@ -8,9 +8,7 @@ from torch.nn import functional as F
 
 from ...model.layer import Layer
 from ...model.registry import converts
-from ...model.traits import Traits
-
-IMAGE_WEIGHTS = Traits(reads="images", picture="weights")
+from .convolutions import ENLARGED_IMAGES, IMAGE_WEIGHTS, IMAGE_WINDOWS
 
 
 class ConvMap2d(nn.Module):
@@ -82,7 +80,7 @@ def _connection_map(layer: Layer, transposed: bool) -> ConvMap2d:
     return module
 
 
-@converts("nn.SpatialConvolutionMap", traits=IMAGE_WEIGHTS)
+@converts("nn.SpatialConvolutionMap", traits=IMAGE_WINDOWS)
 def spatial_convolution_map(layer: Layer) -> ConvMap2d:
     """nn.SpatialConvolutionMap(connTable, kW, kH, [dW], [dH])
 
@@ -91,7 +89,7 @@ def spatial_convolution_map(layer: Layer) -> ConvMap2d:
     return _connection_map(layer, False)
 
 
-@converts("nn.SpatialFullConvolutionMap", traits=IMAGE_WEIGHTS)
+@converts("nn.SpatialFullConvolutionMap", traits=ENLARGED_IMAGES)
 def spatial_full_convolution_map(layer: Layer) -> ConvMap2d:
     """nn.SpatialFullConvolutionMap(connTable, kW, kH, [dW], [dH])
 

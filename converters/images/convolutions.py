@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -11,9 +12,13 @@ from torch.nn import functional as F
 from ...model.layer import Layer
 from ...model.registry import converts
 from ...model.traits import Traits
+from .windows import sizes_before_windows
 
 IMAGE_WEIGHTS = Traits(reads="images", picture="weights")
+IMAGE_WINDOWS = replace(IMAGE_WEIGHTS, sizes_before=sizes_before_windows)
+ENLARGED_IMAGES = replace(IMAGE_WEIGHTS, enlarges=True)
 VOLUME_WEIGHTS = Traits(reads="volumes", picture="weights")
+ENLARGED_VOLUMES = replace(VOLUME_WEIGHTS, enlarges=True)
 
 
 def padding_of(layer: Layer, *axes: str) -> tuple[int, ...]:
@@ -58,7 +63,7 @@ def _convolution(layer: Layer, cls: type[nn.Module], axes: tuple[str, ...], **op
     return module
 
 
-@converts("nn.SpatialConvolution", "nn.SpatialConvolutionMM", "cudnn.SpatialConvolution", traits=IMAGE_WEIGHTS)
+@converts("nn.SpatialConvolution", "nn.SpatialConvolutionMM", "cudnn.SpatialConvolution", traits=IMAGE_WINDOWS)
 def spatial_convolution(layer: Layer) -> nn.Module:
     """nn.SpatialConvolution(nInputPlane, nOutputPlane, kW, kH, [dW], [dH], [padW], [padH])"""
     return _convolution(layer, nn.Conv2d, ("H", "W"))
@@ -123,7 +128,7 @@ def _full_convolution(layer: Layer, cls: type[nn.Module], axes: tuple[str, ...])
     return module
 
 
-@converts("nn.SpatialFullConvolution", "cudnn.SpatialFullConvolution", traits=IMAGE_WEIGHTS)
+@converts("nn.SpatialFullConvolution", "cudnn.SpatialFullConvolution", traits=ENLARGED_IMAGES)
 def spatial_full_convolution(layer: Layer) -> nn.Module:
     """nn.SpatialFullConvolution(nInputPlane, nOutputPlane, kW, kH, [dW], [dH], [padW], [padH], [adjW], [adjH])
 
@@ -132,7 +137,9 @@ def spatial_full_convolution(layer: Layer) -> nn.Module:
     return _full_convolution(layer, FullConvolution2d, ("H", "W"))
 
 
-@converts("nn.VolumetricFullConvolution", "cudnn.VolumetricFullConvolution", traits=VOLUME_WEIGHTS)
+@converts(
+    "nn.VolumetricFullConvolution", "cudnn.VolumetricFullConvolution", traits=replace(VOLUME_WEIGHTS, enlarges=True)
+)
 def volumetric_full_convolution(layer: Layer) -> nn.Module:
     """nn.VolumetricFullConvolution(nInputPlane, nOutputPlane, kT, kW, kH, [dT, W, H], [padT, W, H], [adjT, W, H])
 
@@ -208,7 +215,7 @@ class LocalConv2d(nn.Module):
         )
 
 
-@converts("nn.SpatialConvolutionLocal", traits=IMAGE_WEIGHTS)
+@converts("nn.SpatialConvolutionLocal", traits=IMAGE_WINDOWS)
 def spatial_convolution_local(layer: Layer) -> LocalConv2d:
     """nn.SpatialConvolutionLocal(nInputPlane, nOutputPlane, iW, iH, kW, kH, [dW], [dH], [padW], [padH])
 

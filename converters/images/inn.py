@@ -11,12 +11,10 @@ from ...model.registry import converts
 from ...model.traits import Traits
 from ...t7 import LuaTable
 from .normalization import LRN
-from .pooling import AdaptiveMaxPool2d, spatial_average_pooling, spatial_max_pooling
-
-IMAGE_POOLING = Traits(reads="images", picture="pooling")
+from .pooling import IMAGE_POOLING, IMAGE_WINDOWS, AdaptiveMaxPool2d, spatial_average_pooling, spatial_max_pooling
 
 
-@converts("inn.SpatialMaxPooling", traits=IMAGE_POOLING)
+@converts("inn.SpatialMaxPooling", traits=IMAGE_WINDOWS)
 def max_pooling(layer: Layer) -> nn.Module:
     """inn.SpatialMaxPooling(kW, kH, [dW], [dH])
 
@@ -25,7 +23,7 @@ def max_pooling(layer: Layer) -> nn.Module:
     return spatial_max_pooling(layer)
 
 
-@converts("inn.SpatialAveragePooling", traits=IMAGE_POOLING)
+@converts("inn.SpatialAveragePooling", traits=IMAGE_WINDOWS)
 def average_pooling(layer: Layer) -> nn.Module:
     """inn.SpatialAveragePooling(kW, kH, [dW], [dH])
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -14,8 +15,10 @@ from ...model.layer import Layer
 from ...model.registry import converts
 from ...model.traits import Traits
 from .convolutions import padding_of, steps_of
+from .windows import sizes_before_windows
 
 IMAGE_POOLING = Traits(reads="images", picture="pooling")
+IMAGE_WINDOWS = replace(IMAGE_POOLING, sizes_before=sizes_before_windows)
 VOLUME_POOLING = Traits(reads="volumes", picture="pooling")
 
 #: Fields that a forward leaves behind in pooling layers.
@@ -105,7 +108,7 @@ def _max_pool(layer: Layer, axes: tuple[str, ...]) -> nn.Module:
     return made
 
 
-@converts("nn.SpatialMaxPooling", "cudnn.SpatialMaxPooling", traits=IMAGE_POOLING)
+@converts("nn.SpatialMaxPooling", "cudnn.SpatialMaxPooling", traits=IMAGE_WINDOWS)
 def spatial_max_pooling(layer: Layer) -> nn.Module:
     """nn.SpatialMaxPooling(kW, kH, [dW = kW], [dH = kH], [padW = 0], [padH = 0])"""
     return _max_pool(layer, ("H", "W"))
@@ -174,7 +177,7 @@ def _average_pool(layer: Layer, axes: tuple[str, ...]) -> nn.Module:
     return ScaledAvgPool(pool, size)
 
 
-@converts("nn.SpatialAveragePooling", "cudnn.SpatialAveragePooling", traits=IMAGE_POOLING)
+@converts("nn.SpatialAveragePooling", "cudnn.SpatialAveragePooling", traits=IMAGE_WINDOWS)
 def spatial_average_pooling(layer: Layer) -> nn.Module:
     """nn.SpatialAveragePooling(kW, kH, [dW = 1], [dH = 1], [padW = 0], [padH = 0])
 

@@ -242,6 +242,7 @@ class CaptionModel(nn.Module):
 
 def caption_model(layer: Layer) -> CaptionModel:
     """The nn.LanguageModel of karpathy/neuraltalk2."""
+    layer.traits(flow="entries", children=("core", "lookup_table"), recurrent=True)
     layer.ignore("input_encoding_size", "seq_length", "init_state", "clones", "lookup_tables", "state", "inputs")
     layer.ignore("lookup_tables_inputs", "tmax", "num_state")
     layer.note(

@@ -13,6 +13,7 @@ from ...model.registry import converts, module_form
 from ...model.remembering import Remembering
 from ...model.traits import Traits
 from ...source.expressions import Variable, python
+from ..linear.linear import LINEAR
 from ..tables.containers import only_child
 from .steps import ignore_bookkeeping, remembered
 from .zero_masks import batch_mask_zero
@@ -121,7 +122,7 @@ def lookup_table_mask_zero(layer: Layer) -> LookupTableMaskZero:
     return module
 
 
-@converts("nn.LinearNoBias", "nn.LinearNB", traits=Traits(reads="numbers", picture="weights"))
+@converts("nn.LinearNoBias", "nn.LinearNB", traits=LINEAR)
 def linear_no_bias(layer: Layer) -> nn.Linear:
     """nn.LinearNoBias(inputSize, outputSize)
 

@@ -229,7 +229,7 @@ class Recurrence(Remembering):
         return f"output_size={self.output_size}, input_dims={self.input_dims}"
 
 
-@converts("nn.Recurrence")
+@converts("nn.Recurrence", traits=Traits(flow="feedback"))
 def recurrence(layer: Layer) -> Recurrence:
     """nn.Recurrence(recurrentModule, outputSize, nInputDim, [rho])
 

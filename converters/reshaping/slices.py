@@ -6,6 +6,7 @@ Like those of Torch7 they return copies: a layer behind them may then work in pl
 from __future__ import annotations
 
 import ast
+from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -14,9 +15,10 @@ from torch.nn import functional
 
 from ...model.layer import Layer
 from ...model.registry import converts, module_form
+from ...model.traits import Traits
 from ...source.expressions import Variable, python
 from ...source.forms import Structure
-from ...t7 import LuaTable
+from ...t7 import LuaObject, LuaTable
 from .shapes import optional_integer
 
 
@@ -53,7 +55,21 @@ def _transpose(module: Transpose, x: Variable) -> ast.expr:
     return python("x.contiguous()", x=swapped)
 
 
-@converts("nn.Transpose")
+def sizes_before_transpose(obj: LuaObject, output: tuple[int, ...]) -> Iterator[tuple[int, ...]]:
+    """The sizes that an nn.Transpose turned into `output`."""
+    swaps = obj.get("permutations")
+    if not isinstance(swaps, LuaTable) or obj.get("numInputDims") is not None:
+        return
+    sizes = list(output)
+    for swap in reversed(swaps.list()):
+        pair = [int(n) - 1 for n in swap.list() if isinstance(n, float)] if isinstance(swap, LuaTable) else []
+        if len(pair) != 2 or not all(0 <= place < len(sizes) for place in pair):
+            return
+        sizes[pair[0]], sizes[pair[1]] = sizes[pair[1]], sizes[pair[0]]
+    yield tuple(sizes)
+
+
+@converts("nn.Transpose", traits=Traits(sizes_before=sizes_before_transpose))
 def transpose(layer: Layer) -> Transpose:
     """nn.Transpose({dim1, dim2}, [{dim3, dim4}, …])"""
     table = layer.value("permutations")

@@ -14,8 +14,8 @@ from ..base.folder_files import ONNX, PARITY, read_config
 from ..model.build import Build
 from ..model.conversion import Conversion, Provenance
 from ..model.record import LayerRecord
+from ..model.registry import traits_of
 from ..shapes.parse import parse_shape
-from ..shapes.random_input import INDEXED
 from ..t7 import LuaObject, LuaTable, Tensor
 from .load import load_converted
 
@@ -48,10 +48,11 @@ def _record(module: nn.Module, entry: Mapping[str, Any]) -> LayerRecord:
     made = module.get_submodule(entry["module"])
     fields = LuaTable()
     weight = getattr(made, "weight", None)
-    if weight is not None and entry["class"].split(".")[-1].startswith(INDEXED):
+    traits = traits_of(entry["class"])
+    if weight is not None and traits.reads == "indices":
         fields = LuaTable([("weight", Tensor.from_numpy(weight.detach().numpy()))])  # tells how many rows there are
     path = entry["path"]
-    return LayerRecord(path, entry["class"], made, False, [], [], [path], LuaObject(entry["class"], fields))
+    return LayerRecord(path, entry["class"], made, False, [], [], [path], LuaObject(entry["class"], fields), traits)
 
 
 def shape_of_folder(folder: Path) -> Any:

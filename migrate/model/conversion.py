@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -35,6 +35,19 @@ class Provenance:
     functions: int = 0
 
 
+@dataclass(frozen=True)
+class InputSizes:
+    """What was found of the input of a model.
+
+    Attributes:
+        sizes: a tuple, or a nested list of tuples; None where none were found.
+        reason: why these, or why none, in words.
+    """
+
+    sizes: Any
+    reason: str
+
+
 @dataclass
 class Conversion:
     """A converted model.
@@ -49,6 +62,8 @@ class Conversion:
         refusals: the layers that were not converted (only with `allow_unsupported`).
         provenance: the file it comes from.
         build: how it was made.
+        input_sizes: what was found of its input, by whoever asked for it first; see `shapes.infer`.
+        indexed: sizes of an input -> which of its tensors hold indices, and which ones; see `shapes.random_input`.
     """
 
     module: nn.Module
@@ -59,6 +74,8 @@ class Conversion:
     refusals: list[Refusal]
     provenance: Provenance
     build: Build
+    input_sizes: InputSizes | None = field(default=None, repr=False, compare=False)
+    indexed: dict[Any, dict[int, range]] = field(default_factory=dict, repr=False, compare=False)
 
     @property
     def unread(self) -> dict[str, list[str]]:

@@ -17,7 +17,7 @@ Output = Literal["own", "copy", "pass", "write", "children"]
 Reads = Literal["", "images", "volumes", "frames", "indices", "numbers", "sequences"]
 Flow = Literal[
     "", "chain", "replicas", "wrapper", "branches", "joined", "slices", "entries", "graph", "steps", "operands",
-    "select", "narrow", "flatten", "same", "push", "pull",
+    "feedback", "select", "narrow", "flatten", "same", "push", "pull",
 ]  # fmt: skip
 Kind = Literal["recurrent", "normalization", "dropout", "pooling", "merge", "weights", "activation", "other"]
 
@@ -34,6 +34,7 @@ class Traits:
             that of the input, unchanged, maybe as a view; "write", that of the input, which it changes in place;
             "children", whatever its children give.
         keeps_size: its output has the size of its input.
+        enlarges: its output is larger than its input, as those of the first layers of a generator are.
         keeps_numbers: its output holds the numbers of its input in the same order, whatever the sizes.
         reads: what its input is: "images" (N, C, H, W), "volumes" (N, C, T, H, W), "frames" (N, T, D), "indices",
             "numbers" (N, D), "sequences" (T, N, D) as one tensor.
@@ -42,8 +43,9 @@ class Traits:
             copies of one; "wrapper", around one child; "branches", each child gets the input, a table comes out;
             "joined", likewise, but one tensor comes out; "slices", each child gets a slice; "entries", each child
             gets an entry of a table; "graph", an nngraph; "steps", a child runs once for each step of a sequence;
-            "operands", a table of tensors gives one; "select", "narrow", "flatten", of a table; "same", what it gets;
-            "push", leaves out an entry of a table, which a "pull" puts into another.
+            "feedback", a child gets the input and what it gave before; "operands", a table of tensors gives one;
+            "select", "narrow", "flatten", of a table; "same", what it gets; "push", leaves out an entry of a table,
+            which a "pull" puts into another.
         children: the fields that hold its children, of which `parameters()` lists the parameters.
         parameters: the fields (dotted where they lie deeper) that `parameters()` lists of a class without children.
         picture: what colours its box in a picture.
@@ -55,6 +57,7 @@ class Traits:
 
     output: Output = "own"
     keeps_size: bool = False
+    enlarges: bool = False
     keeps_numbers: bool = False
     reads: Reads = ""
     first_index: int = 1

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from itertools import chain, islice, product
-from typing import Any
+from typing import Any, Literal, NamedTuple
 
 import torch
+from torch import nn
 
 from ..base.messages import counted
 from ..model.conversion import Conversion
 from ..model.record import LayerRecord
-from ..t7 import Storage, Tensor
+from ..t7 import Storage
 from .budget import Budget
 from .dry_run import dry_run
+from .parse import spelled
 from .random_input import make_input
-from .readers import FRAMES, IMAGES, INDICES, SEQUENCES, VOLUMES, Entry, channels_of, is_recurrent, unrolled
+from .readers import FRAMES, IMAGES, INDICES, SEQUENCES, VOLUMES, Entry, channels_of
 
 #: Sizes of images that are tried, the usual ones first; then all from small to large.
 USUAL = (224, 227, 231, 221, 256, 299, 32, 64, 28, 96, 128, 112, 84, 48, 16, 8)
@@ -42,115 +44,133 @@ _COLUMNS = 100
 _LARGEST = 1024
 
 
-def tried_sizes(entry: Entry) -> Iterator[tuple[Any, str]]:
-    """Sizes of one tensor that are worth trying, each with a reason."""
+#: Where sizes come from: a run left them in the file; the layers tell; the arithmetic of the feature maps leaves no
+#: others; they are those of one image without a batch.
+Source = Literal["recorded", "layers", "arithmetic", "unbatched"]
+
+
+class Candidate(NamedTuple):
+    """Sizes that a model may take.
+
+    Attributes:
+        sizes: a tuple, or a nested list of them.
+        reason: why these, in words.
+        source: where they come from.
+        arbitrary: is it one size of many that were worth trying?
+    """
+
+    sizes: Any
+    reason: str
+    source: Source = "layers"
+    arbitrary: bool = False
+
+
+def tried_sizes(entry: Entry) -> Iterator[Candidate]:
+    """Sizes of one tensor that are worth trying."""
     if entry.slices is None:
         yield from _whole_sizes(entry)
         return
     axis, count = entry.slices
-    for sizes, reason in _whole_sizes(entry):
-        told = f"{reason}; nn.Parallel takes {counted(count, 'slice')}"
+    for found in _whole_sizes(entry):
+        sizes, told = found.sizes, found._replace(reason=f"{found.reason}; nn.Parallel takes {counted(count, 'slice')}")
         if entry.kind == IMAGES and axis == 1 and sizes[1] == 1:  # each slice becomes an image of one channel
-            yield (sizes[0], count, *sizes[2:]), told
+            yield told._replace(sizes=(sizes[0], count, *sizes[2:]))
         if axis <= len(sizes):
-            yield (*sizes[:axis], count, *sizes[axis:]), told
+            yield told._replace(sizes=(*sizes[:axis], count, *sizes[axis:]))
 
 
-def crossed_sizes(entry: Entry) -> Iterator[tuple[Any, str]]:
+def crossed_sizes(entry: Entry) -> Iterator[Candidate]:
     """The likeliest sizes of one part of a table, to be combined with any of the other parts."""
     if entry.kind == IMAGES and not entry.steps:
         yield from _images(entry, (1, *USUAL))
     elif entry.kind == INDICES:
-        yield (2,), f"{entry.where} takes indices, one for each sample"
+        yield Candidate((2,), f"{entry.where} takes indices, one for each sample")
         yield from islice(tried_sizes(entry), _FEW_LENGTHS)
     else:
         yield from islice(tried_sizes(entry), 2)
 
 
-def _images(entry: Entry, sides: Iterable[int]) -> Iterator[tuple[Any, str]]:
+def _images(entry: Entry, sides: Iterable[int]) -> Iterator[Candidate]:
     size, where = entry.channels, entry.where
     ahead: tuple[int, ...] = (5,) if entry.steps else ()
     steps = ", in each of 5 steps," if entry.steps else ""
     for side in sides:
         for planes in (size,) if size else (3, 1):
             told = f"{where} takes {counted(size, 'channel')}{steps}" if size else "its first layers take images"
-            yield (*ahead, 2, planes, side, side), f"{told}; {side}x{side} was tried and fits"
+            yield _tried((*ahead, 2, planes, side, side), f"{told}; {side}x{side} was tried and fits")
 
 
-def _whole_sizes(entry: Entry) -> Iterator[tuple[Any, str]]:
+def _tried(sizes: tuple[int, ...], reason: str) -> Candidate:
+    return Candidate(sizes, reason, arbitrary=True)
+
+
+def _whole_sizes(entry: Entry) -> Iterator[Candidate]:
     size, where = entry.channels, entry.where
     ahead: tuple[int, ...] = (5,) if entry.steps else ()
     steps = ", in each of 5 steps," if entry.steps else ""
     if entry.kind == INDICES:
         if entry.steps:
-            yield (5, 2), f"{where} takes indices, one for each sample; 5 steps were tried"
+            yield Candidate((5, 2), f"{where} takes indices, one for each sample; 5 steps were tried")
         for length in _LENGTHS:
-            yield (2, length), f"{where} takes indices; the length {length} was tried and fits"
-        yield (2,), f"{where} takes indices, one for each sample"
+            yield _tried((2, length), f"{where} takes indices; the length {length} was tried and fits")
+        yield Candidate((2,), f"{where} takes indices, one for each sample")
     elif entry.kind == SEQUENCES:
         first = entry.first is not None and bool(
             entry.first.object.get("batchfirst", entry.first.object.get("batchFirst"))
         )
-        yield (
-            (2, 5, size) if first else (5, 2, size),
-            f"{where} takes sequences of {counted(size, 'number')}; 5 steps were tried",
-        )
+        told = f"{where} takes sequences of {counted(size, 'number')}; 5 steps were tried"
+        yield Candidate((2, 5, size) if first else (5, 2, size), told)
     elif entry.kind == FRAMES:
         for length in _LENGTHS:
-            yield (
-                (2, length, size),
-                f"{where} takes frames of {counted(size, 'number')}; the length {length} was tried and fits",
-            )
+            told = f"{where} takes frames of {counted(size, 'number')}; the length {length} was tried and fits"
+            yield _tried((2, length, size), told)
     elif entry.kind == IMAGES:
         # generators begin with a single pixel
-        generator = "FullConvolution" in where
+        generator = entry.first is not None and entry.first.traits.enlarges
         yield from _images(entry, (1, 4, 8, *SIDES) if generator else SIDES)
     elif entry.kind == VOLUMES:
         clips, more = product(_CLIPS, _DEPTHS), product(SIDES, _DEPTHS)
         cubes = ((side, side) for side in _CUBES)
         for side, depth in chain(clips, cubes, more):
-            yield (
-                (2, size, depth, side, side),
-                f"{where} takes {counted(size, 'channel')}; {depth}x{side}x{side} was tried and fits",
-            )
+            told = f"{where} takes {counted(size, 'channel')}; {depth}x{side}x{side} was tried and fits"
+            yield _tried((2, size, depth, side, side), told)
     elif size:
-        yield (*ahead, 2, size), f"{where} takes {counted(size, 'number')}{steps.rstrip(',')}"
+        yield Candidate((*ahead, 2, size), f"{where} takes {counted(size, 'number')}{steps.rstrip(',')}")
         # a Linear behind a View: the input may be an image
         for channels in (1, 3):
             side = round((size / channels) ** 0.5)
             if channels * side * side == size:
-                yield (
-                    (2, channels, side, side),
-                    f"{where} takes {counted(size, 'number')}, an image of {counted(channels, 'channel')}",
-                )
+                told = f"{where} takes {counted(size, 'number')}, an image of {counted(channels, 'channel')}"
+                yield Candidate((2, channels, side, side), told)
 
 
-def single_sizes(conv: Conversion, entry: Entry) -> Iterator[tuple[Any, str]]:
+def single_sizes(conv: Conversion, entry: Entry) -> Iterator[Candidate]:
     """One image, not in a batch, for networks with a View that knows of none."""
-    if any(is_recurrent(record) for record in conv.layers):  # these take columns of any image
+    if any(record.traits.recurrent for record in conv.layers):  # these take columns of any image
         return
     for side in SIDES:
         for planes in (entry.channels,) if entry.channels else (3, 1):
             told = f"{entry.where} takes {counted(planes, 'channel')}" if entry.channels else "it takes images"
-            yield (planes, side, side), f"{told}; {side}x{side} was tried and fits, one image at a time, in no batch"
+            told += f"; {side}x{side} was tried and fits, one image at a time, in no batch"
+            yield Candidate((planes, side, side), told, "unbatched")
 
 
-def column_sizes(conv: Conversion, entry: Entry, budget: Budget) -> Iterator[tuple[Any, str]]:
+def column_sizes(conv: Conversion, entry: Entry, budget: Budget) -> Iterator[Candidate]:
     """Images for networks that read them as a sequence of columns.
 
     The feature maps become one row high, or all rows of a column together are what a recurrent layer takes.
     """
-    recurrent = [record for record in conv.layers if is_recurrent(record)]
+    recurrent = [record for record in conv.layers if record.traits.recurrent]
     if not recurrent or not entry.channels:
         return
     takes = f"{entry.where} takes {counted(entry.channels, 'channel')}"
     measure = _Measure(conv, entry.channels, budget)
     for height in _TEXT_ROWS:
         # what Torch7 unrolls step by step is slow to export
-        columns = 2 * height if unrolled(recurrent[0]) else _COLUMNS
+        columns = 2 * height if recurrent[0].traits.flow == "steps" else _COLUMNS
         if measure.of(height, columns)[0] == 1:
             why = f"{height} rows become one for {recurrent[0].typename}, and {columns} columns were taken"
-            yield (2, entry.channels, height, columns), f"{takes}; {why}"
+            yield Candidate((2, entry.channels, height, columns), f"{takes}; {why}")
     width = channels_of(recurrent[0])
     if not width or not measure.planes or width % measure.planes:
         return
@@ -158,7 +178,8 @@ def column_sizes(conv: Conversion, entry: Entry, budget: Budget) -> Iterator[tup
     for height in sorted(rows, key=_order_of_rows)[:1]:
         among = f", as {rows[0]} to {rows[-1]} rows do" if len(rows) > 1 else ""
         why = f"{height} rows become the {width} numbers that {recurrent[0].typename} takes{among}"
-        yield (2, entry.channels, height, 2 * height), f"{takes}; {why}, and {2 * height} columns were taken"
+        told = f"{takes}; {why}, and {2 * height} columns were taken"
+        yield Candidate((2, entry.channels, height, 2 * height), told)
 
 
 def _order_of_rows(rows: int) -> tuple[int, int]:
@@ -182,14 +203,14 @@ class _Maps:
             raise _Enough
 
 
-def oblong_sizes(conv: Conversion, entry: Entry, budget: Budget) -> list[tuple[int, ...]]:
+def oblong_sizes(conv: Conversion, entry: Entry, budget: Budget) -> Iterator[Candidate]:
     """Sizes of oblong images from the arithmetic of the first View or Linear behind the feature maps.
 
     The network is measured at some sizes; then those are found whose last map has as many numbers as the Linear wants.
     """
     wanted = _wanted(conv)
-    if entry.kind != IMAGES or not entry.channels or not wanted:
-        return []
+    if not entry.channels or not wanted:
+        return
     measure = _Measure(conv, entry.channels, budget)
     found: dict[tuple[int, ...], float] = {}
     for count in wanted:
@@ -197,7 +218,9 @@ def oblong_sizes(conv: Conversion, entry: Entry, budget: Budget) -> list[tuple[i
             rows, columns = measure.sides(0, height), measure.sides(1, width)
             if rows and columns and height != width:
                 found[2, entry.channels, _nicest(rows), _nicest(columns)] = max(height, width) / min(height, width)
-    return sorted(found, key=found.__getitem__)
+    for sizes in sorted(found, key=found.__getitem__):
+        told = f"{entry.where} and the first Linear leave only an oblong image, {spelled(sizes)}"
+        yield Candidate(sizes, told, "arithmetic")
 
 
 def _factors(area: int, planes: int, count: int) -> list[tuple[int, int]]:
@@ -246,13 +269,14 @@ def _wanted(conv: Conversion) -> set[int]:
     """How many numbers the layers want that come right behind feature maps."""
     found: set[int] = set()
     for record in conv.layers:
-        name, weight, size = record.typename.split(".")[-1], record.object.get("weight"), record.object.get("size")
-        if name in ("View", "Reshape") and isinstance(size, Storage):
+        size = record.object.get("size")
+        if record.traits.keeps_numbers and isinstance(size, Storage):
             numbers = [int(n) for n in size.data if n > 0]
-            if len(numbers) == len(size) == 1 or (name == "Reshape" and len(numbers) == len(size)):
+            within_a_sample = record.object.get("nelement") is not None  # an nn.Reshape; an nn.View may hold the batch
+            if len(numbers) == len(size) and (len(size) == 1 or within_a_sample):
                 found.add(int(torch.tensor(numbers).prod()))
-        if name == "Linear" and isinstance(weight, Tensor):
-            return {*found, weight.size[1]}
+        if isinstance(record.module, nn.Linear):
+            return {*found, record.module.in_features}
     return found
 
 

@@ -10,33 +10,18 @@ from typing import Any
 
 from ..base.errors import UsageError
 from ..base.tensor_trees import shapes
-from ..model.conversion import Conversion
+from ..model.conversion import Conversion, InputSizes
 from ..model.record import LayerRecord
 from .budget import Budget, Spent
-from .candidates import ANY_LENGTH, column_sizes, oblong_sizes, single_sizes, tried_sizes
-from .dry_run import attempt, dry_run, mixed, run
+from .candidates import Candidate, column_sizes, oblong_sizes, single_sizes, tried_sizes
+from .dry_run import dry_run
 from .not_found import unknown
-from .parse import parse_shape, spelled
-from .random_input import INDEXED, floating_type, indexed_leaves, make_input
+from .parse import parse_shape
+from .random_input import make_input
 from .readers import IMAGES, Entries, Entry, entries_of
 from .recorded import batched, recorded_sizes, sizes_of
 from .tables import MAX_TRIED, spare_sizes, table_sizes, two_samples
 from .trials import Trials
-
-__all__ = [
-    "INDEXED",
-    "Guess",
-    "attempt",
-    "dry_run",
-    "floating_type",
-    "indexed_leaves",
-    "infer_input",
-    "input_of",
-    "make_input",
-    "mixed",
-    "parse_shape",
-    "run",
-]
 
 #: More numbers than a few images have; to run on more takes minutes, and gigabytes.
 _LARGE = 1 << 21
@@ -103,48 +88,47 @@ class _Reached:
 
 
 def infer_input(conv: Conversion, seed: int = 0) -> Guess:
-    """Finds an input that the model accepts: recorded in the file, or following from its layers, or found by trying.
+    """An input that the model accepts: recorded in the file, or following from its layers, or found by trying.
+
+    The sizes are looked for once per conversion.
 
     Raises:
         UsageError: none was found, or several that differ; it says what is known and what to pass.
     """
+    if conv.input_sizes is None:
+        conv.input_sizes = _found(conv)
+    if conv.input_sizes.sizes is None:
+        raise UsageError(conv.input_sizes.reason)
+    return Guess(make_input(conv, conv.input_sizes.sizes, seed), conv.input_sizes.reason)
+
+
+def _found(conv: Conversion) -> InputSizes:
+    """What the model says of its input, what follows from that, and which of it the model takes."""
+    budget = Budget()
     entries = entries_of(conv)
-    trials = Trials(conv, Budget())
-    fitting: list[tuple[int, ...]] = []
+    trials = Trials(conv, budget)
     try:
-        found = _found(conv, trials, entries, fitting)
+        chosen = trials.choose(_proposed(conv, entries, budget))
     except Spent:
-        found = None
-    if found is None:
-        raise UsageError(unknown(entries, trials.count, fitting, ended=trials.budget.spent))
-    sizes, reason = found
-    return Guess(make_input(conv, sizes, seed), reason)
+        chosen = None
+    if chosen is None:
+        oblong = [candidate.sizes for candidate in trials.oblong]
+        return InputSizes(None, unknown(entries, trials.count, oblong, ended=budget.spent))
+    others = chosen.arbitrary and isinstance(entries, Entry) and not entries.steps
+    return InputSizes(chosen.sizes, chosen.reason + (trials.others(chosen.sizes) if others else ""))
 
 
-def _found(
-    conv: Conversion, trials: Trials, entries: Entries, fitting: list[tuple[int, ...]]
-) -> tuple[Any, str] | None:
-    """Sizes that the model takes, the surest that there are; oblong ones that do as well are added to `fitting`."""
-    for sizes, reason in _certain(conv, entries):
-        if trials.fits(sizes):
-            return sizes, reason
-    found = _first_fitting(trials, _tried(conv, entries, trials.budget))
-    if found is not None:
-        sizes, reason = found
-        return sizes, reason + _others(trials, entries, sizes, reason)
+def _proposed(conv: Conversion, entries: Entries, budget: Budget) -> Iterator[Candidate]:
+    """Sizes that the model may take, the surest first; they are worked out as they are asked for."""
+    yield from _recorded(conv, entries)
+    yield from _likely(conv, entries, budget)
     if isinstance(entries, Entry) and entries.kind == IMAGES:
-        fitting += [s for s in oblong_sizes(conv, entries, trials.budget) if trials.fits(s)]
-        if len(fitting) == 1 and not trials.budget.spent:
-            reason = f"{entries.where} and the first Linear leave only an oblong image, {spelled(fitting[0])}"
-            return fitting[0], reason
-        for sizes, reason in () if fitting else single_sizes(conv, entries):
-            if trials.fits(sizes):
-                return sizes, reason
-    return None
+        yield from oblong_sizes(conv, entries, budget)
+        yield from single_sizes(conv, entries)
 
 
-def _certain(conv: Conversion, entries: Entries) -> Iterator[tuple[Any, str]]:
-    """Sizes that a run left in the file, the surest first."""
+def _recorded(conv: Conversion, entries: Entries) -> Iterator[Candidate]:
+    """Sizes that a run left in the file."""
     left = sizes_of(conv.layers[0].object.get("gradInput")) if conv.layers else None
     if left:
         kind = entries.kind if isinstance(entries, Entry) else ""
@@ -156,15 +140,16 @@ def _certain(conv: Conversion, entries: Entries) -> Iterator[tuple[Any, str]]:
         yield from table_sizes(entries, recorded=True)
 
 
-def _with_few(sizes: Any, reason: str) -> Iterator[tuple[Any, str]]:
+def _with_few(sizes: Any, reason: str) -> Iterator[Candidate]:
     """Sizes that a run left; of a large batch of images two samples first, which show the same in a moment."""
     if isinstance(sizes, tuple) and len(sizes) > 3 and sizes[0] > 2 and prod(sizes) > _LARGE:
-        yield (2, *sizes[1:]), f"{reason}, of whose {sizes[0]} samples two are taken"
-    yield two_samples(sizes), reason
+        told = f"{reason}, of whose {sizes[0]} samples two are taken"
+        yield Candidate((2, *sizes[1:]), told, "recorded")
+    yield Candidate(two_samples(sizes), reason, "recorded")
 
 
-def _tried(conv: Conversion, entries: Entries, budget: Budget) -> Iterator[tuple[Any, str]]:
-    """Sizes worth trying, the likeliest first."""
+def _likely(conv: Conversion, entries: Entries, budget: Budget) -> Iterator[Candidate]:
+    """Sizes that the layers tell, or that are usual for what they take."""
     if isinstance(entries, Entry):
         if entries.kind == IMAGES:
             yield from column_sizes(conv, entries, budget)
@@ -177,25 +162,3 @@ def _tried(conv: Conversion, entries: Entries, budget: Budget) -> Iterator[tuple
     yield from table_sizes(entries, crossed=True)
     for spare in spares:
         yield from table_sizes(entries, spare=spare, crossed=True)
-
-
-def _first_fitting(trials: Trials, candidates: Iterator[tuple[Any, str]]) -> tuple[Any, str] | None:
-    """The first sizes with which the model gives an answer for each sample, or else a fixed number of answers."""
-    loosely: list[tuple[Any, str]] = []
-    for number, (sizes, reason) in enumerate(candidates, 1):
-        if trials.fits(sizes):
-            exactly, evenly = trials.keeps_apart(sizes)
-            if exactly:
-                return sizes, reason
-            if evenly:
-                loosely.append((sizes, reason))
-        if len(loosely) == number == ANY_LENGTH:
-            break
-    return loosely[0] if loosely else None
-
-
-def _others(trials: Trials, entries: Entries, sizes: Any, reason: str) -> str:
-    """Says which other sizes do as well, where one was found by trying."""
-    if not isinstance(entries, Entry) or entries.steps or "was tried" not in reason:
-        return ""
-    return trials.others(sizes)

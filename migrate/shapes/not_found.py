@@ -66,8 +66,8 @@ def _example(entries: Entries, *, inside: bool = False) -> str:
     }
     if entries.kind in known:
         return known[entries.kind]
-    before = [record.typename for record in entries.passed if record is not entries.first]
-    if entries.kind == NUMBERS and size and all(name in ("nn.Identity", "nn.Dropout") for name in before):
+    before = [record.traits for record in entries.passed if record is not entries.first]
+    if entries.kind == NUMBERS and size and all(traits.keeps_size for traits in before):
         return f"2x{size}"
     if inside and entries.kind != IMAGES:
         return "2x10"

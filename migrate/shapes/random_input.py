@@ -15,9 +15,6 @@ from ..model.record import LayerRecord
 from ..t7 import Tensor
 from .dry_run import run
 
-#: Classes whose input is an index begin so.
-INDEXED = ("LookupTable", "OneHot", "Embedding")
-
 #: Operators whose output holds numbers of their inputs unchanged, in a storage of its own.
 _COPYING = frozenset(
     {
@@ -62,17 +59,11 @@ def floating_type(module: nn.Module) -> torch.dtype:
     return torch.float32
 
 
-def is_indexed(record: LayerRecord) -> bool:
-    """Does a layer take indices?"""
-    return record.typename.split(".")[-1].startswith(INDEXED)
-
-
 def indices_of(record: LayerRecord) -> range:
     """The indices that a lookup layer takes."""
     weight = record.object.get("weight")
     if isinstance(weight, Tensor) and weight.size:
-        # behind a mask index 0 stands for no word, and has a row of its own
-        return range(weight.size[0]) if "MaskZero" in record.typename else range(1, weight.size[0] + 1)
+        return range(record.traits.first_index, record.traits.first_index + weight.size[0])
     depth = record.object.get("depth", record.object.get("outputSize"))
     return range(1, int(depth) + 1) if isinstance(depth, float) and depth >= 1 else range(1, 2)
 
@@ -82,7 +73,7 @@ def indexed_leaves(conv: Conversion, value: Any) -> list[tuple[torch.Tensor, ran
 
     The model is run once on ones, to see which tensors reach such a layer unchanged.
     """
-    lookups = [record for record in conv.layers if is_indexed(record)]
+    lookups = [record for record in conv.layers if record.traits.reads == "indices"]
     if not lookups:
         return []
     originals = [tensor for _, tensor in leaves(value)]

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 from ..model.conversion import Conversion
 from ..model.record import LayerRecord
+from ..model.registry import traits_of
+from ..model.traits import Traits
 from ..t7 import LuaObject, LuaTable, Tensor, Value
-from .random_input import indices_of, is_indexed
+from .random_input import indices_of
 
 #: What a layer takes.
 IMAGES, VOLUMES, FRAMES, INDICES, NUMBERS, SEQUENCES = (
@@ -16,14 +19,6 @@ IMAGES, VOLUMES, FRAMES, INDICES, NUMBERS, SEQUENCES = (
 
 #: It is joined with other tensors by a layer that takes a table.
 JOINED = "joined"
-
-_PREFIXES = {"Spatial": IMAGES, "Volumetric": VOLUMES, "Temporal": FRAMES}
-_CHAINS = frozenset({"Sequential", "DataParallelTable", "GPU", "NonContiguous", "ModelParallel"})
-_SAME_INPUT = frozenset({"ConcatTable", "Concat", "DepthConcat"})
-_STEPS = frozenset({"Sequencer", "BiSequencer", "BiSequencerLM", "Repeater"})
-#: Whole sequences in one tensor, time first unless `batchfirst`.
-_WHOLE = ("SeqLSTM", "SeqLSTMP", "SeqGRU", "SeqBRNN", "BLSTM", "BGRU", "RNNReLU", "RNNTanh")
-_TABLES = frozenset({"JoinTable", "CAddTable", "CMulTable", "CSubTable", "MM", "CosineDistance", "PairwiseDistance"})
 
 _MAX_DEPTH = 60
 
@@ -65,62 +60,60 @@ Entries = Entry | dict[int, "Entries"]
 
 def entries_of(conv: Conversion) -> Entries:
     """The layers that read the input of a model."""
-    walk = _Walk({id(record.object): record for record in conv.layers})
+    walk = _Walk({id(record.object): record for record in conv.layers}, conv.build.aliases)
     return walk.value(conv.layers[0].object, 0) if conv.layers else Entry()
 
 
 class _Walk:
     """Goes from the front of a model to the layers that read its input."""
 
-    def __init__(self, records: dict[int, LayerRecord]) -> None:
+    def __init__(self, records: dict[int, LayerRecord], aliases: Mapping[str, str]) -> None:
         self.records = records
+        self.aliases = aliases
+
+    def traits(self, obj: LuaObject) -> Traits:
+        """What is known of a layer, or of one that became part of another."""
+        record = self.records.get(id(obj))
+        return record.traits if record else traits_of(self.aliases.get(obj.typename, obj.typename))
 
     def value(self, obj: Value, depth: int) -> Entries:
         """What a module reads."""
         if not isinstance(obj, LuaObject) or depth > _MAX_DEPTH:
             return Entry()
-        record = self.records.get(id(obj))
-        name = (record or obj).typename.split(".")[-1]
-        children = _children(obj)
-        if name in _CHAINS:
-            return self._chain(children[:1] if name == "DataParallelTable" else children, depth)
+        record, traits = self.records.get(id(obj)), self.traits(obj)
+        children, flow = _children(obj, traits), traits.flow
+        if flow in ("chain", "replicas"):
+            return self._chain(children[:1] if flow == "replicas" else children, depth)
         if record is None:  # it became part of another layer
             return Entry()
-        if name in _SAME_INPUT:
+        if flow in ("branches", "joined"):
             return _merged([self.value(child, depth + 1) for child in children])
-        if name == "Parallel":
+        if flow == "slices":
             axis = obj.get("inputDimension")
             slices = (int(axis) - 1, len(children)) if isinstance(axis, float) and axis >= 1 else None
             return replace(_inside(self.value(child, depth + 1) for child in children), slices=slices)
-        if name == "ParallelTable":
-            return {i: self.value(child, depth + 1) for i, child in enumerate(children, 1)}
-        if name == "gModule":
+        if flow == "entries":
+            parts = [self.value(child, depth + 1) for child in children]
+            return dict(enumerate(map(_of_sequence, parts) if traits.recurrent else parts, 1))
+        if flow == "graph":
             return self._graph(obj, depth)
-        if name in _TABLES:
+        if flow == "operands":
             return {1: Entry(passed=[record]), 2: Entry()}
         index = obj.get("index")
-        if name == "SelectTable" and isinstance(index, float) and index >= 1:
+        if flow == "select" and isinstance(index, float) and index >= 1:
             return {int(index): Entry()}
-        if name in _STEPS:
-            inner = _inside(self.value(child, depth + 1) for child in _held(obj, children))
+        held = [self.value(child, depth + 1) for child in _held(obj, children)]
+        if flow == "steps":
+            inner = _inside(held)
             return Entry(inner.first, [record, *inner.passed], inner.channels, inner.kind, True)
-        if isinstance(core := obj.get("core"), LuaObject) and obj.get("lookup_table"):  # a captioner: {images, tokens}
-            words = self.value(obj.get("lookup_table"), depth + 1)
-            images = self.value(core, depth + 1)
-            return {
-                1: images.get(1, Entry()) if isinstance(images, dict) else Entry(),
-                2: replace(words, steps=True) if isinstance(words, Entry) else words,
-            }
         channels, kind = channels_of(record), kind_of(record)
         if channels or kind == IMAGES:
             return Entry(record if channels else None, [record], channels, kind)
-        if children or _held(obj, children):
-            held = [self.value(child, depth + 1) for child in _held(obj, children)]
-            if name == "Recurrence" and held and isinstance(held[0], dict):  # it gives {input, state} to its module
-                return held[0].get(1, Entry())
-            inner = _inside(held)
-            if inner.first is not None:
-                return Entry(inner.first, [record, *inner.passed], inner.channels, inner.kind, inner.steps)
+        if flow == "feedback" and held and isinstance(held[0], dict):
+            return held[0].get(1, Entry())
+        inner = _inside(held)
+        if inner.first is not None:
+            return Entry(inner.first, [record, *inner.passed], inner.channels, inner.kind, inner.steps)
         return Entry(passed=[record])
 
     def _chain(self, children: list[LuaObject], depth: int) -> Entries:
@@ -128,7 +121,7 @@ class _Walk:
         for place, child in enumerate(children, 1):
             found = self.value(child, depth + 1)
             if isinstance(found, dict):
-                if child.typename == "nn.SelectTable":  # the rest reads this entry
+                if self.traits(child).flow == "select":  # the rest reads this entry
                     found = dict.fromkeys(found, self._chain(children[place:], depth))
                 if so_far.passed and not _selects(so_far):
                     return so_far
@@ -163,8 +156,10 @@ class _Walk:
             sources = data.get("mapindex") if data is not None else None
             if data is None or data is inner or not isinstance(sources, LuaTable):
                 continue
-            module, select, given = data.get("module"), _selected(data), sources.list()
-            selects = isinstance(module, LuaObject) and module.typename == "nn.SelectTable" and select
+            module, given = data.get("module"), sources.list()
+            selecting = isinstance(module, LuaObject) and self.traits(module).flow == "select"
+            select = _selected(data, module if selecting else None)
+            selects = selecting and select
             if selects and len(given) > 1:  # of several nodes one is passed on
                 given, select = given[select - 1 : select], 0
             for source in given:
@@ -190,11 +185,9 @@ class _Walk:
         return _arranged(found)
 
 
-def _selected(data: LuaTable) -> int:
-    """Which entry of a table a node of an nngraph passes on; 0: it is no such node."""
-    module = data.get("module")
-    of_layer = module.get("index") if isinstance(module, LuaObject) and module.typename == "nn.SelectTable" else None
-    index = data.get("selectindex", of_layer)
+def _selected(data: LuaTable, layer: Value) -> int:
+    """Which entry of a table a node of an nngraph passes on, by itself or by its layer; 0: it is no such node."""
+    index = data.get("selectindex", layer.get("index") if isinstance(layer, LuaObject) else None)
     return int(index) if isinstance(index, float) and 1 <= index <= _MAX_ENTRIES else 0
 
 
@@ -214,8 +207,13 @@ def _after(before: Entry | None, found: Entries) -> Entries:
     return replace(found, passed=[*before.passed, *found.passed])
 
 
+def _of_sequence(part: Entries) -> Entries:
+    """What a layer that goes through a sequence by itself takes for a child: that runs at each step, or has states."""
+    return part.get(1, Entry()) if isinstance(part, dict) else replace(part, steps=True)
+
+
 def _selects(entry: Entry) -> bool:
-    return all(record.typename.split(".")[-1] in ("Identity", "FlattenTable") for record in entry.passed)
+    return all(record.traits.flow in ("same", "flatten") for record in entry.passed)
 
 
 def _inside(found: object) -> Entry:
@@ -237,9 +235,9 @@ def _merged(found: list[Entries]) -> Entries:
     return replace(best, beside=beside)
 
 
-def _children(obj: LuaObject) -> list[LuaObject]:
-    modules = obj.get("modules")
-    held = modules.list() if isinstance(modules, LuaTable) else []
+def _children(obj: LuaObject, traits: Traits) -> list[LuaObject]:
+    fields = [obj.get(name) for name in traits.children]
+    held = [child for value in fields for child in (value.list() if isinstance(value, LuaTable) else [value])]
     return [child for child in held if isinstance(child, LuaObject)]
 
 
@@ -256,40 +254,23 @@ def _data(node: Value) -> LuaTable | None:
     return data if isinstance(data, LuaTable) else None
 
 
-def is_recurrent(record: LayerRecord) -> bool:
-    """Does a layer go through a sequence step by step?"""
-    return unrolled(record) or kind_of(record) == SEQUENCES or record.typename.split(".")[-1] in ("LSTM", "GRU", "RNN")
-
-
-def unrolled(record: LayerRecord) -> bool:
-    """Is it a layer that runs another one for each step?"""
-    return record.typename.split(".")[-1] in _STEPS
-
-
 def kind_of(record: LayerRecord) -> str:
-    """What a layer takes, from its class."""
-    name, package = record.typename.split(".")[-1], record.typename.split(".")[0]
-    if is_indexed(record):
-        return INDICES
-    if name == "Inception":
-        return IMAGES
-    if name in _WHOLE or (package == "cudnn" and name in ("LSTM", "GRU", "RNN")):
-        return SEQUENCES
-    return next(
-        (kind for prefix, kind in _PREFIXES.items() if name.startswith(prefix)), NUMBERS if channels_of(record) else ""
-    )
+    """What a layer takes; "" where it is said of none of its kind, or where it takes any count of numbers."""
+    reads = record.traits.reads
+    return "" if reads == NUMBERS and not channels_of(record) else reads
 
 
 def channels_of(record: LayerRecord) -> int:
     """How many channels or numbers a layer takes, or its largest index; 0 where its fields don't say."""
-    if is_indexed(record):
+    if not record.traits.reads:
+        return 0
+    if record.traits.reads == INDICES:
         return max(indices_of(record), default=0)
     for name in ("nInputPlane", "inputSize", "inputsize", "inputFrameSize", "depth"):
         value = record.object.get(name)
         if isinstance(value, float) and value > 0:
             return int(value)
     weight = record.object.get("weight")
-    name = record.typename.split(".")[-1]
-    if not isinstance(weight, Tensor) or not weight.size or name in ("PReLU", "Mul", "Add", "CMul", "CAdd"):
+    if not isinstance(weight, Tensor) or not weight.size:
         return 0
     return weight.size[1] if len(weight.size) == 2 else weight.size[0]

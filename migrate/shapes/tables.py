@@ -10,7 +10,7 @@ from torch import nn
 
 from ..model.conversion import Conversion
 from ..t7 import Tensor
-from .candidates import crossed_sizes, tried_sizes
+from .candidates import Candidate, Source, crossed_sizes, tried_sizes
 from .parse import spelled
 from .readers import IMAGES, INDICES, NUMBERS, Entries, Entry, channels_of, kind_of
 from .recorded import recorded_sizes
@@ -34,7 +34,7 @@ def table_sizes(
     recorded: bool = False,
     spare: tuple[int, ...] | None = None,
     crossed: bool = False,
-) -> Iterator[tuple[Any, str]]:
+) -> Iterator[Candidate]:
     """Sizes of a table, one entry per part of the input.
 
     Args:
@@ -53,31 +53,31 @@ def table_sizes(
     reason = f"one entry for each of the {len(parts)} parts of its input: "
     reason += "what was left in the file" if recorded else "as the layers behind them take them"
     beside = spare or _spare(known)
-    left = [(beside, f"no layer tells, and {spelled(beside)} was tried and fits")]
+    left = [Candidate(beside, f"no layer tells, and {spelled(beside)} was tried and fits")]
     parts = [part or left for part in parts]
     for choice in islice(product(*parts), MAX_TRIED) if crossed else _combined(parts):
-        each = f" ({'; '.join(why for _, why in choice)})" if len(parts) <= _TOLD else ""
-        yield [sizes for sizes, _ in choice], reason + each
+        each = f" ({'; '.join(part.reason for part in choice)})" if len(parts) <= _TOLD else ""
+        source: Source = "recorded" if recorded else "layers"
+        yield Candidate([part.sizes for part in choice], reason + each, source)
 
 
-def _combined(parts: list[list[Any]]) -> Iterator[tuple[Any, ...]]:
+def _combined(parts: list[list[Candidate]]) -> Iterator[tuple[Candidate, ...]]:
     """One of each part: long lists go in step, for they are the same sizes mostly; short ones go through all."""
     longest = max((len(part) for part in parts if len(part) > _FEW), default=1)
     for step in range(longest):
         yield from product(*(part if len(part) <= _FEW else part[min(step, len(part) - 1) :][:1] for part in parts))
 
 
-def _part(
-    entries: Entries, *, recorded: bool, spare: tuple[int, ...] | None, crossed: bool
-) -> Iterator[tuple[Any, str]]:
+def _part(entries: Entries, *, recorded: bool, spare: tuple[int, ...] | None, crossed: bool) -> Iterator[Candidate]:
     if isinstance(entries, Entry):
-        found = recorded_sizes(entries) if recorded else (crossed_sizes if crossed else _within_a_table)(entries)
-        yield from ((two_samples(sizes), reason) for sizes, reason in found)
+        tried = crossed_sizes if crossed else _within_a_table
+        found = (Candidate(*item) for item in recorded_sizes(entries)) if recorded else tried(entries)
+        yield from (item._replace(sizes=two_samples(item.sizes)) for item in found)
     else:
         yield from table_sizes(entries, recorded=recorded, spare=spare, crossed=crossed)
 
 
-def _within_a_table(entry: Entry) -> Iterator[tuple[Any, str]]:
+def _within_a_table(entry: Entry) -> Iterator[Candidate]:
     """Beside states of one step, indices are those of one step too."""
     found = list(tried_sizes(entry))
     if entry.first is not None and entry.kind == INDICES:
@@ -87,9 +87,9 @@ def _within_a_table(entry: Entry) -> Iterator[tuple[Any, str]]:
         yield from found
 
 
-def _spare(known: list[list[tuple[Any, str]]]) -> Any:
+def _spare(known: list[list[Candidate]]) -> Any:
     """Sizes for a part of which nothing is known: those of a state beside it."""
-    first = [part[0][0] for part in known]
+    first = [part[0].sizes for part in known]
     return next((sizes for sizes in first if isinstance(sizes, tuple) and len(sizes) == 2), first[0])
 
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import partial
+from itertools import groupby
 from math import prod
 from typing import Any
 
@@ -12,7 +13,7 @@ import torch
 from ..base.tensor_trees import leaves
 from ..model.conversion import Conversion
 from .budget import Budget, Spent
-from .candidates import USUAL
+from .candidates import ANY_LENGTH, USUAL, Candidate
 from .dry_run import answer_of, mixed, on_meta
 from .random_input import floating_type, make_input
 
@@ -25,14 +26,48 @@ class Trials:
 
     Attributes:
         count: how many sizes were tried.
+        oblong: sizes of oblong images that fit; where there are several, none is chosen.
     """
 
     def __init__(self, conv: Conversion, budget: Budget) -> None:
         self.conv = conv
         self.budget = budget
         self.count = 0
+        self.oblong: list[Candidate] = []
         self._module = on_meta(conv.module)
         self._dtype = floating_type(conv.module)
+
+    def choose(self, candidates: Iterable[Candidate]) -> Candidate | None:
+        """The first sizes that the model takes, as surely as their source asks for; None if there are none.
+
+        Raises:
+            Spent: the budget ended while candidates were worked out.
+        """
+        for source, group in groupby(candidates, key=_source):
+            if source == "layers":
+                found = self._first_apart(group)
+            elif source == "arithmetic":
+                self.oblong = [candidate for candidate in group if self.fits(candidate.sizes)]
+                found = self.oblong[0] if len(self.oblong) == 1 and not self.budget.spent else None
+            else:
+                found = next((candidate for candidate in group if self.fits(candidate.sizes)), None)
+            if found is not None or self.oblong:
+                return found
+        return None
+
+    def _first_apart(self, candidates: Iterable[Candidate]) -> Candidate | None:
+        """The first with which the model gives an answer for each sample, or else a fixed number of answers."""
+        loosely: list[Candidate] = []
+        for number, candidate in enumerate(candidates, 1):
+            if self.fits(candidate.sizes):
+                exactly, evenly = self.keeps_apart(candidate.sizes)
+                if exactly:
+                    return candidate
+                if evenly:
+                    loosely.append(candidate)
+            if len(loosely) == number == ANY_LENGTH:
+                break
+        return loosely[0] if loosely else None
 
     def fits(self, sizes: Any) -> bool:
         """Does the model take them, without mixing the samples of a batch of images? No, once the budget is spent."""
@@ -94,6 +129,10 @@ class Trials:
                 return answer_of(self.conv, self._module, empty, partial(make_input, self.conv, sizes))
         except Spent:
             return None
+
+
+def _source(candidate: Candidate) -> str:
+    return candidate.source
 
 
 def _empty(sizes: Any, dtype: torch.dtype) -> Any:

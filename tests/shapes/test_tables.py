@@ -129,6 +129,6 @@ def test_arithmetic_counts() -> None:
 
 
 def test_it_is_said_that_a_search_was_ended(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("torchmigrate.shapes.budget.Budget", partial(Budget, 2))
+    monkeypatch.setattr("torchmigrate.shapes.infer.Budget", partial(Budget, 2))
     with pytest.raises(tm.UsageError, match="1 tried, then the search was ended"):
         infer_input(tm.convert(chain(lookup(30, 6), linear(6), linear(3))))
