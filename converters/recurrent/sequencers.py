@@ -70,6 +70,12 @@ class CopyingSequencer(Sequencer):
 module_form("copying", Sequencer)(CopyingSequencer)
 
 
+@module_form("sequence length", Sequencer, CopyingSequencer)
+def sequencer_length(module: Sequencer, x: Any) -> int:
+    """How many steps a sequencer makes on `x`."""
+    return len(x)
+
+
 @converts("nn.Sequencer", traits=Traits(flow="steps", recurrent=True, picture="recurrent"))
 def sequencer(layer: Layer) -> Sequencer:
     """nn.Sequencer(module)

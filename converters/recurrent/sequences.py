@@ -12,6 +12,7 @@ from ...model.layer import Layer
 from ...model.registry import converts, module_form
 from ...model.remembering import Remembering
 from ...model.traits import Traits
+from .cudnn import CudnnRNN
 from .sequencers import has_memory
 from .steps import UNFINISHED, detached
 from .zero_masks import ZeroMasked, mask_kind
@@ -279,6 +280,13 @@ class SeqGRU(Remembering):
 
 class MaskedSeqGRU(ZeroMasked, SeqGRU):
     """A `SeqGRU` whose output and state become zero where `set_zero_mask` said that samples are padding."""
+
+
+@module_form("sequence length", SeqLSTM, MaskedSeqLSTM, SeqGRU, MaskedSeqGRU, CudnnRNN)
+def sequence_length(module: SeqLSTM | SeqGRU | CudnnRNN, x: Any) -> int:
+    """How many steps a layer makes on `x`, a sequence as one tensor, alone or behind the states to begin with."""
+    sequence = x if isinstance(x, torch.Tensor) else x[-1]
+    return int(sequence.shape[1 if module.batch_first else 0])
 
 
 @converts("nn.SeqGRU", traits=Traits(reads="sequences", recurrent=True, picture="recurrent"))

@@ -23,32 +23,41 @@ def run(module: nn.Module, value: Any) -> Any:
     return module(value)
 
 
-def attempt(conv: Conversion, value: Any) -> Any:
-    """What the model gives; None if it fails. On the meta device, unless operators need numbers."""
-    return answer_of(conv, on_meta(conv.module), apply(value, _to_meta), partial(apply, value, torch.clone))
+def run_without_numbers(sizes_only: nn.Module, value: Any) -> Any:
+    """What a model gives, as tensors without numbers.
+
+    Args:
+        sizes_only: the model as `on_meta` copies it.
+        value: an input; only its sizes matter.
+
+    Raises:
+        NotImplementedError: some operators need numbers.
+        Exception: whatever the model raises.
+    """
+    with torch.no_grad(), SizesOnly():
+        return run(sizes_only, apply(value, _to_meta))
 
 
-def answer_of(conv: Conversion, sizes_only: nn.Module, empty: Any, full: Callable[[], Any]) -> Any:
+def answer_of(module: nn.Module, sizes_only: nn.Module, value: Any, full: Callable[[], Any]) -> Any:
     """What a model gives; None if it fails.
 
     Args:
-        conv: the converted model.
+        module: the model.
         sizes_only: the same on the meta device.
-        empty: an input that has sizes but no numbers.
+        value: an input; only its sizes matter.
         full: makes the input with numbers, where operators need them.
     """
-    with torch.no_grad():
-        try:
-            with SizesOnly():
-                return run(sizes_only, empty)
-        except NotImplementedError:
-            pass  # some operators need numbers
-        except Exception:
-            return None
-        try:
-            return run(conv.module, full())
-        except Exception:
-            return None
+    try:
+        return run_without_numbers(sizes_only, value)
+    except NotImplementedError:
+        pass
+    except Exception:
+        return None
+    try:
+        with torch.no_grad():
+            return run(module, full())
+    except Exception:
+        return None
 
 
 def dry_run(conv: Conversion, value: Any, visit: Callable[[LayerRecord, Any], None]) -> Exception | None:
@@ -63,8 +72,7 @@ def dry_run(conv: Conversion, value: Any, visit: Callable[[LayerRecord, Any], No
         What went wrong after the last layer that was told; None if all ran.
     """
     memo: dict[int, Any] = {}
-    module = on_meta(conv.module, memo)
-    error = _watched(conv, module, memo, apply(value, _to_meta), visit)
+    error = _watched(conv, on_meta(conv.module, memo), memo, apply(value, _to_meta), visit)
     if isinstance(error, NotImplementedError):
         return _watched(conv, conv.module, {}, apply(value, torch.clone), visit)
     return error

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from ..base.tensor_trees import leaves
+from ..base.tensor_trees import apply, leaves
 from ..model.conversion import Conversion
 from ..model.record import LayerRecord
 from ..t7 import Tensor
@@ -71,31 +71,32 @@ def indices_of(record: LayerRecord) -> range:
 def indexed_leaves(conv: Conversion, value: Any) -> list[tuple[torch.Tensor, range]]:
     """The tensors of a nested input that a lookup layer reads as indices, with the indices that it takes.
 
-    The model is run once on ones, to see which tensors reach such a layer unchanged.
+    The model is run once on ones of these sizes, to see which tensors reach such a layer unchanged.
     """
     lookups = [record for record in conv.layers if record.traits.reads == "indices"]
     if not lookups:
         return []
     originals = [tensor for _, tensor in leaves(value)]
-    ones = [torch.ones_like(tensor) for tensor in originals]
-    origins = _Origins(ones)
+    sizes = tuple((tuple(tensor.shape), tensor.dtype) for tensor in originals)
+    if sizes not in conv.indexed:
+        conv.indexed[sizes] = _followed(conv, lookups, apply(value, torch.ones_like))
+    return [(originals[i], indices) for i, indices in sorted(conv.indexed[sizes].items()) if indices]
+
+
+def _followed(conv: Conversion, lookups: list[LayerRecord], value: Any) -> dict[int, range]:
+    """The tensors of an input, by number, that reach lookup layers, with the indices that these take."""
+    origins = _Origins([tensor for _, tensor in leaves(value)])
     found: dict[int, range] = {}
     handles = [record.module.register_forward_pre_hook(_Watch(record, origins, found)) for record in lookups]
     try:
         with torch.no_grad(), origins:
-            run(conv.module, _refilled(value, iter(ones)))
+            run(conv.module, value)
     except Exception:
         pass
     finally:
         for handle in handles:
             handle.remove()
-    return [(originals[i], indices) for i, indices in sorted(found.items()) if indices]
-
-
-def _refilled(value: Any, tensors: Iterator[torch.Tensor]) -> Any:
-    if isinstance(value, torch.Tensor):
-        return next(tensors)
-    return [_refilled(item, tensors) for item in value]
+    return found
 
 
 class _Origins(TorchDispatchMode):  # type: ignore[no-untyped-call]

@@ -123,10 +123,10 @@ class Trials:
         """What the model gives; None if it does not take these sizes, or if the budget ends before that is known."""
         if _count(sizes) > _MAX_NUMBERS:
             return None
-        empty = _empty(sizes, self._dtype)
+        empty, full = _empty(sizes, self._dtype), partial(make_input, self.conv, sizes)
         try:
             with self.budget:
-                return answer_of(self.conv, self._module, empty, partial(make_input, self.conv, sizes))
+                return answer_of(self.conv.module, self._module, empty, full)
         except Spent:
             return None
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
 
 from ..base.tensor_trees import apply, leaves
 from ..model.conversion import Conversion
-from ..shapes.dry_run import attempt, run
+from ..shapes.dry_run import answer_of, on_meta, run
 
 
 @dataclass(frozen=True)
@@ -30,17 +31,17 @@ def several_sizes(conv: Conversion, value: Any) -> list[Example]:
     """
     first = _ran(conv, value)
     found = [first]
+    sizes_only = on_meta(conv.module)
     for axis in range(max((tensor.dim() for _, tensor in leaves(value)), default=0)):
         for larger in _larger(value, axis):
-            if attempt(conv, larger) is None:  # which costs next to nothing
+            answer = answer_of(conv.module, sizes_only, larger, partial(apply, larger, torch.clone))
+            if answer is None or (axis > 0 and _mixes(first, answer)):
                 continue
             try:
-                made = _ran(conv, larger)
+                found.append(_ran(conv, larger))
             except Exception:  # whatever a layer raises on a size that it does not take
                 continue
-            if axis == 0 or not _mixes(first, made):
-                found.append(made)
-                break
+            break
     return found
 
 
@@ -50,10 +51,10 @@ def _ran(conv: Conversion, value: Any) -> Example:
         return Example(value, run(conv.module, apply(value, torch.clone)))
 
 
-def _mixes(first: Example, larger: Example) -> bool:
+def _mixes(first: Example, larger: Any) -> bool:
     """Did the number of samples change with their size, as behind a View of fixed size?"""
     batches = {tensor.shape[:1] for _, tensor in leaves(first.input)}
-    before, after = ([tensor.shape[:1] for _, tensor in leaves(item.output)] for item in (first, larger))
+    before, after = ([tensor.shape[:1] for _, tensor in leaves(output)] for output in (first.output, larger))
     return set(before) == batches and len(before) == len(after) and before != after
 
 

@@ -13,16 +13,17 @@ from torch import nn
 from ...base.errors import UsageError
 from ...base.messages import cause
 from ...base.tensor_trees import apply, leaves, moved, numbered, shapes
-from ...converters.recurrent.cudnn import CudnnRNN
-from ...converters.recurrent.sequencers import Sequencer
-from ...converters.recurrent.sequences import SeqGRU, SeqLSTM
 from ...model.conversion import Conversion
-from ...shapes.dry_run import run
+from ...model.registry import form_of
+from ...shapes.dry_run import run, run_without_numbers
 from ...shapes.random_input import indexed_leaves
 from ..watch import Dynamic, Places, Watch
 
 #: By how much an axis is grown to find a second size; many networks take multiples of a power of two only.
 _STEPS = (1, 2, 4, 8, 16, 32, 64)
+
+#: The form of a module that tells how long the sequence is that it gets.
+SEQUENCE_LENGTH = "sequence length"
 
 #: The axes of an input by its number of dimensions, where nothing else is known of it.
 _BY_RANK: dict[int, tuple[str | None, ...]] = {
@@ -58,7 +59,8 @@ def name_axes(conv: Conversion, module: nn.Module, example: Any) -> Dynamic:
     """
     time_first = _is_time_first(module, example)
     indexed = {id(tensor) for tensor, _ in indexed_leaves(conv, example)}
-    kind = next((k for record in conv.layers for k in ("Spatial", "Volumetric") if f".{k}" in record.typename), "")
+    reads = (record.traits.reads for record in conv.layers)
+    kind = next((kind for kind in reads if kind in ("images", "volumes")), "")
     found: Dynamic = {}
     for number, (_, tensor) in enumerate(leaves(example)):
         names = _BY_RANK.get(tensor.dim(), ())
@@ -66,9 +68,9 @@ def name_axes(conv: Conversion, module: nn.Module, example: Any) -> Dynamic:
             names = ("time", "batch", None)[: tensor.dim()] if tensor.dim() != 2 or id(tensor) in indexed else ("time",)
         elif tensor.dim() == 2 and id(tensor) in indexed:
             names = ("batch", "time")
-        elif (tensor.dim(), kind) == (3, "Spatial"):
+        elif (tensor.dim(), kind) == (3, "images"):
             names = (None, "height", "width")  # an image without a batch
-        elif (tensor.dim(), kind) == (4, "Volumetric"):
+        elif (tensor.dim(), kind) == (4, "volumes"):
             names = (None, "time", "height", "width")
         found |= {(number, dim): name for dim, name in enumerate(names) if name is not None}
     return found
@@ -76,30 +78,29 @@ def name_axes(conv: Conversion, module: nn.Module, example: Any) -> Dynamic:
 
 def _is_time_first(module: nn.Module, example: Any) -> bool:
     """Does a recurrent layer read the first axis of the input as time?"""
-    before = _lengths(module, example)
+    before = _length(module, example)
     if not before or any(not tensor.dim() for _, tensor in leaves(example)):
         return False
-    longer = apply(example, _one_longer)
-    return _lengths(module, longer) == before + 1
+    return _length(module, apply(example, _one_longer)) == before + 1
 
 
 def _one_longer(tensor: torch.Tensor) -> torch.Tensor:
     return torch.cat([tensor, tensor[:1]])
 
 
-def _lengths(module: nn.Module, value: Any) -> int:
+def _length(module: nn.Module, value: Any) -> int:
     """The length of the sequence that the first recurrent layer gets; 0 if there is none."""
     found: list[int] = []
 
     def note(part: nn.Module, args: tuple[Any, ...]) -> None:
-        x = args[0] if isinstance(args[0], torch.Tensor) or isinstance(part, Sequencer) else args[0][-1]
-        found.append(x.shape[1] if getattr(part, "batch_first", False) else len(x))
+        found.append(form_of(SEQUENCE_LENGTH, part)(part, args[0]))
 
-    kinds = (Sequencer, SeqLSTM, SeqGRU, CudnnRNN)
-    handles = [part.register_forward_pre_hook(note) for part in module.modules() if isinstance(part, kinds)]
+    recurrent = [part for part in module.modules() if form_of(SEQUENCE_LENGTH, part)]
+    handles = [part.register_forward_pre_hook(note) for part in recurrent]
     try:
-        with torch.no_grad():
-            run(module, moved(value))
+        if recurrent:
+            with torch.no_grad():
+                run(module, moved(value))
     except Exception:
         return found[0] if found else 0
     finally:
@@ -143,7 +144,9 @@ class Freedom:
     forbidden: str = ""
 
 
-def explore(module: nn.Module, example: Any, named: Dynamic, axis: str, places: Places) -> Freedom:
+def explore(
+    module: nn.Module, example: Any, named: Dynamic, axis: str, places: Places, *, sizes_only: bool = False
+) -> Freedom:
     """Finds sizes along an axis with which the model runs without mixing samples.
 
     Args:
@@ -152,6 +155,7 @@ def explore(module: nn.Module, example: Any, named: Dynamic, axis: str, places: 
         named: the names of its axes.
         axis: one of them.
         places: the layers of the model.
+        sizes_only: `module` is on the meta device, as `on_meta` copies it; what it forbids it may take with numbers.
 
     Raises:
         UsageError: no axis of the input has that name.
@@ -166,12 +170,12 @@ def explore(module: nn.Module, example: Any, named: Dynamic, axis: str, places: 
         (dim, name) == (0, "batch") for (_, dim), name in named.items()
     )
     rows_stay = axis != "batch" and batched
-    expected = _observe(module, example)
+    expected = _observe(module, example, sizes_only)
     # a larger size shows what a fixed View does; the next one only whether rounding hides it
     complaint = ""
     fits = []
     for other in (2 * size, *(size + step for step in _STEPS if step < size)):
-        observed = _observe(module, resized(example, named, {axis: other}))
+        observed = _observe(module, resized(example, named, {axis: other}), sizes_only)
         complaint = _complaint(expected, observed, places, rows_stay=rows_stay)
         if complaint and other == 2 * size:
             return Freedom(axis, forbidden=complaint)
@@ -191,7 +195,7 @@ class _Observed:
     error: Exception | None = None
 
 
-def _observe(module: nn.Module, value: Any) -> _Observed:
+def _observe(module: nn.Module, value: Any, sizes_only: bool = False) -> _Observed:
     made: list[tuple[str, list[tuple[int, int]]]] = []
 
     def after(name: str, part: nn.Module, args: tuple[Any, ...], output: Any) -> None:
@@ -201,7 +205,7 @@ def _observe(module: nn.Module, value: Any) -> _Observed:
     handles = [part.register_forward_hook(partial(after, name)) for name, part in module.named_modules()]
     try:
         with torch.no_grad(), watch.on({}, {}):
-            run(module, moved(value))
+            run_without_numbers(module, value) if sizes_only else run(module, moved(value))
     except Exception as error:
         return _Observed(made, watch.running[-1] if watch.running else "", error)
     finally:

@@ -13,11 +13,11 @@ from torch import nn
 from ...base.errors import ExportError
 from ...base.tensor_trees import apply, leaves, moved
 from ...model.conversion import Conversion
-from ...shapes.dry_run import run
+from ...shapes.dry_run import on_meta, run, run_without_numbers
 from ...shapes.random_input import indexed_leaves
 from ..settings import Settings
 from ..watch import Dynamic, Places
-from .axes import explore, name_axes, require_running, resized, sizes_of
+from .axes import Freedom, explore, name_axes, require_running, resized, sizes_of
 
 
 class FixedBatch(Exception):
@@ -43,6 +43,7 @@ class Plan:
         places: the layers of the model.
         reference: the model as it runs in PyTorch, to compare with.
         given: the example input as it came.
+        sizes_only: the same on the meta device.
         example: the input on which the graph is traced; free axes have two entries at least.
         outputs: what the reference answers to it.
         named: the axes of the input that have a name.
@@ -57,6 +58,7 @@ class Plan:
     places: Places
     reference: nn.Module
     given: Any
+    sizes_only: nn.Module = field(init=False)
     example: Any = field(init=False)
     outputs: Any = field(init=False)
     named: Dynamic = field(init=False)
@@ -67,10 +69,22 @@ class Plan:
     def __post_init__(self) -> None:
         number_type = self.settings.number_type
         self.given = _example(self.conv, self.given, torch.float32 if number_type == torch.float16 else number_type)
-        require_running(self.reference, self.given, self.places)
+        self.sizes_only = on_meta(self.reference)
         self.named = name_axes(self.conv, self.reference, self.given)
         self.example = self._grown(self.given)
-        self.outputs = self.answer(self.example)
+        try:
+            self.outputs = self.answer(self.example)
+        except Exception:
+            require_running(self.reference, self.given, self.places)
+            raise
+
+    def _sizes(self, value: Any) -> list[tuple[int, ...]]:
+        """The sizes of what PyTorch answers to an input."""
+        try:
+            answer = run_without_numbers(self.sizes_only, value)
+        except Exception:  # it may need numbers
+            answer = self.answer(value)
+        return [tuple(tensor.shape) for _, tensor in leaves(answer)]
 
     def answer(self, value: Any) -> Any:
         """What PyTorch answers to an input."""
@@ -85,7 +99,7 @@ class Plan:
             return example
         grown = resized(example, self.named, alone)
         try:
-            ranks = [[tensor.dim() for _, tensor in leaves(self.answer(value))] for value in (example, grown)]
+            ranks = [list(map(len, self._sizes(value))) for value in (example, grown)]
         except Exception:
             return example
         if self.settings.dynamic is None and ranks[0] != ranks[1]:
@@ -95,20 +109,31 @@ class Plan:
     def explore(self) -> None:
         """Finds the axes that may be free, and what to compare."""
         example = self.example
-        self.runs = [("", self._run(example))]
+        self.runs = [("", Run([t for _, t in leaves(example)], [t for _, t in leaves(self.outputs)]))]
         for axis in ("batch",) if self.settings.dynamic is None else self.settings.dynamic:
             if self.settings.dynamic is None and not sizes_of(example, self.named, axis):
                 self.notes.append("the batch size is fixed: the inputs have no first dimension in common")
                 continue
-            freedom = explore(self.reference, example, self.named, axis, self.places)
-            if freedom.forbidden:
-                self.forbid(axis, freedom.forbidden)
+            freedom, runs = self._explored(axis)
             self.axes.append(axis)
             self.wanted[axis] = freedom.sizes
-            sizes = freedom.sizes if axis != "batch" else freedom.sizes[:1]
-            self.runs += [(axis, self._run(resized(example, self.named, {axis: size}))) for size in sizes]
+            self.runs += [(axis, run) for run in runs]
             if axis == "batch" and (single := self._single(example)) is not None:
                 self.runs.append((axis, single))
+
+    def _explored(self, axis: str) -> tuple[Freedom, list[Run]]:
+        """What is known of an axis, and the runs at some of its sizes."""
+        for module, sizes_only in ((self.sizes_only, True), (self.reference, False)):
+            freedom = explore(module, self.example, self.named, axis, self.places, sizes_only=sizes_only)
+            if freedom.forbidden:
+                continue
+            sizes = freedom.sizes if axis != "batch" else freedom.sizes[:1]
+            try:
+                return freedom, [self._run(resized(self.example, self.named, {axis: size})) for size in sizes]
+            except Exception:
+                if not sizes_only:
+                    raise
+        self.forbid(axis, freedom.forbidden)
 
     def compared(self) -> list[Run]:
         """The runs at sizes that the graph can have."""
@@ -139,15 +164,13 @@ class Plan:
         Torch7 drops the batch dimension of a single sample in many layers; the graph keeps it.
         """
         batch = min(sizes_of(example, self.named, "batch"))
-        whole = [t for _, t in leaves(self.answer(example))]
+        whole = [t for _, t in leaves(self.outputs)]
         first_axis = all(dim == 0 for (_, dim), name in self.named.items() if name == "batch")
         try:
-            more = [t for _, t in leaves(self.answer(resized(example, self.named, {"batch": batch + 1})))]
+            more = self._sizes(resized(example, self.named, {"batch": batch + 1}))
         except Exception:
             return None  # it takes multiples only
-        growing = all(
-            a.dim() and (a.shape[0], b.shape[0]) == (batch, batch + 1) for a, b in zip(whole, more, strict=True)
-        )
+        growing = all(a.dim() and (a.shape[0], b[0]) == (batch, batch + 1) for a, b in zip(whole, more, strict=True))
         if not first_axis or not growing:
             return None
         single = resized(example, self.named, {"batch": 1})

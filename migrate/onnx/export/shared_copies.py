@@ -8,7 +8,6 @@ from typing import Any
 import torch
 from torch import nn
 
-from ...converters.linear.lookup import LookupTable
 from ...model.conversion import Conversion
 from ...t7 import Tensor
 from ...t7.mapping import release_pages
@@ -21,7 +20,7 @@ def shared_copy(module: nn.Module, dtype: torch.dtype | None = None) -> nn.Modul
         module: stays as it is.
         dtype: type of the floating numbers; None: as they are. Only tensors of another type are copied.
     """
-    changing = {id(part.weight) for part in module.modules() if isinstance(part, LookupTable) and part.max_norm}
+    changing = {id(part.weight) for part in module.modules() if getattr(part, "max_norm", None)}
     memo: dict[int, Any] = {}
     for tensor in [*module.parameters(), *module.buffers()]:
         made = tensor.detach()

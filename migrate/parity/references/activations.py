@@ -159,13 +159,12 @@ def recover_input(record: LayerRecord, output: Any, like: torch.Tensor) -> torch
         output: what Torch7 recorded of its output.
         like: an input of the size that the layer takes.
     """
-    name = record.typename.split(".")[-1]
     if isinstance(record.module, nn.Conv2d) and isinstance(output, torch.Tensor):
         return _folded(record, record.module, output)
     copied = record.object.get("_input")
-    if name.startswith("LookupTable") and record.object.get("copiedInput") and isinstance(copied, Tensor):
+    if record.traits.reads == "indices" and record.object.get("copiedInput") and isinstance(copied, Tensor):
         return to_torch_tensor(copied) if copied.numel() else None
-    if name in ("View", "Reshape", "Identity", "Contiguous", "Copy") and isinstance(output, torch.Tensor):
+    if record.traits.keeps_numbers and isinstance(output, torch.Tensor):
         return output.reshape(like.shape) if output.numel() == like.numel() else None
     return None
 

@@ -191,7 +191,7 @@ def _sizes(conv: Conversion, recording: Recording) -> list[Any]:
                 found.append((*output.shape[:-3], module.in_channels, *input_size(module, tuple(output.shape[-2:]))))
             elif isinstance(module, nn.Linear):
                 found.append((*output.shape[:-1], module.in_features))
-            elif conv.layers[i].typename.split(".")[-1].startswith("LookupTable"):
+            elif conv.layers[i].traits.reads == "indices":
                 found.append(tuple(output.shape[:-1]))
             else:
                 found.append(tuple(output.shape))
