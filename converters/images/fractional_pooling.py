@@ -10,8 +10,9 @@ from torch import nn
 from torch.nn import functional as F
 
 from ...model.layer import Layer
-from ...model.registry import converts
+from ...model.registry import converts, module_form
 from ...model.traits import Traits
+from ...onnx.operators.stand_ins import StandIn
 
 
 class FractionalMaxPool(nn.Module):
@@ -58,6 +59,55 @@ class FractionalMaxPool(nn.Module):
     def extra_repr(self) -> str:
         size = f"ratio={self.ratio}" if self.output_size is None else f"output_size={self.output_size}"
         return f"kernel_size={self.kernel_size}, {size}, fixed={self.fixed}"
+
+
+@module_form("onnx", FractionalMaxPool)
+class OnnxFractionalMaxPool(StandIn, FractionalMaxPool):
+    """As `FractionalMaxPool` with fixed regions: their cells are gathered, then pooled."""
+
+    values: torch.Tensor | None
+
+    @classmethod
+    def put(cls, module: FractionalMaxPool) -> None:
+        super().put(module)
+        module.__dict__["values"] = module.samples  # a constant of the graph
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        axes = len(self.kernel_size)
+        batch = x if x.dim() == axes + 2 else x.unsqueeze(0)
+        if not self.fixed or self.values is None or self.values.shape[1:] != (batch.shape[1], axes):
+            raise ValueError("its pooling regions are drawn anew at each run, and so no two runs agree")
+        if self.values.shape[0] != batch.shape[0]:
+            raise ValueError(f"its fixed pooling regions are those of a batch of {self.values.shape[0]}")
+        y = batch
+        for axis, kernel in enumerate(self.kernel_size):
+            starts = self.starts(axis, batch.shape[2 + axis])
+            cells = (starts.unsqueeze(-1) + torch.arange(kernel)).flatten(2)
+            shape = [1] * y.dim()
+            shape[:2], shape[2 + axis] = list(cells.shape[:2]), cells.shape[2]
+            size = list(y.shape)
+            size[2 + axis] = cells.shape[2]
+            y = y.gather(2 + axis, cells.reshape(shape).expand(size))
+        pool = F.max_pool2d if axes == 2 else F.max_pool3d
+        y = pool(y, list(self.kernel_size), list(self.kernel_size))
+        return y if x.dim() == axes + 2 else y.squeeze(0)
+
+    def starts(self, axis: int, size: int) -> torch.Tensor:
+        """Where the windows along an axis begin: (N, planes, windows)."""
+        assert self.values is not None
+        kernel = self.kernel_size[axis]
+        count = self.output_size[axis] if self.output_size else int(size * (self.ratio or ())[axis])
+        sample = self.values[..., self.column(axis)].unsqueeze(-1)
+        if count == 1:
+            return torch.full((*sample.shape[:-1], 1), size - kernel)
+        step = (size - kernel) / torch.tensor(count - 1, dtype=sample.dtype)
+        starts = ((torch.arange(count - 1) + sample) * step).trunc() - (sample * step).trunc()
+        last = torch.full_like(sample, size - kernel)
+        return torch.cat([starts, last], -1).long()
+
+    def column(self, axis: int) -> int:
+        """Which column of the samples belongs to an axis: an image's stand in the order width, height."""
+        return 1 - axis if len(self.kernel_size) == 2 else axis
 
 
 def _fractional(layer: Layer, axes: tuple[str, ...]) -> FractionalMaxPool:

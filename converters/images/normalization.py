@@ -7,8 +7,9 @@ from torch import nn
 from torch.nn import functional as F
 
 from ...model.layer import Layer
-from ...model.registry import converts
+from ...model.registry import converts, module_form
 from ...model.traits import Traits
+from ...onnx.operators.stand_ins import StandIn, operator
 
 IMAGE_NORMALIZATION = Traits(reads="images", keeps_size=True)
 
@@ -20,6 +21,22 @@ class LRN(nn.LocalResponseNorm):
         if x.dim() == 3:
             return super().forward(x.unsqueeze(0)).squeeze(0)
         return super().forward(x)
+
+
+@module_form("onnx", LRN)
+class OnnxLRN(StandIn, LRN):
+    """As `LRN`."""
+
+    @classmethod
+    def put(cls, module: LRN) -> None:
+        if module.size % 2 == 1:  # of an even number of planes, ONNX and PyTorch take different ones
+            super().put(module)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        batch = x if x.dim() == 4 else x.unsqueeze(0)
+        attributes = {"size": self.size, "alpha": self.alpha, "beta": self.beta, "bias": self.k}
+        y: torch.Tensor = operator("LRN", (batch,), attributes, x, batch.shape)
+        return y if x.dim() == 4 else y.squeeze(0)
 
 
 @converts("nn.SpatialCrossMapLRN", "cudnn.SpatialCrossMapLRN", traits=IMAGE_NORMALIZATION)

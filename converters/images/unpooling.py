@@ -12,6 +12,7 @@ from torch.nn import functional as F
 from ...model.layer import Layer
 from ...model.registry import converts, module_form
 from ...model.traits import Traits
+from ...onnx.operators.stand_ins import StandIn, operator
 from ...t7 import LuaObject, Tensor
 
 
@@ -102,6 +103,73 @@ class MaxUnpool(nn.Module):
 
     def extra_repr(self) -> str:
         return "" if self.output_size is None else f"output_size={self.output_size}"
+
+
+def _each_axis(value: Any, axes: int) -> list[int]:
+    return [value] * axes if isinstance(value, int) else list(value)
+
+
+def _window(pooling: Any, axes: int) -> tuple[list[int], list[int], list[int]]:
+    """Size, stride and padding of a pooling, for each axis."""
+    return tuple(_each_axis(n, axes) for n in (pooling.kernel_size, pooling.stride, pooling.padding))  # type: ignore[return-value]
+
+
+class _OnnxPairedMaxPool(StandIn):
+    """A pooling whose maxima the operator numbers."""
+
+    def forward(self: Any, x: torch.Tensor) -> torch.Tensor:
+        axes = 2 if isinstance(self, nn.MaxPool2d) else 3
+        batch = x if x.dim() == axes + 2 else x.unsqueeze(0)
+        pool = F.max_pool2d if axes == 2 else F.max_pool3d
+        kernel, stride, padding = _window(self, axes)
+        dilation = _each_axis(self.dilation, axes)
+        shape = pool(batch, kernel, stride, padding, dilation, self.ceil_mode).shape
+        attributes: dict[str, Any] = {
+            "kernel_shape": kernel,
+            "strides": stride,
+            "pads": padding * 2,
+            "dilations": dilation,
+            "ceil_mode": int(self.ceil_mode),
+        }
+        y, indices = torch.onnx.ops.symbolic_multi_out(
+            "MaxPool", (batch,), attributes, dtypes=(x.dtype, torch.int64), shapes=(shape, shape)
+        )
+        places = remembered(self)
+        places.indices, places.size = indices, batch  # type: ignore[assignment]
+        return y if x.dim() == axes + 2 else y.squeeze(0)
+
+
+@module_form("onnx", PairedMaxPool2d)
+class OnnxPairedMaxPool2d(_OnnxPairedMaxPool, PairedMaxPool2d):
+    """As `PairedMaxPool2d`."""
+
+
+@module_form("onnx", PairedMaxPool3d)
+class OnnxPairedMaxPool3d(_OnnxPairedMaxPool, PairedMaxPool3d):
+    """As `PairedMaxPool3d`."""
+
+
+@module_form("onnx", MaxUnpool)
+class OnnxMaxUnpool(StandIn, MaxUnpool):
+    """As `MaxUnpool`."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        places: Any = getattr(self.pooling, "places", None)
+        if places is None or places.indices is None:
+            return super().forward(x)  # the file says where the maxima were
+        whole: torch.Tensor = places.size
+        axes = whole.dim() - 2
+        batch = x if x.dim() == axes + 2 else x.unsqueeze(0)
+        kernel, stride, padding = _window(self.pooling, axes)
+        attributes = {"kernel_shape": kernel, "strides": stride}
+        if any(padding):
+            attributes["pads"] = padding * 2
+        inputs = [batch, places.indices]
+        followed = zip(batch.shape[2:], kernel, stride, padding, strict=True)
+        if list(whole.shape[2:]) != [(n - 1) * s + k - 2 * p for n, k, s, p in followed]:
+            inputs.append(torch.onnx.ops.symbolic("Shape", (whole,), dtype=torch.int64, shape=[whole.dim()]))
+        y: torch.Tensor = operator("MaxUnpool", inputs, attributes, x, whole.shape)
+        return y if x.dim() == axes + 2 else y.squeeze(0)
 
 
 def _unpool(layer: Layer, axes: tuple[str, ...], plain: type[nn.Module], paired: type[nn.Module]) -> MaxUnpool:

@@ -10,7 +10,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from ...model.layer import Layer
-from ...model.registry import converts
+from ...model.registry import converts, module_form
 from ...model.traits import Traits
 
 WEIGHTS = Traits(reads="numbers", picture="weights")
@@ -81,6 +81,9 @@ class CMul(nn.Module):
 
     def extra_repr(self) -> str:
         return f"{self.size}"
+
+
+module_form("cell part", CMul)("peephole")
 
 
 @converts("nn.CAdd", traits=Traits(keeps_size=True))

@@ -99,6 +99,9 @@ module_form("copying", nn.Dropout)(CopyingDropout)
 module_form("copying", MaskDropout)(CopyingMaskDropout)
 
 
+module_form("cell part", MaskDropout)("function")
+
+
 @converts("nn.Dropout", traits=Traits(output="copy", keeps_size=True, picture="dropout", label=("p",)))
 def dropout(layer: Layer) -> nn.Dropout | MaskDropout:
     """nn.Dropout([p = 0.5], [v1 = false], [inplace = false], [stochasticInference = false])

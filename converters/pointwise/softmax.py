@@ -30,6 +30,9 @@ class LogSoftMax(nn.Module):
         return torch.log_softmax(x, dim=0 if x.dim() in (1, 3) else 1)
 
 
+module_form("by rows", LogSoftMax)(True)
+
+
 class SoftMin(nn.Module):
     """Softmax of the negated input over the classes of a vector, a batch (N, C), an image or a batch of images."""
 

@@ -14,7 +14,7 @@ from ...model.remembering import Remembering
 from ...model.traits import Traits
 from ...t7 import LuaObject, LuaTable
 from ..images.batch_norm import BatchNorm
-from ..recurrent.sequences import SeqLSTM, as_lstm, stock_lstm
+from ..recurrent.sequences import SeqLSTM, as_lstm, sequence_length, stock_lstm
 from ..recurrent.steps import UNFINISHED, lstm
 from ..tables.containers import Bottle
 
@@ -28,6 +28,7 @@ class SequenceLSTM(SeqLSTM):
 
 
 module_form("recurrent", SequenceLSTM)(stock_lstm)
+module_form("sequence length", SequenceLSTM)(sequence_length)
 
 
 #: What torch-rnn's layers leave behind.

@@ -9,6 +9,8 @@ from ...model.layer import Layer
 from ...model.registry import converts, module_form
 from ...model.remembering import Remembering
 from ...model.traits import Traits
+from ...onnx.operators.recurrent import Packed
+from ...onnx.operators.stand_ins import StandIn
 
 #: cudnn's mode -> the kind of layer, and how many gates it has. The order of the gates is that of PyTorch.
 MODES = {
@@ -80,6 +82,35 @@ class CudnnRNN(Remembering):
 @module_form("recurrent", CudnnRNN)
 def _stock(module: CudnnRNN) -> nn.RNNBase | None:
     return None if module.remember else module.rnn
+
+
+@module_form("onnx", CudnnRNN)
+class OnnxCudnnRNN(StandIn, CudnnRNN):
+    """As `CudnnRNN`, each sequence from a zero state."""
+
+    layers: nn.ModuleList
+
+    @classmethod
+    def put(cls, module: CudnnRNN) -> None:
+        rnn, parts = module.rnn, ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
+        names = ["", "_reverse"] if rnn.bidirectional else [""]
+        kind, attributes = {
+            "LSTM": ("LSTM", {}),
+            "GRU": ("GRU", {"linear_before_reset": 1}),
+        }.get(module.kind, ("RNN", {"activations": [module.kind.capitalize()] * len(names)}))
+        weights = [
+            [[getattr(rnn, f"{part}_l{number}{name}") for part in parts] for name in names]
+            for number in range(rnn.num_layers)
+        ]
+        module.layers = nn.ModuleList(Packed(kind, rnn.hidden_size, layer, attributes) for layer in weights)
+        del module.rnn
+        super().put(module)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        y = x.transpose(0, 1) if self.batch_first else x
+        for layer in self.layers:
+            y = layer(y)[0]
+        return y.transpose(0, 1) if self.batch_first else y
 
 
 @converts(

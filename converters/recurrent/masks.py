@@ -161,6 +161,9 @@ def _sum(module: SAdd, x: Variable) -> ast.expr:
     return python("n - x", x=x, n=-module.addend) if module.negate else python("x + n", x=x, n=module.addend)
 
 
+module_form("cell part", SAdd)("function")
+
+
 @converts("nn.SAdd", traits=Traits(keeps_size=True))
 def s_add(layer: Layer) -> SAdd:
     """nn.SAdd(addend, [negate = false])"""

@@ -9,9 +9,11 @@ from torch import nn
 
 from ...base.tensor_trees import apply
 from ...model.layer import Layer
-from ...model.registry import converts, module_form
+from ...model.registry import converts, form_of, module_form
 from ...model.remembering import forget
 from ...model.traits import Traits
+from ...onnx.operators.cells import OnnxStep
+from ...onnx.operators.stand_ins import StandIn
 from ..tables.containers import only_child
 from .steps import detach_state
 
@@ -74,6 +76,42 @@ module_form("copying", Sequencer)(CopyingSequencer)
 def sequencer_length(module: Sequencer, x: Any) -> int:
     """How many steps a sequencer makes on `x`."""
     return len(x)
+
+
+# what does to each row of a matrix the same, whatever the others are
+module_form("by rows", nn.Identity, nn.Dropout, nn.Linear, nn.Sigmoid, nn.Tanh, nn.ReLU)(True)
+
+
+@module_form("onnx", Sequencer)
+class OnnxSequencer(StandIn, Sequencer):
+    """As `Sequencer`, from a fresh state; cells in the step that are operators run once for the whole sequence."""
+
+    def forward(self, x: Any) -> Any:
+        first = x if isinstance(x, torch.Tensor) else x[0]
+        if not isinstance(first, torch.Tensor):
+            return super().forward(x)
+        entry_dims = first.dim() - isinstance(x, torch.Tensor)
+        if entry_dims not in (1, 2):
+            return super().forward(x)
+        y = x
+        for part in _chain(self.module):
+            if isinstance(part, OnnxStep):
+                whole = y if isinstance(y, torch.Tensor) else torch.stack(y)
+                y = part(whole) if entry_dims == 2 else part(whole.unsqueeze(1)).squeeze(1)
+            elif isinstance(y, torch.Tensor) and entry_dims == 2 and form_of("by rows", part):
+                y = part(y.flatten(0, 1)).unflatten(0, y.shape[:2])
+            else:
+                y = [part(y[step]) for step in range(len(y))]
+        if isinstance(x, torch.Tensor):
+            return y if isinstance(y, torch.Tensor) else torch.stack(y)
+        return [y[step] for step in range(len(y))] if isinstance(y, torch.Tensor) else y
+
+
+def _chain(module: nn.Module) -> list[nn.Module]:
+    """The layers that run one after another, each on the output of the one before."""
+    if type(module) is not nn.Sequential:
+        return [module]
+    return [part for child in module for part in _chain(child)]
 
 
 @converts("nn.Sequencer", traits=Traits(flow="steps", recurrent=True, picture="recurrent"))

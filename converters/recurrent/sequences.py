@@ -12,6 +12,7 @@ from ...model.layer import Layer
 from ...model.registry import converts, module_form
 from ...model.remembering import Remembering
 from ...model.traits import Traits
+from ...onnx.operators.recurrent import OnnxSequence, Packed
 from .cudnn import CudnnRNN
 from .sequencers import has_memory
 from .steps import UNFINISHED, detached
@@ -138,6 +139,18 @@ def stock_lstm(module: SeqLSTM) -> nn.LSTM | None:
     lstm: nn.LSTM = copy.copy(module.lstm)
     lstm.batch_first = module.batch_first
     return lstm
+
+
+@module_form("onnx", SeqLSTM)
+class OnnxSeqLSTM(OnnxSequence, SeqLSTM):
+    """As `SeqLSTM`."""
+
+    @classmethod
+    def put(cls, module: SeqLSTM) -> None:
+        if not (module.mask_zero or module.project):  # ONNX's LSTM does neither
+            module.packed = Packed("LSTM", module.hidden_size, module.lstm.all_weights)
+            del module.lstm
+            super().put(module)
 
 
 @converts(
@@ -280,6 +293,19 @@ class SeqGRU(Remembering):
 
 class MaskedSeqGRU(ZeroMasked, SeqGRU):
     """A `SeqGRU` whose output and state become zero where `set_zero_mask` said that samples are padding."""
+
+
+@module_form("onnx", SeqGRU)
+class OnnxSeqGRU(OnnxSequence, SeqGRU):
+    """As `SeqGRU`."""
+
+    @classmethod
+    def put(cls, module: SeqGRU) -> None:
+        if not module.mask_zero:
+            weights = [[module.weight_ih, module.weight_hh, module.bias]]
+            module.packed = Packed("GRU", module.hidden_size, weights)
+            del module.weight_ih, module.weight_hh, module.bias
+            super().put(module)
 
 
 @module_form("sequence length", SeqLSTM, MaskedSeqLSTM, SeqGRU, MaskedSeqGRU, CudnnRNN)

@@ -15,6 +15,7 @@ from ...model.layer import Layer
 from ...model.registry import converts, module_form
 from ...model.remembering import Remembering
 from ...model.traits import Traits
+from ...onnx.operators.cells import OnnxStep
 from ...source.forms import Structure
 from ...t7 import LuaObject, LuaTable, Storage, Tensor, Value
 from ..tables.containers import only_child
@@ -79,6 +80,18 @@ class LSTMStep(Remembering):
 module_form("structure", LSTMStep)(Structure(cell="LSTMCell"))
 
 
+# what the file's cells consist of, where they may be an ONNX operator; other parts have this form beside their classes
+module_form("cell part", nn.Sequential, nn.Identity, nn.Sigmoid, nn.Tanh, nn.Dropout)("function")
+module_form("cell part", nn.Linear)("matrix")
+
+
+@module_form("onnx", LSTMStep)
+class OnnxLSTMStep(OnnxStep, LSTMStep):
+    """As `LSTMStep`."""
+
+    operator = "LSTM"
+
+
 # nn.LSTM itself is registered in projects_language.py, since torch-rnn has another class of that name
 @converts("nn.FastLSTM", traits=Traits(reads="numbers", picture="recurrent"))
 def lstm(layer: Layer) -> LSTMStep:
@@ -130,6 +143,13 @@ class GRUStep(Remembering):
 
 
 module_form("structure", GRUStep)(Structure(cell="GRUCell"))
+
+
+@module_form("onnx", GRUStep)
+class OnnxGRUStep(OnnxStep, GRUStep):
+    """As `GRUStep`."""
+
+    operator = "GRU"
 
 
 @converts("nn.GRU", traits=Traits(reads="numbers", recurrent=True, picture="recurrent"))

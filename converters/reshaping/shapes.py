@@ -83,6 +83,9 @@ class Reshape(nn.Module):
         return f"size={self.size}, batch_mode={self.batch_mode}"
 
 
+module_form("cell part", Reshape)("function")
+
+
 @converts("nn.Reshape", traits=Traits(output="pass", keeps_numbers=True, label=("size",)))
 def reshape(layer: Layer) -> Reshape:
     """nn.Reshape(size1, [size2, …], [batchMode])

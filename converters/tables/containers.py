@@ -55,6 +55,9 @@ def parallel_table(layer: Layer) -> ParallelTable:
     return ParallelTable(layer.modules())
 
 
+module_form("cell part", ConcatTable, ParallelTable)("function")
+
+
 class Concat(nn.ModuleList):
     """Gives its input to every child and joins their outputs along `dim` (0-based, the batch counts)."""
 

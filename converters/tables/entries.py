@@ -400,3 +400,6 @@ def zip_table_one_to_many(layer: Layer) -> ZipOneToMany:
     """nn.ZipTableOneToMany()"""
     layer.ignore("gradInputEl")
     return ZipOneToMany()
+
+
+module_form("cell part", AddEntries, FlattenTable, MultiplyEntries, NarrowTable, SelectTable, SplitTable)("function")

@@ -17,8 +17,8 @@ from ..model.conversion import Conversion
 Dynamic = dict[tuple[int, int], str]
 
 
-class Places:
-    """The Torch7 layers of the modules of a model, by module name."""
+class LayerNames:
+    """How the Torch7 layers of the modules of a model are called, by module name."""
 
     def __init__(self, conv: Conversion) -> None:
         self.paths: dict[str, str] = {}

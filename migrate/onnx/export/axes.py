@@ -17,7 +17,7 @@ from ...model.conversion import Conversion
 from ...model.registry import form_of
 from ...shapes.dry_run import run, run_without_numbers
 from ...shapes.random_input import indexed_leaves
-from ..watch import Dynamic, Places, Watch
+from ..watch import Dynamic, LayerNames, Watch
 
 #: By how much an axis is grown to find a second size; many networks take multiples of a power of two only.
 _STEPS = (1, 2, 4, 8, 16, 32, 64)
@@ -35,7 +35,7 @@ _BY_RANK: dict[int, tuple[str | None, ...]] = {
 }
 
 
-def require_running(module: nn.Module, example: Any, places: Places) -> None:
+def require_running(module: nn.Module, example: Any, layers: LayerNames) -> None:
     """Runs the model once.
 
     Raises:
@@ -44,7 +44,7 @@ def require_running(module: nn.Module, example: Any, places: Places) -> None:
     observed = _observe(module, example)
     if observed.error is not None:
         raise UsageError(
-            f"the model does not run on an input of size {shapes(example)}: {_refusal(observed, places)}. "
+            f"the model does not run on an input of size {shapes(example)}: {_refusal(observed, layers)}. "
             "Give the sizes that it was made for with --input-shape (input_shape=…)."
         ) from observed.error
 
@@ -145,7 +145,7 @@ class Freedom:
 
 
 def explore(
-    module: nn.Module, example: Any, named: Dynamic, axis: str, places: Places, *, sizes_only: bool = False
+    module: nn.Module, example: Any, named: Dynamic, axis: str, layers: LayerNames, *, sizes_only: bool = False
 ) -> Freedom:
     """Finds sizes along an axis with which the model runs without mixing samples.
 
@@ -154,7 +154,7 @@ def explore(
         example: an input on which it runs.
         named: the names of its axes.
         axis: one of them.
-        places: the layers of the model.
+        layers: the layers of the model.
         sizes_only: `module` is on the meta device, as `on_meta` copies it; what it forbids it may take with numbers.
 
     Raises:
@@ -176,7 +176,7 @@ def explore(
     fits = []
     for other in (2 * size, *(size + step for step in _STEPS if step < size)):
         observed = _observe(module, resized(example, named, {axis: other}), sizes_only)
-        complaint = _complaint(expected, observed, places, rows_stay=rows_stay)
+        complaint = _complaint(expected, observed, layers, rows_stay=rows_stay)
         if complaint and other == 2 * size:
             return Freedom(axis, forbidden=complaint)
         if not complaint and other not in fits:
@@ -214,27 +214,27 @@ def _observe(module: nn.Module, value: Any, sizes_only: bool = False) -> _Observ
     return _Observed(made)
 
 
-def _refusal(observed: _Observed, places: Places) -> str:
+def _refusal(observed: _Observed, layers: LayerNames) -> str:
     assert observed.error is not None
-    return f"{places.layer(observed.running)} refuses it ({cause(observed.error)})"
+    return f"{layers.layer(observed.running)} refuses it ({cause(observed.error)})"
 
 
-def _complaint(expected: _Observed, observed: _Observed, places: Places, *, rows_stay: bool) -> str:
+def _complaint(expected: _Observed, observed: _Observed, layers: LayerNames, *, rows_stay: bool) -> str:
     """Why the model can't take an input of another size; "" if it can."""
     if observed.error is not None:
-        return _refusal(observed, places)
+        return _refusal(observed, layers)
     _, wanted = expected.made[-1]
     _, got = observed.made[-1]
     if [rank for rank, _ in got] != [rank for rank, _ in wanted]:
-        return f"{_first_change(expected, observed, places, False)} gives other tensors then"
+        return f"{_first_change(expected, observed, layers, False)} gives other tensors then"
     if rows_stay and got != wanted:
-        return f"{_first_change(expected, observed, places, True)} mixes the samples of the batch"
+        return f"{_first_change(expected, observed, layers, True)} mixes the samples of the batch"
     return ""
 
 
-def _first_change(expected: _Observed, observed: _Observed, places: Places, rows: bool) -> str:
+def _first_change(expected: _Observed, observed: _Observed, layers: LayerNames, rows: bool) -> str:
     """The first layer that gives tensors of other ranks, or with other first sizes."""
     for (name, before), (_, after) in zip(expected.made, observed.made, strict=False):
         if (before != after) if rows else ([rank for rank, _ in before] != [rank for rank, _ in after]):
-            return places.layer(name)
+            return layers.layer(name)
     return "the model"

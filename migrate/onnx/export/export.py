@@ -22,15 +22,15 @@ from ...shapes.infer import input_of
 from ..operators.stand_ins import put_stand_ins
 from ..passes.graph import narrow, tidy
 from ..passes.quantize import quantize, require_quantizable
-from ..passes.slim import simplify
 from ..result import OnnxExport
 from ..settings import Settings, name_list
-from ..watch import Places
+from ..watch import LayerNames
 from .check import TOLERANCES, Checker, check_graph
 from .metadata import describe_file, paths_of, sizes_in
 from .plan import FixedBatch, Plan, Run
 from .save import Stored, store, write
 from .shared_copies import release_file, shared_copy
+from .slim import simplify
 from .trace import Untraceable, trace
 
 
@@ -104,7 +104,7 @@ class _Export:
         settings: what was asked for.
         notes: what users should know.
         given: the example input as it came.
-        places: the layers of the model.
+        layers: the layers of the model.
         plan: the input, the free axes, and what is compared.
     """
 
@@ -112,7 +112,7 @@ class _Export:
     settings: Settings
     notes: list[str]
     given: Any
-    places: Places = field(init=False)
+    layers: LayerNames = field(init=False)
     plan: Plan = field(init=False)
 
     def to(self, path: Path) -> OnnxExport:
@@ -120,8 +120,8 @@ class _Export:
         release_file(self.conv)
         number_type = self.settings.number_type
         reference = shared_copy(self.conv.module, torch.float32 if number_type == torch.float16 else number_type)
-        self.places = Places(self.conv)
-        self.plan = Plan(self.conv, self.settings, self.notes, self.places, reference, self.given)
+        self.layers = LayerNames(self.conv)
+        self.plan = Plan(self.conv, self.settings, self.notes, self.layers, reference, self.given)
         example, outputs = self.plan.example, self.plan.outputs
         if warning := mixed(example, outputs):
             self.notes.append(warning)
@@ -182,7 +182,7 @@ class _Export:
         """Says which layers go on from where they stopped, which a graph can't."""
         with torch.no_grad():
             kept = [
-                self.places.layer(name)
+                self.layers.layer(name)
                 for name, part in self.plan.reference.named_modules()
                 if isinstance(part, Remembering) and part.state is not None
             ]
@@ -201,7 +201,7 @@ class _Export:
                 graph, symbols = trace(
                     module,
                     self._cast(plan.example),
-                    self.places,
+                    self.layers,
                     dynamic=dynamic,
                     wanted=plan.wanted,
                     opset=self.settings.opset,
@@ -217,7 +217,7 @@ class _Export:
                 if axis is None:
                     raise
                 plan.forbid(axis, str(error))
-            tidy(graph, symbols, self.places, self.settings.opset)
+            tidy(graph, symbols, self.layers, self.settings.opset)
             if self.settings.number_type is not None:
                 narrow(graph, ir.DataType.FLOAT if self.settings.dtype == "float32" else ir.DataType.FLOAT16)
             return graph

@@ -16,7 +16,7 @@ from ...model.conversion import Conversion
 from ...shapes.dry_run import on_meta, run, run_without_numbers
 from ...shapes.random_input import indexed_leaves
 from ..settings import Settings
-from ..watch import Dynamic, Places
+from ..watch import Dynamic, LayerNames
 from .axes import Freedom, explore, name_axes, require_running, resized, sizes_of
 
 
@@ -40,7 +40,7 @@ class Plan:
         conv: the converted model.
         settings: what was asked for.
         notes: what users should know; the plan adds to it.
-        places: the layers of the model.
+        layers: the layers of the model.
         reference: the model as it runs in PyTorch, to compare with.
         given: the example input as it came.
         sizes_only: the same on the meta device.
@@ -55,7 +55,7 @@ class Plan:
     conv: Conversion
     settings: Settings
     notes: list[str]
-    places: Places
+    layers: LayerNames
     reference: nn.Module
     given: Any
     sizes_only: nn.Module = field(init=False)
@@ -75,7 +75,7 @@ class Plan:
         try:
             self.outputs = self.answer(self.example)
         except Exception:
-            require_running(self.reference, self.given, self.places)
+            require_running(self.reference, self.given, self.layers)
             raise
 
     def _sizes(self, value: Any) -> list[tuple[int, ...]]:
@@ -124,7 +124,7 @@ class Plan:
     def _explored(self, axis: str) -> tuple[Freedom, list[Run]]:
         """What is known of an axis, and the runs at some of its sizes."""
         for module, sizes_only in ((self.sizes_only, True), (self.reference, False)):
-            freedom = explore(module, self.example, self.named, axis, self.places, sizes_only=sizes_only)
+            freedom = explore(module, self.example, self.named, axis, self.layers, sizes_only=sizes_only)
             if freedom.forbidden:
                 continue
             sizes = freedom.sizes if axis != "batch" else freedom.sizes[:1]

@@ -27,7 +27,7 @@ def shared_copy(module: nn.Module, dtype: torch.dtype | None = None) -> nn.Modul
         if dtype is not None and made.is_floating_point():
             made = made.to(dtype)
         if id(tensor) in changing:
-            made = made.clone()  # it scales its rows in place when it runs
+            made = made.clone()  # a lookup, as nn.Embedding, scales its rows in place when it runs
         memo[id(tensor)] = nn.Parameter(made, requires_grad=False) if isinstance(tensor, nn.Parameter) else made
     return copy.deepcopy(module, memo).eval()
 

@@ -17,7 +17,7 @@ from ...base.tensor_trees import moved, numbered
 from ...model.remembering import forget
 from ..passes.optimize import optimize
 from ..quiet import quiet
-from ..watch import Dynamic, Places, Watch
+from ..watch import Dynamic, LayerNames, Watch
 
 
 class Untraceable(ExportError):
@@ -40,7 +40,7 @@ class Untraceable(ExportError):
 def trace(
     module: nn.Module,
     example: Any,
-    places: Places,
+    layers: LayerNames,
     *,
     dynamic: Dynamic,
     wanted: Mapping[str, Sequence[int]],
@@ -54,7 +54,7 @@ def trace(
     Args:
         module: in eval mode.
         example: what it is run on; every dynamic axis of size 2 at least.
-        places: its layers.
+        layers: its layers.
         dynamic: axes of free size.
         wanted: sizes that each of them should be able to have.
         opset: of the graph.
@@ -68,9 +68,9 @@ def trace(
     Raises:
         Untraceable: it can't be exported; the message names the layer.
     """
-    program, watch = _exported(module, example, places, dynamic, wanted, factors or {})
+    program, watch = _exported(module, example, layers, dynamic, wanted, factors or {})
     if watch.fixed_by:
-        raise _fixed(watch, places)
+        raise _fixed(watch, layers)
     try:
         with quiet():
             made: Any = torch.onnx.export(
@@ -83,7 +83,7 @@ def trace(
             )
             optimize(made.model, input_names, output_names)
     except Exception as error:
-        layer = _layer_of_operator(str(error), program, places)
+        layer = _layer_of_operator(str(error), program, layers)
         raise Untraceable(f"{layer} can't be exported to ONNX: {cause(error)}", layer) from error
     return made.model, watch.symbols()
 
@@ -91,7 +91,7 @@ def trace(
 def _exported(
     module: nn.Module,
     example: Any,
-    places: Places,
+    layers: LayerNames,
     dynamic: Dynamic,
     wanted: Mapping[str, Sequence[int]],
     factors: Mapping[str, int],
@@ -110,7 +110,7 @@ def _exported(
             shapes = _sizes(example, dynamic, free)
             return torch.export.export(module, (moved(example),), dynamic_shapes=(shapes,)), watch
     except Exception as error:
-        failure = _untraceable(error, watch, places)
+        failure = _untraceable(error, watch, layers)
         failure.unsolved = isinstance(error, NotImplementedError) and not watch.running
         raise failure from error
 
@@ -136,20 +136,20 @@ def _masked_select(x: Any, mask: Any) -> Any:
     return opset18.Compress(x, opset18.Reshape(mask, flat))
 
 
-def _untraceable(error: Exception, watch: Watch, places: Places) -> Untraceable:
+def _untraceable(error: Exception, watch: Watch, layers: LayerNames) -> Untraceable:
     if watch.fixed_by:
-        return _fixed(watch, places)
-    layer = places.layer(watch.running[-1] if watch.running else "")
+        return _fixed(watch, layers)
+    layer = layers.layer(watch.running[-1] if watch.running else "")
     return Untraceable(f"{layer} can't be exported to ONNX: {cause(error)}", layer)
 
 
-def _fixed(watch: Watch, places: Places) -> Untraceable:
+def _fixed(watch: Watch, layers: LayerNames) -> Untraceable:
     axis, name = next(iter(watch.fixed_by.items()))
-    layer = places.layer(name)
+    layer = layers.layer(name)
     return Untraceable(f"{layer} fixes the size of the axis {axis!r}", layer, axis)
 
 
-def _layer_of_operator(text: str, program: Any, places: Places) -> str:
+def _layer_of_operator(text: str, program: Any, layers: LayerNames) -> str:
     """The layer that needs the operator that an error of the exporter names."""
     wanted = re.findall(r"op='([\w.:]+)'", text) + re.findall(r"OpOverload\(([\w.]+)\)", text)
     for node in program.graph.nodes:
@@ -158,5 +158,5 @@ def _layer_of_operator(text: str, program: Any, places: Places) -> str:
             stack = node.meta.get("nn_module_stack") or {}
             names = [entry[0] for entry in stack.values()]
             if names:
-                return places.layer(names[-1])
+                return layers.layer(names[-1])
     return "the model"

@@ -16,48 +16,9 @@ import torch
 from torch import nn
 from torch.nn.functional import linear
 
-from ...converters.linear.weights import CMul
-from ...converters.pointwise.dropout import MaskDropout
-from ...converters.pointwise.softmax import LogSoftMax
-from ...converters.recurrent.masks import SAdd
-from ...converters.recurrent.sequencers import Sequencer
-from ...converters.recurrent.steps import GRUStep, LSTMStep
-from ...converters.reshaping.shapes import Reshape
-from ...converters.tables.containers import ConcatTable, ParallelTable
-from ...converters.tables.entries import (
-    AddEntries,
-    FlattenTable,
-    MultiplyEntries,
-    NarrowTable,
-    SelectTable,
-    SplitTable,
-)
+from ...model.registry import form_of
 from .recurrent import Packed
-
-#: What cells that may be an operator consist of. Others, such as masks, may differ on inputs that no trial meets.
-_PARTS = (
-    nn.Sequential,
-    nn.Identity,
-    nn.Linear,
-    nn.Sigmoid,
-    nn.Tanh,
-    nn.Dropout,
-    ConcatTable,
-    ParallelTable,
-    MaskDropout,
-    SAdd,
-    Reshape,
-    AddEntries,
-    FlattenTable,
-    MultiplyEntries,
-    NarrowTable,
-    SelectTable,
-    SplitTable,
-    CMul,
-)
-
-#: Layers that do to each row of a matrix the same, whatever the others are.
-_BY_ROWS = (nn.Identity, nn.Dropout, nn.Linear, nn.Sigmoid, nn.Tanh, nn.ReLU, LogSoftMax)
+from .stand_ins import StandIn
 
 
 @dataclass(frozen=True)
@@ -111,15 +72,20 @@ _FORMULAS: dict[str, tuple[int, int, Callable[..., list[torch.Tensor]]]] = {"LST
 
 
 def _gates_of(cell: nn.Module, size: int) -> _Gates | None:
-    """The gates in the order in which the cell holds them; None where its matrices are no gates."""
+    """The gates in the order in which the cell holds them; None where its matrices are no gates.
+
+    Each part must have the form "cell part": "matrix", two for each gate; "peephole", how a gate sees the cell; or
+    "function", without weights.
+    """
     found = _Gates([], [], [], [])
-    matrices: list[nn.Linear] = []
+    matrices: list[Any] = []
+    part: Any
     for part in cell.modules():
-        if type(part) not in _PARTS:
+        role = form_of("cell part", part)
+        if role is None:  # others, such as masks, may differ on inputs that no trial meets
             return None
-        if isinstance(part, nn.Linear):
-            matrices.append(part)
-        if isinstance(part, nn.Linear) and len(matrices) % 2 == 0:
+        matrices += [part] * (role == "matrix")
+        if role == "matrix" and len(matrices) % 2 == 0:
             of_input, of_state = matrices[-2:]
             count, left = divmod(of_input.out_features, size)
             if left or of_state.weight.shape != (count * size, size):
@@ -130,7 +96,7 @@ def _gates_of(cell: nn.Module, size: int) -> _Gates | None:
             found.states.extend(of_state.weight.chunk(count))
             found.biases.extend(bias.chunk(count))
             found.peepholes.extend(bias.new_zeros(count, size))
-        if isinstance(part, CMul):
+        if role == "peephole":
             if part.weight.numel() != size or not found.peepholes or len(matrices) % 2:
                 return None
             found.peepholes[-1] = part.weight.reshape(-1)
@@ -162,83 +128,24 @@ def _recognized(
     return None
 
 
-def _packed(operator: str, size: int, gates: _Gates | None) -> Packed | None:
-    if gates is None:
-        return None
-    weights = [torch.cat(numbers) for numbers in (gates.inputs, gates.states, gates.biases)]
-    peepholes = None
-    if any(bool(numbers.any()) for numbers in gates.peepholes):
-        see_i, see_f, _, see_o = gates.peepholes
-        peepholes = torch.cat([see_i, see_o, see_f]).detach().unsqueeze(0)
-    return Packed(operator, size, [weights], peepholes=peepholes)
-
-
-class OnnxStep(nn.Module):
-    """What the steps share: a sequence (T, N, D) is taken as a whole, from a zero state, where the cell is an operator.
-
-    Attributes:
-        operator: its name.
-        packed: its weights; None where the cell is none.
-    """
+class OnnxStep(StandIn):
+    """What the steps share whose cell is an operator: a sequence (T, N, D) is taken as a whole, from a zero state."""
 
     operator: str
-    packed: Packed | None
-    module: nn.Module
-    hidden_size: int
-    initial_size: list[int] | None
+    packed: Packed
 
-    def pack(self) -> None:
-        """Finds the operator's weights."""
-        gates = None if self.initial_size else _recognized(self.module, self.hidden_size, *_FORMULAS[self.operator])
-        self.packed = _packed(self.operator, self.hidden_size, gates)
+    @classmethod
+    def put(cls, module: Any) -> None:
+        gates = _recognized(module.module, module.hidden_size, *_FORMULAS[cls.operator])
+        if gates is None or module.initial_size:
+            return
+        weights = [torch.cat(numbers) for numbers in (gates.inputs, gates.states, gates.biases)]
+        peepholes = None
+        if any(bool(numbers.any()) for numbers in gates.peepholes):
+            see_i, see_f, _, see_o = gates.peepholes
+            peepholes = torch.cat([see_i, see_o, see_f]).detach().unsqueeze(0)
+        module.packed = Packed(cls.operator, module.hidden_size, [weights], peepholes=peepholes)
+        super().put(module)
 
     def forward(self, x: torch.Tensor) -> Any:
-        return self.packed(x)[0] if self.packed is not None and x.dim() == 3 else super().forward(x)
-
-
-class OnnxLSTMStep(OnnxStep, LSTMStep):
-    """As `LSTMStep`."""
-
-    operator = "LSTM"
-
-
-class OnnxGRUStep(OnnxStep, GRUStep):
-    """As `GRUStep`."""
-
-    operator = "GRU"
-
-
-class OnnxSequencer(Sequencer):
-    """As `Sequencer`, from a fresh state; cells in the step that are operators run once for the whole sequence."""
-
-    def forward(self, x: Any) -> Any:
-        chain = _chain(self.module)
-        first = x if isinstance(x, torch.Tensor) else x[0]
-        if not isinstance(first, torch.Tensor):
-            return super().forward(x)
-        entry_dims = first.dim() - isinstance(x, torch.Tensor)
-        if entry_dims not in (1, 2):
-            return super().forward(x)
-        y = x
-        for part in chain:
-            if _is_packed(part):
-                whole = y if isinstance(y, torch.Tensor) else torch.stack(y)
-                y = part(whole) if entry_dims == 2 else part(whole.unsqueeze(1)).squeeze(1)
-            elif isinstance(y, torch.Tensor) and entry_dims == 2 and type(part) in _BY_ROWS:
-                y = part(y.flatten(0, 1)).unflatten(0, y.shape[:2])
-            else:
-                y = [part(y[step]) for step in range(len(y))]
-        if isinstance(x, torch.Tensor):
-            return y if isinstance(y, torch.Tensor) else torch.stack(y)
-        return [y[step] for step in range(len(y))] if isinstance(y, torch.Tensor) else y
-
-
-def _is_packed(part: nn.Module) -> bool:
-    return isinstance(part, OnnxStep) and part.packed is not None
-
-
-def _chain(module: nn.Module) -> list[nn.Module]:
-    """The layers that run one after another, each on the output of the one before."""
-    if type(module) is not nn.Sequential:
-        return [module]
-    return [part for child in module for part in _chain(child)]
+        return self.packed(x)[0] if x.dim() == 3 else super().forward(x)

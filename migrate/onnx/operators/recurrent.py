@@ -8,8 +8,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from ...converters.recurrent.cudnn import CudnnRNN
-from ...converters.recurrent.sequences import SeqGRU, SeqLSTM
+from .stand_ins import StandIn
 
 #: In which order ONNX has the gates that PyTorch has in the order input, forget, cell, output, or reset, update, new.
 _GATES = {"LSTM": (0, 3, 1, 2), "GRU": (1, 0, 2), "RNN": (0,)}
@@ -81,82 +80,19 @@ class Packed(nn.Module):
         return [y, *last]
 
 
-def _packed(layer: CudnnRNN) -> nn.ModuleList:
-    """One `Packed` for each layer of a stock recurrent network."""
-    rnn = layer.rnn
-    names = ["", "_reverse"] if rnn.bidirectional else [""]
-    kind = {"LSTM": "LSTM", "GRU": "GRU"}.get(layer.kind, "RNN")
-    attributes: dict[str, Any] = {"linear_before_reset": 1} if kind == "GRU" else {}
-    if kind == "RNN":
-        attributes = {"activations": [layer.kind.capitalize()] * len(names)}
-    parts = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
-    return nn.ModuleList(
-        [
-            Packed(
-                kind,
-                rnn.hidden_size,
-                [[getattr(rnn, f"{part}_l{number}{name}") for part in parts] for name in names],
-                attributes,
-            )
-            for number in range(rnn.num_layers)
-        ]
-    )
-
-
-class OnnxCudnnRNN(CudnnRNN):
-    """As `CudnnRNN`, each sequence from a zero state."""
-
-    layers: nn.ModuleList
-
-    def pack(self) -> None:
-        """Gives the weights ONNX's layout."""
-        self.layers = _packed(self)
-        del self.rnn
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        y = x.transpose(0, 1) if self.batch_first else x
-        for layer in self.layers:
-            y = layer(y)[0]
-        return y.transpose(0, 1) if self.batch_first else y
-
-
-class OnnxSequence(nn.Module):
+class OnnxSequence(StandIn):
     """What the layers over a sequence share: each sequence starts from a zero state unless one is given.
 
     Attributes:
-        packed: the operator; None where it can't do what the layer does.
+        packed: the operator.
         batch_first: is the sequence (N, T, D)?
     """
 
-    packed: Packed | None
+    packed: Packed
     batch_first: bool
 
     def forward(self, x: Any) -> Any:
-        if self.packed is None:
-            return super().forward(x)
         *given, x = [x] if isinstance(x, torch.Tensor) else x
         x = x.transpose(0, 1) if self.batch_first else x
         y = self.packed(x, *(state.unsqueeze(0) for state in reversed(given)))[0]
         return y.transpose(0, 1) if self.batch_first else y
-
-
-class OnnxSeqLSTM(OnnxSequence, SeqLSTM):
-    """As `SeqLSTM`."""
-
-    def pack(self) -> None:
-        """Gives the weights ONNX's layout, where the operator can do what the layer does."""
-        self.packed = None
-        if not (self.mask_zero or self.project):  # ONNX's LSTM has neither a mask nor a projection
-            self.packed = Packed("LSTM", self.hidden_size, self.lstm.all_weights)
-            del self.lstm
-
-
-class OnnxSeqGRU(OnnxSequence, SeqGRU):
-    """As `SeqGRU`."""
-
-    def pack(self) -> None:
-        """Gives the weights ONNX's layout, where the operator can do what the layer does."""
-        self.packed = None
-        if not self.mask_zero:
-            self.packed = Packed("GRU", self.hidden_size, [[self.weight_ih, self.weight_hh, self.bias]])
-            del self.weight_ih, self.weight_hh, self.bias

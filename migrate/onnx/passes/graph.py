@@ -12,7 +12,7 @@ import onnx_ir as ir
 from onnx_ir.passes import common
 
 from ...base.errors import ExportError
-from ..watch import Places
+from ..watch import LayerNames
 from .edit import SCOPES, constant, initializer, part_outputs, put_instead
 from .resize import resize_by_factors
 from .sequences import rejoin
@@ -24,13 +24,13 @@ PATH_KEY = "torchmigrate.torch7_path"
 _INDEXED = ("Gather", "GatherElements")
 
 
-def tidy(model: ir.Model, axes: Mapping[str, str], places: Places, opset: int) -> None:
+def tidy(model: ir.Model, axes: Mapping[str, str], layers: LayerNames, opset: int) -> None:
     """Runs every pass.
 
     Args:
         model: as the exporter made it; it is changed.
         axes: names of axes, by the symbols that stand for them.
-        places: the layers of the model.
+        layers: the layers of the model.
         opset: that was asked for.
 
     Raises:
@@ -51,7 +51,7 @@ def tidy(model: ir.Model, axes: Mapping[str, str], places: Places, opset: int) -
     part_outputs(model, outputs)  # dropout and the like have given way to what they were fed, which may be an output
     common.NameFixPass()(model)
     _share_equal_weights(model)
-    _keep_paths(model, places)
+    _keep_paths(model, layers)
 
 
 def _require_standard(model: ir.Model, opset: int) -> None:
@@ -247,15 +247,15 @@ def _share_equal_weights(model: ir.Model) -> None:
             del model.graph.initializers[name]
 
 
-def _keep_paths(model: ir.Model, places: Places) -> None:
+def _keep_paths(model: ir.Model, layers: LayerNames) -> None:
     """Keeps of each node's metadata only the Torch7 path of its layer."""
     for node in model.graph:
         scopes = re.findall(r"'([^']*)'|\"([^\"]*)\"", node.metadata_props.get(SCOPES, ""))
-        names = [first or second for first, second in scopes if (first or second) in places.paths]
+        names = [first or second for first, second in scopes if (first or second) in layers.paths]
         node.metadata_props.clear()
         node.doc_string = None
         if names:
-            node.metadata_props[PATH_KEY] = places.paths[names[-1]]
+            node.metadata_props[PATH_KEY] = layers.paths[names[-1]]
     _inherit_paths(model)
     for value in [
         *model.graph.inputs,

@@ -7,9 +7,9 @@ import onnx_ir as ir
 
 from ...base.errors import ExportError, UsageError
 from ...base.messages import cause
-from ..export.save import LARGEST_FILE, Stored, store
+from ..passes.graph import PATH_KEY
 from ..quiet import quiet
-from .graph import PATH_KEY
+from .save import LARGEST_FILE, Stored, store
 
 
 def simplify(stored: Stored) -> Stored:
