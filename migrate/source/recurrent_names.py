@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-from dataclasses import dataclass
 
 from .expressions import Variable, called_method, variables
 from .scopes import Scope
@@ -12,19 +11,8 @@ from .scopes import Scope
 _MadeBy = dict[Variable, ast.expr]
 
 
-@dataclass
-class _Cell:
-    """A step of a recurrent layer.
-
-    Attributes:
-        roles: (value, what it is), outputs last.
-        gates: what the gates are made of.
-        like: a value as large as a state.
-    """
-
-    roles: list[tuple[Variable, str]]
-    gates: list[Variable]
-    like: Variable
+#: The values of a step of a recurrent layer and what they are, the last state first and the outputs last.
+_Cell = list[tuple[Variable, str]]
 
 
 def name_states(scope: Scope, inputs: list[Variable]) -> None:
@@ -33,7 +21,7 @@ def name_states(scope: Scope, inputs: list[Variable]) -> None:
     cells = [cell for out in made_by if (cell := _lstm(out, made_by) or _gru(out, made_by)) is not None]
     named: set[Variable] = set()
     for number, cell in enumerate(cells, 1):
-        for value, role in cell.roles:
+        for value, role in cell:
             if not value.hint:
                 value.hint = f"{role}{number}" if role in ("c", "h") and len(cells) > 1 else role
             named.add(value)
@@ -77,13 +65,11 @@ def _lstm(out: Variable, made_by: _MadeBy) -> _Cell | None:
         if _inside(previous, "tanh", made_by) is not None:
             continue
         roles = [(previous, "c"), (forget, "f"), (enter, "i"), (candidate, "g"), (out, "c")]
-        gates = [forget, enter, candidate]
         for other in made_by:
             found = _gated(other, made_by)
             if found is not None and _inside(found[1], "tanh", made_by) is out:
                 roles += [(found[0], "o"), (other, "h")]
-                gates.append(found[0])
-        return _Cell(roles, gates, previous)
+        return roles
     return None
 
 
@@ -95,21 +81,22 @@ def _gru(out: Variable, made_by: _MadeBy) -> _Cell | None:
                 match made_by.get(rest):
                     case ast.BinOp(ast.Constant(1.0), ast.Sub(), other) if other is gate:
                         if _inside(gate, "sigmoid", made_by) is not None:
-                            return _Cell([(gate, "z"), (previous, "h"), (out, "h")], [], previous)
+                            return [(gate, "z"), (previous, "h"), (out, "h")]
     return None
 
 
 def _previous(cell: _Cell, inputs: list[Variable], named: set[Variable], made_by: _MadeBy) -> list[Variable]:
     """The input of the model that was the last output of the cell: what its gates are made of, and as large."""
+    gates = [value for value, role in cell if role in "figo"]
     seen: set[Variable] = set()
-    todo = list(cell.gates)
+    todo = list(gates)
     found = []
     while todo:
         value = todo.pop()
-        if value in seen or (value in named and value not in cell.gates):
+        if value in seen or (value in named and value not in gates):
             continue
         seen.add(value)
-        if value in inputs and not value.hint and value.shapes == cell.like.shapes:
+        if value in inputs and not value.hint and value.shapes == cell[0][0].shapes:
             found.append(value)
         todo += variables(made_by.get(value, []))
     return [value for value in inputs if any(value is other for other in found)][-1:]

@@ -1,0 +1,88 @@
+"""How expressions are written, and the forms of module classes that the source asks for."""
+
+from __future__ import annotations
+
+import ast
+from typing import Any
+
+import lua
+import pytest
+import torch
+from torch import nn
+
+import torchmigrate as tm
+from torchmigrate.model import registry
+from torchmigrate.source.expressions import Variable, is_in_place, is_view, python, replaced, variables
+from torchmigrate.source.forms import Structure
+from torchmigrate.source.generate import generate
+
+
+def shown(text: str, **operands: Any) -> str:
+    tree = python(text, **operands)
+    return ast.unparse(replaced(tree, {variable: ast.Name(variable.hint) for variable in variables(tree)}))
+
+
+def test_operands_get_the_parentheses_that_they_need() -> None:
+    x, y = Variable(hint="x"), Variable(hint="y")
+    total, product = python("a + b", a=x, b=y), python("a * n", a=x, n=-1.0)
+    assert shown("a * b", a=total, b=y) == "(x + y) * y"
+    assert shown("a + b", a=y, b=total) == "y + (x + y)"
+    assert shown("a + b", a=product, b=total) == "x * -1.0 + (x + y)"
+    assert shown("a.flatten(1)", a=total) == "(x + y).flatten(1)"
+    assert shown("torch.cat(a, 1)", a=[total, product]) == "torch.cat([x + y, x * -1.0], 1)"
+    assert shown("x.reshape(-1, *size)", x=x, size=(3, 5)) == "x.reshape(-1, 3, 5)"
+
+
+def test_names_of_operands_do_not_meet_those_of_variables() -> None:
+    """An operand is put in as a tree, so `b` in the place of `a` is not replaced again."""
+    a, b = Variable(hint="b"), Variable(hint="a")
+    assert shown("a - b", a=a, b=b) == "b - a"
+    assert variables(python("a - b * a", a=a, b=b)) == [a, b, a]
+
+
+@pytest.mark.parametrize(
+    ("text", "view", "in_place"),
+    [
+        ("x.flatten(1)", True, False),
+        ("x[0]", True, False),
+        ("x.add_(1)", False, True),
+        ("x + 1", False, False),
+        ("torch.cat(x, 1)", False, False),
+    ],
+)
+def test_what_an_expression_does_with_memory(text: str, view: bool, in_place: bool) -> None:
+    tree = python(text, x=Variable())
+    assert (is_view(tree), is_in_place(tree)) == (view, in_place)
+
+
+class Halve(nn.Module):
+    """Multiplies by a half."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x * 0.5
+
+
+@pytest.fixture
+def halves(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A class of the user's own, with its forms."""
+    for name in ("_converters", "_traits", "_forms"):
+        monkeypatch.setattr(registry, name, dict(getattr(registry, name)))
+    registry.converts("my.Halve")(_halve)
+    registry.module_form("structure", Halve)(Structure(operator=True))
+    registry.module_form("python", Halve)(_half)
+
+
+def _halve(layer: tm.Layer) -> Halve:
+    return Halve()
+
+
+def _half(module: Halve, x: Variable) -> ast.expr:
+    return python("x * 0.5", x=x)
+
+
+@pytest.mark.usefixtures("halves")
+def test_a_class_that_says_how_it_is_written_is_not_copied() -> None:
+    network = lua.sequential(lua.linear(3, 4, dtype="f4"), lua.module("my.Halve"))
+    text = generate(tm.convert(network), torch.randn(2, 3)).text
+    assert "class Halve" not in text
+    assert "return self.linear(x) * 0.5" in text
