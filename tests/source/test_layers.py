@@ -18,6 +18,7 @@ PLAIN = {
     "nn.VariableLength[5]": "its parts are given a mask of padding beside their input",
     "nn.VariableLength-2[0]": "its parts are given a mask of padding beside their input",
     "nn.RecurrentAttention[0]": "its step is given other things than its input",
+    "nn.found-2[6]": "it joins entries of several ranks, which torch.cat does not take",
     "nn.SelectTable[5]": "the input is keyed by names",
     "nn.ZeroGrad[0]": "the input is nested deeper than the output says",
     "nn.ZeroGrad[1]": "the input is nested deeper than the output says",
