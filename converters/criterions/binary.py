@@ -58,9 +58,7 @@ _C = TypeVar("_C", bound=LabelCriterion)
 
 def _of_labels(layer: Layer, cls: type[_C]) -> _C:
     labels = layer.tensor("weights").shape[0] if layer.has("weights") else 0
-    module = layer.make(cls, labels, averages(layer))
-    layer.put_all(module, "weights")
-    return module
+    return layer.put_all(layer.make(cls, labels, averages(layer)), "weights")
 
 
 class BCECriterion(LabelCriterion):

@@ -58,9 +58,7 @@ class ClassNLLCriterion(nn.Module):
 def _nll(layer: Layer, ignore_index: int | None) -> ClassNLLCriterion:
     layer.ignore("target", "total_weight_tensor")
     classes = layer.tensor("weights").shape[0] if layer.has("weights") else 0
-    module = layer.make(ClassNLLCriterion, classes, averages(layer), ignore_index)
-    layer.put_all(module, "weights")
-    return module
+    return layer.put_all(layer.make(ClassNLLCriterion, classes, averages(layer), ignore_index), "weights")
 
 
 @converts("nn.ClassNLLCriterion", traits=CRITERION)
@@ -171,9 +169,7 @@ def multi_margin_criterion(layer: Layer) -> MultiMarginCriterion:
     layer.ignore("target_tensor")
     classes = layer.tensor("weights").shape[0] if layer.has("weights") else 0
     p, margin = layer.integer("p", 1), layer.number("margin", 1.0)
-    module = layer.make(MultiMarginCriterion, p, margin, classes, averages(layer))
-    layer.put_all(module, "weights")
-    return module
+    return layer.put_all(layer.make(MultiMarginCriterion, p, margin, classes, averages(layer)), "weights")
 
 
 class MultiLabelMarginCriterion(AveragingCriterion):
@@ -217,6 +213,4 @@ class ClassSimplexCriterion(nn.Module):
 def class_simplex_criterion(layer: Layer) -> ClassSimplexCriterion:
     """nn.ClassSimplexCriterion(nClasses)"""
     layer.ignore("_target")
-    module = layer.make(ClassSimplexCriterion, layer.integer("nClasses"), averages(layer))
-    layer.put(module, "simplex")
-    return module
+    return layer.put(layer.make(ClassSimplexCriterion, layer.integer("nClasses"), averages(layer)), "simplex")

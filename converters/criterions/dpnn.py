@@ -9,7 +9,7 @@ from torch import nn
 from torch.nn import functional
 
 from ...model.layer import Layer
-from ...model.registry import converts
+from ...model.registry import converts, converts_to
 from ...model.traits import Traits
 from .binary import SoftMarginCriterion
 from .regression import AveragingCriterion, averages
@@ -210,8 +210,4 @@ class TreeNLLCriterion(nn.Module):
         return -x.mean(0).reshape(-1)[0]
 
 
-@converts("nn.TreeNLLCriterion", traits=CRITERION)
-def tree_nll_criterion(layer: Layer) -> TreeNLLCriterion:
-    """nn.TreeNLLCriterion()"""
-    layer.ignore("_module", "_output_grad")
-    return TreeNLLCriterion()
+converts_to(TreeNLLCriterion, "nn.TreeNLLCriterion", ignore=("_module", "_output_grad"), traits=CRITERION)

@@ -9,7 +9,7 @@ from torch import nn
 from torch.nn import functional
 
 from ...model.layer import Layer
-from ...model.registry import converts
+from ...model.registry import converts, converts_to
 from ...model.traits import Traits
 
 CRITERION = Traits(criterion=True)
@@ -102,9 +102,7 @@ def weighted_mse_criterion(layer: Layer) -> WeightedMSECriterion:
     The weight multiplies the target, not the error.
     """
     size = list(layer.tensor("weight").shape)
-    module = layer.make(WeightedMSECriterion, size, averages(layer))
-    layer.put(module, "weight")
-    return module
+    return layer.put(layer.make(WeightedMSECriterion, size, averages(layer)), "weight")
 
 
 class SpatialAutoCropMSECriterion(AveragingCriterion):
@@ -152,11 +150,7 @@ class L1Cost(nn.Module):
         return x.abs().sum()
 
 
-@converts("nn.L1Cost", traits=CRITERION)
-def l1_cost(layer: Layer) -> L1Cost:
-    """nn.L1Cost()"""
-    layer.ignore("output_tensor", "sizeAverage")
-    return L1Cost()
+converts_to(L1Cost, "nn.L1Cost", ignore=("output_tensor", "sizeAverage"), traits=CRITERION)
 
 
 class Criterion(nn.Module):

@@ -93,9 +93,7 @@ def mean_subtraction(layer: Layer) -> MeanSubtraction:
     """
     mean = layer.tensor("mean").detach()
     mean = mean[0] if mean.dim() == 4 else mean
-    module = layer.make(MeanSubtraction, list(mean.shape))
-    layer.put(module, "mean", mean)
-    return module
+    return layer.put(layer.make(MeanSubtraction, list(mean.shape)), "mean", mean)
 
 
 class SameResponseNorm(nn.Module):

@@ -7,7 +7,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from ...model.layer import Layer
-from ...model.registry import converts
+from ...model.registry import converts, converts_to
 
 
 class AffineTransformMatrix(nn.Module):
@@ -98,7 +98,4 @@ class BilinearSampler(nn.Module):
         return sampled.permute(0, 2, 3, 1)
 
 
-@converts("nn.BilinearSamplerBHWD")
-def bilinear_sampler(layer: Layer) -> BilinearSampler:
-    """nn.BilinearSamplerBHWD()"""
-    return BilinearSampler()
+converts_to(BilinearSampler, "nn.BilinearSamplerBHWD")

@@ -26,6 +26,4 @@ LINEAR = Traits(reads="numbers", picture="weights", sizes_before=sizes_before_pr
 def linear(layer: Layer) -> nn.Linear:
     """nn.Linear(inputDimension, outputDimension, [bias = true])"""
     out_features, in_features = layer.tensor("weight").shape
-    module = layer.make(nn.Linear, in_features, out_features, bias=layer.has("bias"))
-    layer.put_all(module, "weight", "bias")
-    return module
+    return layer.put_all(layer.make(nn.Linear, in_features, out_features, bias=layer.has("bias")), "weight", "bias")

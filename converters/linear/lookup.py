@@ -101,6 +101,4 @@ def embedding(layer: Layer) -> LookupTable:
     """
     layer.ignore("outputSize")
     rows, columns = layer.tensor("weight").shape
-    module = layer.make(LookupTable, rows, columns)
-    layer.put(module, "weight")
-    return module
+    return layer.put(layer.make(LookupTable, rows, columns), "weight")

@@ -138,6 +138,4 @@ def kmeans(layer: Layer) -> Kmeans:
     layer.ignore("clusterSampleCount", "loss", "p", "_expandedSamples", "_clusterDistances", "_temp", "_tempExpanded")
     layer.ignore("_tempWeight", "_tempWeightExp", "_expandedWeight", "_minScore", "_minIndx", "_cscAdder", "_ccounts")
     layer.ignore("_gradWeight2")
-    module = layer.make(Kmeans, layer.integer("k"), layer.integer("dim"), layer.number("scale", 1.0))
-    layer.put(module, "weight")
-    return module
+    return layer.put(layer.make(Kmeans, layer.integer("k"), layer.integer("dim"), layer.number("scale", 1.0)), "weight")

@@ -40,9 +40,7 @@ class Add(nn.Module):
 def add(layer: Layer) -> Add:
     """nn.Add(inputSize, [scalar = false])"""
     layer.ignore("_ones")
-    module = layer.make(Add, list(layer.tensor("bias").shape), layer.flag("scalar", False))
-    layer.put_all(module, "bias")
-    return module
+    return layer.put_all(layer.make(Add, list(layer.tensor("bias").shape), layer.flag("scalar", False)), "bias")
 
 
 class CAdd(nn.Module):
@@ -90,18 +88,14 @@ module_form("cell part", CMul)("peephole")
 def cadd(layer: Layer) -> CAdd:
     """nn.CAdd(size)"""
     layer.ignore("size", "_bias", "_expand", "_repeat", "_gradBias")
-    module = layer.make(CAdd, list(layer.tensor("bias").shape))
-    layer.put_all(module, "bias")
-    return module
+    return layer.put_all(layer.make(CAdd, list(layer.tensor("bias").shape)), "bias")
 
 
 @converts("nn.CMul", traits=Traits(keeps_size=True, picture="weights"))
 def cmul(layer: Layer) -> CMul:
     """nn.CMul(size)"""
     layer.ignore("size", "_expand", "_repeat", "_sum")
-    module = layer.make(CMul, list(layer.tensor("weight").shape))
-    layer.put_all(module, "weight")
-    return module
+    return layer.put_all(layer.make(CMul, list(layer.tensor("weight").shape)), "weight")
 
 
 class Mul(nn.Module):
@@ -118,9 +112,7 @@ class Mul(nn.Module):
 @converts("nn.Mul", traits=Traits(keeps_size=True, picture="weights"))
 def mul(layer: Layer) -> Mul:
     """nn.Mul()"""
-    module = layer.make(Mul)
-    layer.put_all(module, "weight")
-    return module
+    return layer.put_all(layer.make(Mul), "weight")
 
 
 class Constant(nn.Module):
@@ -166,9 +158,7 @@ def bilinear(layer: Layer) -> Bilinear:
     """nn.Bilinear(inputSize1, inputSize2, outputSize, [bias = true])"""
     layer.ignore("buff1", "buff2")
     outputs, first, second = layer.tensor("weight").shape
-    module = layer.make(Bilinear, first, second, outputs, bias=layer.has("bias"))
-    layer.put_all(module, "weight", "bias")
-    return module
+    return layer.put_all(layer.make(Bilinear, first, second, outputs, bias=layer.has("bias")), "weight", "bias")
 
 
 class Cosine(nn.Module):
@@ -194,9 +184,7 @@ def cosine(layer: Layer) -> Cosine:
     """nn.Cosine(inputSize, outputSize)"""
     layer.ignore("_weightNorm", "_inputNorm", "__norm", "_sum", "_weight")
     outputs, inputs = layer.tensor("weight").shape
-    module = layer.make(Cosine, inputs, outputs)
-    layer.put_all(module, "weight")
-    return module
+    return layer.put_all(layer.make(Cosine, inputs, outputs), "weight")
 
 
 class Euclidean(nn.Module):
@@ -238,9 +226,7 @@ def euclidean(layer: Layer) -> Euclidean:
     """nn.Euclidean(inputSize, outputSize)"""
     layer.ignore("fastBackward", *_BUFFERS)
     inputs, outputs = layer.tensor("weight").shape
-    module = layer.make(Euclidean, inputs, outputs)
-    layer.put_all(module, "weight")
-    return module
+    return layer.put_all(layer.make(Euclidean, inputs, outputs), "weight")
 
 
 @converts("nn.WeightedEuclidean", traits=Traits(parameters=("weight", "diagCov"), reads="numbers", picture="weights"))
@@ -392,6 +378,4 @@ def sparse_linear(layer: Layer) -> SparseLinear:
     """nn.SparseLinear(inputSize, outputSize, [doGradInput = false])"""
     layer.ignore("doGradInput", "weightDecay", "sparseUpdate", "formatted_input", "legacyMode", "lastInput", "ones")
     outputs, inputs = layer.tensor("weight").shape
-    module = layer.make(SparseLinear, inputs, outputs)
-    layer.put_all(module, "weight", "bias")
-    return module
+    return layer.put_all(layer.make(SparseLinear, inputs, outputs), "weight", "bias")

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from ...model.layer import Layer
-from ...model.registry import converts
+from ...model.registry import converts, converts_to
 from ...model.traits import Traits
 from ...t7 import LuaTable
 
@@ -20,10 +20,7 @@ class Minus(nn.Module):
         return -x
 
 
-@converts("nn.Minus")
-def minus(layer: Layer) -> Minus:
-    """nn.Minus()"""
-    return Minus()
+converts_to(Minus, "nn.Minus")
 
 
 class SaturatedLU(nn.Module):
@@ -75,9 +72,7 @@ def qd_riemann_linear(layer: Layer) -> nn.Linear:
     layer.ignore("gamma", "qdFlag", "matReg", "initMetric", "Mii", "M0i", "M00")
     layer.note("Torch7 preconditions the gradients of this layer's parameters; here they are the plain derivatives")
     out_features, in_features = layer.tensor("weight").shape
-    module = layer.make(nn.Linear, in_features, out_features, bias=layer.has("bias"))
-    layer.put_all(module, "weight", "bias")
-    return module
+    return layer.put_all(layer.make(nn.Linear, in_features, out_features, bias=layer.has("bias")), "weight", "bias")
 
 
 class Balance(nn.Module):

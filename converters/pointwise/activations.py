@@ -7,7 +7,7 @@ from torch import nn
 from torch.nn import functional
 
 from ...model.layer import Layer
-from ...model.registry import converts
+from ...model.registry import converts, converts_to
 from ...model.traits import Traits
 
 ACTIVATION = Traits(keeps_size=True, picture="activation")
@@ -79,9 +79,7 @@ def prelu(layer: Layer) -> nn.PReLU:
     """
     layer.ignore("gradWeightBuf", "gradWeightBuf2")
     planes = layer.integer("nOutputPlane", 0)
-    module = layer.make(PReLU, planes) if planes > 1 else layer.make(nn.PReLU)
-    layer.put(module, "weight")
-    return module
+    return layer.put(layer.make(PReLU, planes) if planes > 1 else layer.make(nn.PReLU), "weight")
 
 
 class RReLU(nn.RReLU):
@@ -106,11 +104,7 @@ def soft_plus(layer: Layer) -> nn.Softplus:
     return nn.Softplus(layer.number("beta", 1.0), layer.number("threshold", 20.0))
 
 
-@converts("nn.SoftSign", traits=Traits(picture="activation"))
-def soft_sign(layer: Layer) -> nn.Softsign:
-    """nn.SoftSign()"""
-    layer.ignore("temp", "tempgrad")
-    return nn.Softsign()
+converts_to(nn.Softsign, "nn.SoftSign", ignore=("temp", "tempgrad"), traits=Traits(picture="activation"))
 
 
 @converts("nn.SoftShrink")
@@ -128,29 +122,16 @@ def hard_shrink(layer: Layer) -> nn.Hardshrink:
     return nn.Hardshrink(layer.number("lambda", 0.5))
 
 
-@converts("nn.TanhShrink")
-def tanh_shrink(layer: Layer) -> nn.Tanhshrink:
-    """nn.TanhShrink()"""
-    layer.ignore("tanh")
-    return nn.Tanhshrink()
+converts_to(nn.Tanhshrink, "nn.TanhShrink", ignore=("tanh",))
 
 
-@converts("nn.LogSigmoid", traits=ACTIVATION)
-def log_sigmoid(layer: Layer) -> nn.LogSigmoid:
-    """nn.LogSigmoid()"""
-    return nn.LogSigmoid()
+converts_to(nn.LogSigmoid, "nn.LogSigmoid", traits=ACTIVATION)
 
 
-@converts("nn.Tanh", traits=ACTIVATION)
-def tanh(layer: Layer) -> nn.Tanh:
-    """nn.Tanh()"""
-    return nn.Tanh()
+converts_to(nn.Tanh, "nn.Tanh", traits=ACTIVATION)
 
 
-@converts("nn.Sigmoid", traits=ACTIVATION)
-def sigmoid(layer: Layer) -> nn.Sigmoid:
-    """nn.Sigmoid()"""
-    return nn.Sigmoid()
+converts_to(nn.Sigmoid, "nn.Sigmoid", traits=ACTIVATION)
 
 
 @converts("nn.GatedLinearUnit")

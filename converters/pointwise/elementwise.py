@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from ...model.layer import Layer
-from ...model.registry import converts, module_form
+from ...model.registry import converts, converts_to, module_form
 from ...model.traits import Traits
 from ...source.expressions import Variable, python
 from ...source.forms import Structure
@@ -22,10 +22,7 @@ class Abs(nn.Module):
         return torch.where(x >= 0, x, -x)
 
 
-@converts("nn.Abs")
-def abs_value(layer: Layer) -> Abs:
-    """nn.Abs()"""
-    return Abs()
+converts_to(Abs, "nn.Abs")
 
 
 class Exp(nn.Module):
@@ -40,10 +37,7 @@ def _exp(module: Exp, x: Variable) -> ast.expr:
     return python("x.exp()", x=x)
 
 
-@converts("nn.Exp")
-def exp(layer: Layer) -> Exp:
-    """nn.Exp()"""
-    return Exp()
+converts_to(Exp, "nn.Exp")
 
 
 class Log(nn.Module):
@@ -53,10 +47,7 @@ class Log(nn.Module):
         return torch.log(x)
 
 
-@converts("nn.Log")
-def log(layer: Layer) -> Log:
-    """nn.Log()"""
-    return Log()
+converts_to(Log, "nn.Log")
 
 
 class Sqrt(nn.Module):
@@ -67,11 +58,7 @@ class Sqrt(nn.Module):
         return torch.where(zero, 0, torch.sqrt(torch.where(zero, 1, x)))
 
 
-@converts("nn.Sqrt")
-def sqrt(layer: Layer) -> Sqrt:
-    """nn.Sqrt()"""
-    layer.ignore("eps")  # stored, but Torch7 does not add it
-    return Sqrt()
+converts_to(Sqrt, "nn.Sqrt", ignore=("eps",))  # stored, but Torch7 does not add it
 
 
 class Square(nn.Module):
@@ -81,10 +68,7 @@ class Square(nn.Module):
         return x * x
 
 
-@converts("nn.Square")
-def square(layer: Layer) -> Square:
-    """nn.Square()"""
-    return Square()
+converts_to(Square, "nn.Square")
 
 
 class Power(nn.Module):

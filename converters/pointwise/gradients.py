@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from ...model.layer import Layer
-from ...model.registry import converts
+from ...model.registry import converts, converts_to
 from ...model.traits import Traits
 
 PASSES = Traits(output="pass")
@@ -76,10 +76,7 @@ class ZeroGrad(nn.Module):
         return y
 
 
-@converts("nn.ZeroGrad", traits=PASSES)
-def zero_grad(layer: Layer) -> ZeroGrad:
-    """nn.ZeroGrad()"""
-    return ZeroGrad()
+converts_to(ZeroGrad, "nn.ZeroGrad", traits=PASSES)
 
 
 class AddSignToGradient(torch.autograd.Function):

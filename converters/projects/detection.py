@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from ...model.layer import Layer
-from ...model.registry import converts
+from ...model.registry import converts, converts_to
 from ...t7 import LuaTable
 from ..tables.containers import only_child
 
@@ -122,9 +122,7 @@ class ContextRegion(nn.Module):
 @converts("nn.ContextRegion")
 def context_region(layer: Layer) -> ContextRegion:
     """nn.ContextRegion(scale), of facebookresearch/multipathnet"""
-    module = layer.make(ContextRegion)
-    layer.put(module, "transform", layer.tensor("tr").detach(), field="tr")
-    return module
+    return layer.put(layer.make(ContextRegion), "transform", layer.tensor("tr").detach(), field="tr")
 
 
 class Foveal(nn.Module):
@@ -140,10 +138,7 @@ class Foveal(nn.Module):
         return torch.stack(regions, 1).flatten(0, 1).float().to(x.dtype)
 
 
-@converts("nn.Foveal")
-def foveal(layer: Layer) -> Foveal:
-    """nn.Foveal(), of facebookresearch/multipathnet"""
-    return Foveal()
+converts_to(Foveal, "nn.Foveal", project="facebookresearch/multipathnet")
 
 
 class ConvertFrom(nn.Module):

@@ -9,7 +9,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from ...model.layer import Layer
-from ...model.registry import converts, module_form
+from ...model.registry import converts, converts_to, module_form
 from ...model.remembering import Remembering
 from ...model.traits import Traits
 from ...t7 import LuaObject, LuaTable
@@ -294,10 +294,9 @@ class CaptionCriterion(nn.Module):
         return -torch.where(counts, scores, 0).sum() / counts.sum()
 
 
-@converts("nn.LanguageModelCriterion", traits=Traits(criterion=True))
-def language_model_criterion(layer: Layer) -> CaptionCriterion:
-    """nn.LanguageModelCriterion(), of karpathy/neuraltalk2"""
-    return CaptionCriterion()
+converts_to(
+    CaptionCriterion, "nn.LanguageModelCriterion", project="karpathy/neuraltalk2", traits=Traits(criterion=True)
+)
 
 
 class AddRow(nn.Module):
@@ -307,7 +306,4 @@ class AddRow(nn.Module):
         return x[0] + x[1]
 
 
-@converts("treelstm.CRowAddTable", traits=Traits(picture="merge"))
-def row_add_table(layer: Layer) -> AddRow:
-    """treelstm.CRowAddTable(), of stanfordnlp/treelstm"""
-    return AddRow()
+converts_to(AddRow, "treelstm.CRowAddTable", project="stanfordnlp/treelstm", traits=Traits(picture="merge"))

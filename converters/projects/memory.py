@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from ...model.layer import Layer
-from ...model.registry import converts, module_form
+from ...model.registry import converts, converts_to, module_form
 from ...model.traits import Traits
 from ...source.forms import Structure
 from ..tables.entries import AddEntries
@@ -25,10 +25,7 @@ class ScalarProduct(nn.Module):
         return x[0] * x[1].reshape(-1)[0]
 
 
-@converts("nn.ScalarMulTable", traits=MERGES)
-def scalar_mul_table(layer: Layer) -> ScalarProduct:
-    """nn.ScalarMulTable(), of kaishengtai/torch-ntm"""
-    return ScalarProduct()
+converts_to(ScalarProduct, "nn.ScalarMulTable", project="kaishengtai/torch-ntm", traits=MERGES)
 
 
 class ScalarQuotient(nn.Module):
@@ -38,10 +35,7 @@ class ScalarQuotient(nn.Module):
         return x[0] / x[1].reshape(-1)[0]
 
 
-@converts("nn.ScalarDivTable", traits=MERGES)
-def scalar_div_table(layer: Layer) -> ScalarQuotient:
-    """nn.ScalarDivTable(), of kaishengtai/torch-ntm"""
-    return ScalarQuotient()
+converts_to(ScalarQuotient, "nn.ScalarDivTable", project="kaishengtai/torch-ntm", traits=MERGES)
 
 
 class ScalarPower(nn.Module):
@@ -51,10 +45,7 @@ class ScalarPower(nn.Module):
         return x[0] ** x[1].reshape(-1)[0]
 
 
-@converts("nn.PowTable")
-def pow_table(layer: Layer) -> ScalarPower:
-    """nn.PowTable(), of kaishengtai/torch-ntm"""
-    return ScalarPower()
+converts_to(ScalarPower, "nn.PowTable", project="kaishengtai/torch-ntm")
 
 
 class OuterProduct(nn.Module):
@@ -189,10 +180,7 @@ class AppendOne(nn.Module):
         return torch.cat([x, torch.ones_like(x[..., :1])], -1)
 
 
-@converts("nn.AppendBias")
-def append_bias(layer: Layer) -> AppendOne:
-    """nn.AppendBias(), of facebookresearch/fairseq-lua"""
-    return AppendOne()
+converts_to(AppendOne, "nn.AppendBias", project="facebookresearch/fairseq-lua")
 
 
 class ScaleByLength(nn.Module):
@@ -219,8 +207,6 @@ class ZipManyToOne(nn.Module):
         return [[item, x[1]] for item in x[0]]
 
 
-@converts("nn.ZipAlong")
-def zip_along(layer: Layer) -> ZipManyToOne:
-    """nn.ZipAlong(), of facebookresearch/fairseq-lua"""
-    layer.ignore("gradInputBase", "gradInputDup")
-    return ZipManyToOne()
+converts_to(
+    ZipManyToOne, "nn.ZipAlong", project="facebookresearch/fairseq-lua", ignore=("gradInputBase", "gradInputDup")
+)

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from ...model.layer import Layer
-from ...model.registry import converts
+from ...model.registry import converts, converts_to
 from ...model.traits import Traits
 from ...t7 import LuaObject, Tensor
 from ..pointwise.gradients import ZeroGrad
@@ -207,10 +207,7 @@ def loss_layer(layer: Layer) -> nn.Identity:
     return nn.Identity()
 
 
-@converts("nn.DummyGradOutput")
-def dummy_grad_output(layer: Layer) -> ZeroGrad:
-    """nn.DummyGradOutput(), of DmitryUlyanov/texture_nets"""
-    return ZeroGrad()
+converts_to(ZeroGrad, "nn.DummyGradOutput", project="DmitryUlyanov/texture_nets")
 
 
 @converts(

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from ...model.layer import Layer
-from ...model.registry import converts
+from ...model.registry import converts, converts_to
 from ...model.traits import Traits
 from ..images.convolutions import spatial_convolution
 
@@ -62,11 +62,7 @@ class ScaleEntry(nn.Module):
         return x[0] * x[1].expand_as(x[0])
 
 
-@converts("w2nn.ScaleTable")
-def scale_table(layer: Layer) -> ScaleEntry:
-    """w2nn.ScaleTable(), of nagadomi/waifu2x"""
-    layer.ignore("grad_tmp", "scale")
-    return ScaleEntry()
+converts_to(ScaleEntry, "w2nn.ScaleTable", project="nagadomi/waifu2x", ignore=("grad_tmp", "scale"))
 
 
 class AuxiliaryLossTable(nn.Module):
@@ -166,11 +162,12 @@ class ShakeShake(nn.Module):
         return y
 
 
-@converts("w2nn.ShakeShakeTable")
-def shake_shake_table(layer: Layer) -> ShakeShake:
-    """w2nn.ShakeShakeTable(), of nagadomi/waifu2x"""
-    layer.ignore("alpha", "beta", "first", "second", "gradOutput")
-    return ShakeShake()
+converts_to(
+    ShakeShake,
+    "w2nn.ShakeShakeTable",
+    project="nagadomi/waifu2x",
+    ignore=("alpha", "beta", "first", "second", "gradOutput"),
+)
 
 
 @converts("w2nn.EdgeFilter")

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from ...model.layer import Layer
-from ...model.registry import converts, module_form
+from ...model.registry import converts, converts_to, module_form
 from ...model.traits import Traits
 from ...source.expressions import Variable, python
 from ...source.forms import Structure
@@ -243,10 +243,7 @@ class Contiguous(nn.Module):
 module_form("structure", Contiguous)(Structure(nothing=True))
 
 
-@converts("nn.Contiguous", traits=Traits(output="pass", keeps_size=True, keeps_numbers=True))
-def contiguous(layer: Layer) -> Contiguous:
-    """nn.Contiguous()"""
-    return Contiguous()
+converts_to(Contiguous, "nn.Contiguous", traits=Traits(output="pass", keeps_size=True, keeps_numbers=True))
 
 
 class ExpandAs(nn.Module):
@@ -256,11 +253,7 @@ class ExpandAs(nn.Module):
         return [x[0], x[1].expand_as(x[0])]
 
 
-@converts("nn.ExpandAs", traits=PASSES)
-def expand_as(layer: Layer) -> ExpandAs:
-    """nn.ExpandAs()"""
-    layer.ignore("sum1", "sum2")
-    return ExpandAs()
+converts_to(ExpandAs, "nn.ExpandAs", ignore=("sum1", "sum2"), traits=PASSES)
 
 
 @converts("nn.PixelShuffle", traits=Traits(picture="pooling"))

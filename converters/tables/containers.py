@@ -9,7 +9,7 @@ from torch import nn
 from torch.nn import functional
 
 from ...model.layer import Layer
-from ...model.registry import converts, module_form
+from ...model.registry import converts, converts_to, module_form
 from ...model.traits import Traits
 from ...source.forms import Structure
 from ...t7 import LuaTable
@@ -82,10 +82,7 @@ def concat(layer: Layer) -> Concat:
     return Concat(layer.modules(), zero_based(layer, "dimension"))
 
 
-@converts("nn.Identity", traits=Traits(output="pass", flow="same", keeps_size=True, keeps_numbers=True))
-def identity(layer: Layer) -> nn.Identity:
-    """nn.Identity()"""
-    return nn.Identity()
+converts_to(nn.Identity, "nn.Identity", traits=Traits(output="pass", flow="same", keeps_size=True, keeps_numbers=True))
 
 
 class Parallel(nn.ModuleList):

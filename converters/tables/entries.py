@@ -14,7 +14,7 @@ import torch
 from torch import nn
 
 from ...model.layer import Layer
-from ...model.registry import converts, module_form
+from ...model.registry import converts, converts_to, module_form
 from ...model.traits import Traits
 from ...source.expressions import Value, Variable, entry, is_tensors, python, variables
 from ...source.forms import Structure
@@ -98,11 +98,7 @@ module_form("structure", MultiplyEntries)(Structure(merges="product"))
 module_form("python of a list", MultiplyEntries)(partial(_operator, text="a * b"))
 
 
-@converts("nn.CMulTable", traits=OPERANDS)
-def c_mul_table(layer: Layer) -> MultiplyEntries:
-    """nn.CMulTable()"""
-    layer.ignore("tout")
-    return MultiplyEntries()
+converts_to(MultiplyEntries, "nn.CMulTable", ignore=("tout",), traits=OPERANDS)
 
 
 class DivideEntries(nn.Module):
@@ -135,11 +131,7 @@ class MaxEntries(nn.Module):
         return y
 
 
-@converts("nn.CMaxTable")
-def c_max_table(layer: Layer) -> MaxEntries:
-    """nn.CMaxTable()"""
-    layer.ignore("maxIdx", "mask", "maxVals", "gradMaxVals", "maskByteTensor")
-    return MaxEntries()
+converts_to(MaxEntries, "nn.CMaxTable", ignore=("maxIdx", "mask", "maxVals", "gradMaxVals", "maskByteTensor"))
 
 
 class MinEntries(nn.Module):
@@ -153,11 +145,7 @@ class MinEntries(nn.Module):
         return y
 
 
-@converts("nn.CMinTable")
-def c_min_table(layer: Layer) -> MinEntries:
-    """nn.CMinTable()"""
-    layer.ignore("minIdx", "mask", "minVals", "gradMaxVals", "maskByteTensor")
-    return MinEntries()
+converts_to(MinEntries, "nn.CMinTable", ignore=("minIdx", "mask", "minVals", "gradMaxVals", "maskByteTensor"))
 
 
 class AddToEach(nn.Module):
@@ -168,10 +156,7 @@ class AddToEach(nn.Module):
         return [tensor + (item if item.shape == tensor.shape else item.reshape(tensor.shape)) for item in x[1]]
 
 
-@converts("nn.CAddTensorTable")
-def c_add_tensor_table(layer: Layer) -> AddToEach:
-    """nn.CAddTensorTable()"""
-    return AddToEach()
+converts_to(AddToEach, "nn.CAddTensorTable")
 
 
 class JoinTable(nn.Module):
@@ -333,11 +318,7 @@ def _flatten(module: FlattenTable, value: Value) -> Value:
     return variables(value) if isinstance(value, list) else None
 
 
-@converts("nn.FlattenTable", traits=Traits(output="pass", flow="flatten"))
-def flatten_table(layer: Layer) -> FlattenTable:
-    """nn.FlattenTable()"""
-    layer.ignore("input_map")
-    return FlattenTable()
+converts_to(FlattenTable, "nn.FlattenTable", ignore=("input_map",), traits=Traits(output="pass", flow="flatten"))
 
 
 class ReverseTable(nn.Module):
@@ -352,10 +333,7 @@ def _reverse(module: ReverseTable, value: Value) -> Value:
     return value[::-1] if isinstance(value, list) else python("x[::-1]", x=value)
 
 
-@converts("nn.ReverseTable", traits=PASSES)
-def reverse_table(layer: Layer) -> ReverseTable:
-    """nn.ReverseTable()"""
-    return ReverseTable()
+converts_to(ReverseTable, "nn.ReverseTable", traits=PASSES)
 
 
 class ZipTable(nn.Module):
@@ -374,10 +352,7 @@ def _zip(module: ZipTable, value: Value) -> Value:
     return python("[list(items) for items in zip(*value, strict=True)]", value=value)
 
 
-@converts("nn.ZipTable", traits=PASSES)
-def zip_table(layer: Layer) -> ZipTable:
-    """nn.ZipTable()"""
-    return ZipTable()
+converts_to(ZipTable, "nn.ZipTable", traits=PASSES)
 
 
 class ZipOneToMany(nn.Module):
@@ -395,11 +370,7 @@ def _zip_one_to_many(module: ZipOneToMany, value: Value) -> Value:
 module_form("structure", MaxEntries, MinEntries, AddToEach, SplitTable)(Structure(lists=True))
 
 
-@converts("nn.ZipTableOneToMany", traits=PASSES)
-def zip_table_one_to_many(layer: Layer) -> ZipOneToMany:
-    """nn.ZipTableOneToMany()"""
-    layer.ignore("gradInputEl")
-    return ZipOneToMany()
+converts_to(ZipOneToMany, "nn.ZipTableOneToMany", ignore=("gradInputEl",), traits=PASSES)
 
 
 module_form("cell part", AddEntries, FlattenTable, MultiplyEntries, NarrowTable, SelectTable, SplitTable)("function")

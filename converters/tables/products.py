@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from ...model.layer import Layer
-from ...model.registry import converts
+from ...model.registry import converts, converts_to
 from ...model.traits import Traits
 from ..reshaping.shapes import optional_integer
 from ..reshaping.slices import zero_based
@@ -65,10 +65,7 @@ class DotProduct(nn.Module):
         return (x[0] * x[1]).sum(-1, keepdim=x[0].dim() == 1)
 
 
-@converts("nn.DotProduct", traits=Traits(picture="merge"))
-def dot_product(layer: Layer) -> DotProduct:
-    """nn.DotProduct()"""
-    return DotProduct()
+converts_to(DotProduct, "nn.DotProduct", traits=Traits(picture="merge"))
 
 
 class CosineDistance(nn.Module):
@@ -82,11 +79,12 @@ class CosineDistance(nn.Module):
         return (a * b).sum(-1, keepdim=keep) * torch.sqrt((1 / squares) * (1 / other_squares))
 
 
-@converts("nn.CosineDistance", traits=Traits(flow="operands"))
-def cosine_distance(layer: Layer) -> CosineDistance:
-    """nn.CosineDistance()"""
-    layer.ignore("_input1", "_input2", "w1", "w22", "w", "w32")
-    return CosineDistance()
+converts_to(
+    CosineDistance,
+    "nn.CosineDistance",
+    ignore=("_input1", "_input2", "w1", "w22", "w", "w32"),
+    traits=Traits(flow="operands"),
+)
 
 
 class PairwiseDistanceFunction(torch.autograd.Function):
@@ -204,8 +202,8 @@ class MaskedSelect(nn.Module):
         return torch.masked_select(x[0], x[1].reshape(x[0].shape) != 0)
 
 
-@converts("nn.MaskedSelect")
-def masked_select(layer: Layer) -> MaskedSelect:
-    """nn.MaskedSelect()"""
-    layer.ignore("_maskIndices", "_maskIndexBuffer", "_maskIndexBufferCPU", "_gradBuffer", "_gradMask")
-    return MaskedSelect()
+converts_to(
+    MaskedSelect,
+    "nn.MaskedSelect",
+    ignore=("_maskIndices", "_maskIndexBuffer", "_maskIndexBufferCPU", "_gradBuffer", "_gradMask"),
+)

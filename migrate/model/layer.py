@@ -203,8 +203,8 @@ class Layer:
         with torch.device("meta"):
             return cls(*args, **kwargs)
 
-    def put(self, module: nn.Module, name: str, value: torch.Tensor | None = None, field: str | None = None) -> None:
-        """Gives `module` its parameter or buffer `name`.
+    def put(self, module: M, name: str, value: torch.Tensor | None = None, field: str | None = None) -> M:
+        """Gives `module` its parameter or buffer `name`, and returns it.
 
         Parameters that are one tensor in Torch7 become one `nn.Parameter` here.
 
@@ -217,12 +217,14 @@ class Layer:
         field = field or name
         value = self.tensor(field) if value is None else value
         self._build.put(self, module, name, value, field)
+        return module
 
-    def put_all(self, module: nn.Module, *names: str) -> None:
+    def put_all(self, module: M, *names: str) -> M:
         """`put` for every named parameter or buffer that the module has (not None) under its Torch7 name."""
         for name in names:
             if getattr(module, name) is not None:
                 self.put(module, name)
+        return module
 
     def trains(self) -> bool:
         """Is it in training mode? For layers that ask `train ~= false`: where the field is absent, they train."""

@@ -63,6 +63,33 @@ def converts(*typenames: str, traits: Traits = NO_TRAITS, override: bool = False
     return register
 
 
+def converts_to(
+    module: Callable[[], nn.Module],
+    typename: str,
+    *,
+    project: str = "",
+    ignore: tuple[str, ...] = (),
+    traits: Traits = NO_TRAITS,
+) -> None:
+    """Registers what a Torch7 class without settings becomes; a class of which more must be said needs `converts`.
+
+    Args:
+        module: makes the torch.nn.Module.
+        typename: full class name, such as "nn.Exp".
+        project: where the class was defined, if not in a package of Torch7.
+        ignore: fields that do not change what is computed.
+        traits: what else is known of the class.
+    """
+
+    def convert(layer: Layer) -> nn.Module:
+        layer.ignore(*ignore)
+        return module()
+
+    convert.__module__, convert.__name__ = module.__module__, module.__name__
+    convert.__doc__ = f"{typename}(){project and f', of {project}'}"
+    converts(typename, traits=traits)(convert)
+
+
 def find(typename: str) -> Converter | None:
     """The converter of a Torch7 class, or None."""
     load_all()
