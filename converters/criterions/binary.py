@@ -10,10 +10,7 @@ from torch.nn import functional
 
 from ...model.layer import Layer
 from ...model.registry import converts
-from ...model.traits import Traits
-from .regression import AveragingCriterion, averages
-
-CRITERION = Traits(criterion=True)
+from .regression import CRITERION, AveragingCriterion, MarginLoss, averages, number_of_weights
 
 
 class BinaryCrossEntropy(torch.autograd.Function):
@@ -57,8 +54,7 @@ _C = TypeVar("_C", bound=LabelCriterion)
 
 
 def _of_labels(layer: Layer, cls: type[_C]) -> _C:
-    labels = layer.tensor("weights").shape[0] if layer.has("weights") else 0
-    return layer.put_all(layer.make(cls, labels, averages(layer)), "weights")
+    return layer.put_all(layer.make(cls, number_of_weights(layer), averages(layer)), "weights")
 
 
 class BCECriterion(LabelCriterion):
@@ -94,20 +90,12 @@ def multi_label_soft_margin_criterion(layer: Layer) -> MultiLabelSoftMarginCrite
     return _of_labels(layer, MultiLabelSoftMarginCriterion)
 
 
-class MarginCriterion(nn.Module):
+class MarginCriterion(MarginLoss):
     """Hinge loss of scores for targets 1 and -1."""
-
-    def __init__(self, margin: float = 1.0, average: bool = True) -> None:
-        super().__init__()
-        self.margin = margin
-        self.average = average
 
     def forward(self, x: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
         loss = torch.relu(self.margin - x * target.reshape(x.shape))
         return loss.mean() if self.average else loss.sum()
-
-    def extra_repr(self) -> str:
-        return f"margin={self.margin}, average={self.average}"
 
 
 @converts("nn.MarginCriterion", traits=CRITERION)

@@ -9,9 +9,7 @@ from torch.nn import functional
 from ...model.layer import Layer
 from ...model.registry import converts
 from ...model.traits import Traits
-from .regression import AveragingCriterion, averages
-
-CRITERION = Traits(criterion=True)
+from .regression import CRITERION, AveragingCriterion, averages, number_of_weights
 
 
 class ClassNLLCriterion(nn.Module):
@@ -57,8 +55,8 @@ class ClassNLLCriterion(nn.Module):
 
 def _nll(layer: Layer, ignore_index: int | None) -> ClassNLLCriterion:
     layer.ignore("target", "total_weight_tensor")
-    classes = layer.tensor("weights").shape[0] if layer.has("weights") else 0
-    return layer.put_all(layer.make(ClassNLLCriterion, classes, averages(layer), ignore_index), "weights")
+    module = layer.make(ClassNLLCriterion, number_of_weights(layer), averages(layer), ignore_index)
+    return layer.put_all(module, "weights")
 
 
 @converts("nn.ClassNLLCriterion", traits=CRITERION)
@@ -167,9 +165,9 @@ class MultiMarginCriterion(nn.Module):
 def multi_margin_criterion(layer: Layer) -> MultiMarginCriterion:
     """nn.MultiMarginCriterion([p = 1], [weights], [margin = 1])"""
     layer.ignore("target_tensor")
-    classes = layer.tensor("weights").shape[0] if layer.has("weights") else 0
     p, margin = layer.integer("p", 1), layer.number("margin", 1.0)
-    return layer.put_all(layer.make(MultiMarginCriterion, p, margin, classes, averages(layer)), "weights")
+    module = layer.make(MultiMarginCriterion, p, margin, number_of_weights(layer), averages(layer))
+    return layer.put_all(module, "weights")
 
 
 class MultiLabelMarginCriterion(AveragingCriterion):

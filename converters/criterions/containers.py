@@ -9,25 +9,27 @@ from torch import nn
 
 from ...model.layer import Layer
 from ...model.registry import converts
-from ...model.traits import Traits
-
-CRITERION = Traits(criterion=True)
+from .regression import CRITERION
 
 
-class MultiCriterion(nn.Module):
-    """The weighted sum of criterions that get the same input and target."""
+class WeightedCriterions(nn.Module):
+    """Criterions, each with a weight."""
 
     def __init__(self, criterions: list[nn.Module], weights: list[float]) -> None:
         super().__init__()
         self.criterions = nn.ModuleList(criterions)
         self.weights = weights
 
+    def extra_repr(self) -> str:
+        return f"weights={self.weights}"
+
+
+class MultiCriterion(WeightedCriterions):
+    """The weighted sum of criterions that get the same input and target."""
+
     def forward(self, x: Any, target: Any) -> Any:
         pairs = zip(self.criterions, self.weights, strict=True)
         return sum(weight * criterion(x, target) for criterion, weight in pairs)
-
-    def extra_repr(self) -> str:
-        return f"weights={self.weights}"
 
 
 @converts("nn.MultiCriterion", traits=CRITERION)
@@ -36,16 +38,14 @@ def multi_criterion(layer: Layer) -> MultiCriterion:
     return MultiCriterion(layer.modules("criterions"), list(layer.numbers("weights")))
 
 
-class ParallelCriterion(nn.Module):
+class ParallelCriterion(WeightedCriterions):
     """The weighted sum of criterions; the i-th gets the i-th entry of the input and of the target.
 
     With `repeat_target`, all of them get the whole target.
     """
 
     def __init__(self, criterions: list[nn.Module], weights: list[float], repeat_target: bool = False) -> None:
-        super().__init__()
-        self.criterions = nn.ModuleList(criterions)
-        self.weights = weights
+        super().__init__(criterions, weights)
         self.repeat_target = repeat_target
 
     def forward(self, x: Any, target: Any) -> Any:
@@ -55,7 +55,7 @@ class ParallelCriterion(nn.Module):
         return total
 
     def extra_repr(self) -> str:
-        return f"weights={self.weights}, repeat_target={self.repeat_target}"
+        return f"{super().extra_repr()}, repeat_target={self.repeat_target}"
 
 
 @converts("nn.ParallelCriterion", traits=CRITERION)

@@ -12,9 +12,8 @@ from ...model.layer import Layer
 from ...model.registry import converts, converts_to
 from ...model.traits import Traits
 from .binary import SoftMarginCriterion
-from .regression import AveragingCriterion, averages
-
-CRITERION = Traits(criterion=True)
+from .containers import WeightedCriterions
+from .regression import CRITERION, AveragingCriterion, averages
 
 
 class BinaryLogisticRegression(SoftMarginCriterion):
@@ -178,13 +177,8 @@ def dist_nll_criterion(layer: Layer) -> DistNLLCriterion:
     return DistNLLCriterion(input_is, negated, layer.flag("targetIsProbability", default=False))
 
 
-class SuperCriterion(nn.Module):
+class SuperCriterion(WeightedCriterions):
     """The weighted sum of criterions; the i-th gets the i-th entry of the input, and of a list as target."""
-
-    def __init__(self, criterions: list[nn.Module], weights: list[float]) -> None:
-        super().__init__()
-        self.criterions = nn.ModuleList(criterions)
-        self.weights = weights
 
     def forward(self, x: list[Any], target: Any) -> Any:
         each = isinstance(target, (list, tuple))
@@ -192,9 +186,6 @@ class SuperCriterion(nn.Module):
         for i, criterion in enumerate(self.criterions):
             total = total + self.weights[i] * criterion(x[i], target[i] if each else target)
         return total
-
-    def extra_repr(self) -> str:
-        return f"weights={self.weights}"
 
 
 @converts("nn.SuperCriterion", traits=CRITERION)

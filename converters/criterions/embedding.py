@@ -9,19 +9,11 @@ from torch import nn
 
 from ...model.layer import Layer
 from ...model.registry import converts
-from ...model.traits import Traits
-from .regression import AveragingCriterion, averages
-
-CRITERION = Traits(criterion=True)
+from .regression import CRITERION, AveragingCriterion, MarginLoss, averages
 
 
-class CosineEmbeddingCriterion(nn.Module):
+class CosineEmbeddingCriterion(MarginLoss):
     """1 - cosine for similar pairs, what the cosine exceeds the margin by for dissimilar ones."""
-
-    def __init__(self, margin: float = 0.0, average: bool = True) -> None:
-        super().__init__()
-        self.margin = margin
-        self.average = average
 
     def forward(self, x: list[torch.Tensor], target: torch.Tensor | float) -> torch.Tensor:
         a, b = (x[0].unsqueeze(0), x[1].unsqueeze(0)) if x[0].dim() == 1 else (x[0], x[1])
@@ -34,9 +26,6 @@ class CosineEmbeddingCriterion(nn.Module):
         loss = torch.where(similar == 1, 1 - cosine, dissimilar)
         return loss.mean() if self.average else loss.sum()
 
-    def extra_repr(self) -> str:
-        return f"margin={self.margin}, average={self.average}"
-
 
 @converts("nn.CosineEmbeddingCriterion", traits=CRITERION)
 def cosine_embedding_criterion(layer: Layer) -> CosineEmbeddingCriterion:
@@ -45,13 +34,8 @@ def cosine_embedding_criterion(layer: Layer) -> CosineEmbeddingCriterion:
     return CosineEmbeddingCriterion(layer.number("margin", 0.0), averages(layer, default=False))
 
 
-class HingeEmbeddingCriterion(nn.Module):
+class HingeEmbeddingCriterion(MarginLoss):
     """The distance of similar pairs; of dissimilar ones what it falls short of the margin by."""
-
-    def __init__(self, margin: float = 1.0, average: bool = True) -> None:
-        super().__init__()
-        self.margin = margin
-        self.average = average
 
     def forward(self, x: torch.Tensor, target: torch.Tensor | float) -> torch.Tensor:
         similar = torch.as_tensor(target, device=x.device)
@@ -59,9 +43,6 @@ class HingeEmbeddingCriterion(nn.Module):
         short = torch.where(x > self.margin, 0, self.margin - x)
         loss = torch.where(similar == -1, 0, x) + torch.where(similar == 1, 0, short)
         return loss.mean() if self.average else loss.sum()
-
-    def extra_repr(self) -> str:
-        return f"margin={self.margin}, average={self.average}"
 
 
 @converts("nn.HingeEmbeddingCriterion", traits=CRITERION)
@@ -99,16 +80,11 @@ def l1_hinge_embedding_criterion(layer: Layer) -> L1HingeEmbeddingCriterion:
     return L1HingeEmbeddingCriterion(layer.number("margin", 1.0))
 
 
-class MarginRankingCriterion(nn.Module):
+class MarginRankingCriterion(MarginLoss):
     """What the first score exceeds the second by less than the margin (target 1; the other way round for -1).
 
     With a number as target only the first element of each is compared.
     """
-
-    def __init__(self, margin: float = 1.0, average: bool = True) -> None:
-        super().__init__()
-        self.margin = margin
-        self.average = average
 
     def forward(self, x: list[torch.Tensor], target: torch.Tensor | float) -> torch.Tensor:
         a, b = x[0], x[1].reshape(x[0].shape)
@@ -119,9 +95,6 @@ class MarginRankingCriterion(nn.Module):
         loss = self.margin - target.reshape(a.shape) * (a - b)
         total = torch.where(loss < 0, 0, loss).sum()
         return total / target.shape[0] if self.average else total
-
-    def extra_repr(self) -> str:
-        return f"margin={self.margin}, average={self.average}"
 
 
 @converts("nn.MarginRankingCriterion", traits=CRITERION)

@@ -9,9 +9,7 @@ from torch import nn
 
 from ...model.layer import Layer
 from ...model.registry import converts
-from ...model.traits import Traits
-
-CRITERION = Traits(criterion=True)
+from .regression import CRITERION
 
 
 class SequencerCriterion(nn.Module):

@@ -21,6 +21,11 @@ def averages(layer: Layer, default: bool = True) -> bool:
     return layer.flag("sizeAverage", default)
 
 
+def number_of_weights(layer: Layer) -> int:
+    """How many `weights` there are, one for each class or label; 0: none."""
+    return layer.tensor("weights").shape[0] if layer.has("weights") else 0
+
+
 class AveragingCriterion(nn.Module):
     """A criterion that gives the mean of its losses, or their sum."""
 
@@ -30,6 +35,17 @@ class AveragingCriterion(nn.Module):
 
     def extra_repr(self) -> str:
         return f"average={self.average}"
+
+
+class MarginLoss(AveragingCriterion):
+    """A criterion that asks for a margin."""
+
+    def __init__(self, margin: float = 1.0, average: bool = True) -> None:
+        super().__init__(average)
+        self.margin = margin
+
+    def extra_repr(self) -> str:
+        return f"margin={self.margin}, {super().extra_repr()}"
 
 
 class MSECriterion(AveragingCriterion):

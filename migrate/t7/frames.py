@@ -32,11 +32,13 @@ class Frame:
 
     Attributes:
         left: how many more values it takes; 0 when it is complete.
+        typename: the class of the object, "" for a table.
     """
 
-    __slots__ = ("left",)
+    __slots__ = ("left", "typename")
 
     left: int
+    typename: str
 
     def take(self, value: Value) -> None:
         """Hands it the next value; raises a `Fault` without an offset."""
@@ -45,10 +47,6 @@ class Frame:
     def step(self, *, child: bool) -> str:
         """The part of a path that leads to the value being read (if `child`, it was handed over already)."""
         raise NotImplementedError
-
-    def name(self) -> str:
-        """The class of the object, "" for a table."""
-        return ""
 
     def progress(self) -> tuple[int, int]:
         """(how many values it has, how many it takes), for one that was cut off; entries of a table count as one."""
@@ -62,6 +60,7 @@ class RootFrame(Frame):
 
     def __init__(self, number: int) -> None:
         self.left = 1
+        self.typename = ""
         self.number = number
         self.value: Value = None
 
@@ -76,7 +75,7 @@ class RootFrame(Frame):
 class TableFrame(Frame):
     """A table: takes keys and values in turn."""
 
-    __slots__ = ("entries", "key", "typename")
+    __slots__ = ("entries", "key")
 
     def __init__(self, entries: dict[Value, Value], count: int, typename: str = "") -> None:
         self.left = count
@@ -108,22 +107,14 @@ class TableFrame(Frame):
             return f"<key {len(self.entries) + 1}>"
         return key_text(self.key)
 
-    def name(self) -> str:
-        return self.typename
-
     def progress(self) -> tuple[int, int]:
         return len(self.entries), len(self.entries) + self.left
 
 
-class VecFrame(Frame):
+class VecFrame(TableFrame):
     """A list whose keys are not in the file."""
 
-    __slots__ = ("entries", "typename")
-
-    def __init__(self, table: LuaTable, count: int, typename: str) -> None:
-        self.left = count
-        self.entries = table._entries
-        self.typename = typename
+    __slots__ = ()
 
     def take(self, value: Value) -> None:
         self.entries[len(self.entries) + 1.0] = value
@@ -132,17 +123,11 @@ class VecFrame(Frame):
     def step(self, *, child: bool) -> str:
         return f"[{len(self.entries) + (0 if child else 1)}]"
 
-    def name(self) -> str:
-        return self.typename
-
-    def progress(self) -> tuple[int, int]:
-        return len(self.entries), len(self.entries) + self.left
-
 
 class ObjectFrame(Frame):
     """An object of a Torch class whose body is some objects one after the other."""
 
-    __slots__ = ("parts", "typename")
+    __slots__ = ("parts",)
 
     def __init__(self, parts: list[Value], count: int, typename: str) -> None:
         self.left = count
@@ -157,9 +142,6 @@ class ObjectFrame(Frame):
         left = self.left + 1 if child else self.left
         # the fields come last, and need no step of their own
         return "" if left == 1 else f"<part {len(self.parts) + (0 if child else 1)}>"
-
-    def name(self) -> str:
-        return self.typename
 
 
 class PlainTokens(Protocol):
@@ -178,7 +160,7 @@ class PlainTokens(Protocol):
 class FieldsFrame(Frame):
     """An object whose fields follow each other without their names: takes those that are objects."""
 
-    __slots__ = ("fields", "object", "position", "table", "typename")
+    __slots__ = ("fields", "object", "position")
 
     def __init__(self, item: LuaObject, fields: tuple[Field, ...]) -> None:
         self.object = item
@@ -231,9 +213,6 @@ class FieldsFrame(Frame):
         name = self.fields[self.position - 1 if child else min(self.position, len(self.fields) - 1)].name
         return key_text(name) if name else ""
 
-    def name(self) -> str:
-        return self.typename
-
     def progress(self) -> tuple[int, int]:
         return self.position, len(self.fields)
 
@@ -245,6 +224,7 @@ class FunctionFrame(Frame):
 
     def __init__(self, function: LuaFunction) -> None:
         self.left = 1
+        self.typename = "a function"
         self.function = function
 
     def take(self, value: Value) -> None:
@@ -253,9 +233,6 @@ class FunctionFrame(Frame):
 
     def step(self, *, child: bool) -> str:
         return "<upvalues>"
-
-    def name(self) -> str:
-        return "a function"
 
 
 def describe(value: Value) -> str:
@@ -309,4 +286,4 @@ def path_of(stack: Sequence[Frame], *, child: bool = False) -> str:
 
 def innermost_name(stack: Sequence[Frame]) -> str:
     """The class of the innermost object that has one, or ""."""
-    return next((name for frame in reversed(stack) if (name := frame.name())), "")
+    return next((frame.typename for frame in reversed(stack) if frame.typename), "")

@@ -54,7 +54,8 @@ def read_numbers(data: bytes | mmap.mmap, pos: int, count: int, dtype: np.dtype[
         end = line if line >= 0 else end
         numbers = None
         if end > pos and quick:
-            numbers = _parse_quickly(data[pos:end])
+            text = data[pos:end]
+            numbers = None if any(blank in text for blank in _ODD_BLANKS) else decimals(text)
             # all of a storage is mostly spelled alike
             quick = numbers is not None
         if end > pos and numbers is None:
@@ -68,11 +69,6 @@ def read_numbers(data: bytes | mmap.mmap, pos: int, count: int, dtype: np.dtype[
         done += len(numbers)
         pos = end
     return found, pos
-
-
-def _parse_quickly(text: bytes) -> Array | None:
-    """The numbers of a text as printf writes most of them; None if it is any other text."""
-    return None if any(blank in text for blank in _ODD_BLANKS) else decimals(text)
 
 
 def _parse(text: bytes, dtype: np.dtype[Any]) -> Array | None:

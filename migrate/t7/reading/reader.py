@@ -141,7 +141,7 @@ class Reader:
         assert isinstance(root, RootFrame)
         self.salvaged = root.value
         self.losses = [
-            Loss(path_of(stack[: i + 1], child=True), frame.name(), *frame.progress())
+            Loss(path_of(stack[: i + 1], child=True), frame.typename, *frame.progress())
             for i, frame in enumerate(stack)
             if i and frame.left
         ]
@@ -278,7 +278,7 @@ class Reader:
             return item, None
         if body.form == "vec":
             self._check_count(count, 1)
-            return item, VecFrame(table, count, record.typename)
+            return item, VecFrame(table._entries, count, record.typename)
         self._check_count(count, 2)
         return item, TableFrame(table._entries, count, record.typename)
 

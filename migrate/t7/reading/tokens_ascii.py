@@ -7,9 +7,9 @@ import re
 from typing import TYPE_CHECKING
 
 from ..faults import Fault, check_dimensions, over, too_short
-from ..frames import Frame
+from ..frames import CLASSES, Frame
 from ..limits import Limits
-from ..tags import BOOLEAN, FUNCTION, FUNCTION_LEGACY, FUNCTION_WITHOUT_INDEX, NIL, NUMBER, STRING, TABLE, TORCH
+from ..tags import BOOLEAN, FUNCTION_WITHOUT_INDEX, NIL, NUMBER, STRING
 from ..values import Value
 from .diagnosis import explain_tag
 from .tokens import OpenTorch
@@ -24,7 +24,6 @@ _BLANKS = b" \t\n\v\f\r"
 _BLANK = re.compile(rb"[ \t\n\v\f\r]*")
 _INTEGER = re.compile(rb"[+-]?[0-9]{1,19}\Z")
 _NUMBER = re.compile(rb"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]{1,5})?\Z|[+-]?(?:nan|inf)\Z", re.IGNORECASE)
-_INDEXED = frozenset((TABLE, TORCH, FUNCTION, FUNCTION_LEGACY))
 #: Longest text of a number that printf writes, with the space after it, rounded up.
 _WIDEST = 32
 
@@ -62,7 +61,7 @@ class AsciiTokens:
         """The tag of the next object with its value or index."""
         start = self.pos
         tag = self.integer("an object")
-        if tag in _INDEXED:
+        if tag in CLASSES:
             return tag, self.integer("the index of an object")
         if tag == STRING:
             raw = self.text("a string")

@@ -12,14 +12,13 @@ from ..elements import Elements
 from ..faults import Fault, check_dimensions, over, too_short
 from ..frames import CLASSES, Frame, TableFrame, new_object
 from ..limits import Limits
-from ..tags import BOOLEAN, FUNCTION, FUNCTION_LEGACY, FUNCTION_WITHOUT_INDEX, NIL, NUMBER, STRING, TABLE, TORCH
+from ..tags import BOOLEAN, FUNCTION, FUNCTION_WITHOUT_INDEX, NIL, NUMBER, STRING, TABLE, TORCH
 from ..values import LuaTable, Value
 from .diagnosis import explain_tag
 from .tokens import OpenTorch
 
 #: For tensors of so few dimensions there are ready-made readers of their longs.
 _FEW = 8
-_INDEXED = frozenset((TABLE, TORCH, FUNCTION, FUNCTION_LEGACY))
 
 _Unpack = Callable[[bytes | mmap.mmap, int], tuple[Any, ...]]
 
@@ -30,17 +29,7 @@ def _unpack(form: str) -> _Unpack:
 
 
 class BinaryTokens:
-    """Reads tokens from a buffer, forward only (see `Tokens`).
-
-    Attributes:
-        data: the whole file.
-        size: its length in bytes.
-        pos: byte offset of the next token.
-        long_size: bytes of a C long, 4 or 8.
-        big_endian: do numbers begin with their highest byte?
-        longs_read: did any token so far depend on `long_size`?
-        smallest_object: the fewest bytes an object can take.
-    """
+    """Reads tokens from a buffer, forward only (see `Tokens`)."""
 
     format = "binary"
     smallest_object = 4
@@ -78,18 +67,13 @@ class BinaryTokens:
         return self.pos + 4 <= self.size and 0 <= self._int(self.data, self.pos)[0] <= FUNCTION
 
     def head(self) -> tuple[int, Value]:
-        """The tag of the next object with its value, or with its index if it is one that has an index.
-
-        Returns:
-            (tag, value) for nil, numbers, strings and booleans; (tag, index) for tables, Torch objects and functions;
-            (6, None) for a function without index.
-        """
+        """The tag of the next object with its value or index."""
         pos = self.pos
         try:
             tag, word = self._two_ints(self.data, pos)
         except struct.error:
             return self._last_head()
-        if tag in _INDEXED:
+        if tag in CLASSES:
             self.pos = pos + 8
             return tag, word
         if tag == STRING:
@@ -126,7 +110,7 @@ class BinaryTokens:
         if pos + 4 > self.size:
             raise self._short("an object", pos, 4)
         (tag,) = self._int(self.data, pos)
-        if tag in _INDEXED or tag in (NUMBER, STRING, BOOLEAN):
+        if tag in CLASSES or tag in (NUMBER, STRING, BOOLEAN):
             raise self._short("an object", pos, 12 if tag == NUMBER else 8)
         return self._rare_head(tag)
 
@@ -135,11 +119,6 @@ class BinaryTokens:
 
         That is the bulk of a file, so this is the one place written for speed. At anything else, right or wrong, it
         stops in a state in which the careful way of reading goes on, and that finds the words for what is wrong.
-
-        Args:
-            stack: the objects being read; the last is a table whose next key is not read yet.
-            known: everything with an index so far.
-            open_torch: begins the Torch object of an index.
         """
         data, size, pos = self.data, self.size, self.pos
         keys, string_bytes, limits = self._keys, self._limits.string_bytes, self._limits
@@ -173,7 +152,7 @@ class BinaryTokens:
                     end = pos + 12
                     if key != key:
                         break
-                elif tag in _INDEXED and type(key := known.get(word)) in CLASSES[tag]:
+                elif tag in CLASSES and type(key := known.get(word)) in CLASSES[tag]:
                     end = pos + 8
                 else:
                     break
@@ -193,7 +172,7 @@ class BinaryTokens:
                 elif tag == BOOLEAN and (word == 0 or word == 1):
                     entries[key] = word == 1
                     pos = end + 8
-                elif tag in _INDEXED and type(found := known.get(word)) in CLASSES[tag]:
+                elif tag in CLASSES and type(found := known.get(word)) in CLASSES[tag]:
                     entries[key] = found
                     pos = end + 8
                 elif tag == TABLE and found is None:
@@ -251,11 +230,7 @@ class BinaryTokens:
             frame.left = left
 
     def class_key(self) -> bytes:
-        """The version and class name of an object as they stand, unchecked: equal bytes mean an equal class.
-
-        Returns:
-            b"" where they don't have their usual form; then nothing is read.
-        """
+        """The version and class name of an object as they stand, unchecked."""
         pos = self.pos
         try:
             length, _, name_length = self._version_record(self.data, pos)
