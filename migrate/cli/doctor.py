@@ -9,10 +9,11 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, requires, version
 from pathlib import Path
-from typing import Any
+
+from ..base.json_values import JsonValues
 
 #: Packages that only some options need, and what for.
 OPTIONAL = {
@@ -54,7 +55,7 @@ class Torch7:
 
 
 @dataclass
-class Checkup:
+class Checkup(JsonValues):
     """What a machine has.
 
     Attributes:
@@ -76,10 +77,6 @@ class Checkup:
     programs: dict[str, str]
     torch7: list[Torch7]
     problems: list[str]
-
-    def to_json(self) -> dict[str, Any]:
-        """The same as JSON values."""
-        return asdict(self)
 
 
 def examine() -> Checkup:

@@ -6,7 +6,7 @@ import os
 import re
 import zipfile
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ import numpy as np
 
 from ..base.errors import UsageError
 from ..base.files import refuse_existing, whole_file
+from ..base.json_values import JsonValues
 from ..inspection.contents import summary
 from ..inspection.tree import size_text
 from ..model.locate import follow
@@ -29,7 +30,7 @@ _MAX_DEPTH = 200
 
 
 @dataclass
-class Extraction:
+class Extraction(JsonValues):
     """What was taken out of a file.
 
     Attributes:
@@ -53,10 +54,6 @@ class Extraction:
     notes: list[str] = field(default_factory=list)
     preview: str | None = None
     value: Any = None
-
-    def to_json(self) -> dict[str, Any]:
-        """The same as JSON values."""
-        return asdict(self)
 
 
 def extract(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import zipfile
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ import numpy as np
 
 from ..base.errors import UsageError
 from ..base.files import refuse_existing
+from ..base.json_values import JsonValues
 from ..inspection.contents import summary
 from ..t7 import LuaTable, Tensor, Value
 from ..t7.as_json import from_json
@@ -22,7 +23,7 @@ Array = np.ndarray[Any, np.dtype[Any]]
 
 
 @dataclass
-class PackedFile:
+class PackedFile(JsonValues):
     """What was written.
 
     Attributes:
@@ -38,10 +39,6 @@ class PackedFile:
     what: str
     entries: dict[str, str]
     notes: list[str] = field(default_factory=list)
-
-    def to_json(self) -> dict[str, Any]:
-        """The same as JSON values."""
-        return asdict(self)
 
 
 def pack(

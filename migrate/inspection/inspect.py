@@ -9,9 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from ..model.locate import candidates, is_module, locate
-from ..t7 import load_file
+from ..t7 import Loss, T7File, load_file
 from .byte_sizes import Sizes, sizes_of
-from .condition import lost_of, remarks_of
 from .contents import Content, contents_of, summary, to_json
 from .functions import FunctionFound, functions_of
 from .origin import Evidence, Origin, origin_of
@@ -114,7 +113,31 @@ def inspect_file(
         contents=contents_of(value, known),
         models=[read_model(c.key, c.object, known) for c in found],
         tensors=tensor_statistics(value) if tensors else None,
-        remarks=remarks_of(file),
+        remarks=_remarks(file),
         error=None if file.error is None else str(file.error),
-        lost=lost_of(file),
+        lost=[_loss(loss) for loss in file.losses],
     )
+
+
+def _remarks(file: T7File) -> list[str]:
+    """What few files are: packed, of another machine or time, made of several, or with something after the end."""
+    found = []
+    if file.packed:
+        found.append(f"unpacked from {file.packed}; sizes are those after unpacking")
+    if file.big_endian:
+        found.append("big-endian: written on a machine such as a PowerPC")
+    if file.form:
+        found.append(f"classes write {file.form}")
+    if file.parts > 1:
+        found.append(f"{file.parts} files appended to each other")
+    if file.trailing:
+        found.append(f"{file.trailing} bytes after the last object are not Torch7's")
+    return found
+
+
+def _loss(loss: Loss) -> str:
+    where = loss.path or "the top"
+    what = {"": "a table", "?": "something"}.get(loss.typename, loss.typename)
+    if loss.of is None:
+        return f"{where}: {what}, lost"
+    return f"{where}: {what}, {loss.read} of {loss.of} entries are there"

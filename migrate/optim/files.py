@@ -13,8 +13,7 @@ from ..base.errors import UsageError
 from ..base.files import refuse_existing
 from ..base.folder_files import OPTIMIZER, OPTIMIZER_TENSORS, output_folder, read_config, read_settings
 from ..model.conversion import Conversion
-from .classes import CLASSES
-from .state import SETTINGS_VERSION, Group, OptimizerState
+from .state import CLASSES, SETTINGS_VERSION, Group, OptimizerState
 
 
 def save_optimizer(state: OptimizerState, folder: Path, source: Conversion, *, force: bool = False) -> list[str]:

@@ -16,10 +16,24 @@ from torch.optim.lr_scheduler import LambdaLR
 from ..base.errors import UsageError
 from ..base.files import whole_file
 from ..base.folder_files import OPTIMIZER, OPTIMIZER_TENSORS, read_config
-from .classes import class_name
+from .torch7_rules import Torch7Adam, Torch7ASGD, Torch7NAG, Torch7SGD
 
 #: Version of the layout of optimizer.json.
 SETTINGS_VERSION = 1
+
+#: The classes that a file may name.
+CLASSES: dict[str, type[torch.optim.Optimizer]] = {
+    **{
+        f"torch.optim.{name}": getattr(torch.optim, name)
+        for name in ("SGD", "Adam", "Adamax", "RMSprop", "Adagrad", "Adadelta", "ASGD")
+    },
+    **{f"torchmigrate.optim.{cls.__name__}": cls for cls in (Torch7SGD, Torch7Adam, Torch7NAG, Torch7ASGD)},
+}
+
+
+def class_name(cls: type[torch.optim.Optimizer]) -> str:
+    """The name of an optimizer class as people write it."""
+    return next(name for name, known in CLASSES.items() if known is cls)
 
 
 class LearningRateDecay:

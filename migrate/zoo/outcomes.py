@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ..base.errors import EXIT_BUG, EXIT_EXPORT, EXIT_OK, EXIT_PARITY, EXIT_UNREADABLE, EXIT_UNSUPPORTED, EXIT_USAGE
+from ..base.json_values import JsonValues
 from ..folder.run import ConvertOptions
 from ..model.convert import sha256
 
@@ -26,7 +27,7 @@ DIED = "died"
 
 
 @dataclass
-class Outcome:
+class Outcome(JsonValues):
     """What became of one file.
 
     Attributes:
@@ -64,16 +65,12 @@ class Outcome:
     missing: dict[str, int] = field(default_factory=dict)
     refused: list[tuple[str, str, str]] = field(default_factory=list)
     resumed: bool = False
-    options: str = ""
+    options: str = field(default="", repr=False)
 
     @property
     def has_folder(self) -> bool:
         """Was a folder written?"""
         return self.status in (CONVERTED, PARITY_FAILED)
-
-    def to_json(self) -> dict[str, Any]:
-        """The same as JSON values."""
-        return {name: value for name, value in asdict(self).items() if name != "options"}
 
 
 def record_path(folder: Path, name: str) -> Path:

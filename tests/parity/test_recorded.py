@@ -156,7 +156,8 @@ def test_an_input_is_found_in_a_graph() -> None:
     conversion = convert("charrnn_checkpoint")
     found = read_recorded(conversion, None)
     assert found is not None
-    first = [key for key in found.judgement.judged if conversion.layers[key[0]].typename == "OneHot"]
+    judged = [key for key in found.layers if key not in found.unjudged]
+    first = [key for key in judged if conversion.layers[key[0]].typename == "OneHot"]
     assert first, "the layer at the very front is judged, since the graph holds its input"
 
 

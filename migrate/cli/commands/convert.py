@@ -55,11 +55,6 @@ if TYPE_CHECKING:
 def convert(
     files: tuple[str, ...],
     output: Path | None,
-    lists: tuple[Path, ...],
-    jobs: int | None,
-    ray: str | None,
-    shard: str | None,
-    timeout: float | None,
     as_json: bool,
     quiet: bool,
     **options: Any,
@@ -78,11 +73,12 @@ def convert(
     from ...base.download import is_url
     from ...folder.run import ConvertOptions
 
+    several = {name: options.pop(name) for name in ("lists", "jobs", "ray", "shard", "timeout")}
     settings = ConvertOptions(**with_aliases(options))
-    single = len(files) == 1 and not (lists or jobs or ray or shard or timeout)
+    single = len(files) == 1 and not any(several.values())
     if single and (is_url(files[0]) or not Path(files[0]).is_dir()):
         return _convert_one(files[0], output, settings, as_json, quiet)
-    return _convert_all(files, output, settings, lists, jobs, ray, shard, timeout, as_json, quiet)
+    return _convert_all(files, output, settings, as_json, quiet, **several)
 
 
 def _convert_one(source: str, output: Path | None, settings: ConvertOptions, as_json: bool, quiet: bool) -> int:
@@ -112,13 +108,12 @@ def _convert_all(
     files: tuple[str, ...],
     output: Path | None,
     settings: ConvertOptions,
-    lists: tuple[Path, ...],
-    jobs: int | None,
-    ray: str | None,
-    shard: str | None,
-    timeout: float | None,
     as_json: bool,
     quiet: bool,
+    *,
+    lists: tuple[Path, ...],
+    shard: str | None,
+    **workers: Any,
 ) -> int:
     from ...zoo import convert_all as zoo
     from ..printing import terminal as console
@@ -131,9 +126,7 @@ def _convert_all(
     sources = zoo.listed(files, lists)
     part = zoo.Shard.parse(shard) if shard else None
     with zoo_progress(silent=as_json or quiet) as watch:
-        summary = zoo.convert_all(
-            sources, output, settings, jobs=jobs, ray=ray, shard=part, timeout=timeout, watch=watch
-        )
+        summary = zoo.convert_all(sources, output, settings, shard=part, watch=watch, **workers)
     if as_json:
         console.print_json(summary.to_json())
     elif not quiet:

@@ -57,7 +57,7 @@ def export(file: Path, output: Path | None, as_json: bool, quiet: bool, **option
     from ...model.convert import convert_model
     from ...onnx.export.export import export_onnx
     from ..printing import terminal as console
-    from ..printing.exports import show_export
+    from ..printing.results import show_export
 
     target = output or Path(file.name).with_suffix(".onnx")
     given = with_aliases(options)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ...optim.classes import class_name
+from ...optim.state import class_name
 from .terminal import bytes_text, printable, text_console
 
 if TYPE_CHECKING:

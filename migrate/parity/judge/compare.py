@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
+from ...base.json_values import JsonValues
 from ...base.tensor_memo import TensorMemo
 from ...base.tensor_trees import leaves, position
 from .measures import Measures, Numbers, errors, measure, p99
@@ -83,7 +84,7 @@ class Agreement:
 
 
 @dataclass(frozen=True)
-class Difference:
+class Difference(JsonValues):
     """How far a tensor is from the reference's.
 
     Attributes:
@@ -127,16 +128,6 @@ class Difference:
     needed_atol: float = 0.0
     histogram: Histogram | None = None
     agreement: Agreement | None = None
-
-    def to_json(self) -> dict[str, Any]:
-        """The same as JSON values."""
-        return {name: _plain(value) for name, value in asdict(self).items()}
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {name: _plain(item) for name, item in value.items()}
-    return list(value) if isinstance(value, tuple) else value
 
 
 class Known:

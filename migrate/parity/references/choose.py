@@ -69,14 +69,14 @@ def choose_reference(
     if guess is None and input_shape is not None:
         guess = input_of(conv, input_shape, seed)
     if chosen == RECORDED:
-        return require_recorded(conv, guess, seed).reference
+        return require_recorded(conv, guess, seed)
     if chosen == SELF:
         return compute_self(conv, guess or input_of(conv, None, seed))
     recorded = read_recorded(conv, guess, seed)
     if recorded is not None and not recorded.stale:
-        return recorded.reference
+        return recorded
     if recorded is None:
         return compute_self(conv, guess or input_of(conv, None, seed))
     stale = recorded.stale
-    sized = guess or Guess(recorded.reference.input, "it has the size that Torch7's own input had")
+    sized = guess or Guess(recorded.input, "it has the size that Torch7's own input had")
     return compute_self(conv, sized, (stale,), (f"{stale[:1].upper()}{stale[1:]}.",))

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
 from math import prod
 from typing import Any
 
@@ -34,22 +33,7 @@ Place = tuple[int, ...]
 _MOST_SIZES = 12
 
 
-@dataclass(frozen=True)
-class Recorded:
-    """What the activations in a file are good for.
-
-    Attributes:
-        reference: to compare with.
-        judgement: what was found out on the way.
-        stale: why they say nothing about the weights, or "".
-    """
-
-    reference: Reference
-    judgement: Judgement
-    stale: str
-
-
-def read_recorded(conv: Conversion, guess: Guess | None, seed: int = 0) -> Recorded | None:
+def read_recorded(conv: Conversion, guess: Guess | None, seed: int = 0) -> Reference | None:
     """The reference that is in the file; None where no layer can be judged by it.
 
     Args:
@@ -82,11 +66,7 @@ def read_recorded(conv: Conversion, guess: Guess | None, seed: int = 0) -> Recor
     else:
         base = Reference("recorded", "", given, ends, recording.dtype, notes=("Torch7's own input is in the file",))
         limits = ()
-    return Recorded(
-        _reference(conv, base, recording, judgement, None if ends is not None else values[0], limits, stale),
-        judgement,
-        stale,
-    )
+    return _reference(conv, base, recording, judgement, None if ends is not None else values[0], limits, stale)
 
 
 def _reference(
@@ -135,7 +115,7 @@ def _reference(
     )
 
 
-def require_recorded(conv: Conversion, guess: Guess | None, seed: int = 0) -> Recorded:
+def require_recorded(conv: Conversion, guess: Guess | None, seed: int = 0) -> Reference:
     """The same; a file without usable activations is an error.
 
     Raises:
@@ -248,7 +228,8 @@ def _recovered(conv: Conversion, network: Network, recording: Recording, value: 
     known: dict[Place, torch.Tensor] = {}
 
     def see(step: LayerRun) -> None:
-        place = _place(step.input, places)
+        given = step.input
+        place = places.get(given.untyped_storage().data_ptr()) if isinstance(given, torch.Tensor) else None
         if place is None or place in known or step.index not in recording.outputs:
             return
         back = recover_input(conv.layers[step.index], recording.outputs[step.index], like[place])
@@ -268,12 +249,6 @@ def _filled(value: Any, known: Mapping[Place, torch.Tensor]) -> Any:
         return next(rest)
 
     return apply(value, take)
-
-
-def _place(given: Any, places: Mapping[int, Place]) -> Place | None:
-    if not isinstance(given, torch.Tensor):
-        return None
-    return places.get(given.untyped_storage().data_ptr())
 
 
 def _ends(network: Network, recording: Recording, given: Any, rules: Rules) -> Any:

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from ...base.json_values import JsonValues
 from ..judge.compare import Difference, Tolerance
 from ..judge.status import FAILED, PASSED
 from ..reference import Reference
@@ -16,7 +17,7 @@ from ..runs.layers import LayerResult, first_diverging
 
 
 @dataclass(frozen=True)
-class ModelLayer:
+class ModelLayer(JsonValues):
     """One layer of the model, compared or not.
 
     Attributes:
@@ -30,15 +31,6 @@ class ModelLayer:
     typename: str
     module: str
     parameters: int
-
-    def to_json(self) -> dict[str, Any]:
-        """The same as JSON values."""
-        return {
-            "paths": list(self.paths),
-            "class": self.typename,
-            "module": self.module,
-            "parameters": self.parameters,
-        }
 
 
 @dataclass

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 
 from ...base.errors import ExportError
+from ...base.json_values import JsonValues
 from ...base.tensor_trees import apply, leaves
 from ...model.conversion import Conversion
 from ..judge.compare import Difference
@@ -24,7 +25,7 @@ BATCHES = (1, 2, 3)
 
 
 @dataclass(frozen=True)
-class BatchResult:
+class BatchResult(JsonValues):
     """How a backend does in a batch of another size.
 
     Attributes:
@@ -38,15 +39,6 @@ class BatchResult:
     status: str
     reason: str = ""
     difference: Difference | None = None
-
-    def to_json(self) -> dict[str, Any]:
-        """The same as JSON values."""
-        return {
-            "batch": self.batch,
-            "status": self.status,
-            "reason": self.reason,
-            "difference": None if self.difference is None else self.difference.to_json(),
-        }
 
 
 def batch_of(value: Any) -> int | None:

@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 
+from ...base.json_values import JsonValues
 from ...base.tensor_trees import apply, leaves, moved, position
 from ...model.build import Region
 from ...model.conversion import Conversion
@@ -28,7 +29,7 @@ _TRIALS, _NEARBY = 4, 2.0**-22
 
 
 @dataclass(frozen=True)
-class GradientResult:
+class GradientResult(JsonValues):
     """How one gradient compares with Torch7's.
 
     Attributes:
@@ -51,16 +52,6 @@ class GradientResult:
     def passed(self) -> bool:
         """Is it within the tolerance, as far as it could be compared?"""
         return self.difference is None or self.difference.passed
-
-    def to_json(self) -> dict[str, Any]:
-        """The same as JSON values."""
-        return {
-            "path": self.path,
-            "class": self.typename,
-            "field": self.field,
-            "difference": None if self.difference is None else self.difference.to_json(),
-            "remark": self.remark,
-        }
 
 
 def compare_gradients(conv: Conversion, reference: Reference, rules: Rules) -> list[GradientResult]:

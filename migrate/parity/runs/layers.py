@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 
+from ...base.json_values import JsonValues
 from ...base.tensor_memo import TensorMemo
 from ...base.tensor_trees import leaves, moved
 from ...model.record import LayerRecord
@@ -20,7 +21,7 @@ from ..trace import LayerRun, trace
 
 
 @dataclass
-class LayerResult:
+class LayerResult(JsonValues):
     """How one run of one layer compares with the reference.
 
     Attributes:
@@ -47,19 +48,6 @@ class LayerResult:
     def passed(self) -> bool:
         """Is its own error within the tolerance?"""
         return self.own is None or self.own.passed
-
-    def to_json(self) -> dict[str, Any]:
-        """The same as JSON values."""
-        return {
-            "path": self.path,
-            "class": self.typename,
-            "module": self.module,
-            "call": self.call,
-            "shape": [list(sizes) for sizes in self.shape],
-            "own": None if self.own is None else self.own.to_json(),
-            "accumulated": None if self.accumulated is None else self.accumulated.to_json(),
-            "remark": self.remark,
-        }
 
 
 #: Said of a layer that was run as Torch7 ran it.
