@@ -24,11 +24,9 @@ def is_inplace(layer: Layer) -> bool:
 @converts("nn.ReLU", traits=ACTIVATION)
 def relu(layer: Layer) -> nn.ReLU | nn.Threshold:
     """nn.ReLU([inplace = false])"""
-    return threshold(layer) if _has_threshold(layer) else nn.ReLU(inplace=is_inplace(layer))
-
-
-def _has_threshold(layer: Layer) -> bool:
-    return layer.number("threshold", 0.0) != 0 or layer.number("val", 0.0) != 0
+    if layer.number("threshold", 0.0) != 0 or layer.number("val", 0.0) != 0:
+        return threshold(layer)
+    return nn.ReLU(inplace=is_inplace(layer))
 
 
 @converts("nn.Threshold", traits=ACTIVATION)

@@ -30,7 +30,8 @@ def write_card(
 ) -> None:
     """Writes README.md, with YAML front matter, into a folder that holds all else."""
     source = conv.provenance.file or "a Torch7 model"
-    parameters = sum(parameter.numel() for parameter in conv.module.parameters())
+    title = "".join(c if c.isalnum() or c in "_-. " else " " for c in source.removesuffix(".t7")).strip()
+    where = f" at {code(conv.key)}" if conv.key else ""
     files = [path.name for path in sorted(folder.iterdir()) if path.name in _FILES]
     lines = [
         "---",
@@ -38,10 +39,10 @@ def write_card(
         f"tags: [{', '.join(_TAGS if onnx is None else (*_TAGS, 'onnx'))}]",
         "---",
         "",
-        f"# {_title(source)}",
+        f"# {title or 'Model'}",
         "",
-        f"Converted from {code(source)}{_where(conv)} (Lua Torch7) by torchmigrate.",
-        f"It has {len(conv.layers)} layers and {parameters:,} parameters.",
+        f"Converted from {code(source)}{where} (Lua Torch7) by torchmigrate.",
+        f"It has {len(conv.layers)} layers and {conv.parameter_count:,} parameters.",
         "",
         "| file | what |",
         "|---|---|",
@@ -58,11 +59,3 @@ def write_card(
     if remarks:
         lines += ["## Notes", "", *(f"- {code(remark)}" for remark in remarks), ""]
     (folder / CARD).write_text("\n".join(lines), encoding="utf-8")
-
-
-def _title(source: str) -> str:
-    return "".join(c if c.isalnum() or c in "_-. " else " " for c in source.removesuffix(".t7")).strip() or "Model"
-
-
-def _where(conv: Conversion) -> str:
-    return f" at {code(conv.key)}" if conv.key else ""

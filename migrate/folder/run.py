@@ -85,7 +85,7 @@ class ConvertedFolder:
             "files": self.files,
             "key": self.conversion.key,
             "classes": self.conversion.classes,
-            "parameters": parameter_count(self.conversion),
+            "parameters": self.conversion.parameter_count,
             "notes": [list(note) for note in self.conversion.notes],
             "unread_fields": self.conversion.unread,
             "onnx": None if self.onnx is None else self.onnx.to_json(),
@@ -94,11 +94,6 @@ class ConvertedFolder:
             "source_note": self.source_note,
             "passed": self.passed,
         }
-
-
-def parameter_count(conversion: Conversion) -> int:
-    """How many distinct numbers the model's parameters hold."""
-    return sum(parameter.numel() for parameter in conversion.module.parameters())
 
 
 def convert_file(file: Path, folder: Path, options: ConvertOptions, step: Progress) -> ConvertedFolder:

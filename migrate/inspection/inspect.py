@@ -11,26 +11,11 @@ from typing import Any
 from ..model.locate import candidates, is_module, locate
 from ..t7 import Loss, T7File, load_file
 from .byte_sizes import Sizes, sizes_of
-from .contents import Content, contents_of, summary, to_json
+from .contents import Content, contents_of, to_json
 from .functions import FunctionFound, functions_of
-from .origin import Evidence, Origin, origin_of
+from .origin import Origin, origin_of
 from .statistics import Statistics, tensor_statistics
-from .tree import Model, ModuleNode, read_model, size_text
-
-__all__ = [
-    "Content",
-    "Evidence",
-    "FunctionFound",
-    "Inspection",
-    "Model",
-    "ModuleNode",
-    "Origin",
-    "Sizes",
-    "Statistics",
-    "inspect_file",
-    "size_text",
-    "summary",
-]
+from .tree import Model, read_model
 
 
 @dataclass

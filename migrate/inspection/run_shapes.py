@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -53,10 +52,6 @@ def _fill(model: Model, conv: Conversion, input_shape: str | None) -> None:
     if failed is not None:
         said = (str(failed) or repr(failed)).splitlines()[0]
         model.input += f"; the run ended early: {said[:200]}"
-    _set_outputs(model, outputs)
-
-
-def _set_outputs(model: Model, outputs: Mapping[str, str]) -> None:
     for node in model.tree.walk():
         if node.shared is None:
             node.output = outputs.get(node.path)

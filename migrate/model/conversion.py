@@ -88,6 +88,11 @@ class Conversion:
         return dict(sorted(Counter(record.typename for record in self.layers).items()))
 
     @property
+    def parameter_count(self) -> int:
+        """How many distinct numbers the model's parameters hold."""
+        return sum(parameter.numel() for parameter in self.module.parameters())
+
+    @property
     def is_criterion(self) -> bool:
         """Is the converted object a loss rather than a network?"""
         return bool(self.layers) and (self.layers[0].traits.criterion or is_criterion(self.layers[0].typename))

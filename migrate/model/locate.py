@@ -94,7 +94,10 @@ def locate(value: Value, key: str | None = None, known: Collection[str] = ()) ->
         ModelNotFound: there is none, or several of equal right, or `key` leads nowhere.
     """
     if key:
-        return _follow(value, key)
+        item = follow(value, key)
+        if not isinstance(item, LuaObject):
+            raise ModelNotFound(f"What is at {key} is no Torch7 module but {_summary(item)}.")
+        return Candidate(key, item)
     found = candidates(value, known)
     if not any(is_module(candidate.object, known) for candidate in found):
         held = candidates(value, known, inside=True)
@@ -120,13 +123,6 @@ def locate(value: Value, key: str | None = None, known: Collection[str] = ()) ->
 def _to_choose(why: str, models: list[Candidate]) -> ModelNotFound:
     listed = "\n".join(f"  --key {model.key}  ({model.object.typename})" for model in models)
     return ModelNotFound(f"{why}\n{listed}", [model.key for model in models])
-
-
-def _follow(value: Value, key: str) -> Candidate:
-    item = follow(value, key)
-    if not isinstance(item, LuaObject):
-        raise ModelNotFound(f"What is at {key} is no Torch7 module but {_summary(item)}.")
-    return Candidate(key, item)
 
 
 def follow(value: Value, key: str) -> Value:

@@ -6,7 +6,6 @@ import json
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any
 
 from .traits import NO_TRAITS, Traits
 
@@ -44,15 +43,12 @@ class Support:
 def table() -> dict[str, Support]:
     """Every supported class, sorted by name."""
     rows = json.loads(Path(__file__).parents[1].joinpath(DATA).read_text("utf-8"))
-    return {row["typename"]: _support(row) for row in rows}
+    lists = ("modules", "fields")
+    found = [{**row, **{name: tuple(row[name]) for name in lists}} for row in rows]
+    return {row["typename"]: Support(**{**row, "traits": Traits.from_json(row["traits"])}) for row in found}
 
 
 def traits_of(typename: str) -> Traits:
     """What is known of a Torch7 class, without torch; of an unknown one nothing."""
     row = table().get(typename)
     return NO_TRAITS if row is None else row.traits
-
-
-def _support(row: dict[str, Any]) -> Support:
-    modules, fields, traits = tuple(row["modules"]), tuple(row["fields"]), Traits.from_json(row["traits"])
-    return Support(**{**row, "modules": modules, "fields": fields, "traits": traits})

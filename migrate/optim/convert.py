@@ -130,13 +130,10 @@ def _tensors(rule: Rule, place: Place) -> dict[str, torch.Tensor]:
         vectors["learning_rates"] = rule.rates
     if rule.elementwise and rule.decays is not None:
         vectors["weight_decays"] = rule.decays
-    scalars = {name: _scalar(name, value) for name, value in rule.scalars.items()}
+    # PyTorch counts steps in single precision
+    types = {name: torch.float32 if name == "step" else torch.float64 for name in rule.scalars}
+    scalars = {name: torch.tensor(value, dtype=types[name]) for name, value in rule.scalars.items()}
     return {**scalars, **{name: place.take(vector) for name, vector in vectors.items()}}
-
-
-def _scalar(name: str, value: float) -> torch.Tensor:
-    """PyTorch counts steps in single precision."""
-    return torch.tensor(value, dtype=torch.float32 if name == "step" else torch.float64)
 
 
 def _unread(fields: Fields, method: str, config: LuaTable, found: FoundState) -> list[str]:

@@ -10,12 +10,10 @@ from ..inspection.inspect import Inspection
 from ..model.locate import locate
 from ..model.supported_classes import table
 from ..t7 import LuaObject, load
-from .flow import Flow, flow_of
+from .flow import flow_of
 from .graphviz import graphviz_layout
 from .layout import layered_layout
 from .svg import render
-
-__all__ = ["Flow", "draw", "draw_file", "flow_of"]
 
 #: More boxes than these can't be read: inner modules are then drawn as one box each.
 _READABLE = 260

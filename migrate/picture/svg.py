@@ -39,6 +39,7 @@ def render(flow: Flow, layout: Layout, title: str, typename: str, note: str) -> 
         typename: class of the model.
         note: a remark below the title, or "".
     """
+    below = f"{typename}; {note}" if note else typename
     width = max(layout.width, 7.5 * len(title), 6.5 * len(note), 200.0) + 2 * _MARGIN
     height = layout.height + 2 * _MARGIN + _HEAD
     left = (width - layout.width) / 2
@@ -47,17 +48,13 @@ def render(flow: Flow, layout: Layout, title: str, typename: str, note: str) -> 
         f'<svg xmlns="http://www.w3.org/2000/svg" {size} role="img" aria-label="{_text(title)}">',
         f"<style>{_STYLE}</style>",
         f'<text class="title" x="{_MARGIN:.0f}" y="{_MARGIN:.0f}">{_text(title)}</text>',
-        f'<text class="soft" x="{_MARGIN:.0f}" y="{_MARGIN + 17:.0f}">{_text(_below(typename, note))}</text>',
+        f'<text class="soft" x="{_MARGIN:.0f}" y="{_MARGIN + 17:.0f}">{_text(below)}</text>',
         f'<g transform="translate({left:.1f} {_MARGIN + _HEAD:.1f})">',
         *(_edge(curve) for curve in layout.curves),
         *(_box(box, center) for box, center in zip(flow.boxes, layout.centers, strict=True)),
         "</g></svg>\n",
     ]
     return "\n".join(parts)
-
-
-def _below(typename: str, note: str) -> str:
-    return f"{typename}; {note}" if note else typename
 
 
 def _text(text: str) -> str:

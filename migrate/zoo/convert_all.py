@@ -81,13 +81,15 @@ def convert_all(
                 if isinstance(event, Ended):
                     outcomes[event.task.name] = event.outcome
                 elif isinstance(event, Lost):
-                    outcomes[event.task.name] = _lost(event)
+                    lost = Outcome(event.task.source, event.task.name, DIED, EXIT_BUG, event.reason)
+                    outcomes[event.task.name] = dataclasses.replace(lost, seconds=event.seconds)
                 if watch is not None:
                     watch(event, len(tasks))
     except KeyboardInterrupt:
         interrupted = True
     finally:
-        _remove_if_empty(staging)
+        if staging.is_dir() and not any(staging.iterdir()):  # other machines may be at work in it
+            shutil.rmtree(staging, ignore_errors=True)
     done = [outcomes[task.name] for task in tasks if task.name in outcomes]
     waiting = [task.source for task in tasks if task.name not in outcomes]
     summary = ZooSummary(done, waiting, part, len(everything), interrupted)
@@ -101,17 +103,6 @@ def _workers(ray: str | None, jobs: int | None, tasks: int, threads: int) -> Wor
     from .cluster import Cluster
 
     return Cluster(ray, jobs)
-
-
-def _lost(event: Lost) -> Outcome:
-    task = event.task
-    return Outcome(task.source, task.name, DIED, EXIT_BUG, event.reason, seconds=event.seconds)
-
-
-def _remove_if_empty(folder: Path) -> None:
-    """Other machines may be at work in the same folder."""
-    if folder.is_dir() and not any(folder.iterdir()):
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 @contextmanager

@@ -9,6 +9,7 @@ import sys
 import time
 import traceback
 from collections import Counter
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
@@ -22,11 +23,12 @@ from ..base.errors import (
     EXIT_UNSUPPORTED,
     EXIT_USAGE,
     ModelNotFound,
+    Refusal,
     TorchMigrateError,
     UnsupportedLayers,
     UsageError,
 )
-from ..folder.run import ConvertedFolder, ConvertOptions, Progress, convert_file, parameter_count
+from ..folder.run import ConvertedFolder, ConvertOptions, Progress, convert_file
 from ..model.convert import sha256
 from .members import Task
 from .outcomes import CONVERTED, PARITY_FAILED, Outcome, fingerprint, read_record, write_record
@@ -128,14 +130,12 @@ def _describe(outcome: Outcome, result: ConvertedFolder) -> None:
     outcome.status = CONVERTED if result.passed else PARITY_FAILED
     outcome.exit_code = EXIT_OK if result.passed else EXIT_PARITY
     outcome.key = result.conversion.key
-    outcome.parameters = parameter_count(result.conversion)
+    outcome.parameters = result.conversion.parameter_count
     outcome.not_run = result.not_run
     if result.report is not None:
         outcome.reference = result.report.reference.kind
         outcome.message = result.report.summary()
-    refusals = result.conversion.refusals
-    outcome.refused = [(refusal.path, refusal.typename, refusal.reason) for refusal in refusals]
-    outcome.missing = dict(Counter(refusal.typename for refusal in refusals if not refusal.known))
+    _refuse(outcome, result.conversion.refusals)
 
 
 def _blame(outcome: Outcome, error: TorchMigrateError) -> None:
@@ -145,8 +145,12 @@ def _blame(outcome: Outcome, error: TorchMigrateError) -> None:
         outcome.status = "no model"
     outcome.message = str(error)
     if isinstance(error, UnsupportedLayers):
-        outcome.refused = [(refusal.path, refusal.typename, refusal.reason) for refusal in error.refusals]
-        outcome.missing = dict(Counter(refusal.typename for refusal in error.refusals if not refusal.known))
+        _refuse(outcome, error.refusals)
+
+
+def _refuse(outcome: Outcome, refusals: Sequence[Refusal]) -> None:
+    outcome.refused = [(refusal.path, refusal.typename, refusal.reason) for refusal in refusals]
+    outcome.missing = dict(Counter(refusal.typename for refusal in refusals if not refusal.known))
 
 
 def _note(file: Path, step: str) -> None:

@@ -18,10 +18,11 @@ def show_result(result: ConvertedFolder) -> None:
     """What `convert` ends with: what was written, the verdict, the next step."""
     console = text_console()
     conversion = result.conversion
-    parameters = sum(parameter.numel() for parameter in conversion.module.parameters())
     source = printable(conversion.provenance.file or "the value")
     where = f" at {printable(conversion.key)}" if conversion.key else ""
-    console.print(f"[bold]{source}[/]{where}: {len(conversion.layers)} layers, {parameters:,} parameters")
+    console.print(
+        f"[bold]{source}[/]{where}: {len(conversion.layers)} layers, {conversion.parameter_count:,} parameters"
+    )
     table = Table(box=None, pad_edge=False, show_header=False)
     for name, size in result.files.items():
         table.add_row(f"  {printable(str(result.folder / name))}", bytes_text(size))

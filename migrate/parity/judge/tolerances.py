@@ -114,12 +114,8 @@ class Rules:
 
 def fan_in_of(record: LayerRecord) -> int:
     """How many terms the longest sum in a layer has, as far as its weights tell; 1 without weights."""
-    return max((sum_length(parameter) for parameter in record.module.parameters()), default=1)
-
-
-def sum_length(weight: torch.Tensor) -> int:
-    """The terms of a sum with this weight: in PyTorch's layout the outputs come first."""
-    return max(weight.numel() // weight.shape[0], 1) if weight.dim() > 1 and weight.shape[0] else 1
+    weights = [weight for weight in record.module.parameters() if weight.dim() > 1 and weight.shape[0]]
+    return max([1, *(weight.numel() // weight.shape[0] for weight in weights)])  # their outputs come first
 
 
 def depth_of(layers: Sequence[LayerRecord]) -> int:

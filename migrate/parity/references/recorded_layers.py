@@ -117,7 +117,7 @@ class Probe:
         for other in (flagged | self.normalizing, flagged - self.normalizing):
             if best.failed and other != flagged:
                 found = self._judge_in(other)
-                best = min(best, found, key=_failures)
+                best = found if len(found.failed) < len(best.failed) else best
         return best
 
     def _judge_in(self, training: set[int]) -> Judgement:
@@ -128,10 +128,6 @@ class Probe:
         judgement = second.judgement
         judgement.training = sorted(training & self.normalizing)
         return judgement
-
-
-def _failures(judgement: Judgement) -> int:
-    return len(judgement.failed)
 
 
 def run_order(network: Network, value: Any) -> tuple[list[int], dict[int, int]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
+from operator import attrgetter
 from typing import Any
 
 import torch
@@ -98,7 +99,7 @@ def _unless_unsteady(found: GradientResult, nearby: Sequence[GradientResult], ru
     if found.difference is None or found.passed or found.got is None:
         return found
     spreads = [compare(other.got, found.got, rules.gradient())[0] for other in nearby if other.got is not None]
-    widest = max(spreads, key=_needed, default=None)
+    widest = max(spreads, key=attrgetter("needed_atol"), default=None)
     if widest is None or widest.passed or found.difference.needed_atol > _UNSTEADY * widest.needed_atol:
         return found
     remark = (
@@ -106,10 +107,6 @@ def _unless_unsteady(found: GradientResult, nearby: Sequence[GradientResult], ru
         "seventh digit: at an edge of a ReLU or between equal maxima rounding decides which way it goes"
     )
     return dataclasses.replace(found, difference=None, remark=remark)
-
-
-def _needed(difference: Difference) -> float:
-    return difference.needed_atol
 
 
 def _compared(conv: Conversion, value: Any, given: Gradients, rules: Rules) -> list[GradientResult]:

@@ -22,16 +22,16 @@ from ...shapes.random_input import indexed_leaves
 from ..judge.compare import Difference, Tolerance, compare
 from ..judge.tolerances import Rules
 from ..networks import copy_network
-from ..reference import Reference
 from ..trace import LayerRun, trace
-from .layers import Layered, LayerResult
+from .layers import LayerResult
+from .pytorch import Backend
 
 _TYPES = {"tensor(float)": torch.float32, "tensor(double)": torch.float64, "tensor(float16)": torch.float16}
 
 _REMARK = "an ONNX file shows its layers in the running network only, compared with PyTorch's here"
 
 
-class OnnxRuntime:
+class OnnxRuntime(Backend):
     """ONNX Runtime on an exported file, which is opened once.
 
     Args:
@@ -50,7 +50,6 @@ class OnnxRuntime:
         self._session: Any = None
 
     def missing(self) -> str:
-        """Why it can't run here; "" if it can."""
         return "" if self.provider in onnxruntime.get_available_providers() else f"ONNX Runtime has no {self.provider}"
 
     def session(self) -> Any:
@@ -66,15 +65,10 @@ class OnnxRuntime:
         return torch.float64 if types & {"tensor(double)"} and "tensor(float)" not in types else torch.float32
 
     def outputs(self, conv: Conversion, value: Any) -> Any:
-        """What the file answers, nested as the model's output is."""
         session = self.session()
         found = run_session(session, feeds_of(conv, session, value))
         names = [item.name for item in session.get_outputs()]
         return _nested(dict(zip(names, found, strict=True)), _places(session, OUTPUTS_KEY, "output"))
-
-    def layers(self, conv: Conversion, reference: Reference, rules: Rules) -> Layered:
-        """None: an ONNX file shows its ends only."""
-        return Layered([])
 
     def locate(self, conv: Conversion, value: Any, rules: Rules) -> list[LayerResult]:
         """The layers of the file beside those of PyTorch, by the Torch7 paths that its nodes bear."""
@@ -93,12 +87,10 @@ class OnnxRuntime:
         return _beside(conv, value, by_path, rules.output(), weights_not_finite(model))
 
     def fixed_batch(self, batch: int) -> str:
-        """Why it can't run another batch; "" if it can."""
         fixed = [item.shape[0] for item in self.session().get_inputs() if item.shape and isinstance(item.shape[0], int)]
         return f"the ONNX file has a fixed batch of {fixed[0]}" if fixed and fixed[0] != batch else ""
 
     def close(self) -> None:
-        """Closes the session."""
         self._session = None
 
 

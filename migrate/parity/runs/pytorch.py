@@ -38,22 +38,26 @@ class Backend(Protocol):
         """The type in which it computes."""
 
     def outputs(self, conv: Conversion, value: Any) -> Any:
-        """What the model answers, on the CPU."""
+        """What the model answers, on the CPU, nested as the model's output is."""
 
     def layers(self, conv: Conversion, reference: Reference, rules: Rules) -> Layered:
-        """How its layers compare; none where they can't be seen."""
+        """How its layers compare with the reference's; none where they can't be seen."""
+        return Layered([])
 
     def locate(self, conv: Conversion, value: Any, rules: Rules) -> list[LayerResult]:
         """After a failure of a backend whose layers can't be seen: what can be found out about them nevertheless."""
+        return []
 
     def fixed_batch(self, batch: int) -> str:
         """Why it can't run another batch; "" if it can."""
+        return ""
 
     def close(self) -> None:
         """Gives back what it holds."""
+        return
 
 
-class PyTorch:
+class PyTorch(Backend):
     """PyTorch on a device.
 
     Args:
@@ -78,7 +82,6 @@ class PyTorch:
         self._network: Network | None = None
 
     def missing(self) -> str:
-        """Why it can't run here; "" if it can."""
         if self.gpu and not torch.cuda.is_available():
             return "no CUDA device was found"
         if self.gpu and (torch.device(self.device).index or 0) >= torch.cuda.device_count():
@@ -88,7 +91,6 @@ class PyTorch:
         return ""
 
     def dtype(self, conv: Conversion) -> torch.dtype:
-        """The type in which it computes."""
         return self._dtype or floating_type(conv.module)
 
     def network(self, conv: Conversion) -> Network:
@@ -98,25 +100,14 @@ class PyTorch:
         return self._network
 
     def outputs(self, conv: Conversion, value: Any) -> Any:
-        """What the model answers, on the CPU."""
         with tf32(self._tf32):
             return self.network(conv).run(value)
 
     def layers(self, conv: Conversion, reference: Reference, rules: Rules) -> Layered:
-        """How its layers compare with the reference's."""
         with tf32(self._tf32):
             return compare_layers(self.network(conv), reference, rules.layer, rules.output())
 
-    def locate(self, conv: Conversion, value: Any, rules: Rules) -> list[LayerResult]:
-        """Nothing: its layers were seen already."""
-        return []
-
-    def fixed_batch(self, batch: int) -> str:
-        """Nothing forbids another batch."""
-        return ""
-
     def close(self) -> None:
-        """Drops the copy of the model."""
         self._network = None
 
 

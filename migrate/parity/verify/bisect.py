@@ -12,7 +12,7 @@ import torch
 from ...base.folder_files import output_folder
 from ...base.tensor_trees import leaves, moved
 from ...model.conversion import Conversion
-from ...t7 import LuaObject, LuaTable, Value
+from ...t7 import LuaObject, LuaTable
 from ...t7.writing.dump import dump
 from ..judge.status import FAILED
 from ..networks import copy_network
@@ -70,7 +70,8 @@ def write_reproduction(
         return None
     given, expected, exact, chain = found
     record = conv.layers[index]
-    part = record.object if chain == [index] else _sequential([conv.layers[i].object for i in chain])
+    modules = LuaTable.from_list(conv.layers[i].object for i in chain)
+    part = record.object if chain == [index] else LuaObject("nn.Sequential", LuaTable([("modules", modules)]))
     assert failing.own is not None
     with output_folder(folder, force=force) as made:
         dump(part, made / MODULE)
@@ -92,10 +93,6 @@ def _failing(report: ParityReport) -> LayerResult | None:
             if not layer.passed:
                 return layer
     return None
-
-
-def _sequential(modules: Sequence[Value]) -> LuaObject:
-    return LuaObject("nn.Sequential", LuaTable([("modules", LuaTable.from_list(modules))]))
 
 
 def _fed(conv: Conversion, reference: Reference, key: tuple[int, int]) -> tuple[Any, Any, bool, list[int]] | None:

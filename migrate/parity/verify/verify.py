@@ -129,7 +129,8 @@ def verify(
         "no-layers": not layers,
         "gradients": gradients,
     }
-    return ParityReport(found, results, _source(conv), seed, _environment(), _model(conv), options)
+    source = {**asdict(conv.provenance), "key": conv.key, "layers": len(conv.layers)}
+    return ParityReport(found, results, source, seed, _environment(), _model(conv), options)
 
 
 def _check_devices(devices: Sequence[str]) -> None:
@@ -312,10 +313,6 @@ def with_dropped_batch(got: Any, reference: Reference) -> tuple[Any, bool]:
 def _line(error: Exception) -> str:
     text = str(error).strip().splitlines()
     return f"{type(error).__name__}: {text[0][:300] if text else ''}"
-
-
-def _source(conv: Conversion) -> dict[str, Any]:
-    return {**asdict(conv.provenance), "key": conv.key, "layers": len(conv.layers)}
 
 
 def _model(conv: Conversion) -> list[ModelLayer]:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import mmap
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Protocol
 
 from ..elements import Elements
+from ..faults import Fault, over
 from ..frames import Frame
+from ..limits import Limits
 from ..values import Value
 
 if TYPE_CHECKING:
@@ -27,6 +30,7 @@ class Tokens(Protocol):
         big_endian: do numbers begin with their highest byte?
         longs_read: did any token so far depend on `long_size`?
         smallest_object: the fewest bytes an object can take.
+        data: the whole file.
     """
 
     format: str
@@ -36,12 +40,26 @@ class Tokens(Protocol):
     big_endian: bool
     longs_read: bool
     smallest_object: int
+    data: bytes | mmap.mmap
+    _limits: Limits
+
+    def __init__(
+        self, data: bytes | mmap.mmap, limits: Limits, long_size: int = 8, *, big_endian: bool = False
+    ) -> None:
+        self.data = data
+        self.size = len(data)
+        self.pos = 0
+        self.long_size = long_size
+        self.big_endian = big_endian
+        self.longs_read = False
+        self._limits = limits
 
     def at_end(self) -> bool:
         """Is there nothing left?"""
 
     def cut_short(self) -> bool:
         """Was the last token read as it stands at the end of the file, but may be only its first half?"""
+        return False  # the halves of a token of a binary file are no tokens
 
     def begins_object(self) -> bool:
         """Is what comes next the tag of an object?"""
@@ -62,13 +80,15 @@ class Tokens(Protocol):
             known: everything with an index so far.
             open_torch: begins the Torch object of an index.
         """
+        return
 
     def class_key(self) -> bytes:
         """The version and class name of an object as they stand, unchecked: equal bytes mean an equal class.
 
         Returns:
-            b"" where they don't have their usual form; then nothing is read.
+            b"" where they don't have their usual form, or are always read the careful way; then nothing is read.
         """
+        return b""
 
     def integer(self, what: str) -> int:
         """A C int; `what` names it in an error."""
@@ -84,6 +104,13 @@ class Tokens(Protocol):
 
     def text(self, what: str) -> bytes:
         """A string without a tag: its length and its bytes; `what` names it in an error."""
+        start = self.pos
+        length = self.integer(f"the length of {what}")
+        if length < 0:
+            raise Fault(f"{what} has a length of {length}", start, hint="The file is damaged, or not a .t7 file.")
+        if length > self._limits.string_bytes:
+            raise over(self._limits, "string_bytes", f"{what} has {length} bytes, more than", start)
+        return self.raw(length, what)
 
     def raw(self, count: int, what: str) -> bytes:
         """`count` bytes; `what` names them in an error."""

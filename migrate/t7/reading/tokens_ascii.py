@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import mmap
 import re
 from typing import TYPE_CHECKING
 
-from ..faults import Fault, check_dimensions, over, too_short
-from ..frames import CLASSES, Frame
-from ..limits import Limits
+from ..faults import Fault, check_dimensions, too_short
+from ..frames import CLASSES
 from ..tags import BOOLEAN, FUNCTION_WITHOUT_INDEX, NIL, NUMBER, STRING
 from ..values import Value
 from .diagnosis import explain_tag
-from .tokens import OpenTorch
+from .tokens import Tokens
 
 if TYPE_CHECKING:
     from ..values import Array
@@ -28,20 +26,11 @@ _NUMBER = re.compile(rb"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]{1,5})
 _WIDEST = 32
 
 
-class AsciiTokens:
+class AsciiTokens(Tokens):
     """Reads tokens from a buffer, forward only (see `Tokens`)."""
 
     format = "ascii"
     smallest_object = 2
-
-    def __init__(self, data: bytes | mmap.mmap, limits: Limits) -> None:
-        self.data = data
-        self.size = len(data)
-        self.pos = 0
-        self.long_size = 8
-        self.big_endian = False
-        self.longs_read = False
-        self._limits = limits
 
     def at_end(self) -> bool:
         """Is there nothing left but white space?"""
@@ -53,12 +42,10 @@ class AsciiTokens:
         return self.pos >= self.size and self.data[-1:] not in _BLANKS
 
     def begins_object(self) -> bool:
-        """Is what comes next the tag of an object?"""
         match = _TOKEN.match(self.data, self.pos)
         return match is not None and len(match[1]) == 1 and match[1] in b"012345678"
 
     def head(self) -> tuple[int, Value]:
-        """The tag of the next object with its value or index."""
         start = self.pos
         tag = self.integer("an object")
         if tag in CLASSES:
@@ -81,39 +68,19 @@ class AsciiTokens:
         message, hint = explain_tag(tag)
         raise Fault(message, start, hint=hint)
 
-    def read_tables(self, stack: list[Frame], known: dict[int, Value], open_torch: OpenTorch) -> None:
-        """Reads nothing: there is no faster way."""
-
-    def class_key(self) -> bytes:
-        """Nothing: a class is always read the careful way."""
-        return b""
-
     def integer(self, what: str) -> int:
-        """A C int; `what` names it in an error."""
         return self._integers(1, what, 32)[0]
 
     def longs(self, count: int, what: str) -> tuple[int, ...]:
-        """`count` C longs; `what` names them in an error."""
         return tuple(self._integers(count, what, 64))
 
     def tensor(self) -> tuple[int, ...]:
-        """The sizes of a tensor, then its strides, then its offset."""
         start = self.pos
         dimensions = self.integer("the number of dimensions of a tensor")
         check_dimensions(dimensions, self._limits, start)
         size = self.longs(dimensions, "the size of a tensor")
         stride = self.longs(dimensions, "the stride of a tensor")
         return size + stride + self.longs(1, "the offset of a tensor")
-
-    def text(self, what: str) -> bytes:
-        """A string without a tag: its length and its bytes; `what` names it in an error."""
-        start = self.pos
-        length = self.integer(f"the length of {what}")
-        if length < 0:
-            raise Fault(f"{what} has a length of {length}", start, hint="The file is damaged, or not a .t7 file.")
-        if length > self._limits.string_bytes:
-            raise over(self._limits, "string_bytes", f"{what} has {length} bytes, more than", start)
-        return self.raw(length, what)
 
     def raw(self, count: int, what: str) -> bytes:
         """`count` bytes and the newline after them; `what` names them in an error."""

@@ -15,7 +15,7 @@ from ..limits import Limits
 from ..tags import BOOLEAN, FUNCTION, FUNCTION_WITHOUT_INDEX, NIL, NUMBER, STRING, TABLE, TORCH
 from ..values import LuaTable, Value
 from .diagnosis import explain_tag
-from .tokens import OpenTorch
+from .tokens import OpenTorch, Tokens
 
 #: For tensors of so few dimensions there are ready-made readers of their longs.
 _FEW = 8
@@ -28,7 +28,7 @@ def _unpack(form: str) -> _Unpack:
     return struct.Struct(form).unpack_from
 
 
-class BinaryTokens:
+class BinaryTokens(Tokens):
     """Reads tokens from a buffer, forward only (see `Tokens`)."""
 
     format = "binary"
@@ -37,13 +37,7 @@ class BinaryTokens:
     def __init__(
         self, data: bytes | mmap.mmap, limits: Limits, long_size: int = 8, *, big_endian: bool = False
     ) -> None:
-        self.data = data
-        self.size = len(data)
-        self.pos = 0
-        self.long_size = long_size
-        self.longs_read = False
-        self._limits = limits
-        self.big_endian = big_endian
+        super().__init__(data, limits, long_size, big_endian=big_endian)
         self._order = order = ">" if big_endian else "<"
         self._letter = letter = "i" if long_size == 4 else "q"
         self._int, self._two_ints, self._double = _unpack(f"{order}i"), _unpack(f"{order}ii"), _unpack(f"{order}d")
@@ -55,19 +49,12 @@ class BinaryTokens:
         self._keys: dict[bytes, Value] = {}
 
     def at_end(self) -> bool:
-        """Is there nothing left?"""
         return self.pos >= self.size
 
-    def cut_short(self) -> bool:
-        """Never: the halves of a token are not tokens here."""
-        return False
-
     def begins_object(self) -> bool:
-        """Is what comes next the tag of an object?"""
         return self.pos + 4 <= self.size and 0 <= self._int(self.data, self.pos)[0] <= FUNCTION
 
     def head(self) -> tuple[int, Value]:
-        """The tag of the next object with its value or index."""
         pos = self.pos
         try:
             tag, word = self._two_ints(self.data, pos)
@@ -263,7 +250,6 @@ class BinaryTokens:
         return float(value)
 
     def tensor(self) -> tuple[int, ...]:
-        """The sizes of a tensor, then its strides, then its offset."""
         pos = self.pos
         self.longs_read = True
         try:
@@ -290,22 +276,7 @@ class BinaryTokens:
             return self._longs[count](self.data, pos)
         return struct.unpack_from(f"{self._order}{count}{self._letter}", self.data, pos)
 
-    def text(self, what: str) -> bytes:
-        """A string without a tag: its length and its bytes; `what` names it in an error."""
-        pos = self.pos
-        try:
-            (length,) = self._int(self.data, pos)
-        except struct.error:
-            raise self._short(f"the length of {what}", pos, 4) from None
-        if length < 0:
-            raise Fault(f"{what} has a length of {length}", pos, hint="The file is damaged, or not a .t7 file.")
-        if length > self._limits.string_bytes:
-            raise over(self._limits, "string_bytes", f"{what} has {length} bytes, more than", pos)
-        self.pos = pos + 4
-        return self.raw(length, what)
-
     def raw(self, count: int, what: str) -> bytes:
-        """`count` bytes; `what` names them in an error."""
         pos = self.pos
         end = pos + count
         if end > self.size:
