@@ -50,8 +50,7 @@ def pca_color_transform(layer: Layer) -> PcaColorNoise:
     layer.ignore("_tempLambdaExpanded")
     module = layer.make(PcaColorNoise, layer.integer("inputChannels"), layer.number("std", 0.1))
     layer.put(module, "vectors", layer.tensor("eigenVectors").detach(), field="eigenVectors")
-    layer.put(module, "values", layer.tensor("eigenValues").detach().reshape(-1), field="eigenValues")
-    return module
+    return layer.put(module, "values", layer.tensor("eigenValues").detach().reshape(-1), field="eigenValues")
 
 
 class ColorNoise(nn.Module):
@@ -78,8 +77,7 @@ def simple_color_transform(layer: Layer) -> ColorNoise:
     """nn.SimpleColorTransform(inputChannels, range)"""
     layer.ignore("noise", "_tempNoise", "_tempNoiseExpanded", "_tempNoiseSamples")
     module = layer.make(ColorNoise, layer.integer("inputChannels"))
-    layer.put(module, "range", layer.tensor("range").detach().reshape(-1))
-    return module
+    return layer.put(module, "range", layer.tensor("range").detach().reshape(-1))
 
 
 class RegionDropout(nn.Module):

@@ -76,8 +76,7 @@ def _connection_map(layer: Layer, transposed: bool) -> ConvMap2d:
     )
     layer.put_all(module, "weight", "bias")
     layer.put(module, "inputs", table[:, 0].long() - 1, field="connTable")
-    layer.put(module, "outputs", table[:, 1].long() - 1, field="connTable")
-    return module
+    return layer.put(module, "outputs", table[:, 1].long() - 1, field="connTable")
 
 
 @converts("nn.SpatialConvolutionMap", traits=IMAGE_WINDOWS)
@@ -126,5 +125,4 @@ def spatial_sub_sampling(layer: Layer) -> SubSampling2d:
         (layer.integer("kH"), layer.integer("kW")),
         (layer.integer("dH", 1), layer.integer("dW", 1)),
     )
-    layer.put_all(module, "weight", "bias")
-    return module
+    return layer.put_all(module, "weight", "bias")

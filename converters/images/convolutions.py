@@ -39,13 +39,16 @@ def ignore_cudnn(layer: Layer) -> None:
     layer.ignore("stride", "pad", "iSize", "convDescData", "nInputPlane", "nOutputPlane")
 
 
-def _convolution(layer: Layer, cls: type[nn.Module], axes: tuple[str, ...], **options: Any) -> nn.Module:
+def _convolution(
+    layer: Layer, cls: type[nn.Module], axes: tuple[str, ...], *, transposed: bool = False, **options: Any
+) -> nn.Module:
     """A stock convolution; old files keep the weight as a matrix."""
     kernel = steps_of(layer, "k", *axes)
     groups = layer.integer("groups", 1)
-    outputs = layer.integer("nOutputPlane")
-    inputs = layer.integer("nInputPlane")
+    inputs, outputs = layer.integer("nInputPlane"), layer.integer("nOutputPlane")
     ignore_cudnn(layer)
+    if transposed:
+        options["output_padding"] = tuple(layer.integer(f"adj{axis}", 0) for axis in axes)
     module = layer.make(
         cls,
         inputs,
@@ -57,10 +60,9 @@ def _convolution(layer: Layer, cls: type[nn.Module], axes: tuple[str, ...], **op
         bias=layer.has("bias"),
         **options,
     )
-    weight = layer.tensor("weight").reshape(outputs, inputs // groups, *kernel)
-    layer.put(module, "weight", weight, field="weight")
-    layer.put_all(module, "bias")
-    return module
+    first, second = (inputs, outputs) if transposed else (outputs, inputs)
+    layer.put(module, "weight", layer.tensor("weight").reshape(first, second // groups, *kernel))
+    return layer.put_all(module, "bias")
 
 
 @converts("nn.SpatialConvolution", "nn.SpatialConvolutionMM", "cudnn.SpatialConvolution", traits=IMAGE_WINDOWS)
@@ -107,34 +109,13 @@ class FullConvolution3d(nn.ConvTranspose3d):
         return super().forward(x[0], list(x[1].shape[-3:]))
 
 
-def _full_convolution(layer: Layer, cls: type[nn.Module], axes: tuple[str, ...]) -> nn.Module:
-    kernel = steps_of(layer, "k", *axes)
-    groups = layer.integer("groups", 1)
-    inputs, outputs = layer.integer("nInputPlane"), layer.integer("nOutputPlane")
-    ignore_cudnn(layer)
-    module = layer.make(
-        cls,
-        inputs,
-        outputs,
-        kernel,
-        stride=steps_of(layer, "d", *axes),
-        padding=padding_of(layer, *axes),
-        output_padding=tuple(layer.integer(f"adj{axis}", 0) for axis in axes),
-        groups=groups,
-        bias=layer.has("bias"),
-    )
-    layer.put(module, "weight", layer.tensor("weight").reshape(inputs, outputs // groups, *kernel), field="weight")
-    layer.put_all(module, "bias")
-    return module
-
-
 @converts("nn.SpatialFullConvolution", "cudnn.SpatialFullConvolution", traits=ENLARGED_IMAGES)
 def spatial_full_convolution(layer: Layer) -> nn.Module:
     """nn.SpatialFullConvolution(nInputPlane, nOutputPlane, kW, kH, [dW], [dH], [padW], [padH], [adjW], [adjH])
 
     The input may be {tensor, target}: the output then has target's height and width.
     """
-    return _full_convolution(layer, FullConvolution2d, ("H", "W"))
+    return _convolution(layer, FullConvolution2d, ("H", "W"), transposed=True)
 
 
 @converts(
@@ -145,7 +126,7 @@ def volumetric_full_convolution(layer: Layer) -> nn.Module:
 
     The input may be {tensor, target}: the output then has target's depth, height and width.
     """
-    return _full_convolution(layer, FullConvolution3d, ("T", "H", "W"))
+    return _convolution(layer, FullConvolution3d, ("T", "H", "W"), transposed=True)
 
 
 @converts("nn.SpatialDepthWiseConvolution", traits=IMAGE_WEIGHTS)

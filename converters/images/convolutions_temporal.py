@@ -23,8 +23,7 @@ def _temporal(layer: Layer, kernel: int, stride: int, padding: int) -> TemporalC
     # Torch7 lays a window out as time x features
     weight = layer.tensor("weight").reshape(outputs, kernel, inputs).transpose(1, 2)
     layer.put(module, "weight", weight, field="weight")
-    layer.put_all(module, "bias")
-    return module
+    return layer.put_all(module, "bias")
 
 
 @converts("nn.TemporalConvolution", traits=Traits(reads="frames", picture="weights"))
@@ -84,8 +83,7 @@ def temporal_row_convolution(layer: Layer) -> TemporalRowConv1d:
         features_first=layer.flag("featFirst", False),
     )
     layer.put(module, "weight", layer.tensor("weight").reshape(features, 1, kernel), field="weight")
-    layer.put_all(module, "bias")
-    return module
+    return layer.put_all(module, "bias")
 
 
 class TemporalSubSampling(nn.Module):
@@ -114,5 +112,4 @@ def temporal_sub_sampling(layer: Layer) -> TemporalSubSampling:
     module = layer.make(
         TemporalSubSampling, layer.integer("inputFrameSize"), layer.integer("kW"), layer.integer("dW", 1)
     )
-    layer.put_all(module, "weight", "bias")
-    return module
+    return layer.put_all(module, "weight", "bias")

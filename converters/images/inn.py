@@ -65,8 +65,7 @@ def const_affine(layer: Layer) -> ConstAffine:
     layer.ignore("inplace")
     module = layer.make(ConstAffine, layer.tensor("a").numel())
     layer.put(module, "a", layer.tensor("a").detach())
-    layer.put(module, "b", layer.tensor("b").detach())
-    return module
+    return layer.put(module, "b", layer.tensor("b").detach())
 
 
 class MeanSubtraction(nn.Module):

@@ -1,4 +1,4 @@
-"""Package nnx: what works on each place of an image, or on neighbouring places."""
+"""Package nnx: what works on each place of an image, or on neighbouring places; its normalization of images."""
 
 from __future__ import annotations
 
@@ -24,8 +24,7 @@ def spatial_linear(layer: Layer) -> nn.Conv2d:
     weight = layer.tensor("weight")
     module = layer.make(nn.Conv2d, weight.shape[1], weight.shape[0], 1)
     layer.put(module, "weight", weight[:, :, None, None])
-    layer.put(module, "bias")
-    return module
+    return layer.put(module, "bias")
 
 
 class SpatialClassifier(nn.Module):
@@ -94,8 +93,7 @@ def spatial_color_transform(layer: Layer) -> ColorTransform:
         layer.refuse("its field 'linear' has no weight and bias")
     module = layer.make(ColorTransform, weight.size[1], weight.size[0])
     layer.put(module, "weight", layer.numbers_of(weight), field="linear")
-    layer.put(module, "bias", layer.numbers_of(bias), field="linear")
-    return module
+    return layer.put(module, "bias", layer.numbers_of(bias), field="linear")
 
 
 class NeighborDistance(nn.Module):
@@ -148,3 +146,49 @@ def pixel_sort(layer: Layer) -> nn.PixelUnshuffle:
     """nn.PixelSort(downscaleFactor)"""
     layer.ignore("downscaleFactorSquared", "_intermediateShape", "_outShape", "_shuffleOut", "_shuffleIn")
     return nn.PixelUnshuffle(layer.integer("downscaleFactor"))
+
+
+class SpatialNormalization(nn.Module):
+    """Subtracts a local mean from an image (C, H, W), or (H, W), and divides by a local deviation, where not small.
+
+    Args:
+        mean: sums an image up around each pixel, over all planes.
+        deviation: does the same with the squares.
+        threshold: the least deviation; None: the mean of all, but at least 0.001.
+    """
+
+    def __init__(self, mean: nn.Module, deviation: nn.Module, threshold: float | None = None) -> None:
+        super().__init__()
+        self.mean = mean
+        self.deviation = deviation
+        self.threshold = threshold
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        if x.dim() == 2:
+            x = x.unsqueeze(0)
+        weight = self.mean(torch.ones_like(x)).detach()
+        centred = x - self.mean(x) / weight
+        deviation = self.deviation(centred * centred).sqrt() / weight
+        if self.threshold is None:
+            least = deviation.detach().mean().clamp(min=1e-3)
+        else:
+            least = torch.full_like(deviation[:1, :1, :1], self.threshold)
+        y: torch.Tensor = centred / torch.where(deviation > least, deviation, least)
+        return y
+
+    def extra_repr(self) -> str:
+        return f"threshold={self.threshold}"
+
+
+@converts("nn.SpatialNormalization", traits=Traits(reads="images", keeps_size=True))
+def spatial_normalization(layer: Layer) -> SpatialNormalization:
+    """nn.SpatialNormalization(nInputPlane, kernel, [threshold]), of clementfarabet/lua---nnx
+
+    Takes a single image.
+    """
+    layer.ignore("kernel", "nfeatures", "padW", "padH", "pad2W", "pad2H", "kerWisPair", "kerHisPair", "ker2WisPair")
+    layer.ignore("ker2HisPair", "squareMod", "sqrtMod", "subtractMod", "meanDiviseMod", "stdDiviseMod", "diviseMod")
+    layer.ignore("thresMod", "coef", "input", "inConvo", "inMean", "inputZeroMean", "inputZeroMeanSq", "inConvoVar")
+    layer.ignore("inVar", "inStdDev", "inStdDevNotUnit", "stdDev", "thstd")
+    threshold = layer.number("fixedThres") if layer.has("fixedThres") else None
+    return SpatialNormalization(layer.module("convo"), layer.module("convostd"), threshold)

@@ -83,8 +83,7 @@ def affine_grid_generator(layer: Layer) -> AffineGrid:
     """nn.AffineGridGeneratorBHWD(height, width)"""
     layer.ignore("batchGrid")
     module = layer.make(AffineGrid, layer.integer("height"), layer.integer("width"))
-    layer.put(module, "base", layer.tensor("baseGrid").detach(), field="baseGrid")
-    return module
+    return layer.put(module, "base", layer.tensor("baseGrid").detach(), field="baseGrid")
 
 
 class BilinearSampler(nn.Module):

@@ -82,5 +82,4 @@ def index_linear(layer: Layer) -> IndexLinear:
     inputs, columns = layer.tensor("weight").shape
     normalize = layer.integer("normalize", 0)
     module = layer.make(IndexLinear, inputs, columns - normalize, normalize, layer.integer("offset", -1))
-    layer.put_all(module, "weight", "bias")
-    return module
+    return layer.put_all(module, "weight", "bias")

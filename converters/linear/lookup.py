@@ -89,8 +89,7 @@ def lookup_table(layer: Layer) -> LookupTable:
         layer.number("normType", 2.0) if layer.value("normType", 2.0) is not False else 2.0,
         layer.flag("shouldScaleGradByFreq", False),
     )
-    layer.put_all(module, "weight")
-    return module
+    return layer.put_all(module, "weight")
 
 
 @converts("Embedding", traits=Traits(reads="indices", picture="weights"))

@@ -91,5 +91,4 @@ def soft_max_tree(layer: Layer) -> SoftMaxTree:
     module = layer.make(SoftMaxTree, layer.integer("inputSize"), nodes, len(starts), path.shape[0], depth)
     layer.put_all(module, "weight", "bias")
     layer.put(module, "family", family, field="parentChildren")
-    layer.put(module, "path", path, field="childParent")
-    return module
+    return layer.put(module, "path", path, field="childParent")

@@ -142,8 +142,7 @@ def constant(layer: Layer) -> Constant:
     """
     dims = layer.integer("nInputDim") if layer.has("nInputDim") else None
     module = layer.make(Constant, list(layer.tensor("value").shape), dims)
-    layer.put(module, "value", layer.tensor("value").detach())
-    return module
+    return layer.put(module, "value", layer.tensor("value").detach())
 
 
 class Bilinear(nn.Bilinear):
@@ -236,8 +235,7 @@ def weighted_euclidean(layer: Layer) -> Euclidean:
     inputs, outputs = layer.tensor("weight").shape
     module = layer.make(Euclidean, inputs, outputs, weighted=True)
     layer.put_all(module, "weight")
-    layer.put(module, "diag_cov", field="diagCov")
-    return module
+    return layer.put(module, "diag_cov", field="diagCov")
 
 
 class PartialLinear(nn.Module):
@@ -283,8 +281,7 @@ def partial_linear(layer: Layer) -> PartialLinear:
         network, layer.integer("inputsize"), layer.integer("outputsize"), len(chosen), bias=layer.has("bias")
     )
     layer.put_all(module, "bias")
-    layer.put(module, "partition", chosen)
-    return module
+    return layer.put(module, "partition", chosen)
 
 
 class LinearWeightNorm(nn.Module):

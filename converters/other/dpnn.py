@@ -115,8 +115,7 @@ def spatial_feat_normalization(layer: Layer) -> FeatNorm:
     layer.ignore("noOfFeats")
     module = layer.make(FeatNorm, layer.tensor("mean").numel())
     layer.put(module, "mean", layer.tensor("mean").detach())
-    layer.put(module, "std", layer.tensor("std").detach())
-    return module
+    return layer.put(module, "std", layer.tensor("std").detach())
 
 
 class BinaryConvolution(torch.autograd.Function):
@@ -207,5 +206,4 @@ def spatial_binary_convolution(layer: Layer) -> BinaryConv2d:
         list(steps_of(layer, "d", *axes)),
         list(padding_of(layer, *axes)),
     )
-    layer.put(module, "weight", weight)
-    return module
+    return layer.put(module, "weight", weight)

@@ -246,5 +246,4 @@ def nce_module(layer: Layer) -> NCE:
     )
     layer.put_all(module, "weight", "bias")
     layer.put(module, "unigrams", layer.tensor("unigrams").detach())
-    layer.put(module, "z", layer.tensor("Z").detach(), field="Z")
-    return module
+    return layer.put(module, "z", layer.tensor("Z").detach(), field="Z")

@@ -136,8 +136,7 @@ def add_constant(layer: Layer) -> AddConstant | AddConstantVector:
     if constant.dim() != 1:
         layer.refuse(f"its constant has {constant.dim()} dimensions; a number or a vector is supported")
     module = layer.make(AddConstantVector, constant.shape[0], inplace)
-    layer.put(module, "constant", constant, field="constant_scalar")
-    return module
+    return layer.put(module, "constant", constant, field="constant_scalar")
 
 
 class MulConstant(nn.Module):

@@ -277,8 +277,7 @@ def inspiration(layer: Layer) -> Inspiration:
     layer.ignore("P", "MM_PX", "MM_WG", "gradWG", "gradPX")
     module = layer.make(Inspiration, layer.integer("C"))
     layer.put(module, "weight", field="Weight")
-    layer.put(module, "target")
-    return module
+    return layer.put(module, "target")
 
 
 class ShakeShakeTable(nn.Module):

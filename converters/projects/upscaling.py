@@ -272,8 +272,7 @@ def clipped_weighted_huber_criterion(layer: Layer) -> ClippedHuberCriterion:
     low, high = layer.numbers("clip")
     weight = layer.tensor("weight").detach().reshape(-1)
     module = layer.make(ClippedHuberCriterion, weight.numel(), low, high, layer.number("gamma", 1.0))
-    layer.put(module, "weight", weight)
-    return module
+    return layer.put(module, "weight", weight)
 
 
 class L1Criterion(nn.Module):

@@ -96,8 +96,6 @@ class MultiplyEntries(nn.Module):
 
 module_form("structure", MultiplyEntries)(Structure(merges="product"))
 module_form("python of a list", MultiplyEntries)(partial(_operator, text="a * b"))
-
-
 converts_to(MultiplyEntries, "nn.CMulTable", ignore=("tout",), traits=OPERANDS)
 
 
@@ -368,8 +366,6 @@ def _zip_one_to_many(module: ZipOneToMany, value: Value) -> Value:
 
 
 module_form("structure", MaxEntries, MinEntries, AddToEach, SplitTable)(Structure(lists=True))
-
-
 converts_to(ZipOneToMany, "nn.ZipTableOneToMany", ignore=("gradInputEl",), traits=PASSES)
 
 

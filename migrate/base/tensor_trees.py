@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from itertools import count
 from typing import Any
 
@@ -57,6 +57,19 @@ def moved(value: Any, dtype: torch.dtype | None = None, device: str = "cpu") -> 
         return tensor.detach().to(device=device, dtype=wanted, copy=True)
 
     return apply(value, move)
+
+
+def put(root: list[Any], place: Sequence[int], tensor: Any) -> None:
+    """Puts a tensor at a 1-based place of nested lists, which grow as they must."""
+    *outer, last = place or (1,)
+    items = root
+    for i in outer:
+        while len(items) < i:
+            items.append([])
+        items = items[i - 1]
+    while len(items) < last - 1:
+        items.append([])
+    items.append(tensor)
 
 
 def position(path: tuple[int, ...]) -> str:

@@ -20,7 +20,7 @@ from ..inspection.tree import size_text
 from ..model.locate import follow
 from ..t7 import LuaObject, LuaTable, Storage, Tensor, Value, load_file
 from ..t7.as_json import ToJson, json_text
-from ..t7.paths import join
+from ..t7.keys import join
 from ..t7.writing.dump import dump
 
 Array = np.ndarray[Any, np.dtype[Any]]

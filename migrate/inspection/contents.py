@@ -8,7 +8,7 @@ from typing import Any
 
 from ..model.locate import candidates, is_criterion, is_module
 from ..t7 import LuaFunction, LuaObject, LuaTable, Storage, Tensor, Value
-from ..t7.paths import join
+from ..t7.keys import join
 from .tree import size_text
 
 #: How deep tables are looked into, and how many entries of one are shown.
@@ -85,17 +85,8 @@ def _entries(table: LuaTable, models: Collection[int], depth: int, above: Collec
 
 
 def _kind(value: Value) -> str:
-    if isinstance(value, Tensor):
-        return "tensor"
-    if isinstance(value, Storage):
-        return "storage"
-    if isinstance(value, LuaFunction):
-        return "function"
-    if isinstance(value, bool):
-        return "boolean"
-    if isinstance(value, float):
-        return "number"
-    return "nil" if value is None else "text"
+    kinds = {Tensor: "tensor", Storage: "storage", LuaFunction: "function", bool: "boolean", float: "number"}
+    return kinds.get(type(value), "nil" if value is None else "text")
 
 
 def _object(obj: LuaObject, models: Collection[int]) -> Content:

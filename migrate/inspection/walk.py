@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from ..t7 import LuaFunction, LuaObject, LuaTable, Storage, Tensor, Value
-from ..t7.paths import join
+from ..t7.keys import join
 
 
 @dataclass(frozen=True)

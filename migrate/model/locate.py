@@ -9,7 +9,7 @@ from typing import TypeGuard
 from ..base.errors import ModelNotFound
 from ..base.messages import counted
 from ..t7 import LuaObject, LuaTable, Value
-from ..t7.paths import join
+from ..t7.keys import join
 
 #: How many tables deep a model is looked for.
 _MAX_DEPTH = 6

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from ..base.errors import UsageError
 from ..model.locate import follow
 from ..t7 import LuaTable, Tensor, Value
-from ..t7.paths import join
+from ..t7.keys import join
 
 #: How many tables deep a state is looked for.
 _MAX_DEPTH = 6

@@ -24,7 +24,7 @@ from typing import Any
 import numpy as np
 
 from ..base.errors import UsageError
-from .paths import join
+from .keys import join
 from .values import ELEMENT_TYPES, LuaFunction, LuaObject, LuaTable, Storage, Tensor, Value
 
 #: Tensors of so many numbers are written whole in any case.

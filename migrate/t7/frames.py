@@ -235,21 +235,14 @@ class FunctionFrame(Frame):
         return "<upvalues>"
 
 
+_KINDS = {bool: "a boolean", float: "a number", str: "a string", bytes: "a string", LuaTable: "a table"}
+
+
 def describe(value: Value) -> str:
     """What a value is, in a few words for an error."""
-    if value is None:
-        return "nil"
-    if isinstance(value, bool):
-        return "a boolean"
-    if isinstance(value, float):
-        return "a number"
-    if isinstance(value, (str, bytes)):
-        return "a string"
-    if isinstance(value, LuaTable):
-        return "a table"
-    if isinstance(value, LuaFunction):
-        return "a function"
-    return f"a {value.type if isinstance(value, Tensor) else value.typename}"
+    if value is None or isinstance(value, LuaFunction):
+        return "nil" if value is None else "a function"
+    return _KINDS.get(type(value)) or f"a {value.type if isinstance(value, Tensor) else value.typename}"
 
 
 def key_text(key: Value) -> str:

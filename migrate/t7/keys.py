@@ -1,4 +1,4 @@
-"""What can be a key of a Lua table, and as what Python holds it."""
+"""What can be a key of a Lua table, as what Python holds it, and as what it stands in a path."""
 
 from __future__ import annotations
 
@@ -48,3 +48,9 @@ def table_key(key: Any) -> Any:
     if key is None:
         raise ValueError("a table can't have the key nil")
     return key
+
+
+def join(path: str, key: Any) -> str:
+    """`path` with a table key appended: `protos.rnn`, `1`."""
+    name = str(int(key)) if isinstance(key, float) and key == int(key) else str(key)
+    return f"{path}.{name}" if path else name

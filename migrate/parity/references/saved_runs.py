@@ -13,7 +13,7 @@ import torch
 
 from ...base.errors import UsageError
 from ...base.files import whole_file
-from ...base.tensor_trees import leaves
+from ...base.tensor_trees import leaves, put
 from ...model.conversion import Conversion
 from ...model.convert import sha256
 from ..networks import copy_network
@@ -124,16 +124,3 @@ def _read(archive: zipfile.ZipFile, name: str, places: list[list[int]]) -> Any:
         if not place:
             return tensor
     return root
-
-
-def put(root: list[Any], place: Iterable[int], tensor: Any) -> None:
-    """Puts a tensor at a 1-based place of nested lists, which grow as they must."""
-    *outer, last = place or (1,)
-    items = root
-    for i in outer:
-        while len(items) < i:
-            items.append([])
-        items = items[i - 1]
-    while len(items) < last - 1:
-        items.append([])
-    items.append(tensor)

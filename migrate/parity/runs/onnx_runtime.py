@@ -13,7 +13,7 @@ import torch
 from onnx import numpy_helper
 
 from ...base.errors import UsageError
-from ...base.tensor_trees import leaves, moved
+from ...base.tensor_trees import leaves, moved, put
 from ...model.conversion import Conversion
 from ...onnx.export.metadata import INPUTS_KEY, OUTPUTS_KEY
 from ...onnx.passes.graph import PATH_KEY
@@ -171,13 +171,7 @@ def _nested(outputs: dict[str, torch.Tensor], places: dict[str, tuple[int, ...]]
     """Nests outputs by their places."""
     root: list[Any] = []
     for name, tensor in outputs.items():
-        place = places[name]
-        if not place:
+        if not places[name]:
             return tensor
-        items = root
-        for i in place[:-1]:
-            while len(items) < i:
-                items.append([])
-            items = items[i - 1]
-        items.append(tensor)
+        put(root, places[name], tensor)
     return root

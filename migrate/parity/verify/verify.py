@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext, suppress
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -191,10 +191,11 @@ def _not_asked(devices: Sequence[str]) -> list[BackendResult]:
     return [BackendResult("pytorch-cuda", NOT_RUN, reason)]
 
 
+@dataclass(frozen=True)
 class Comparison:
     """Compares one backend after the other with the same reference.
 
-    Args:
+    Attributes:
         conv: the converted model.
         reference: what to compare with.
         atol, rtol: tolerances of the user, by the place of an output.
@@ -203,22 +204,13 @@ class Comparison:
         batches: sizes in which the samples are run again.
     """
 
-    def __init__(
-        self,
-        conv: Conversion,
-        reference: Reference,
-        atol: Mapping[str, float],
-        rtol: Mapping[str, float],
-        layers: bool,
-        gradients: bool,
-        batches: Sequence[int],
-    ) -> None:
-        self.conv = conv
-        self.reference = reference
-        self.atol, self.rtol = atol, rtol
-        self.layers, self.gradients, self.batches = layers, gradients, batches
-        self.fan_in = max((fan_in_of(record) for record in conv.layers), default=1)
-        self.depth = depth_of(conv.layers)
+    conv: Conversion
+    reference: Reference
+    atol: Mapping[str, float]
+    rtol: Mapping[str, float]
+    layers: bool
+    gradients: bool
+    batches: Sequence[int]
 
     def of(self, backend: Backend) -> BackendResult:
         """What a backend does."""
@@ -236,8 +228,8 @@ class Comparison:
         reference = self.reference
         return Rules(
             coarser(dtype, reference.dtype),
-            self.fan_in,
-            self.depth,
+            max(map(fan_in_of, self.conv.layers), default=1),
+            depth_of(self.conv.layers),
             onnx=backend.onnx,
             gpu=backend.gpu or reference.coarse,
             atol=self.atol,

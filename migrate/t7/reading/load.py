@@ -171,21 +171,19 @@ class _Attempt:
         return all(map(_is_no_chance, self.objects))
 
 
+@dataclass
 class _Reading:
     """Reads the objects of one file, in one way after the other until one leads to its end."""
 
-    def __init__(
-        self, data: Data, limits: Limits, long_size: int | None, bodies: Mapping[str, Body] | None, *, only_first: bool
-    ) -> None:
-        self.data = data
-        self.limits = limits
-        self.long_size = long_size
-        self.bodies = bodies
-        self.only_first = only_first
-        self.attempts: list[_Attempt] = []
-        # what a failed attempt shows: were there longs, old classes, several objects?
-        self.longs_read = False
-        self.positional = False
+    data: Data
+    limits: Limits
+    long_size: int | None
+    bodies: Mapping[str, Body] | None
+    only_first: bool
+    attempts: list[_Attempt] = field(default_factory=list)
+    # what a failed attempt shows: were there longs, old classes, several objects?
+    longs_read: bool = False
+    positional: bool = False
 
     def run(self) -> _Attempt:
         """The first way that leads to the end of the file, or else the one that came farthest."""
@@ -285,7 +283,7 @@ def _read(
         # it would read as nil
         raise T7Error("The file holds only zeros, or begins with them", offset=0, hint=INCOMPLETE)
     with _no_collection():
-        attempt = _Reading(data, limits, long_size, bodies, only_first=only_first).run()
+        attempt = _Reading(data, limits, long_size, bodies, only_first).run()
     if isinstance(data, mmap.mmap) and data.size() != len(data):
         raise T7Error(
             f"The file had {len(data)} bytes when it was opened, and now has {data.size()}",
