@@ -9,7 +9,7 @@ import golden
 import pytest
 
 import torchmigrate as tm
-from torchmigrate.folder.run import reference_input
+from torchmigrate.parity.references.dump import load_dump
 
 PLUGIN = golden.FIXTURES / "plugins" / "shave_crop.py"
 
@@ -38,7 +38,7 @@ def case_id(value: Any) -> str:
 def test_model(file: str, key: str | None, reference: str, tmp_path: Path) -> None:
     plugins = [PLUGIN] if file.startswith("style_shave") else []
     conversion = tm.convert(golden.MODELS / file, key=key, plugins=plugins)
-    example = reference_input(golden.MODELS / reference)
+    example = tm.to_torch(load_dump(golden.MODELS / reference)["input"])
     exported = tm.export_onnx(conversion, tmp_path / "model.onnx", example_input=example)
     report = tm.verify(conversion, reference=golden.MODELS / reference, onnx=exported.path)
     assert report, report.summary()

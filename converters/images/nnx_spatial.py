@@ -10,8 +10,7 @@ from ...model.layer import Layer
 from ...model.registry import converts
 from ...model.traits import Traits
 from ...t7 import LuaObject, Tensor
-
-IMAGES = Traits(reads="images")
+from .padding import IMAGES
 
 
 @converts("nn.SpatialLinear", traits=Traits(reads="images", picture="weights"))

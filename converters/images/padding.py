@@ -37,7 +37,8 @@ class Pad(nn.Module):
         return f"{self.padding}, mode={self.mode!r}"
 
 
-def _sides(layer: Layer) -> tuple[int, int, int, int]:
+def sides_of(layer: Layer) -> tuple[int, int, int, int]:
+    """Left, right, top, bottom."""
     return (layer.integer("pad_l"), layer.integer("pad_r"), layer.integer("pad_t"), layer.integer("pad_b"))
 
 
@@ -47,7 +48,7 @@ def spatial_zero_padding(layer: Layer) -> nn.ZeroPad2d:
 
     Negative numbers crop.
     """
-    return nn.ZeroPad2d(_sides(layer))
+    return nn.ZeroPad2d(sides_of(layer))
 
 
 @converts("nn.SpatialReflectionPadding", traits=IMAGES)
@@ -56,7 +57,7 @@ def spatial_reflection_padding(layer: Layer) -> nn.Module:
 
     Negative numbers crop.
     """
-    sides = _sides(layer)
+    sides = sides_of(layer)
     return nn.ReflectionPad2d(sides) if min(sides) >= 0 else Pad(sides, "reflect")
 
 
@@ -66,7 +67,7 @@ def spatial_replication_padding(layer: Layer) -> nn.Module:
 
     Negative numbers crop.
     """
-    sides = _sides(layer)
+    sides = sides_of(layer)
     return nn.ReplicationPad2d(sides) if min(sides) >= 0 else Pad(sides, "replicate")
 
 

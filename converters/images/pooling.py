@@ -171,10 +171,7 @@ def _average_pool(layer: Layer, axes: tuple[str, ...]) -> nn.Module:
     # the first versions summed, and have no such field; nor has VolumetricAveragePooling, which always divides
     if layer.flag("divide", len(axes) == 3 or layer.typename.startswith("cudnn.")):
         return pool
-    size = 1.0
-    for k in kernel:
-        size *= k
-    return ScaledAvgPool(pool, size)
+    return ScaledAvgPool(pool, float(math.prod(kernel)))
 
 
 @converts("nn.SpatialAveragePooling", "cudnn.SpatialAveragePooling", traits=IMAGE_WINDOWS)

@@ -12,8 +12,7 @@ from torch.nn import functional as F
 from ...model.layer import Layer
 from ...model.registry import converts
 from ...model.traits import Traits
-
-IMAGES = Traits(reads="images")
+from .padding import IMAGES, sides_of
 
 
 def _axes(layer: Layer, y: str = "yDim", x: str = "xDim") -> tuple[int, int]:
@@ -263,9 +262,8 @@ class SpatialPad(nn.Module):
 @converts("nn.SpatialPadding", traits=IMAGES)
 def spatial_padding(layer: Layer) -> SpatialPad:
     """nn.SpatialPadding(pad_l, [pad_r], [pad_t], [pad_b], [y_dim = 2], [x_dim = 3], [val = 0])"""
-    sides = [layer.integer(name) for name in ("pad_l", "pad_r", "pad_t", "pad_b")]
     rows, columns = _axes(layer, "y_dim", "x_dim")
-    return SpatialPad(sides, rows, columns, layer.number("val", 0.0))
+    return SpatialPad(list(sides_of(layer)), rows, columns, layer.number("val", 0.0))
 
 
 @converts("nn.SpatialPyramid", traits=Traits(children=("unfocused_pipeline",), reads="images"))

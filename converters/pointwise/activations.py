@@ -121,14 +121,8 @@ def hard_shrink(layer: Layer) -> nn.Hardshrink:
 
 
 converts_to(nn.Tanhshrink, "nn.TanhShrink", ignore=("tanh",))
-
-
 converts_to(nn.LogSigmoid, "nn.LogSigmoid", traits=ACTIVATION)
-
-
 converts_to(nn.Tanh, "nn.Tanh", traits=ACTIVATION)
-
-
 converts_to(nn.Sigmoid, "nn.Sigmoid", traits=ACTIVATION)
 
 

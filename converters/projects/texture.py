@@ -8,6 +8,7 @@ from torch import nn
 from ...model.layer import Layer
 from ...model.registry import converts
 from ...model.traits import Traits
+from ..images.padding import sides_of
 
 
 @converts("nn.SpatialCircularPadding", traits=Traits(reads="images"))
@@ -16,9 +17,7 @@ def spatial_circular_padding(layer: Layer) -> nn.CircularPad2d:
 
     Torch7 forgets the corners in the gradient; here they are in it.
     """
-    return nn.CircularPad2d(
-        (layer.integer("pad_l"), layer.integer("pad_r"), layer.integer("pad_t"), layer.integer("pad_b"))
-    )
+    return nn.CircularPad2d(sides_of(layer))
 
 
 class NoiseFill(nn.Module):

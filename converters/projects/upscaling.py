@@ -10,9 +10,8 @@ from torch import nn
 from ...model.layer import Layer
 from ...model.registry import converts, converts_to
 from ...model.traits import Traits
+from ..criterions.regression import CRITERION
 from ..images.convolutions import spatial_convolution
-
-CRITERION = Traits(criterion=True)
 
 
 @converts("w2nn.LeakyReLU", traits=Traits(keeps_size=True, picture="activation"))

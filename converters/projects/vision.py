@@ -12,6 +12,7 @@ from ...model.layer import Layer
 from ...model.registry import converts
 from ...model.traits import Traits
 from ...t7 import LuaObject, LuaTable, Value
+from ..images.padding import sides_of
 from ..linear.linear import linear
 
 
@@ -91,8 +92,7 @@ def spatial_symmetric_padding(layer: Layer) -> SymmetricPad:
 
     Negative numbers crop. As in Torch7 the padding counts as constant in the gradient.
     """
-    sides = [layer.integer(name) for name in ("pad_l", "pad_r", "pad_t", "pad_b")]
-    return SymmetricPad((sides[0], sides[1], sides[2], sides[3]))
+    return SymmetricPad(sides_of(layer))
 
 
 class DeepMask(nn.Module):

@@ -48,15 +48,13 @@ class Sum(nn.Module):
 @converts("nn.Sum")
 def sum_(layer: Layer) -> Sum:
     """nn.Sum([dimension = 1], [nInputDims], [sizeAverage = false], [squeeze = true])"""
-    average = layer.flag("sizeAverage", default=False)
-    return _sum(layer, average)
+    return _sum(layer, layer.flag("sizeAverage", default=False))
 
 
 @converts("nn.Mean")
 def mean(layer: Layer) -> Sum:
     """nn.Mean([dimension = 1], [nInputDims])"""
-    average = layer.flag("sizeAverage", default=True)  # absent in files from before it was a kind of nn.Sum
-    return _sum(layer, average)
+    return _sum(layer, layer.flag("sizeAverage", default=True))  # absent from before it was a kind of nn.Sum
 
 
 def _sum(layer: Layer, average: bool) -> Sum:

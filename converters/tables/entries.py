@@ -19,11 +19,10 @@ from ...model.traits import Traits
 from ...source.expressions import Value, Variable, entry, is_tensors, python, variables
 from ...source.forms import Structure
 from ..pointwise.activations import is_inplace
-from ..reshaping.shapes import optional_integer
+from ..reshaping.shapes import PASSES, optional_integer
 from ..reshaping.slices import dim_within, zero_based
 
 OPERANDS = Traits(flow="operands", picture="merge")
-PASSES = Traits(output="pass")
 
 
 def _operator(module: nn.Module, value: list[Variable], text: str, count: int | None = None) -> Value:

@@ -13,12 +13,13 @@ from ..base.errors import ExportError, GraphDiffers, UsageError
 from ..base.folder_files import ONNX, PARITY_FAILED, SOURCE, output_folder, read_config
 from ..base.tensor_trees import apply, leaves, moved
 from ..model.conversion import Conversion
-from ..model.convert import convert_model
+from ..model.convert import convert_model, to_torch
 from ..onnx.export.axes import name_axes
 from ..onnx.result import OnnxExport
 from ..optim.convert import optimizer_beside
 from ..parity.reference import Reference
 from ..parity.references.choose import choose_reference
+from ..parity.references.dump import load_dump
 from ..parity.report.report import ParityReport
 from ..parity.verify.verify import verify
 from ..shapes.dry_run import run
@@ -180,7 +181,7 @@ def _example(conversion: Conversion, options: ConvertOptions, reference: Referen
     if reference is not None:
         return _two_samples(conversion, reference.input)
     if options.reference is not None and options.input_shape is None:
-        return reference_input(options.reference)
+        return to_torch(load_dump(options.reference)["input"])
     if conversion.refusals or conversion.is_criterion:
         return None
     try:
@@ -240,16 +241,3 @@ def _not_run(conversion: Conversion, options: ConvertOptions) -> dict[str, str]:
     if conversion.is_criterion:
         found["onnx"] = found["parity"] = "a criterion is called with input and target, it has no graph of its own"
     return found
-
-
-def reference_input(reference: Path | None) -> Any:
-    """The input that a reference file holds, as torch tensors; None without a reference."""
-    if reference is None:
-        return None
-    from ..model.convert import to_torch
-    from ..t7 import LuaTable, load
-
-    value = load(reference)
-    if not isinstance(value, LuaTable) or "input" not in value:
-        raise UsageError(f"{reference} is no reference: dump_reference.lua writes one (see `torchmigrate reference`).")
-    return to_torch(value["input"])

@@ -47,7 +47,14 @@ def add_shapes(found: Inspection, path: str | os.PathLike[str], input_shape: str
 def _fill(model: Model, conv: Conversion, input_shape: str | None) -> None:
     guess = input_of(conv, input_shape, fitting=False)
     outputs: dict[str, str] = {}
-    failed = dry_run(conv, guess.value, _Keep(outputs))
+
+    def keep(record: LayerRecord, output: Any) -> None:
+        """Notes the size of the first output of each layer."""
+        tensors = isinstance(output, (torch.Tensor, list, tuple))
+        for path in record.paths:
+            outputs.setdefault(path, shapes(output) if tensors else type(output).__name__)
+
+    failed = dry_run(conv, guess.value, keep)
     model.input = f"{shapes(guess.value)}: {guess.reason}"
     if failed is not None:
         said = (str(failed) or repr(failed)).splitlines()[0]
@@ -55,15 +62,3 @@ def _fill(model: Model, conv: Conversion, input_shape: str | None) -> None:
     for node in model.tree.walk():
         if node.shared is None:
             node.output = outputs.get(node.path)
-
-
-class _Keep:
-    """Notes the size of the first output of each layer."""
-
-    def __init__(self, outputs: dict[str, str]) -> None:
-        self.outputs = outputs
-
-    def __call__(self, record: LayerRecord, output: Any) -> None:
-        tensors = isinstance(output, (torch.Tensor, list, tuple))
-        for path in record.paths:
-            self.outputs.setdefault(path, shapes(output) if tensors else type(output).__name__)

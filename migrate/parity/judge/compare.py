@@ -239,6 +239,7 @@ def _statistics(
         distance, relative = errors(a, b)
         p99_abs, p99_rel, histogram = p99(distance), p99(relative[b != 0]), _histogram(distance)
     nonzero = found.count - found.zeros
+    ratio = found.squares / found.noise if found.noise else 0.0
     return Difference(
         place=place,
         passed=passed,
@@ -257,7 +258,7 @@ def _statistics(
         worst_got=float(a[found.worst]),
         worst_expected=float(b[found.worst]),
         cosine=_cosine(a, b, found),
-        snr_db=_decibel(found.squares, found.noise),
+        snr_db=10 * math.log10(ratio) if 0 < ratio < math.inf else None,
         needed_atol=needed,
         histogram=histogram,
         agreement=_agreement(a, b, shape) if details else None,
@@ -273,12 +274,6 @@ def _cosine(a: npt.NDArray[Any], b: npt.NDArray[Any], found: Measures) -> float 
         product, ours = float(numbers @ b.astype(np.float64)), float(numbers @ numbers)
     norms = math.sqrt(ours) * math.sqrt(theirs)
     return product / norms if 0 < norms < math.inf else None
-
-
-def _decibel(signal: float, noise: float) -> float | None:
-    """None without noise, without a signal, and where one of them is too large to be told."""
-    ratio = signal / noise if noise else 0.0
-    return 10 * math.log10(ratio) if 0 < ratio < math.inf else None
 
 
 def _histogram(distance: Numbers) -> Histogram:

@@ -35,9 +35,7 @@ def read_dump(conv: Conversion, file: Path, kind: str = "dump", notes: tuple[str
         T7Error: it can't be read.
         UsageError: it is no reference, or one of another model.
     """
-    value = load(file)
-    if not isinstance(value, LuaTable) or "input" not in value or "output" not in value:
-        raise UsageError(f"{file} is no reference: dump_reference.lua writes one (see `torchmigrate reference`).")
+    value = load_dump(file)
     given, output = to_torch(value["input"]), to_torch(value["output"])
     found = list(notes)
     layers = _layers(conv, given, value.get("layers"), found)
@@ -63,6 +61,19 @@ def read_dump(conv: Conversion, file: Path, kind: str = "dump", notes: tuple[str
         coarse=isinstance(meta, LuaTable) and meta.get("device") == "gpu",
         gradients=_gradients(value),
     )
+
+
+def load_dump(file: Path) -> LuaTable:
+    """What dump_reference.lua wrote: a table with input and output, among others.
+
+    Raises:
+        T7Error: it can't be read.
+        UsageError: it is no reference.
+    """
+    value = load(file)
+    if not isinstance(value, LuaTable) or "input" not in value or "output" not in value:
+        raise UsageError(f"{file} is no reference: dump_reference.lua writes one (see `torchmigrate reference`).")
+    return value
 
 
 def _layers(conv: Conversion, given: Any, recorded: Value, notes: list[str]) -> dict[tuple[int, int], Any]:

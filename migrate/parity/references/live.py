@@ -67,17 +67,8 @@ def run_torch7(
         program, given, answer = (Path(folder, name) for name in ("dump_reference.lua", "input.t7", "answer.t7"))
         program.write_text(script(), encoding="utf-8")
         dump(to_lua(guess.value), given)
-        words += [
-            str(program),
-            str(model.absolute()),
-            str(answer),
-            "--input",
-            str(given),
-            "--cpu",
-            "--layers",
-            "--quiet",
-        ]
-        words += ["--max-elements", str(MAX_ELEMENTS)]
+        words += [str(program), str(model.absolute()), str(answer), "--input", str(given)]
+        words += ["--cpu", "--layers", "--quiet", "--max-elements", str(MAX_ELEMENTS)]
         words += ["--key", conv.key] if conv.key else []
         words += ["--format", format_of(conv)]
         words += ["--grad"] if gradients else []

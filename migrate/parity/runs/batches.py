@@ -41,12 +41,6 @@ class BatchResult(JsonValues):
     difference: Difference | None = None
 
 
-def batch_of(value: Any) -> int | None:
-    """The batch size of an input; None where its tensors do not begin with the same dimension."""
-    sizes = {tensor.shape[0] if tensor.dim() else 0 for _, tensor in leaves(value)}
-    return sizes.pop() if len(sizes) == 1 and 0 not in sizes else None
-
-
 def repeated(value: Any, batch: int) -> Any:
     """The rows of every tensor, again and again, until there are `batch` of them."""
 
@@ -68,9 +62,12 @@ def compare_batches(
         rules: the tolerances.
         sizes: of the batches.
     """
-    own = batch_of(reference.input)
-    answers = {tensor.shape[0] if tensor.dim() else 0 for _, tensor in leaves(reference.output)}
-    if own is None or answers != {own}:
+    given, answers = (
+        {tensor.shape[0] if tensor.dim() else 0 for _, tensor in leaves(value)}
+        for value in (reference.input, reference.output)
+    )
+    own = max(given, default=0)
+    if not own or given != {own} or answers != {own}:
         reason = "input and output do not begin with the same dimension, so samples can't be told apart"
         return [BatchResult(size, NOT_RUN, reason) for size in sizes if size != own]
     return [_compare(backend, conv, reference, rules, size) for size in sizes if size != own]

@@ -61,7 +61,8 @@ def write_reproduction(
     Raises:
         UsageError: the folder exists.
     """
-    failing = _failing(report)
+    failed = [backend for backend in report.backends if backend.status == FAILED]
+    failing = next((layer for backend in failed for layer in backend.layers if not layer.passed), None)
     if failing is None:
         return None
     index = next(i for i, record in enumerate(conv.layers) if record.path == failing.path)
@@ -85,14 +86,6 @@ def write_reproduction(
         text = _script(conv, failing, report, names, note, training=index in report.reference.training)
         (made / SCRIPT).write_text(text, encoding="utf-8")
     return Reproduction(folder, record.path, record.typename, exact)
-
-
-def _failing(report: ParityReport) -> LayerResult | None:
-    for backend in report.backends:
-        for layer in backend.layers if backend.status == FAILED else ():
-            if not layer.passed:
-                return layer
-    return None
 
 
 def _fed(conv: Conversion, reference: Reference, key: tuple[int, int]) -> tuple[Any, Any, bool, list[int]] | None:
