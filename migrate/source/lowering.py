@@ -12,6 +12,7 @@ from torch import nn
 from ..base.tensor_trees import apply, leaves
 from ..model.registry import form_of
 from ..model.remembering import forget
+from ..shapes.dry_run import on_meta, run_without_numbers
 from .check import same
 from .constructors import constructor_of
 from .expressions import Value, Variable, entry, python
@@ -122,7 +123,12 @@ class Lowering:
 
     def gives_tensor(self, module: nn.Module, value: Variable) -> bool:
         """Does the module make one tensor of one tensor?"""
-        results = self.run(module, examples_of(value)).values if value.shapes else ()
+        inputs = examples_of(value) if value.shapes else ()
+        try:  # without numbers that takes next to no time
+            sizes_only = on_meta(module)
+            results = tuple(run_without_numbers(sizes_only, example) for example in inputs)
+        except Exception:
+            results = self.run(module, inputs).values
         return bool(results) and all(isinstance(result, torch.Tensor) for result in results)
 
     def branches(self, module: Any, value: Value, scope: Scope, *, residual: bool = False) -> list[Value]:
