@@ -22,7 +22,8 @@ def test_it_holds_the_same_module(folder: Path) -> None:
     state = again.state_dict()
     assert list(module.state_dict()) == list(state)
     assert all(torch.equal(tensor, state[name]) for name, tensor in module.state_dict().items())
-    assert repr(module) == repr(again)
+    # 0.1.0 left layers in place more often than need be
+    assert repr(module).replace("(inplace=True)", "()") == repr(again).replace("(inplace=True)", "()")
 
 
 @pytest.mark.parametrize("name", CLASSES)
