@@ -136,7 +136,7 @@ class Cast(nn.Module):
 
     def forward(self, x: Any) -> Any:
         if isinstance(x, torch.Tensor):
-            return x.to(self.like.dtype, copy=True)
+            return x.to(self.like.dtype)
         return [self.forward(item) for item in x]
 
 
@@ -170,7 +170,15 @@ class Copy(nn.Module):
         return x.clone()
 
 
+class CopyingCast(Cast):
+    """Converts a tensor to the type of its buffer `like`, always into memory of its own."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x.to(self.like.dtype, copy=True)
+
+
 module_form("copying", nn.Identity)(Copy)
+module_form("copying", Cast)(CopyingCast)
 
 
 @converts("nn.Copy", traits=Traits(output="copy", keeps_size=True, keeps_numbers=True))
@@ -180,10 +188,7 @@ def copy(layer: Layer) -> nn.Identity | Cast:
     source, target = dtype_in(layer, "gradInput"), dtype_in(layer, "output")
     if isinstance(layer.object.get("updateOutput"), LuaFunction):
         layer.traits(output="pass")  # where the types are equal, Torch7 replaces the method by one that copies nothing
-    if target is None or source == target:
-        return nn.Identity()
-    layer.traits(output="own")
-    return cast_to(target)
+    return nn.Identity() if target is None or source == target else cast_to(target)
 
 
 @converts("nn.DontCast")
