@@ -42,6 +42,14 @@ def test_operators(name: str, wanted: set[str], unwanted: set[str], tmp_path: Pa
     assert len(constants) == len(set(constants))
 
 
+@pytest.mark.parametrize(("size", "wanted"), [(3, 1), (4, 0)])
+def test_an_lrn_of_an_even_size_is_no_operator(size: int, wanted: int, tmp_path: Path) -> None:
+    """ONNX's LRN takes the odd plane on the other side."""
+    layer = lua.module("cudnn.SpatialCrossMapLRN", size=float(size), alpha=2.0, beta=0.75, K=2.0)
+    exported = tm.export_onnx(tm.convert(layer), tmp_path / "m.onnx", input_shape="2x7x5x3")
+    assert exports.operators(onnx.load(exported.path)).count("LRN") == wanted
+
+
 def test_a_view_is_one_reshape(tmp_path: Path) -> None:
     _, model = exports.export("vgg_checkpoint", tmp_path)
     assert exports.operators(model).count("Reshape") == 1
