@@ -19,13 +19,13 @@ if TYPE_CHECKING:
     from .base.errors import UsageError as UsageError
     from .folder.conversion import Conversion as Conversion
     from .folder.conversion import convert as convert
-    from .folder.load import load_converted as load_converted
+    from .folder.load_converted import load_converted as load_converted
     from .folder.run import ConvertOptions as ConvertOptions
     from .model.convert import to_torch as to_torch
     from .model.layer import Layer as Layer
-    from .model.record import LayerRecord as LayerRecord
+    from .model.layer_record import LayerRecord as LayerRecord
+    from .model.recurrent_state import forget as forget
     from .model.registry import converts as converts
-    from .model.remembering import forget as forget
     from .model.traits import Traits as Traits
     from .onnx.export.export import export_onnx as export_onnx
     from .optim.convert import convert_optimizer as convert_optimizer

@@ -10,7 +10,7 @@ import torch
 
 import torchmigrate as tm
 from torchmigrate.parity.judge.compare import Difference, Tolerance, compare
-from torchmigrate.parity.reference import Reference
+from torchmigrate.parity.reference_numbers import Reference
 from torchmigrate.parity.report.comparison import BackendResult, ModelLayer
 from torchmigrate.parity.report.report import ParityReport
 from torchmigrate.parity.runs.layers import LayerResult

@@ -9,8 +9,8 @@ from torch import nn
 from torch.nn import functional as F
 
 from ...model.layer import Layer
+from ...model.recurrent_state import Remembering
 from ...model.registry import converts, converts_to, module_form
-from ...model.remembering import Remembering
 from ...model.traits import Traits
 from ...t7 import LuaObject, LuaTable
 from ..images.batch_norm import BatchNorm

@@ -12,8 +12,8 @@ from ...model.layer import Layer
 from ...model.registry import converts, converts_to, module_form
 from ...model.traits import Traits
 from ...source.forms import Structure
-from ..tables.entries import AddEntries
 from ..tables.products import MatrixProduct
+from ..tables.table_layers import AddEntries
 
 MERGES = Traits(picture="merge")
 

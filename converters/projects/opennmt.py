@@ -8,8 +8,8 @@ import torch
 from torch import nn
 
 from ...model.layer import Layer
+from ...model.recurrent_state import Remembering
 from ...model.registry import converts
-from ...model.remembering import Remembering
 from ...model.traits import Traits
 from ...t7 import LuaObject, LuaTable, Value
 from ..criterions.containers import ParallelCriterion, parallel_criterion

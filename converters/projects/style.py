@@ -11,7 +11,7 @@ from ...model.layer import Layer
 from ...model.registry import converts, converts_to
 from ...model.traits import Traits
 from ...t7 import LuaObject, Tensor
-from ..pointwise.gradients import ZeroGrad
+from ..pointwise.changed_gradients import ZeroGrad
 
 
 @converts("nn.ShaveImage")

@@ -9,8 +9,8 @@ from torch import nn
 
 from ...base.tensor_trees import apply
 from ...model.layer import Layer
+from ...model.recurrent_state import forget
 from ...model.registry import converts, form_of, module_form
-from ...model.remembering import forget
 from ...model.traits import Traits
 from ...onnx.operators.cells import OnnxStep
 from ...onnx.operators.stand_ins import StandIn

@@ -9,8 +9,8 @@ import torch
 from torch import nn
 
 from ...model.layer import Layer
+from ...model.recurrent_state import Remembering
 from ...model.registry import converts, module_form
-from ...model.remembering import Remembering
 from ...model.traits import Traits
 from ...onnx.operators.recurrent import OnnxSequence, Packed
 from .cudnn import CudnnRNN

@@ -17,7 +17,7 @@ from ..model.convert import convert_model, to_torch
 from ..onnx.export.axes import name_axes
 from ..onnx.result import OnnxExport
 from ..optim.convert import optimizer_beside
-from ..parity.reference import Reference
+from ..parity.reference_numbers import Reference
 from ..parity.references.choose import choose_reference
 from ..parity.references.dump import load_dump
 from ..parity.report.report import ParityReport

@@ -19,7 +19,7 @@ from ..parity.report.report import ParityReport
 from ..parity.verify.bisect import Reproduction, write_reproduction
 from ..parity.verify.verify import verify
 from ..shapes.infer import Guess
-from .open import open_folder, shape_of_folder
+from .open_folder import open_folder, shape_of_folder
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ..model.leftovers import RECORDED
+from ..model.leftover_fields import RECORDED
 from ..t7 import Storage, Tensor, Value
 from .walk import FoundValue, everything
 

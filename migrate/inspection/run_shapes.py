@@ -11,8 +11,8 @@ from ..base.errors import TorchMigrateError, UsageError
 from ..base.tensor_trees import shapes
 from ..model.conversion import Conversion
 from ..model.convert import convert_model
+from ..model.layer_record import LayerRecord
 from ..model.locate import is_criterion
-from ..model.record import LayerRecord
 from ..shapes.dry_run import dry_run
 from ..shapes.infer import input_of
 from .inspect import Inspection

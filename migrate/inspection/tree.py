@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 
-from ..model.leftovers import RECORDED
+from ..model.leftover_fields import RECORDED
 from ..t7 import LuaObject, LuaTable, Tensor, Value
 
 #: Deeper than any network; it bounds the recursion.

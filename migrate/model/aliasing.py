@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from .memory import Layers, Run, TooLarge, writes
-from .record import LayerRecord
+from .buffers import Layers, Run, TooLarge, writes
+from .layer_record import LayerRecord
 from .registry import form_of
 
 _UNCOPIED = (

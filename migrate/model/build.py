@@ -11,11 +11,11 @@ from torch import nn
 
 from ..base.errors import Refusal, UnsupportedLayers
 from ..t7 import LuaObject, Storage, Tensor
-from ..t7.mapping import release_pages
+from ..t7.memory_map import release_pages
 from . import registry
 from .architecture import describe
 from .layer import Layer, LayerRefused
-from .record import LayerRecord
+from .layer_record import LayerRecord
 
 #: Deeper nesting than any network has; it bounds the recursion.
 MAX_DEPTH = 150

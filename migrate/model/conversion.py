@@ -12,8 +12,8 @@ from torch import nn
 from ..base.errors import Refusal, UsageError
 from ..t7 import Value
 from .build import Build, Region
+from .layer_record import LayerRecord
 from .locate import is_criterion
-from .record import LayerRecord
 
 
 @dataclass(frozen=True)

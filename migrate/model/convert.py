@@ -15,8 +15,8 @@ from . import registry
 from .aliasing import settle_aliases
 from .build import Build, to_torch_tensor
 from .conversion import Conversion, Provenance
+from .layer_record import LayerRecord
 from .locate import locate
-from .record import LayerRecord
 from .torchfile import adopt
 
 Mode = Literal["eval", "saved"]

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from ..t7 import LuaFunction, LuaObject, LuaTable, Storage, Tensor, Value
-from .leftovers import LEFTOVERS
+from .leftover_fields import LEFTOVERS
 
 P = ParamSpec("P")
 M = TypeVar("M", bound=nn.Module)

@@ -15,9 +15,9 @@ from ..model.torchfile import adopt
 from ..t7 import LuaTable, Tensor, Value, load
 from .fields import Fields
 from .flat_parameters import Flat, vector_sizes
+from .flat_positions import Place, trace
 from .locate import FoundState, find_state, states
 from .methods import METHODS, Rule, method_of
-from .positions import Place, trace
 from .state import Group, OptimizerState
 
 

@@ -13,7 +13,7 @@ from torch import nn
 
 from ..base.tensor_trees import moved
 from ..shapes.dry_run import run
-from .networks import Network
+from .network_copies import Network
 
 
 @dataclass(frozen=True)

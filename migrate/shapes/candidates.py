@@ -11,13 +11,13 @@ from torch import nn
 
 from ..base.messages import counted
 from ..model.conversion import Conversion
-from ..model.record import LayerRecord
+from ..model.layer_record import LayerRecord
 from ..t7 import Storage
-from .budget import Budget
 from .dry_run import dry_run
+from .input_readers import FRAMES, IMAGES, INDICES, SEQUENCES, VOLUMES, Entry, channels_of
 from .parse import spelled
 from .random_input import make_input
-from .readers import FRAMES, IMAGES, INDICES, SEQUENCES, VOLUMES, Entry, channels_of
+from .search_budget import Budget
 
 #: Sizes of images that are tried, the usual ones first; then all from small to large.
 USUAL = (224, 227, 231, 221, 256, 299, 32, 64, 28, 96, 128, 112, 84, 48, 16, 8)

@@ -12,8 +12,8 @@ from torch import nn
 
 from ..base.tensor_trees import apply, leaves
 from ..model.conversion import Conversion
-from ..model.record import LayerRecord
-from ..model.remembering import forget
+from ..model.layer_record import LayerRecord
+from ..model.recurrent_state import forget
 from .meta_sizes import SizesOnly
 
 

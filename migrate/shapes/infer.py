@@ -11,16 +11,16 @@ from typing import Any
 from ..base.errors import UsageError
 from ..base.tensor_trees import shapes
 from ..model.conversion import Conversion, InputSizes
-from ..model.record import LayerRecord
-from .budget import Budget, Spent
+from ..model.layer_record import LayerRecord
 from .candidates import Candidate, column_sizes, oblong_sizes, single_sizes, tried_sizes
 from .dry_run import dry_run
+from .input_readers import IMAGES, Entries, Entry, entries_of
 from .not_found import unknown
 from .parse import parse_shape
 from .random_input import make_input
-from .readers import IMAGES, Entries, Entry, entries_of
 from .recorded import batched, recorded_sizes, sizes_of
-from .tables import MAX_TRIED, spare_sizes, table_sizes, two_samples
+from .search_budget import Budget, Spent
+from .table_sizes import MAX_TRIED, spare_sizes, table_sizes, two_samples
 from .trials import Trials
 
 #: More numbers than a few images have; to run on more takes minutes, and gigabytes.

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from ..base.messages import counted
+from .input_readers import FRAMES, IMAGES, INDICES, NUMBERS, SEQUENCES, VOLUMES, Entries, Entry
 from .parse import spelled
 from .random_input import indices_of
-from .readers import FRAMES, IMAGES, INDICES, NUMBERS, SEQUENCES, VOLUMES, Entries, Entry
 
 
 def unknown(entries: Entries, tried: int, fitting: list[tuple[int, ...]], *, ended: bool) -> str:

@@ -11,7 +11,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from ..base.tensor_trees import apply, leaves
 from ..model.conversion import Conversion
-from ..model.record import LayerRecord
+from ..model.layer_record import LayerRecord
 from ..t7 import Tensor
 from .dry_run import run
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from ..model.record import LayerRecord
+from ..model.layer_record import LayerRecord
 from ..t7 import LuaTable, Storage, Tensor, Value
-from .readers import FRAMES, IMAGES, INDICES, VOLUMES, Entry, kind_of
+from .input_readers import FRAMES, IMAGES, INDICES, VOLUMES, Entry, kind_of
 
 #: Dimensions of a batch of what a layer takes.
 _DIMENSIONS = {IMAGES: 4, VOLUMES: 5, FRAMES: 3}

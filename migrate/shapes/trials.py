@@ -12,10 +12,10 @@ import torch
 
 from ..base.tensor_trees import leaves
 from ..model.conversion import Conversion
-from .budget import Budget, Spent
 from .candidates import ANY_LENGTH, USUAL, Candidate
 from .dry_run import answer_of, mixed, on_meta
 from .random_input import floating_type, make_input
+from .search_budget import Budget, Spent
 
 #: Files can claim anything; nobody's input is larger.
 _MAX_NUMBERS = 1 << 27

@@ -11,8 +11,8 @@ import torch
 
 from ..base.errors import TorchMigrateError
 from ..model.conversion import Conversion
+from ..model.recurrent_state import Remembering
 from ..model.registry import form_of
-from ..model.remembering import Remembering
 from .check import OtherType, differs, instance
 from .classes import extract
 from .constructors import constructor_of

@@ -10,8 +10,8 @@ import torch
 from torch import nn
 
 from ..base.tensor_trees import apply, leaves
+from ..model.recurrent_state import forget
 from ..model.registry import form_of
-from ..model.remembering import forget
 from ..shapes.dry_run import on_meta, run_without_numbers
 from .check import same
 from .constructors import constructor_of

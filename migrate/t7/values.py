@@ -10,8 +10,8 @@ from collections.abc import Iterable, Iterator
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from .elements import Elements
 from .keys import BoolKey, table_key
+from .stored_numbers import Elements
 
 if TYPE_CHECKING:
     import numpy as np

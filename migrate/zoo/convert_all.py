@@ -15,12 +15,12 @@ from types import FrameType
 from ..base.errors import EXIT_BUG, UsageError
 from ..base.files import make_folder
 from ..folder.run import ConvertOptions
-from .members import Shard, Task, listed, plan
+from .local_processes import Processes
 from .outcomes import DIED, STATE, Outcome
-from .pool import Began, Ended, Event, Lost, Workers, run
-from .processes import Processes
 from .summary import ZooSummary
 from .worker import Converter
+from .worker_pool import Began, Ended, Event, Lost, Workers, run
+from .zoo_files import Shard, Task, listed, plan
 
 __all__ = ["Began", "Ended", "Event", "Lost", "Shard", "Task", "ZooSummary", "convert_all", "listed", "plan"]
 
@@ -100,7 +100,7 @@ def convert_all(
 def _workers(ray: str | None, jobs: int | None, tasks: int, threads: int) -> Workers:
     if ray is None:
         return Processes(max(1, min(jobs or 1, tasks)), threads)
-    from .cluster import Cluster
+    from .ray_cluster import Cluster
 
     return Cluster(ray, jobs)
 

@@ -12,8 +12,8 @@ from typing import Any
 
 from ..base.errors import EXIT_INTERRUPTED, EXIT_OK
 from ..base.messages import visible
-from .members import Shard
 from .outcomes import SEVERITY, Outcome
+from .zoo_files import Shard
 
 
 @dataclass(frozen=True)

@@ -30,8 +30,8 @@ from ..base.errors import (
 )
 from ..folder.run import ConvertedFolder, ConvertOptions, Progress, convert_file
 from ..model.convert import sha256
-from .members import Task
 from .outcomes import CONVERTED, PARITY_FAILED, Outcome, fingerprint, read_record, write_record
+from .zoo_files import Task
 
 _STATUS = {
     EXIT_UNREADABLE: "unreadable",

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from torchmigrate.cli import doctor
+from torchmigrate.cli import checkup as doctor
 from torchmigrate.cli import main as cli
 
 #: A th that answers as the real one does; the second has no torch.

@@ -12,7 +12,7 @@ from golden import Row
 
 import torchmigrate as tm
 from torchmigrate.folder.write import write
-from torchmigrate.model.remembering import forget
+from torchmigrate.model.recurrent_state import forget
 from torchmigrate.optim.flat_parameters import parameters
 
 ROWS = golden.layer_rows()

@@ -13,7 +13,7 @@ import torch
 from project_checks import sigmoid
 
 import torchmigrate as tm
-from torchmigrate.model.remembering import forget
+from torchmigrate.model.recurrent_state import forget
 
 SEQUENCES = lua.numbers(2, 3, 4, seed=1)  # N, T, D
 

@@ -13,7 +13,7 @@ import torch
 from project_checks import sigmoid
 
 import torchmigrate as tm
-from torchmigrate.model.remembering import forget
+from torchmigrate.model.recurrent_state import forget
 
 ENTRIES = [lua.numbers(2, 4, seed=i) for i in range(3)]  # T entries of N x D
 

@@ -11,7 +11,7 @@ from torch import nn
 
 import torchmigrate as tm
 from torchmigrate.converters.recurrent.sequencers import Sequencer
-from torchmigrate.model.remembering import forget
+from torchmigrate.model.recurrent_state import forget
 
 
 def tensor(array: Any) -> tm.Tensor:

@@ -22,7 +22,7 @@ import torchmigrate as tm
 from torchmigrate.base.tensor_trees import leaves
 from torchmigrate.converters.pointwise.dropout import CopyingDropout
 from torchmigrate.folder.write import write
-from torchmigrate.model import memory
+from torchmigrate.model import buffers as memory
 from torchmigrate.model.registry import module_form
 
 TRAITS = golden.FIXTURES / "traits"

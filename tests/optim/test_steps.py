@@ -15,8 +15,8 @@ from torch import nn
 import torchmigrate as tm
 from torchmigrate.optim.convert import optimizer_beside
 from torchmigrate.optim.flat_parameters import flatten
+from torchmigrate.optim.flat_positions import trace
 from torchmigrate.optim.methods import adam_bound
-from torchmigrate.optim.positions import trace
 from torchmigrate.optim.state import OptimizerState
 
 OPTIM = golden.FIXTURES / "optim"

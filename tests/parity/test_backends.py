@@ -17,7 +17,7 @@ from torch import nn
 import torchmigrate as tm
 from torchmigrate.base.tensor_trees import moved
 from torchmigrate.parity.judge.tolerances import Rules
-from torchmigrate.parity.networks import copy_network
+from torchmigrate.parity.network_copies import copy_network
 from torchmigrate.parity.references.self_reference import compute_self, with_layers
 from torchmigrate.parity.runs.layers import compare_layers
 from torchmigrate.parity.runs.pytorch import PyTorch, tf32

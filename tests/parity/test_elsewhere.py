@@ -20,7 +20,7 @@ from safetensors.torch import save_file
 import torchmigrate as tm
 from torchmigrate.cli import main as cli
 from torchmigrate.folder.verify_folder import VerifyOptions, by_place, verify_path
-from torchmigrate.parity.reference import Gradients, Reference
+from torchmigrate.parity.reference_numbers import Gradients, Reference
 from torchmigrate.parity.references.input_files import read_inputs
 
 UNET = golden.MODELS / "unet_nngraph.t7"

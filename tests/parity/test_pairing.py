@@ -8,7 +8,7 @@ import pytest
 import torch
 
 import torchmigrate as tm
-from torchmigrate.parity.pairing import pair_runs
+from torchmigrate.parity.run_pairing import pair_runs
 
 PARITY = golden.FIXTURES / "parity"
 

@@ -19,7 +19,7 @@ import torchmigrate as tm
 from torchmigrate.cli import main as cli
 from torchmigrate.parity.references import self_reference
 from torchmigrate.parity.references.self_reference import compute_self, with_layers
-from torchmigrate.parity.spool import Spool
+from torchmigrate.parity.spooled_outputs import Spool
 from torchmigrate.parity.trace import LayerRun
 from torchmigrate.shapes.infer import Guess
 

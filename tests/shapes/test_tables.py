@@ -12,8 +12,8 @@ from networks import RELU, Graph, cell, chain, conv, linear, lookup, pool, resha
 
 import torchmigrate as tm
 from torchmigrate.base.tensor_trees import shapes
-from torchmigrate.shapes.budget import Budget, Spent
 from torchmigrate.shapes.infer import infer_input
+from torchmigrate.shapes.search_budget import Budget, Spent
 from torchmigrate.shapes.trials import Trials
 
 IDENTITY = lua.module("nn.Identity")

@@ -13,7 +13,7 @@ import pytest
 from t7.handwritten import FIXTURES, NIL, integer, longs, number, storage, string, table, tensor, torch
 
 from torchmigrate.t7 import LuaTable, T7Error, T7File, Tensor, TornFile, deserialize, load, load_file
-from torchmigrate.t7.reading.positional import FORMS, bodies_of
+from torchmigrate.t7.reading.fields_by_position import FORMS, bodies_of
 from torchmigrate.t7.writing.dump import dump, dump_all
 
 

@@ -15,7 +15,7 @@ import pytest
 
 import torchmigrate as tm
 from torchmigrate.cli import main as cli
-from torchmigrate.zoo import cluster
+from torchmigrate.zoo import ray_cluster as cluster
 from torchmigrate.zoo.outcomes import STATE
 
 ON_RAY = [sys.executable, "-m", "torchmigrate", "convert", "--ray", "local", "--jobs", "2", "--source-only"]

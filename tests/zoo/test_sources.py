@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 import torchmigrate as tm
-from torchmigrate.zoo.members import Shard, listed, plan
+from torchmigrate.zoo.zoo_files import Shard, listed, plan
 
 
 @pytest.mark.parametrize(

@@ -20,9 +20,9 @@ import torch
 
 import torchmigrate as tm
 from torchmigrate.cli import main as cli
-from torchmigrate.zoo.members import Shard
 from torchmigrate.zoo.outcomes import STATE, Outcome
 from torchmigrate.zoo.summary import ZooSummary
+from torchmigrate.zoo.zoo_files import Shard
 
 COMMAND = [sys.executable, "-m", "torchmigrate", "convert"]
 

@@ -17,7 +17,7 @@ def doctor(as_json: bool) -> int:
     torchmigrate doctor
     torchmigrate doctor --json
     """
-    from ..doctor import examine
+    from ..checkup import examine
     from ..printing import terminal as console
     from ..printing.diagnoses import show_diagnosis
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from rich.console import Console
 
-from ..doctor import OPTIONAL, Checkup
+from ..checkup import OPTIONAL, Checkup
 from .terminal import printable, text_console
 
 

@@ -11,8 +11,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn
 from rich.table import Table
 
 from ...base.messages import counted
-from ...zoo.pool import Began, Ended, Event, Lost
 from ...zoo.summary import ZooSummary
+from ...zoo.worker_pool import Began, Ended, Event, Lost
 from .terminal import printable, text_console
 
 _COLOURS = {"converted": "green", "needs an option": "yellow", "no model": "yellow"}

@@ -17,7 +17,7 @@ from ...model.conversion import Conversion
 from ...model.registry import form_of
 from ...shapes.dry_run import run, run_without_numbers
 from ...shapes.random_input import indexed_leaves
-from ..watch import Dynamic, LayerNames, Watch
+from ..layer_watch import Dynamic, LayerNames, Watch
 
 #: By how much an axis is grown to find a second size; many networks take multiples of a power of two only.
 _STEPS = (1, 2, 4, 8, 16, 32, 64)

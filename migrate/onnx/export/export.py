@@ -16,15 +16,15 @@ from ...base.errors import ExportError, UsageError
 from ...base.files import refuse_existing
 from ...base.tensor_trees import leaves, moved
 from ...model.conversion import Conversion
-from ...model.remembering import Remembering, forget
+from ...model.recurrent_state import Remembering, forget
 from ...shapes.dry_run import mixed
 from ...shapes.infer import input_of
+from ..layer_watch import LayerNames
 from ..operators.stand_ins import put_stand_ins
 from ..passes.graph import narrow, tidy
 from ..passes.quantize import quantize, require_quantizable
 from ..result import OnnxExport
 from ..settings import Settings, name_list
-from ..watch import LayerNames
 from .check import TOLERANCES, Checker, check_graph
 from .metadata import describe_file, paths_of, sizes_in
 from .plan import FixedBatch, Plan, Run

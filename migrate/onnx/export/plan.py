@@ -15,8 +15,8 @@ from ...base.tensor_trees import apply, leaves, moved
 from ...model.conversion import Conversion
 from ...shapes.dry_run import on_meta, run, run_without_numbers
 from ...shapes.random_input import indexed_leaves
+from ..layer_watch import Dynamic, LayerNames
 from ..settings import Settings
-from ..watch import Dynamic, LayerNames
 from .axes import Freedom, explore, name_axes, require_running, resized, sizes_of
 
 

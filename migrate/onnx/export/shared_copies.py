@@ -10,7 +10,7 @@ from torch import nn
 
 from ...model.conversion import Conversion
 from ...t7 import Tensor
-from ...t7.mapping import release_pages
+from ...t7.memory_map import release_pages
 
 
 def shared_copy(module: nn.Module, dtype: torch.dtype | None = None) -> nn.Module:

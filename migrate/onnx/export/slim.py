@@ -8,7 +8,7 @@ import onnx_ir as ir
 from ...base.errors import ExportError, UsageError
 from ...base.messages import cause
 from ..passes.graph import PATH_KEY
-from ..quiet import quiet
+from ..quiet_exporter import quiet
 from .save import LARGEST_FILE, Stored, store
 
 

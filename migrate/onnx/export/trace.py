@@ -14,10 +14,10 @@ from torch import nn
 from ...base.errors import ExportError
 from ...base.messages import cause
 from ...base.tensor_trees import moved, numbered
-from ...model.remembering import forget
+from ...model.recurrent_state import forget
+from ..layer_watch import Dynamic, LayerNames, Watch
 from ..passes.optimize import optimize
-from ..quiet import quiet
-from ..watch import Dynamic, LayerNames, Watch
+from ..quiet_exporter import quiet
 
 
 class Untraceable(ExportError):

@@ -12,7 +12,7 @@ import onnx_ir as ir
 from onnx_ir.passes import common
 
 from ...base.errors import ExportError
-from ..watch import LayerNames
+from ..layer_watch import LayerNames
 from .edit import SCOPES, constant, initializer, part_outputs, put_instead
 from .resize import resize_by_factors
 from .sequences import rejoin

@@ -12,7 +12,7 @@ import torch
 
 from ...base.errors import ExportError
 from ...base.messages import cause
-from ..quiet import quiet
+from ..quiet_exporter import quiet
 from ..result import Quantized
 from ..runtime import open_session, run_session
 

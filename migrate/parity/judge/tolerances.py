@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 
 import torch
 
-from ...model.record import LayerRecord
-from ..networks import leaf_indices
+from ...model.layer_record import LayerRecord
+from ..network_copies import leaf_indices
 from .compare import Tolerance
 
 #: Half the distance from 1 to the next number: the relative error of one rounding.

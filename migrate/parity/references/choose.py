@@ -8,7 +8,7 @@ from pathlib import Path
 from ...base.errors import UsageError
 from ...model.conversion import Conversion
 from ...shapes.infer import Guess, input_of
-from ..reference import Reference
+from ..reference_numbers import Reference
 from .dump import read_dump
 from .live import run_torch7
 from .recorded import read_recorded, require_recorded

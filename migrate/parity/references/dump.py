@@ -12,12 +12,12 @@ from ...base.errors import UsageError
 from ...base.tensor_trees import leaves, moved
 from ...model.conversion import Conversion
 from ...model.convert import sha256, to_torch
-from ...model.record import LayerRecord
+from ...model.layer_record import LayerRecord
 from ...shapes.dry_run import dry_run
 from ...t7 import LuaTable, Storage, Value, load
-from ..networks import copy_network
-from ..pairing import pair_runs
-from ..reference import GradientEntry, Gradients, Reference, TensorSummary
+from ..network_copies import copy_network
+from ..reference_numbers import GradientEntry, Gradients, Reference, TensorSummary
+from ..run_pairing import pair_runs
 
 PROVES = "the converted model computes what Torch7 computed, on this input"
 

@@ -19,7 +19,7 @@ from ...model.conversion import Conversion
 from ...shapes.infer import Guess
 from ...t7 import LuaTable, Tensor
 from ...t7.writing.dump import dump
-from ..reference import Reference
+from ..reference_numbers import Reference
 from .dump import read_dump
 
 #: Outputs of layers with more elements are kept as first numbers, mean and deviation.

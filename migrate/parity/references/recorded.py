@@ -18,10 +18,18 @@ from ...shapes.infer import Guess, infer_input
 from ...shapes.random_input import make_input
 from ..judge.compare import compare
 from ..judge.tolerances import Rules, coarser, depth_of
-from ..networks import Network, copy_network, leaf_indices
-from ..reference import Reference
+from ..network_copies import Network, copy_network, leaf_indices
+from ..reference_numbers import Reference
 from ..trace import LayerRun, trace
-from .activations import MOST_NUMBERS, Recording, find_recording, first_layers, graph_input, input_size, recover_input
+from .recorded_activations import (
+    MOST_NUMBERS,
+    Recording,
+    find_recording,
+    first_layers,
+    graph_input,
+    input_size,
+    recover_input,
+)
 from .recorded_layers import UNKNOWN, Judgement, Probe
 from .self_reference import compute_self, with_output
 from .staleness import has_weights, staleness

@@ -18,13 +18,13 @@ import torch
 
 from ...base.tensor_trees import apply, leaves, moved
 from ...model.conversion import Conversion
-from ...model.remembering import Remembering
+from ...model.recurrent_state import Remembering
 from ..judge.compare import Difference
 from ..judge.tolerances import Rules
-from ..networks import Network, leaf_indices
+from ..network_copies import Network, leaf_indices
 from ..runs.layers import replacement, worst
 from ..trace import LayerRun, trace
-from .activations import Recording, is_writer, ran_in_training
+from .recorded_activations import Recording, is_writer, ran_in_training
 
 Key = tuple[int, int]
 

@@ -16,8 +16,8 @@ from ...base.files import whole_file
 from ...base.tensor_trees import leaves, put
 from ...model.conversion import Conversion
 from ...model.convert import sha256
-from ..networks import copy_network
-from ..reference import Reference
+from ..network_copies import copy_network
+from ..reference_numbers import Reference
 from ..trace import LayerRun, trace
 
 FORMAT, VERSION = "torchmigrate-run", 1

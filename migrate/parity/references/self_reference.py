@@ -13,9 +13,9 @@ from ...base.errors import UsageError
 from ...base.tensor_trees import moved, shapes
 from ...model.conversion import Conversion
 from ...shapes.infer import Guess
-from ..networks import copy_network
-from ..reference import Reference
-from ..spool import Spool
+from ..network_copies import copy_network
+from ..reference_numbers import Reference
+from ..spooled_outputs import Spool
 from ..trace import trace
 
 PROVES = "rounding only: the converted model in float64 is compared with itself, so a wrong mapping would not show"

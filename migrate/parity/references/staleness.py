@@ -9,7 +9,7 @@ from ...model.conversion import Conversion
 from ...t7 import Tensor
 from ..judge.compare import Difference
 from ..judge.tolerances import ROUNDING
-from ..networks import leaf_indices
+from ..network_copies import leaf_indices
 from .recorded_layers import Judgement, Key
 
 #: An optimizer's step changes what a layer answers by less than this share of it, ...

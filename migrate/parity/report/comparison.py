@@ -10,7 +10,7 @@ from typing import Any
 from ...base.json_values import JsonValues
 from ..judge.compare import Difference, Tolerance
 from ..judge.status import FAILED, PASSED
-from ..reference import Reference
+from ..reference_numbers import Reference
 from ..runs.batches import BatchResult
 from ..runs.gradients import GradientResult
 from ..runs.layers import LayerResult, first_diverging

@@ -16,8 +16,8 @@ from ...base.messages import visible
 from ..judge.status import TORCH7, name_of
 from .charts import depth_chart
 from .histograms import HistogramChart, histogram_chart, histogram_range
+from .layer_table import STATES, Row, chart_series, layer_rows, measure, table_rows, watched_backends, worst_of
 from .quantities import cosine, nine_digits, percent, scientific, sizes
-from .rows import STATES, Row, chart_series, layer_rows, measure, table_rows, watched_backends, worst_of
 from .tree import tree_nodes
 
 _TEMPLATES = Path(__file__).parent / "templates"

@@ -8,8 +8,8 @@ from typing import Any
 
 from ...base.messages import visible
 from ..judge.status import TORCH7
+from .layer_table import layer_rows, watched_backends, worst_of, worst_rows
 from .quantities import DASH, percent, scientific
-from .rows import layer_rows, watched_backends, worst_of, worst_rows
 
 #: How many layers are named.
 WORST = 5

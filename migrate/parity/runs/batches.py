@@ -15,8 +15,8 @@ from ...model.conversion import Conversion
 from ..judge.compare import Difference
 from ..judge.status import FAILED, NOT_RUN, PASSED
 from ..judge.tolerances import Rules
-from ..networks import copy_network
-from ..reference import Reference
+from ..network_copies import copy_network
+from ..reference_numbers import Reference
 from .layers import worst
 from .pytorch import Backend
 

@@ -15,12 +15,12 @@ from ...base.tensor_trees import apply, leaves, moved, position
 from ...model.build import Region
 from ...model.conversion import Conversion
 from ...model.convert import convert_model
-from ...model.remembering import forget
+from ...model.recurrent_state import forget
 from ...shapes.random_input import floating_type
 from ...t7 import Tensor
 from ..judge.compare import Difference, compare
 from ..judge.tolerances import Rules
-from ..reference import Gradients, Reference
+from ..reference_numbers import Gradients, Reference
 
 #: A gradient that is off by no more than so many times what its own rounding makes of it can't be judged.
 _UNSTEADY = 8

@@ -13,10 +13,10 @@ import torch
 from ...base.json_values import JsonValues
 from ...base.tensor_memo import TensorMemo
 from ...base.tensor_trees import leaves, moved
-from ...model.record import LayerRecord
+from ...model.layer_record import LayerRecord
 from ..judge.compare import Difference, Known, Tolerance, compare
-from ..networks import Network
-from ..reference import Reference, TensorSummary, cast_like
+from ..network_copies import Network
+from ..reference_numbers import Reference, TensorSummary, cast_like
 from ..trace import LayerRun, trace
 
 

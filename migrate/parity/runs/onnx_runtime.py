@@ -21,7 +21,7 @@ from ...onnx.runtime import open_session, run_session
 from ...shapes.random_input import indexed_leaves
 from ..judge.compare import Difference, Tolerance, compare
 from ..judge.tolerances import Rules
-from ..networks import copy_network
+from ..network_copies import copy_network
 from ..trace import LayerRun, trace
 from .layers import LayerResult
 from .pytorch import Backend

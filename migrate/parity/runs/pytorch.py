@@ -11,8 +11,8 @@ import torch
 from ...model.conversion import Conversion
 from ...shapes.random_input import floating_type
 from ..judge.tolerances import Rules
-from ..networks import Network, copy_network
-from ..reference import Reference
+from ..network_copies import Network, copy_network
+from ..reference_numbers import Reference
 from .layers import Layered, LayerResult, compare_layers
 
 

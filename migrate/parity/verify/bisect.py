@@ -15,8 +15,8 @@ from ...model.conversion import Conversion
 from ...t7 import LuaObject, LuaTable
 from ...t7.writing.dump import dump
 from ..judge.status import FAILED
-from ..networks import copy_network
-from ..reference import Reference
+from ..network_copies import copy_network
+from ..reference_numbers import Reference
 from ..references.live import to_lua
 from ..references.self_reference import with_layers
 from ..report.report import ParityReport

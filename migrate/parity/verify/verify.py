@@ -19,7 +19,7 @@ from ...shapes.random_input import floating_type
 from ..judge.compare import Difference, compare
 from ..judge.status import FAILED, NOT_RUN, PASSED
 from ..judge.tolerances import Rules, coarser, depth_of, fan_in_of
-from ..reference import Reference
+from ..reference_numbers import Reference
 from ..references.choose import AUTO, choose_reference
 from ..references.live import without_folder
 from ..references.self_reference import with_layers, with_output

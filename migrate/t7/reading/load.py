@@ -14,8 +14,8 @@ from ..bodies import Body, with_standard
 from ..limits import DEFAULT_LIMITS, Limits
 from ..values import LuaFunction, LuaObject, LuaTable, Storage, Tensor, Value
 from .diagnosis import INCOMPLETE, diagnose, diagnose_text_mode
+from .fields_by_position import FORMS, bodies_of
 from .file_bytes import Data, Source, is_gzip, open_data, unpack
-from .positional import FORMS, bodies_of
 from .reader import Loss, Reader
 from .tokens import Tokens
 from .tokens_ascii import AsciiTokens

@@ -10,7 +10,8 @@ from typing import NamedTuple
 from ...base.errors import LimitExceeded, T7Error, TornFile
 from ..bodies import ONE_TABLE, Body
 from ..faults import FAR, Fault, halved, over
-from ..frames import (
+from ..limits import Limits
+from ..open_objects import (
     CLASSES,
     FieldsFrame,
     Frame,
@@ -24,7 +25,6 @@ from ..frames import (
     new_object,
     path_of,
 )
-from ..limits import Limits
 from ..tags import BOOLEAN, FUNCTION_WITHOUT_INDEX, NIL, STRING, TABLE, TORCH
 from ..tensors import Layout, layout_of, outside
 from ..values import LuaFunction, LuaObject, LuaTable, Storage, Tensor, Value

@@ -6,10 +6,10 @@ import mmap
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Protocol
 
-from ..elements import Elements
 from ..faults import Fault, over
-from ..frames import Frame
 from ..limits import Limits
+from ..open_objects import Frame
+from ..stored_numbers import Elements
 from ..values import Value
 
 if TYPE_CHECKING:

@@ -8,10 +8,10 @@ from collections.abc import Callable
 from functools import cache
 from typing import Any
 
-from ..elements import Elements
 from ..faults import Fault, check_dimensions, over, too_short
-from ..frames import CLASSES, Frame, TableFrame, new_object
 from ..limits import Limits
+from ..open_objects import CLASSES, Frame, TableFrame, new_object
+from ..stored_numbers import Elements
 from ..tags import BOOLEAN, FUNCTION, FUNCTION_WITHOUT_INDEX, NIL, NUMBER, STRING, TABLE, TORCH
 from ..values import LuaTable, Value
 from .diagnosis import explain_tag

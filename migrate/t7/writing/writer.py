@@ -11,8 +11,8 @@ import numpy as np
 from ...base.errors import T7Error
 from ..bodies import BODIES, ONE_TABLE, Body
 from ..faults import Fault
-from ..frames import key_text
 from ..keys import table_key
+from ..open_objects import key_text
 from ..tags import BOOLEAN, FUNCTION, FUNCTION_LEGACY, FUNCTION_WITHOUT_INDEX, NIL, NUMBER, STRING, TABLE, TORCH
 from ..tensors import outside
 from ..values import LuaFunction, LuaObject, LuaTable, Storage, Tensor, Value

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Collection, Sequence
 
-from ..model.record import LayerRecord
+from ..model.layer_record import LayerRecord
 
 #: Layer -> run of the layer around it -> runs of the layer within that.
 _Runs = dict[int, dict[int, list[int]]]

@@ -13,10 +13,10 @@ from types import FrameType
 
 from pebble import ProcessExpired, ProcessPool
 
-from .members import Task
 from .outcomes import Outcome
-from .pool import Work
 from .worker import set_up
+from .worker_pool import Work
+from .zoo_files import Task
 
 #: A worker is replaced after as many files, since libraries leak.
 FILES_PER_WORKER = 100

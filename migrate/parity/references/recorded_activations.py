@@ -13,12 +13,12 @@ from torch import nn
 from torch.nn import functional
 
 from ...base.tensor_trees import leaves
+from ...model.buffers import writes
 from ...model.build import to_torch_tensor
 from ...model.conversion import Conversion
-from ...model.memory import writes
-from ...model.record import LayerRecord
+from ...model.layer_record import LayerRecord
 from ...t7 import LuaObject, LuaTable, Tensor, Value
-from ..networks import leaf_indices
+from ..network_copies import leaf_indices
 
 #: Deeper nesting than any output has; it bounds the recursion.
 _MAX_DEPTH = 16

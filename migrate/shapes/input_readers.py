@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 from ..model.conversion import Conversion
-from ..model.record import LayerRecord
+from ..model.layer_record import LayerRecord
 from ..model.registry import traits_of
 from ..model.traits import Traits
 from ..t7 import LuaObject, LuaTable, Tensor, Value

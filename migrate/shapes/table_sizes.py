@@ -11,8 +11,8 @@ from torch import nn
 from ..model.conversion import Conversion
 from ..t7 import Tensor
 from .candidates import Candidate, Source, crossed_sizes, tried_sizes
+from .input_readers import IMAGES, INDICES, NUMBERS, Entries, Entry, channels_of, kind_of
 from .parse import spelled
-from .readers import IMAGES, INDICES, NUMBERS, Entries, Entry, channels_of, kind_of
 from .recorded import recorded_sizes
 
 #: How many sizes are tried of each kind.

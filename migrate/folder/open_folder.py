@@ -13,11 +13,11 @@ from ..base.errors import UsageError
 from ..base.folder_files import ONNX, PARITY, read_config
 from ..model.build import Build
 from ..model.conversion import Conversion, Provenance
-from ..model.record import LayerRecord
+from ..model.layer_record import LayerRecord
 from ..model.registry import traits_of
 from ..shapes.parse import parse_shape
 from ..t7 import LuaObject, LuaTable, Tensor
-from .load import load_converted
+from .load_converted import load_converted
 
 
 def open_folder(folder: Path, plugins: Iterable[Path] = ()) -> Conversion:

@@ -14,10 +14,10 @@ from pathlib import Path
 from typing import Any
 
 from ..base.errors import UsageError
-from .members import Task
+from .local_processes import FILES_PER_WORKER
 from .outcomes import Outcome
-from .pool import Work
-from .processes import FILES_PER_WORKER
+from .worker_pool import Work
+from .zoo_files import Task
 
 #: Without the first, Ray listens on all interfaces even where it serves one machine only; without the second, some
 #: versions hide the GPUs.

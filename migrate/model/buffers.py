@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NamedTuple
 
-from .record import LayerRecord
+from .layer_record import LayerRecord
 
 #: So many steps of the analysis are worth their time; models have a few thousand.
 BUDGET = 300_000

@@ -12,7 +12,7 @@ from torch import nn
 
 from ..base.tensor_trees import moved
 from ..model.conversion import Conversion
-from ..model.record import LayerRecord
+from ..model.layer_record import LayerRecord
 from ..shapes.dry_run import run
 from ..shapes.random_input import floating_type
 

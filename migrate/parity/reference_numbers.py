@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from ..base.tensor_trees import apply, leaves
-from .networks import Network
+from .network_copies import Network
 
 
 @dataclass(frozen=True)

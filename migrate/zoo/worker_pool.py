@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from .members import Task
 from .outcomes import Outcome
 from .worker import LOG, STEP
+from .zoo_files import Task
 
 #: Told a task and an empty folder, where it writes what it prints (LOG) and which step it is at (STEP).
 Work = Callable[[Task, Path], Outcome]
