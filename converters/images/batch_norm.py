@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -11,6 +12,8 @@ from torch.nn import functional as F
 from ...model.layer import Layer
 from ...model.registry import converts, module_form
 from ...model.traits import Traits
+
+NORMALIZATION = Traits(keeps_size=True, picture="normalization")
 
 
 class BatchNorm(nn.modules.batchnorm._BatchNorm):
@@ -103,11 +106,7 @@ def _batch_norm(layer: Layer, dimensions: int) -> BatchNorm:
     return module
 
 
-@converts(
-    "nn.BatchNormalization",
-    "cudnn.BatchNormalization",
-    traits=Traits(reads="numbers", keeps_size=True, picture="normalization"),
-)
+@converts("nn.BatchNormalization", "cudnn.BatchNormalization", traits=replace(NORMALIZATION, reads="numbers"))
 def batch_normalization(layer: Layer) -> BatchNorm:
     """nn.BatchNormalization(nOutput, [eps = 1e-5], [momentum = 0.1], [affine = true])
 
@@ -117,9 +116,7 @@ def batch_normalization(layer: Layer) -> BatchNorm:
 
 
 @converts(
-    "nn.SpatialBatchNormalization",
-    "cudnn.SpatialBatchNormalization",
-    traits=Traits(reads="images", keeps_size=True, picture="normalization"),
+    "nn.SpatialBatchNormalization", "cudnn.SpatialBatchNormalization", traits=replace(NORMALIZATION, reads="images")
 )
 def spatial_batch_normalization(layer: Layer) -> BatchNorm:
     """nn.SpatialBatchNormalization(nOutput, [eps = 1e-5], [momentum = 0.1], [affine = true])"""
@@ -129,7 +126,7 @@ def spatial_batch_normalization(layer: Layer) -> BatchNorm:
 @converts(
     "nn.VolumetricBatchNormalization",
     "cudnn.VolumetricBatchNormalization",
-    traits=Traits(reads="volumes", keeps_size=True, picture="normalization"),
+    traits=replace(NORMALIZATION, reads="volumes"),
 )
 def volumetric_batch_normalization(layer: Layer) -> BatchNorm:
     """nn.VolumetricBatchNormalization(nOutput, [eps = 1e-5], [momentum = 0.1], [affine = true])"""

@@ -11,6 +11,7 @@ from ...model.layer import Layer
 from ...model.registry import converts, converts_to
 from ...model.traits import Traits
 from ...t7 import LuaTable
+from ..linear.linear import linear
 
 
 class Minus(nn.Module):
@@ -71,8 +72,7 @@ def qd_riemann_linear(layer: Layer) -> nn.Linear:
     """
     layer.ignore("gamma", "qdFlag", "matReg", "initMetric", "Mii", "M0i", "M00")
     layer.note("Torch7 preconditions the gradients of this layer's parameters; here they are the plain derivatives")
-    out_features, in_features = layer.tensor("weight").shape
-    return layer.put_all(layer.make(nn.Linear, in_features, out_features, bias=layer.has("bias")), "weight", "bias")
+    return linear(layer)
 
 
 class Balance(nn.Module):

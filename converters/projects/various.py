@@ -11,6 +11,7 @@ from ...model.layer import Layer
 from ...model.registry import converts, module_form
 from ...model.traits import Traits
 from ...source.expressions import Variable, python
+from ..tables.decorators import dtype_of
 from .style import is_fresh
 
 
@@ -129,19 +130,11 @@ def _rows(module: OneHot, x: Variable) -> ast.expr | None:
     return python(f"nn.functional.one_hot(x.long() - 1, depth).{name}()", x=x, depth=module.depth)
 
 
-_TYPES = {
-    "torch.DoubleTensor": torch.float64,
-    "torch.FloatTensor": torch.float32,
-    "torch.CudaTensor": torch.float32,
-    "torch.CudaDoubleTensor": torch.float64,
-    "torch.CudaHalfTensor": torch.float32,
-}
-
-
 @converts("OneHot", "nn.OneHot", traits=Traits(reads="indices"))
 def one_hot(layer: Layer) -> OneHot:
     """nn.OneHot(outputSize), or char-rnn's OneHot(outputSize)"""
     layer.ignore("_eye", "_input", "_single", "_longInput", "_ix", "_longInput2", "inputTensorType")
     depth = layer.integer("depth") if layer.has("depth") else layer.integer("outputSize")
     layer.ignore("depth", "outputSize")
-    return OneHot(depth, _TYPES.get(layer.text("_type", "torch.FloatTensor"), torch.float32))
+    dtype = dtype_of(layer.text("_type", "torch.FloatTensor"))
+    return OneHot(depth, dtype if dtype is not None and dtype.is_floating_point else torch.float32)

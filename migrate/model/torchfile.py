@@ -8,6 +8,7 @@ import numpy as np
 
 from ..base.errors import UsageError
 from ..t7 import LuaObject, LuaTable, Storage, Tensor, Value
+from ..t7.keys import text_or_bytes
 
 _OWN = (LuaTable, LuaObject, Tensor, Storage)
 
@@ -32,7 +33,7 @@ def _adopt(value: Any, seen: dict[int, Any], path: str) -> Value:
     if isinstance(value, (int, np.integer, np.floating)):
         return float(value)
     if isinstance(value, bytes):
-        return _text(value)
+        return text_or_bytes(value)
     if isinstance(value, np.ndarray):
         seen[id(value)] = made = Tensor.from_numpy(value)
         return made
@@ -47,19 +48,12 @@ def _adopt(value: Any, seen: dict[int, Any], path: str) -> Value:
             table[index] = _adopt(item, seen, f"{path}[{index}]")
         return table
     if hasattr(value, "torch_typename") and hasattr(value, "_obj"):
-        seen[id(value)] = made_object = LuaObject(str(_text(value.torch_typename())))
+        name = value.torch_typename()
+        made_object = LuaObject(str(text_or_bytes(name) if isinstance(name, bytes) else name))
+        seen[id(value)] = made_object
         fields = _adopt(value._obj, seen, path)
         made_object.parts = [fields]
         return made_object
     raise UsageError(
         f"{path} is a {type(value).__name__}: convert() takes a path, or a value from load() or torchfile.load()."
     )
-
-
-def _text(data: bytes | str) -> str | bytes:
-    if isinstance(data, str):
-        return data
-    try:
-        return data.decode()
-    except UnicodeDecodeError:
-        return data

@@ -243,14 +243,7 @@ def asgd(fields: Fields, *, exact: bool) -> Rule:
 
 #: The optimizers that can be carried over, by their name in optim.
 METHODS: dict[str, Callable[..., Rule]] = {
-    "sgd": sgd,
-    "adam": adam,
-    "adamax": adamax,
-    "rmsprop": rmsprop,
-    "adagrad": adagrad,
-    "adadelta": adadelta,
-    "asgd": asgd,
-    "nag": nag,
+    method.__name__: method for method in (sgd, adam, adamax, rmsprop, adagrad, adadelta, asgd, nag)
 }
 
 #: What only one optimizer leaves in its state (all of them), the first that fits counts.

@@ -17,6 +17,14 @@ class BoolKey:
 _TRUE, _FALSE = BoolKey(True), BoolKey(False)
 
 
+def text_or_bytes(data: bytes) -> str | bytes:
+    """A string of Lua: text where it is UTF-8."""
+    try:
+        return data.decode()
+    except UnicodeDecodeError:
+        return data
+
+
 def table_key(key: Any) -> Any:
     """The form in which a table holds a key: a boolean apart from 1 and 0, an int as float, UTF-8 bytes as str.
 
@@ -41,10 +49,7 @@ def table_key(key: Any) -> Any:
             raise ValueError(f"a table can't have the key {key}: no double is equal to it")
         return number
     if kind is bytes:
-        try:
-            return key.decode()
-        except UnicodeDecodeError:
-            return key
+        return text_or_bytes(key)
     if key is None:
         raise ValueError("a table can't have the key nil")
     return key

@@ -22,7 +22,7 @@ def layers(words: tuple[str, ...], as_json: bool) -> int:
 
     from ...model.supported_classes import table
     from ..printing import terminal as console
-    from ..printing.layers import show_layers
+    from ..printing.inspections import show_layers
 
     rows = [row for name, row in table().items() if all(word.lower() in name.lower() for word in words)]
     if as_json:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from rich.console import Console
 from rich.table import Table
@@ -16,7 +16,7 @@ from ...inspection.inspect import Inspection
 from ...inspection.statistics import Statistics
 from ...inspection.tree import Model, ModuleNode
 from ...model.locate import is_criterion
-from ...model.supported_classes import table
+from ...model.supported_classes import Support, table
 from .terminal import bytes_text, printable, text_console
 
 #: How many entries of a nested table are shown.
@@ -176,3 +176,14 @@ def _show_tensors(console: Console, rows: list[Statistics]) -> None:
             printable(row.path), printable(row.type.removeprefix("torch.")), row.size, *numbers, *wrong, str(row.zeros)
         )
     console.print(table)
+
+
+def show_layers(rows: Sequence[Support]) -> None:
+    """The table of supported classes."""
+    console = text_console()
+    table = Table("Torch7", "PyTorch", "gradients", "ONNX", "cases", box=None, pad_edge=False)
+    for row in rows:
+        checked = ["yes" if flag else "" for flag in (row.gradient, row.onnx)]
+        table.add_row(printable(row.typename), printable(", ".join(row.modules)), *checked, str(row.cases or ""))
+    console.print(table)
+    console.print(f"{len(rows)} classes")

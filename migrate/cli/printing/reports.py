@@ -24,9 +24,7 @@ def show_verdict(console: Console, report: ParityReport) -> None:
 def show_report(report: ParityReport) -> None:
     """The outcome of `verify`: one row per backend, then the verdict."""
     console = text_console()
-    table = Table(box=None, pad_edge=False)
-    for heading in ("backend", "result", "largest difference", "tolerance", "why"):
-        table.add_column(heading)
+    table = Table("backend", "result", "largest difference", "tolerance", "why", box=None, pad_edge=False)
     for row in report.rows():
         table.add_row(*(printable(cell) for cell in row))
     console.print(table)

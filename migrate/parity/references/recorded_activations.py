@@ -12,7 +12,6 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from ...base.tensor_trees import leaves
 from ...model.buffers import writes
 from ...model.build import to_torch_tensor
 from ...model.conversion import Conversion
@@ -208,8 +207,3 @@ def first_layers(conv: Conversion, recording: Recording) -> list[int]:
     """The layers without layers inside that have recorded outputs, in the order of the model."""
     leaf = leaf_indices(conv.layers)
     return [i for i in sorted(recording.outputs) if i in leaf]
-
-
-def rows(value: Any) -> list[int]:
-    """The different first sizes of the tensors of a nested value."""
-    return sorted({tensor.shape[0] for _, tensor in leaves(value) if tensor.dim()})

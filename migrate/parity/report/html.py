@@ -61,16 +61,8 @@ def render(report: Mapping[str, Any]) -> str:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    environment.filters.update(
-        scientific=scientific,
-        nine_digits=nine_digits,
-        cosine=cosine,
-        percent=percent,
-        sizes=sizes,
-        measure=measure,
-        exact=_exact,
-        coordinate=_coordinate,
-    )
+    filters = (scientific, nine_digits, cosine, percent, sizes, measure)
+    environment.filters.update({f.__name__: f for f in filters}, exact=_exact, coordinate=_coordinate)
     style, script = (_TEMPLATES.joinpath(name).read_text("utf-8") for name in ("report.css", "report.js"))
     rows = layer_rows(report)
     return environment.get_template("report.html.jinja").render(

@@ -12,39 +12,31 @@ from functools import cache
 
 from ..bodies import Body, Field
 
+#: The classes of nn that have no fields of their own.
+_BARE = (
+    "Abs CAddTable CDivTable CMulTable CSubTable Copy CosineDistance DotProduct Exp HardShrink HardTanh Identity "
+    "LogSoftMax Sigmoid SoftMax SoftPlus SoftShrink Sqrt Square Tanh"
+)
 #: class: its parent, whose fields come first, and its own fields in their order. The letter before a name is its type:
 #: i int, l long, d double, b boolean, t an int that is there only if the field `kernel` is a table; none: an object.
 _FIELDS = {
     "nn.Module": "| gradInput output",
     "nn.Criterion": "| gradInput d:output",
     "nn.StochasticGradient": "| d:learningRate d:learningRateDecay i:maxIteration b:shuffleIndices module criterion",
-    "nn.Abs": "nn.Module |",
     "nn.AbsCriterion": "nn.Criterion | b:sizeAverage",
     "nn.Add": "nn.Module | bias gradBias",
-    "nn.CAddTable": "nn.Module |",
-    "nn.CDivTable": "nn.Module |",
     "nn.CMul": "nn.Module | weight gradWeight",
-    "nn.CMulTable": "nn.Module |",
-    "nn.CSubTable": "nn.Module |",
     "nn.ClassNLLCriterion": "nn.Criterion |",
     "nn.Concat": "nn.Module | modules size i:dimension",
     "nn.ConcatTable": "nn.Module | modules",
-    "nn.Copy": "nn.Module |",
-    "nn.CosineDistance": "nn.Module |",
     "nn.CosineEmbeddingCriterion": "nn.Module | d:margin",
     "nn.CriterionTable": "nn.Module | criterion",
-    "nn.DotProduct": "nn.Module |",
     "nn.Euclidean": "nn.Module | weight gradWeight",
-    "nn.Exp": "nn.Module |",
-    "nn.HardShrink": "nn.Module |",
-    "nn.HardTanh": "nn.Module |",
     "nn.HingeEmbeddingCriterion": "nn.Module | d:margin",
-    "nn.Identity": "nn.Module |",
     "nn.JoinTable": "nn.Module | size i:dimension",
     "nn.L1HingeEmbeddingCriterion": "nn.Module | d:margin",
     "nn.Linear": "nn.Module | d:weightDecay weight bias gradWeight gradBias",
     "nn.LogSigmoid": "nn.Module | buffer",
-    "nn.LogSoftMax": "nn.Module |",
     "nn.LookupTable": "nn.Module | size weight currentInputs currentGradWeights",
     "nn.MSECriterion": "nn.Criterion | b:sizeAverage",
     "nn.MarginCriterion": "nn.Module | d:margin",
@@ -63,10 +55,6 @@ _FIELDS = {
     "nn.Reshape": "nn.Module | size",
     "nn.Select": "nn.Module | i:dimension l:index",
     "nn.Sequential": "nn.Module | modules",
-    "nn.Sigmoid": "nn.Module |",
-    "nn.SoftMax": "nn.Module |",
-    "nn.SoftPlus": "nn.Module |",
-    "nn.SoftShrink": "nn.Module |",
     "nn.SparseLinear": "nn.Module | d:weightDecay weight bias gradWeight gradBias lastInput",
     "nn.SpatialConvolution": (
         "nn.Module | i:kW i:kH i:dW i:dH i:nInputPlane i:nOutputPlane weight bias gradWeight gradBias"
@@ -75,10 +63,7 @@ _FIELDS = {
     "nn.SpatialMaxPooling": "nn.Module | i:kW i:kH i:dW i:dH indices",
     "nn.SpatialSubSampling": "nn.Module | i:kW i:kH i:dW i:dH i:nInputPlane weight bias gradWeight gradBias",
     "nn.SplitTable": "nn.Module | modules i:dimension",
-    "nn.Sqrt": "nn.Module |",
-    "nn.Square": "nn.Module |",
     "nn.Sum": "nn.Module | i:dimension",
-    "nn.Tanh": "nn.Module |",
     "nn.TemporalConvolution": (
         "nn.Module | i:kW i:dW i:inputFrameSize i:outputFrameSize weight bias gradWeight gradBias"
     ),
@@ -87,6 +72,7 @@ _FIELDS = {
     "nn.VolumetricConvolution": (
         "nn.Module | i:kT i:kW i:kH i:dT i:dW i:dH i:nInputPlane i:nOutputPlane weight bias gradWeight gradBias"
     ),
+    **dict.fromkeys((f"nn.{name}" for name in _BARE.split()), "nn.Module |"),
 }
 #: The classes of nnx: they kept writing their fields, after the table, until November 2011.
 _NNX_FIELDS = {

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from ..faults import Fault, check_dimensions, too_short
 from ..open_objects import CLASSES
+from ..keys import text_or_bytes
 from ..tags import BOOLEAN, FUNCTION_WITHOUT_INDEX, NIL, NUMBER, STRING
 from ..values import Value
 from .diagnosis import explain_tag
@@ -51,11 +52,7 @@ class AsciiTokens(Tokens):
         if tag in CLASSES:
             return tag, self.integer("the index of an object")
         if tag == STRING:
-            raw = self.text("a string")
-            try:
-                return STRING, raw.decode()
-            except UnicodeDecodeError:
-                return STRING, raw
+            return STRING, text_or_bytes(self.text("a string"))
         if tag == NUMBER:
             return NUMBER, self.double("a number")
         if tag == BOOLEAN:

@@ -9,6 +9,7 @@ from functools import cache
 from typing import Any
 
 from ..faults import Fault, check_dimensions, over, too_short
+from ..keys import text_or_bytes
 from ..limits import Limits
 from ..open_objects import CLASSES, Frame, TableFrame, new_object
 from ..stored_numbers import Elements
@@ -65,11 +66,7 @@ class BinaryTokens(Tokens):
             return tag, word
         if tag == STRING:
             self.pos = pos + 4
-            raw = self.text("a string")
-            try:
-                return STRING, raw.decode()
-            except UnicodeDecodeError:
-                return STRING, raw
+            return STRING, text_or_bytes(self.text("a string"))
         if tag == NUMBER:
             try:
                 (number,) = self._double(self.data, pos + 4)
