@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Iterable, Iterator
 from itertools import chain, islice, product
 from typing import Any, Literal, NamedTuple
@@ -190,19 +191,6 @@ class _Enough(Exception):
     """Ends a run of which no more is needed."""
 
 
-class _Maps:
-    """Keeps the sizes of feature maps in the order in which they appear, until something else is made of them."""
-
-    def __init__(self) -> None:
-        self.sizes: list[tuple[int, ...]] = []
-
-    def __call__(self, record: LayerRecord, output: Any) -> None:
-        if isinstance(output, torch.Tensor) and output.dim() == 4:
-            self.sizes.append(tuple(output.shape))
-        elif isinstance(output, torch.Tensor) and output.dim() < 4:
-            raise _Enough
-
-
 def oblong_sizes(conv: Conversion, entry: Entry, budget: Budget) -> Iterator[Candidate]:
     """Sizes of oblong images from the arithmetic of the first View or Linear behind the feature maps.
 
@@ -217,7 +205,8 @@ def oblong_sizes(conv: Conversion, entry: Entry, budget: Budget) -> Iterator[Can
         for height, width in _factors(count // measure.planes if measure.planes else 0, measure.planes, count):
             rows, columns = measure.sides(0, height), measure.sides(1, width)
             if rows and columns and height != width:
-                found[2, entry.channels, _nicest(rows), _nicest(columns)] = max(height, width) / min(height, width)
+                sizes = (2, entry.channels, min(rows, key=_roundness), min(columns, key=_roundness))
+                found[sizes] = max(height, width) / min(height, width)
     for sizes in sorted(found, key=found.__getitem__):
         told = f"{entry.where} and the first Linear leave only an oblong image, {spelled(sizes)}"
         yield Candidate(sizes, told, "arithmetic")
@@ -243,12 +232,19 @@ class _Measure:
     def of(self, height: int, width: int) -> tuple[int, ...]:
         """Height, width and planes of the last map; zeros for an image that is too small."""
         if (height, width) not in self._maps:
-            maps = _Maps()
+            maps: list[tuple[int, ...]] = []
+
+            def note(record: LayerRecord, output: Any) -> None:
+                if isinstance(output, torch.Tensor) and output.dim() == 4:
+                    maps.append(tuple(output.shape))
+                elif isinstance(output, torch.Tensor) and output.dim() < 4:
+                    raise _Enough
+
             with self.budget:
-                dry_run(self.conv, make_input(self.conv, (2, self.channels, height, width)), maps)
-            self.deepest = max(self.deepest, len(maps.sizes))
-            whole = len(maps.sizes) == self.deepest > 0  # a small image does not come as far
-            self._maps[height, width] = (*maps.sizes[-1][2:], maps.sizes[-1][1]) if whole else (0, 0, 0)
+                dry_run(self.conv, make_input(self.conv, (2, self.channels, height, width)), note)
+            self.deepest = max(self.deepest, len(maps))
+            whole = len(maps) == self.deepest > 0  # a small image does not come as far
+            self._maps[height, width] = (*maps[-1][2:], maps[-1][1]) if whole else (0, 0, 0)
         return self._maps[height, width]
 
     def sides(self, axis: int, extent: int) -> list[int]:
@@ -258,11 +254,11 @@ class _Measure:
 
     def _first(self, axis: int, extent: int) -> int:
         """The smallest side whose map is at least so large (maps grow with the image)."""
-        low, high = 1, _LARGEST
-        while low < high:
-            middle = (low + high) // 2
-            low, high = (low, middle) if self.of(middle, middle)[axis] >= extent else (middle + 1, high)
-        return low
+
+        def size(side: int) -> int:
+            return self.of(side, side)[axis]
+
+        return bisect_left(range(_LARGEST), extent, 1, key=size)
 
 
 def _wanted(conv: Conversion) -> set[int]:
@@ -280,10 +276,6 @@ def _wanted(conv: Conversion) -> set[int]:
     return found
 
 
-def _nicest(sides: list[int]) -> int:
-    """The roundest of several sizes that do."""
-    return min(sides, key=_roundness)
-
-
 def _roundness(side: int) -> tuple[int, int]:
+    """What is least for the roundest of several sizes that do."""
     return (-min(side & -side, 32), side)

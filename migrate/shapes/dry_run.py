@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
+from contextlib import ExitStack
 from functools import partial
 from typing import Any
 
@@ -81,31 +82,18 @@ def dry_run(conv: Conversion, value: Any, visit: Callable[[LayerRecord, Any], No
 def _watched(
     conv: Conversion, module: nn.Module, memo: dict[int, Any], value: Any, visit: Callable[[LayerRecord, Any], None]
 ) -> Exception | None:
-    # where one module stands for a layer and the one in it, the inner layer ends first
-    handles = [
-        memo.get(id(record.module), record.module).register_forward_hook(_Tell(record, visit))
-        for record in reversed(conv.layers)
-    ]
-    try:
-        with torch.no_grad(), SizesOnly():
+    def tell(record: LayerRecord, part: nn.Module, args: tuple[Any, ...], output: Any) -> None:
+        visit(record, output)
+
+    with ExitStack() as hooks, torch.no_grad(), SizesOnly():
+        for record in reversed(conv.layers):  # where one module stands for a layer and the one in it, that ends first
+            part = memo.get(id(record.module), record.module)
+            hooks.enter_context(part.register_forward_hook(partial(tell, record)))
+        try:
             run(module, value)
-    except Exception as error:
-        return error
-    finally:
-        for handle in handles:
-            handle.remove()
+        except Exception as error:
+            return error
     return None
-
-
-class _Tell:
-    """A hook that tells a layer and its output."""
-
-    def __init__(self, record: LayerRecord, visit: Callable[[LayerRecord, Any], None]) -> None:
-        self.record = record
-        self.visit = visit
-
-    def __call__(self, module: nn.Module, args: tuple[Any, ...], output: Any) -> None:
-        self.visit(self.record, output)
 
 
 def mixed(value: Any, output: Any) -> str:

@@ -67,7 +67,11 @@ def input_of(conv: Conversion, input_shape: Any = None, seed: int = 0, *, fittin
 def _check(conv: Conversion, value: Any) -> None:
     """Refuses an input of sizes that the model does not take, and says at which layer they fail."""
     reached: list[str] = []
-    failed = dry_run(conv, value, _Reached(reached))
+
+    def note(record: LayerRecord, output: Any) -> None:
+        reached.append(f"{record.typename} at {record.path or 'the top'}")
+
+    failed = dry_run(conv, value, note)
     if failed is not None:
         said = (str(failed) or repr(failed)).splitlines()[0]
         after = f"behind {reached[-1]}" if reached else "at its first layer"
@@ -75,16 +79,6 @@ def _check(conv: Conversion, value: Any) -> None:
             f"The model does not take an input of {shapes(value)}: it fails {after}: {said[:200]}. "
             "Without --input-shape (input_shape=) one is looked for."
         )
-
-
-class _Reached:
-    """Notes the layers that ran."""
-
-    def __init__(self, layers: list[str]) -> None:
-        self.layers = layers
-
-    def __call__(self, record: LayerRecord, output: Any) -> None:
-        self.layers.append(f"{record.typename} at {record.path or 'the top'}")
 
 
 def infer_input(conv: Conversion, seed: int = 0) -> Guess:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
+import re
 from typing import Any
 
 from ..base.errors import UsageError
+from ..base.tensor_trees import apply
 
 
 def parse_shape(text: str) -> Any:
@@ -16,36 +19,22 @@ def parse_shape(text: str) -> Any:
     Raises:
         UsageError: it is written otherwise.
     """
-    value, rest = _parse(text.replace(" ", ""), text)
-    if rest.startswith(","):
-        value, rest = _parse("{" + text.replace(" ", "") + "}", text)
-    if rest:
-        raise UsageError(_spelling(text))
-    return value
+    plain = re.sub(r"[^0-9x{},]|{}|^$", "?", text.replace(" ", ""))  # which no JSON holds
+    lists = re.sub(r"[0-9x]+", r'"\g<0>"', plain).replace("{", "[").replace("}", "]")
+    try:
+        found = apply(json.loads(f"[{lists}]"), _sizes, str)
+    except ValueError as error:
+        raise UsageError(
+            f"The input shape {text!r} is not understood; write 2x3x224x224, or {{2x10,2x20}} for a table of inputs."
+        ) from error
+    return found if len(found) > 1 else found[0]
 
 
-def _parse(rest: str, text: str) -> tuple[Any, str]:
-    if rest.startswith("{"):
-        items = []
-        rest = rest[1:]
-        while True:
-            item, rest = _parse(rest, text)
-            items.append(item)
-            if rest.startswith(","):
-                rest = rest[1:]
-            elif rest.startswith("}"):
-                return items, rest[1:]
-            else:
-                raise UsageError(_spelling(text))
-    end = min((i for i in (rest.find(","), rest.find("}")) if i >= 0), default=len(rest))
-    sizes = rest[:end].split("x")
-    if not all(size.isascii() and size.isdigit() and int(size) > 0 for size in sizes):
-        raise UsageError(_spelling(text))
-    return tuple(int(size) for size in sizes), rest[end:]
-
-
-def _spelling(text: str) -> str:
-    return f"The input shape {text!r} is not understood; write 2x3x224x224, or {{2x10,2x20}} for a table of two inputs."
+def _sizes(text: str) -> tuple[int, ...]:
+    sizes = tuple(map(int, text.split("x")))
+    if 0 in sizes:
+        raise ValueError
+    return sizes
 
 
 def spelled(sizes: Any) -> str:

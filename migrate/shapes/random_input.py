@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import ExitStack, suppress
+from functools import partial
 from typing import Any
 
 import torch
@@ -19,16 +21,7 @@ from .dry_run import run
 _COPYING = frozenset(
     {
         *("clone", "copy", "copy_", "_to_copy", "cat", "stack", "repeat", "flip", "roll", "where", "masked_fill"),
-        *(
-            "index",
-            "index_select",
-            "gather",
-            "take",
-            "constant_pad_nd",
-            "select_scatter",
-            "slice_scatter",
-            "_unsafe_view",
-        ),
+        *("index", "index_select", "gather", "take", "constant_pad_nd", "select_scatter", "slice_scatter"),
         *("reflection_pad1d", "replication_pad1d", "masked_select", "index_put_", "_unsafe_view"),
     }
 )
@@ -87,15 +80,17 @@ def _followed(conv: Conversion, lookups: list[LayerRecord], value: Any) -> dict[
     """The tensors of an input, by number, that reach lookup layers, with the indices that these take."""
     origins = _Origins([tensor for _, tensor in leaves(value)])
     found: dict[int, range] = {}
-    handles = [record.module.register_forward_pre_hook(_Watch(record, origins, found)) for record in lookups]
-    try:
-        with torch.no_grad(), origins:
-            run(conv.module, value)
-    except Exception:
-        pass
-    finally:
-        for handle in handles:
-            handle.remove()
+
+    def note(takes: range, module: nn.Module, args: tuple[Any, ...]) -> None:
+        for tensor in _tensors(args):
+            for i in origins.of(tensor):
+                others = found.get(i, takes)
+                found[i] = range(max(takes.start, others.start), min(takes.stop, others.stop))
+
+    with ExitStack() as hooks, suppress(Exception), torch.no_grad(), origins:
+        for record in lookups:
+            hooks.enter_context(record.module.register_forward_pre_hook(partial(note, indices_of(record))))
+        run(conv.module, value)
     return found
 
 
@@ -131,19 +126,3 @@ def _tensors(value: Any) -> Iterator[torch.Tensor]:
     elif isinstance(value, (list, tuple)):
         for item in value:
             yield from _tensors(item)
-
-
-class _Watch:
-    """A hook that notes which tensors of the input a lookup layer reads."""
-
-    def __init__(self, record: LayerRecord, origins: _Origins, found: dict[int, range]) -> None:
-        self.record = record
-        self.origins = origins
-        self.found = found
-
-    def __call__(self, module: nn.Module, args: tuple[Any, ...]) -> None:
-        takes = indices_of(self.record)
-        for tensor in _tensors(args):
-            for i in self.origins.of(tensor):
-                others = self.found.get(i, takes)
-                self.found[i] = range(max(takes.start, others.start), min(takes.stop, others.stop))

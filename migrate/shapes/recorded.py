@@ -22,29 +22,23 @@ def recorded_sizes(entry: Entry) -> Iterator[tuple[Any, str]]:
     The first layer tells most. Behind a layer that changes sizes nothing more is known.
     """
     for chain in (entry.passed, *entry.beside):
-        yield from _remembered(chain, entry.kind)
-
-
-def _remembered(chain: list[LayerRecord], kind: str) -> Iterator[tuple[Any, str]]:
-    for record in chain:
-        where = f"{record.typename} at {record.path or 'the top'}"
-        for name in ("gradInput", "_input", "input"):
-            if sizes := sizes_of(record.object.get(name)):
-                yield batched(sizes, kind), f"{name} of {where} was left in the file"
-        remembered = record.object.get("iSize")
-        if isinstance(remembered, Storage) and 2 < len(remembered) < 6 and _are_sizes(remembered):
-            yield tuple(int(n) for n in remembered.data), f"{where} remembers the size of its input"
-        output = record.object.get("output")
-        if isinstance(output, Tensor) and len(output.size) > 1 and output.numel():
-            told = f"the output of {where} was left in the file, {'x'.join(map(str, output.size))}"
-            for sizes in before(record, batched(output.size, kind_of(record))):
-                yield sizes, told
-        if not record.traits.keeps_size:
-            return
-
-
-def _are_sizes(storage: Storage) -> bool:
-    return storage.data.dtype.kind == "i" and bool(min(storage.data) > 0)
+        for record in chain:
+            where = f"{record.typename} at {record.path or 'the top'}"
+            for name in ("gradInput", "_input", "input"):
+                if sizes := sizes_of(record.object.get(name)):
+                    yield batched(sizes, entry.kind), f"{name} of {where} was left in the file"
+            remembered = record.object.get("iSize")
+            if isinstance(remembered, Storage) and remembered.data.dtype.kind == "i":
+                extents = tuple(remembered.data[:6].tolist())
+                if 2 < len(extents) < 6 and min(extents) > 0:
+                    yield extents, f"{where} remembers the size of its input"
+            output = record.object.get("output")
+            if isinstance(output, Tensor) and len(output.size) > 1 and output.numel():
+                told = f"the output of {where} was left in the file, {'x'.join(map(str, output.size))}"
+                for sizes in before(record, batched(output.size, kind_of(record))):
+                    yield sizes, told
+            if not record.traits.keeps_size:
+                break
 
 
 def batched(sizes: Any, kind: str) -> Any:

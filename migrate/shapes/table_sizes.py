@@ -80,11 +80,7 @@ def _part(entries: Entries, *, recorded: bool, spare: tuple[int, ...] | None, cr
 def _within_a_table(entry: Entry) -> Iterator[Candidate]:
     """Beside states of one step, indices are those of one step too."""
     found = list(tried_sizes(entry))
-    if entry.first is not None and entry.kind == INDICES:
-        yield found[-1]
-        yield from found[:-1]
-    else:
-        yield from found
+    return iter([found[-1], *found[:-1]] if entry.first is not None and entry.kind == INDICES else found)
 
 
 def _spare(known: list[list[Candidate]]) -> Any:

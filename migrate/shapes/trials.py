@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from ..base.tensor_trees import leaves
+from ..base.tensor_trees import apply, leaves
 from ..model.conversion import Conversion
 from .candidates import ANY_LENGTH, USUAL, Candidate
 from .dry_run import answer_of, mixed, on_meta
@@ -75,7 +75,7 @@ class Trials:
             return False
         self.count += 1
         answer = self._answer(sizes)
-        return answer is not None and not mixed(_empty(sizes, self._dtype), answer)
+        return answer is not None and not mixed(self._empty(sizes), answer)
 
     def keeps_apart(self, sizes: Any) -> tuple[bool, bool]:
         """Does the model give an answer of its own for each sample?
@@ -88,7 +88,7 @@ class Trials:
         one, more = self._answer(sizes), self._answer(_grown(sizes))
         if one is None or more is None:
             return False, False
-        batch, inner = _batch(sizes), _inner(sizes)
+        batch, inner = _batch(sizes), {tensor[1] for tensor in _tensors(sizes) if len(tensor) > 1}  # maybe time's
         here, there = [[tuple(tensor.shape) for _, tensor in leaves(answer)] for answer in (one, more)]
         if len(here) != len(there):  # one answer per step, time first
             return (all(shape and shape[0] in inner for shape in here),) * 2
@@ -121,24 +121,21 @@ class Trials:
 
     def _answer(self, sizes: Any) -> Any:
         """What the model gives; None if it does not take these sizes, or if the budget ends before that is known."""
-        if _count(sizes) > _MAX_NUMBERS:
+        if sum(map(prod, _tensors(sizes))) > _MAX_NUMBERS:
             return None
-        empty, full = _empty(sizes, self._dtype), partial(make_input, self.conv, sizes)
+        empty, full = self._empty(sizes), partial(make_input, self.conv, sizes)
         try:
             with self.budget:
                 return answer_of(self.conv.module, self._module, empty, full)
         except Spent:
             return None
 
+    def _empty(self, sizes: Any) -> Any:
+        return apply(sizes, partial(torch.empty, dtype=self._dtype, device="meta"), tuple)
+
 
 def _source(candidate: Candidate) -> str:
     return candidate.source
-
-
-def _empty(sizes: Any, dtype: torch.dtype) -> Any:
-    if isinstance(sizes, list):
-        return [_empty(item, dtype) for item in sizes]
-    return torch.empty(sizes, dtype=dtype, device="meta")
 
 
 def _so_do(others: list[str], tried: int) -> str:
@@ -148,10 +145,6 @@ def _so_do(others: list[str], tried: int) -> str:
     if len(others) == tried:
         return " (so does any other size, it seems)"
     return f" (so {'does' if len(others) == 1 else 'do'} {', '.join(others[:4])}{', …' if len(others) > 4 else ''})"
-
-
-def _count(sizes: Any) -> int:
-    return sum(map(_count, sizes)) if isinstance(sizes, list) else prod(sizes)
 
 
 def _tensors(sizes: Any) -> Iterator[tuple[int, ...]]:
@@ -164,11 +157,6 @@ def _tensors(sizes: Any) -> Iterator[tuple[int, ...]]:
 
 def _batch(sizes: Any) -> int:
     return next((tensor[0] for tensor in _tensors(sizes)), 1)
-
-
-def _inner(sizes: Any) -> set[int]:
-    """The extents that may be those of time."""
-    return {tensor[1] for tensor in _tensors(sizes) if len(tensor) > 1}
 
 
 def _grown(sizes: Any, batch: int = 0) -> Any:
