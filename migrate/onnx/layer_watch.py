@@ -52,7 +52,6 @@ class Watch:
         self.running: list[str] = []
         self.fixed_by: dict[str, str] = {}
         self._module = module
-        self._handles: list[Any] = []
         self._sizes: dict[str, list[Any]] = {}
         self._seen = 0
         self._dynamic: Dynamic = {}
@@ -62,31 +61,20 @@ class Watch:
     def on(self, dynamic: Dynamic, wanted: Mapping[str, Sequence[int]]) -> Iterator[Watch]:
         """Watches while the block runs; each axis should be able to have every wanted size."""
         self._dynamic, self._wanted = dynamic, wanted
-        for name, part in self._module.named_modules():
-            self._handles.append(part.register_forward_pre_hook(partial(self._before, name)))
-            self._handles.append(part.register_forward_hook(partial(self._after, name)))
-        try:
+        with contextlib.ExitStack() as hooks:
+            for name, part in self._module.named_modules():
+                hooks.enter_context(part.register_forward_pre_hook(partial(self._before, name)))
+                hooks.enter_context(part.register_forward_hook(partial(self._after, name)))
             yield self
-        finally:
-            for handle in self._handles:
-                handle.remove()
-            self._handles.clear()
 
     def _before(self, name: str, module: nn.Module, args: tuple[Any, ...]) -> None:
         if not self.running:
-            self._symbols_of(args[0])
+            tensors = [tensor for _, tensor in leaves(args[0])]
+            for (number, dim), axis in self._dynamic.items():
+                size: Any = tensors[number].shape[dim]
+                if isinstance(size, torch.SymInt):
+                    self._sizes.setdefault(axis, []).append(size)
         self.running.append(name)
-
-    def _after(self, name: str, module: nn.Module, args: tuple[Any, ...], output: Any) -> None:
-        self.running.pop()
-        self._look(name)
-
-    def _symbols_of(self, value: Any) -> None:
-        tensors = [tensor for _, tensor in leaves(value)]
-        for (number, dim), axis in self._dynamic.items():
-            size: Any = tensors[number].shape[dim]
-            if isinstance(size, torch.SymInt):
-                self._sizes.setdefault(axis, []).append(size)
 
     def symbols(self) -> dict[str, str]:
         """What stands for an axis in the traced graph -> the name of the axis."""
@@ -99,8 +87,9 @@ class Watch:
                 found[str(expression)] = axis
         return found
 
-    def _look(self, name: str) -> None:
-        """Looks whether what the tracer took for granted since the last look holds for all wanted sizes."""
+    def _after(self, name: str, module: nn.Module, args: tuple[Any, ...], output: Any) -> None:
+        """Looks whether what the tracer took for granted since the last module holds for all wanted sizes."""
+        self.running.pop()
         seen = self._seen
         example = _symbols((size, int(size.node.hint)) for sizes in self._sizes.values() for size in sizes)
         for axis, sizes in self._sizes.items():

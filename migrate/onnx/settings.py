@@ -33,9 +33,9 @@ class Settings:
 
     opset: int = DEFAULT_OPSET
     dtype: str = "float32"
-    dynamic: tuple[str, ...] | None = None
-    input_names: tuple[str, ...] | None = None
-    output_names: tuple[str, ...] | None = None
+    dynamic: Sequence[str] | None = None
+    input_names: Sequence[str] | None = None
+    output_names: Sequence[str] | None = None
     external_data: bool | None = None
     simplify: bool = False
     int8: bool = False
@@ -61,8 +61,3 @@ class Settings:
     def number_type(self) -> torch.dtype | None:
         """The type of floating numbers in the file; None: as in the model."""
         return DTYPES[self.dtype]
-
-
-def name_list(names: Sequence[str] | None) -> tuple[str, ...] | None:
-    """Names as `Settings` keeps them."""
-    return None if names is None else tuple(names)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -96,16 +97,11 @@ def _length(module: nn.Module, value: Any) -> int:
         found.append(form_of(SEQUENCE_LENGTH, part)(part, args[0]))
 
     recurrent = [part for part in module.modules() if form_of(SEQUENCE_LENGTH, part)]
-    handles = [part.register_forward_pre_hook(note) for part in recurrent]
-    try:
+    with ExitStack() as hooks, suppress(Exception), torch.no_grad():
+        for part in recurrent:
+            hooks.enter_context(part.register_forward_pre_hook(note))
         if recurrent:
-            with torch.no_grad():
-                run(module, moved(value))
-    except Exception:
-        return found[0] if found else 0
-    finally:
-        for handle in handles:
-            handle.remove()
+            run(module, moved(value))
     return found[0] if found else 0
 
 
@@ -202,15 +198,13 @@ def _observe(module: nn.Module, value: Any, sizes_only: bool = False) -> _Observ
         made.append((name, [(t.dim(), t.shape[0] if t.dim() else 0) for _, t in leaves(output)]))
 
     watch = Watch(module)
-    handles = [part.register_forward_hook(partial(after, name)) for name, part in module.named_modules()]
-    try:
-        with torch.no_grad(), watch.on({}, {}):
+    with ExitStack() as hooks, torch.no_grad(), watch.on({}, {}):
+        for name, part in module.named_modules():
+            hooks.enter_context(part.register_forward_hook(partial(after, name)))
+        try:
             run_without_numbers(module, value) if sizes_only else run(module, moved(value))
-    except Exception as error:
-        return _Observed(made, watch.running[-1] if watch.running else "", error)
-    finally:
-        for handle in handles:
-            handle.remove()
+        except Exception as error:
+            return _Observed(made, watch.running[-1] if watch.running else "", error)
     return _Observed(made)
 
 

@@ -24,6 +24,7 @@ from ..operators.stand_ins import put_stand_ins
 from ..passes.graph import narrow, tidy
 from ..passes.quantize import quantize, require_quantizable
 from ..result import OnnxExport
+from ..layer_watch import LayerNames
 from ..settings import Settings, name_list
 from .check import TOLERANCES, Checker, check_graph
 from .metadata import describe_file, paths_of, sizes_in
@@ -72,16 +73,7 @@ def export_onnx(
         UsageError: the input shape is wrong or was not found, an option has no meaning, or the file can't be written.
     """
     refuse_existing(Path(path), force=True)
-    settings = Settings(
-        opset,
-        dtype,
-        name_list(dynamic),
-        name_list(input_names),
-        name_list(output_names),
-        external_data,
-        simplify,
-        int8,
-    )
+    settings = Settings(opset, dtype, dynamic, input_names, output_names, external_data, simplify, int8)
     notes: list[str] = []
     if example_input is None:
         guess = input_of(conv, input_shape)
@@ -168,7 +160,7 @@ class _Export:
             notes=tuple(self.notes),
         )
 
-    def _names(self, kind: str, value: Any, given: tuple[str, ...] | None) -> list[tuple[str, tuple[int, ...]]]:
+    def _names(self, kind: str, value: Any, given: Sequence[str] | None) -> list[tuple[str, tuple[int, ...]]]:
         places = [place for place, _ in leaves(value)]
         found = ["_".join([kind, *map(str, place)]) for place in places]
         if given is not None and len(given) != len(found):
@@ -180,12 +172,8 @@ class _Export:
 
     def _note_memory(self) -> None:
         """Says which layers go on from where they stopped, which a graph can't."""
-        with torch.no_grad():
-            kept = [
-                self.layers.layer(name)
-                for name, part in self.plan.reference.named_modules()
-                if isinstance(part, Remembering) and part.state is not None
-            ]
+        parts = self.plan.reference.named_modules()
+        kept = [self.layers.layer(n) for n, part in parts if isinstance(part, Remembering) and part.state is not None]
         forget(self.plan.reference)
         if kept:
             self.notes.append(
@@ -223,8 +211,7 @@ class _Export:
             return graph
 
     def _cast(self, value: Any) -> Any:
-        number_type = self.settings.number_type
-        return moved(value, number_type) if number_type is not None else moved(value)
+        return moved(value, self.settings.number_type)
 
     def _compare(self, stored: Stored, runs: list[Run], input_names: list[str], output_names: list[str]) -> float:
         limit = TOLERANCES.get(self.settings.number_type or _type_of(runs[0].outputs), 0.0)

@@ -137,11 +137,10 @@ class Plan:
 
     def compared(self) -> list[Run]:
         """The runs at sizes that the graph can have."""
-        return [run for axis, run in self.runs if not axis or self._is_wanted(axis, run)]
-
-    def _is_wanted(self, axis: str, run: Run) -> bool:
-        sizes = {run.inputs[number].shape[dim] for (number, dim), name in self.named.items() if name == axis}
-        return axis == "batch" or sizes <= set(self.wanted[axis])
+        free = {axis: set(sizes) for axis, sizes in self.wanted.items() if axis != "batch"}
+        return [
+            run for axis, run in self.runs if axis not in free or sizes_of(run.inputs, self.named, axis) <= free[axis]
+        ]
 
     def forbid(self, axis: str, reason: str) -> NoReturn:
         """Ends the export, because an axis can't be free.

@@ -25,16 +25,14 @@ class Untraceable(ExportError):
 
     Attributes:
         axis: the axis that turned out to be fixed; None: the model can't be exported at all.
-        layer: the layer that forbids it.
         unsolved: what the model asks of sizes is too much for the tracer; it may do for multiples of a number.
     """
 
     unsolved = False
 
-    def __init__(self, message: str, layer: str, axis: str | None = None) -> None:
+    def __init__(self, message: str, axis: str | None = None) -> None:
         super().__init__(message)
         self.axis = axis
-        self.layer = layer
 
 
 def trace(
@@ -47,7 +45,7 @@ def trace(
     opset: int,
     input_names: Sequence[str],
     output_names: Sequence[str],
-    factors: Mapping[str, int] | None = None,
+    factors: Mapping[str, int],
 ) -> tuple[ir.Model, dict[str, str]]:
     """The graph of a module.
 
@@ -68,9 +66,28 @@ def trace(
     Raises:
         Untraceable: it can't be exported; the message names the layer.
     """
-    program, watch = _exported(module, example, layers, dynamic, wanted, factors or {})
-    if watch.fixed_by:
-        raise _fixed(watch, layers)
+    forget(module)
+    watch = Watch(module)
+    free: dict[str, Any] = dict.fromkeys(dynamic.values(), torch.export.Dim.DYNAMIC)
+    free |= {axis: factor * torch.export.Dim(f"_{axis}") for axis, factor in factors.items()}
+
+    def sizes(number: int, value: Any) -> Any:
+        return {dim: free[axis] for (i, dim), axis in dynamic.items() if i == number} or None
+
+    config: Any = torch.fx.experimental._config
+    # the tracer may take nothing for granted of a dynamic size because it is not 1 in the example
+    one_may_come = config.patch(backed_size_oblivious=True)
+    try:
+        with quiet(), torch.no_grad(), watch.on(dynamic, wanted), one_may_come:
+            shapes = numbered(example, sizes)
+            program = torch.export.export(module, (moved(example),), dynamic_shapes=(shapes,))
+    except Exception as error:
+        layer = layers.layer(watch.running[-1] if watch.running else "")
+        failure = _fixed(watch, layers) or Untraceable(f"{layer} can't be exported to ONNX: {cause(error)}")
+        failure.unsolved = isinstance(error, NotImplementedError) and not watch.running
+        raise failure from error
+    if fixed := _fixed(watch, layers):
+        raise fixed
     try:
         with quiet():
             made: Any = torch.onnx.export(
@@ -84,50 +101,8 @@ def trace(
             optimize(made.model, input_names, output_names)
     except Exception as error:
         layer = _layer_of_operator(str(error), program, layers)
-        raise Untraceable(f"{layer} can't be exported to ONNX: {cause(error)}", layer) from error
+        raise Untraceable(f"{layer} can't be exported to ONNX: {cause(error)}") from error
     return made.model, watch.symbols()
-
-
-def _exported(
-    module: nn.Module,
-    example: Any,
-    layers: LayerNames,
-    dynamic: Dynamic,
-    wanted: Mapping[str, Sequence[int]],
-    factors: Mapping[str, int],
-) -> tuple[Any, Watch]:
-    forget(module)
-    watch = Watch(module)
-    free: dict[str, Any] = dict.fromkeys(dynamic.values(), torch.export.Dim.DYNAMIC)
-    free |= {axis: factor * torch.export.Dim(f"_{axis}") for axis, factor in factors.items()}
-    try:
-        with (
-            quiet(),
-            torch.no_grad(),
-            watch.on(dynamic, wanted),
-            _sizes_may_be_one(),
-        ):
-            shapes = _sizes(example, dynamic, free)
-            return torch.export.export(module, (moved(example),), dynamic_shapes=(shapes,)), watch
-    except Exception as error:
-        failure = _untraceable(error, watch, layers)
-        failure.unsolved = isinstance(error, NotImplementedError) and not watch.running
-        raise failure from error
-
-
-def _sizes_may_be_one() -> Any:
-    """Lets the tracer take nothing for granted of a dynamic size because it is not 1 in the example."""
-    config: Any = torch.fx.experimental._config
-    return config.patch(backed_size_oblivious=True)
-
-
-def _sizes(example: Any, dynamic: Dynamic, free: Mapping[str, Any]) -> Any:
-    """What torch.export takes as dynamic_shapes."""
-
-    def size(number: int, value: Any) -> Any:
-        return {dim: free[axis] for (i, dim), axis in dynamic.items() if i == number} or None
-
-    return numbered(example, size)
 
 
 def _masked_select(x: Any, mask: Any) -> Any:
@@ -136,17 +111,11 @@ def _masked_select(x: Any, mask: Any) -> Any:
     return opset18.Compress(x, opset18.Reshape(mask, flat))
 
 
-def _untraceable(error: Exception, watch: Watch, layers: LayerNames) -> Untraceable:
-    if watch.fixed_by:
-        return _fixed(watch, layers)
-    layer = layers.layer(watch.running[-1] if watch.running else "")
-    return Untraceable(f"{layer} can't be exported to ONNX: {cause(error)}", layer)
-
-
-def _fixed(watch: Watch, layers: LayerNames) -> Untraceable:
-    axis, name = next(iter(watch.fixed_by.items()))
-    layer = layers.layer(name)
-    return Untraceable(f"{layer} fixes the size of the axis {axis!r}", layer, axis)
+def _fixed(watch: Watch, layers: LayerNames) -> Untraceable | None:
+    """Why the axis that was fixed first can't be of free size; None if all can."""
+    for axis, name in watch.fixed_by.items():
+        return Untraceable(f"{layers.layer(name)} fixes the size of the axis {axis!r}", axis)
+    return None
 
 
 def _layer_of_operator(text: str, program: Any, layers: LayerNames) -> str:

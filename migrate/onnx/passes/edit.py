@@ -21,12 +21,14 @@ def constant(value: ir.Value | None) -> np.ndarray[Any, Any] | None:
 
 
 def initializer(model: ir.Model, name: str, numbers: np.ndarray[Any, Any]) -> ir.Value:
-    """A constant of that name, or of one like it; it is not yet part of the graph."""
+    """Adds a constant of that name, or of one like it, to the graph."""
     unique, count = name, 1
     while unique in model.graph.initializers:
         unique, count = f"{name}_{count}", count + 1
     tensor = ir.Tensor(np.array(numbers, order="C"), name=unique)
-    return ir.Value(name=unique, shape=ir.Shape(numbers.shape), type=ir.TensorType(tensor.dtype), const_value=tensor)
+    value = ir.Value(name=unique, shape=ir.Shape(numbers.shape), type=ir.TensorType(tensor.dtype), const_value=tensor)
+    model.graph.register_initializer(value)
+    return value
 
 
 def put_instead(model: ir.Model, node: ir.Node, made: ir.Node) -> None:

@@ -151,10 +151,9 @@ def _per_plane(node: ir.Node, value: ir.Value | None) -> np.ndarray[Any, Any] | 
 
 
 def _replace_input(model: ir.Model, node: ir.Node, place: int, numbers: np.ndarray[Any, Any], name: str) -> None:
-    while len(node.inputs) <= place:
+    if len(node.inputs) <= place:
         node.resize_inputs(place + 1)
-    model.graph.register_initializer(made := initializer(model, f"{node.name}.{name}", numbers))
-    node.replace_input_with(place, made)
+    node.replace_input_with(place, initializer(model, f"{node.name}.{name}", numbers))
 
 
 def simple_thresholds(model: ir.Model) -> None:
@@ -187,7 +186,6 @@ def guard_indices(model: ir.Model) -> None:
             continue
         one = less.inputs[1]
         beyond = initializer(model, f"{node.name}.beyond", np.array(rows, np.int64))
-        model.graph.register_initializer(beyond)
         low = ir.node("Less", [less.inputs[0], one], name=f"{node.name}.low")
         guarded = ir.node("Where", [low.outputs[0], beyond, less.outputs[0]], name=f"{node.name}.guarded")
         for made, dtype in ((low, ir.DataType.BOOL), (guarded, ir.DataType.INT64)):

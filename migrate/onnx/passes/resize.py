@@ -25,7 +25,6 @@ def resize_by_factors(model: ir.Model) -> None:
         if None in factors:
             continue
         scales = initializer(model, f"{node.name}.scales", np.array(factors, np.float32))
-        model.graph.register_initializer(scales)
         node.resize_inputs(3)
         node.replace_input_with(2, scales)
 

@@ -58,10 +58,7 @@ def _rejoin(model: ir.Model, node: ir.Node, axis: int) -> None:
 def _backwards(model: ir.Model, node: ir.Node, axis: int) -> list[ir.Value]:
     """The inputs of a Slice that turns an axis round: from where, to where, the axis, in which steps."""
     limits = [("starts", -1), ("ends", np.iinfo(np.int64).min), ("axes", axis), ("steps", -1)]
-    values = [initializer(model, f"{node.name}.{name}", np.array([number], np.int64)) for name, number in limits]
-    for value in values:
-        model.graph.register_initializer(value)
-    return values
+    return [initializer(model, f"{node.name}.{name}", np.array([number], np.int64)) for name, number in limits]
 
 
 def _step(value: ir.Value | None, axis: int) -> _Step | None:
