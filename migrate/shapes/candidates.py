@@ -207,9 +207,9 @@ def oblong_sizes(conv: Conversion, entry: Entry, budget: Budget) -> Iterator[Can
             if rows and columns and height != width:
                 sizes = (2, entry.channels, min(rows, key=_roundness), min(columns, key=_roundness))
                 found[sizes] = max(height, width) / min(height, width)
-    for sizes in sorted(found, key=found.__getitem__):
-        told = f"{entry.where} and the first Linear leave only an oblong image, {spelled(sizes)}"
-        yield Candidate(sizes, told, "arithmetic")
+    for fitting in sorted(found, key=found.__getitem__):
+        told = f"{entry.where} and the first Linear leave only an oblong image, {spelled(fitting)}"
+        yield Candidate(fitting, told, "arithmetic")
 
 
 def _factors(area: int, planes: int, count: int) -> list[tuple[int, int]]:

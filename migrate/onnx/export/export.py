@@ -24,8 +24,7 @@ from ..operators.stand_ins import put_stand_ins
 from ..passes.graph import narrow, tidy
 from ..passes.quantize import quantize, require_quantizable
 from ..result import OnnxExport
-from ..layer_watch import LayerNames
-from ..settings import Settings, name_list
+from ..settings import Settings
 from .check import TOLERANCES, Checker, check_graph
 from .metadata import describe_file, paths_of, sizes_in
 from .plan import FixedBatch, Plan, Run

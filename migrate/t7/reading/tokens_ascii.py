@@ -6,8 +6,8 @@ import re
 from typing import TYPE_CHECKING
 
 from ..faults import Fault, check_dimensions, too_short
-from ..open_objects import CLASSES
 from ..keys import text_or_bytes
+from ..open_objects import CLASSES
 from ..tags import BOOLEAN, FUNCTION_WITHOUT_INDEX, NIL, NUMBER, STRING
 from ..values import Value
 from .diagnosis import explain_tag
