@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 from collections.abc import Iterator
 from functools import cache
@@ -35,6 +36,12 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         for item in items:
             if "gpu" in item.keywords and not torch.cuda.is_available():
                 item.add_marker(without_gpu)
+
+
+def pytest_collection_finish() -> None:
+    """Thousands of tests with their cases stay to the end: the garbage collector need not look at them each time."""
+    gc.collect()
+    gc.freeze()
 
 
 def _named(config: pytest.Config) -> bool:

@@ -14,8 +14,17 @@ PAGES = sorted((ROOT / "docs").glob("*.md"))
 ALL = [*PAGES, ROOT / "README.md", ROOT / "CONTRIBUTING.md"]
 
 
+#: Pages that start many processes.
+SLOW = {"zoo.md"}
+
+
 @pytest.mark.parametrize(
-    "page", [page for page in PAGES if "```" in page.read_text("utf-8")], ids=lambda page: page.name
+    "page",
+    [
+        pytest.param(page, id=page.name, marks=[pytest.mark.slow] if page.name in SLOW else [])
+        for page in PAGES
+        if "```" in page.read_text("utf-8")
+    ],
 )
 def test_what_it_says_runs(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     run_document(page, tmp_path, monkeypatch)

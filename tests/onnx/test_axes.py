@@ -31,6 +31,7 @@ def test_axes(name: str, axes: tuple[str, ...], sizes: tuple[int | str, ...], tm
     assert exported.max_difference < 1e-5
 
 
+@pytest.mark.slow
 def test_sizes_that_are_multiples(tmp_path: Path) -> None:
     exported, _ = exports.export("enet_unpooling", tmp_path, dynamic=("height", "width"))
     assert exported.inputs["input"] == (2, 3, "height", "width")

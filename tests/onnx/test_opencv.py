@@ -21,9 +21,14 @@ CNNS = sorted(
 GAPS = {"enet_unpooling": "OpenCV's MaxUnpool takes a batch of one, and counts within a plane, ONNX within all"}
 
 
+#: Run by default, one of each kind; the others with -m slow.
+BY_DEFAULT = {"dcgan_discriminator", "googlenet_aux", "multitask_tables", "resnet_bottleneck_B", "textcnn"}
+
+
 def cases() -> list[Any]:
     marks = {name: [pytest.mark.xfail(reason=why, strict=True)] for name, why in GAPS.items()}
-    return [pytest.param(name, marks=marks.get(name, [])) for name in CNNS]
+    slow = {name: [pytest.mark.slow] for name in CNNS if name not in BY_DEFAULT}
+    return [pytest.param(name, marks=[*marks.get(name, []), *slow.get(name, [])]) for name in CNNS]
 
 
 @pytest.mark.parametrize("name", cases())

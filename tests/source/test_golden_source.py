@@ -40,10 +40,18 @@ def converted(row: dict[str, str]) -> tuple[tm.Conversion, Any]:
     return conversion, tm.to_torch(tm.load(golden.MODELS / f"{row['name']}.reference.t7")["input"])
 
 
-@pytest.mark.parametrize("part", range(4))
-def test_alone(part: int, tmp_path: Path) -> None:
+#: Run by default, one of each kind; all with -m slow, a quarter at a time.
+BY_DEFAULT = ["charrnn_checkpoint", "resnet_bottleneck_B", "stn_affine6", "textcnn", "unet_nngraph"]
+PARTS = [
+    pytest.param([row for row in ROWS if row["name"] in BY_DEFAULT], id="some"),
+    *(pytest.param(ROWS[part::4], id=str(part), marks=pytest.mark.slow) for part in range(4)),
+]
+
+
+@pytest.mark.parametrize("rows", PARTS)
+def test_alone(rows: list[dict[str, str]], tmp_path: Path) -> None:
     folders = []
-    for row in ROWS[part::4]:
+    for row in rows:
         conversion, example = converted(row)
         folder = tmp_path / row["name"]
         folder.mkdir()

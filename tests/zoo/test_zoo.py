@@ -73,6 +73,7 @@ def wait_for_records(folder: Path, number: int) -> None:
         time.sleep(0.02)
 
 
+@pytest.mark.slow
 def test_forty_files_interrupted_and_resumed(collection: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     words = (collection, "-o", out, "--jobs", 2, "--no-onnx")
@@ -134,6 +135,7 @@ def test_a_worker_that_dies_is_one_row(tmp_path: Path) -> None:
     assert not (tmp_path / "out" / STATE / "unfinished").exists()
 
 
+@pytest.mark.slow
 def test_parts_of_a_list_and_changed_files(tmp_path: Path) -> None:
     for i in range(3):
         tm.dump(lua.linear(3 + i, 2), tmp_path / f"net{i}.t7")
