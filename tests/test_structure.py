@@ -138,3 +138,9 @@ def test_a_package_holds_no_logic(path: Path) -> None:
         return
     body = ast.parse(path.read_text()).body
     assert all(isinstance(node, (ast.Expr, ast.Import, ast.ImportFrom, ast.Assign)) for node in body)
+
+
+def test_public_names_are_there() -> None:
+    import torchmigrate
+
+    assert all(getattr(torchmigrate, name) is not None for name in torchmigrate.__all__)
