@@ -59,14 +59,16 @@ def own_registry(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture(autouse=True, scope="session")
-def one_table_of_operators() -> Iterator[None]:
-    """torch.onnx makes its table of operators anew for every export, more than half of the time of a small one."""
+def operators_listed_once() -> Iterator[None]:
+    """PyTorch lists all operators anew for every export, which takes most of a small one; here they stay the same."""
     if not TORCH:
         yield
         return
+    from torch.export import decomp_utils, exported_program
     from torch.onnx._internal.exporter._registration import ONNXRegistry
 
     made = cache(ONNXRegistry.from_torchlib)
+    valid = cache(exported_program._collect_all_valid_cia_ops)  # nobody may change what it returns
 
     def copied(_: type[ONNXRegistry], opset_version: int) -> ONNXRegistry:
         registry: Any = ONNXRegistry()
@@ -76,4 +78,6 @@ def one_table_of_operators() -> Iterator[None]:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(ONNXRegistry, "from_torchlib", classmethod(copied))
+        for module in (exported_program, decomp_utils):
+            patch.setattr(module, "_collect_all_valid_cia_ops", valid)
         yield
