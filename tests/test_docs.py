@@ -41,7 +41,7 @@ def test_what_does_not_run_says_why(page: Path) -> None:
 
 
 def test_contributing_quotes_the_source() -> None:
-    sources = "\n".join(path.read_text("utf-8") for path in sorted((ROOT / "converters").glob("*.py")))
+    sources = "\n".join(path.read_text("utf-8") for path in sorted((ROOT / "converters").rglob("*.py")))
     quoted = [block.text for block in blocks(ROOT / "CONTRIBUTING.md") if block.language == "python"]
     assert quoted
     assert [text for text in quoted if text.strip() not in sources] == []

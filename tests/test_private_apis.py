@@ -25,7 +25,11 @@ PRIVATE = {
 }
 
 #: Attributes of objects that users pass in, of libraries that torchmigrate does not need.
-FOREIGN = {"_obj": "torchfile 0.1.0, the last one, from 2016"}
+FOREIGN = {
+    "_obj": "torchfile 0.1.0, the last one, from 2016",
+    "_replace": "named tuples, where Python documents it",
+    "os._exit": "Python documents it",
+}
 
 
 def is_private(name: str) -> bool:

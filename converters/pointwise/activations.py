@@ -35,14 +35,13 @@ def threshold(layer: Layer) -> nn.Threshold:
     return nn.Threshold(layer.number("threshold"), layer.number("val"), inplace=is_inplace(layer))
 
 
-@converts("nn.ReLU6", traits=Traits(picture="activation"))
+@converts("nn.ReLU6", traits=ACTIVATION)
 def relu6(layer: Layer) -> nn.ReLU6:
     """nn.ReLU6([inplace = false])"""
     return nn.ReLU6(inplace=is_inplace(layer))
 
 
-@converts("nn.HardTanh", traits=ACTIVATION)
-@converts("nn.Clamp")
+@converts("nn.HardTanh", "nn.Clamp", traits=ACTIVATION)
 def hard_tanh(layer: Layer) -> nn.Hardtanh:
     """nn.HardTanh([min_value = -1], [max_value = 1], [inplace = false])"""
     return nn.Hardtanh(layer.number("min_val", -1.0), layer.number("max_val", 1.0), inplace=is_inplace(layer))
