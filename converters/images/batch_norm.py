@@ -13,7 +13,8 @@ from ...model.layer import Layer
 from ...model.registry import converts, module_form
 from ...model.traits import Traits
 
-NORMALIZATION = Traits(keeps_size=True, picture="normalization")
+ROWS = Traits(reads="numbers", keeps_size=True, picture="normalization")
+MAPS, VOLUMES = replace(ROWS, reads="images"), replace(ROWS, reads="volumes")
 
 
 class BatchNorm(nn.modules.batchnorm._BatchNorm):
@@ -76,23 +77,21 @@ def _stock(module: BatchNorm, x: torch.Tensor) -> nn.Module | None:
 
 
 def _batch_norm(layer: Layer, dimensions: int) -> BatchNorm:
-    features = layer.tensor("running_mean").numel()
     eps = layer.number("eps", 1e-5)
-    # while training, cudnn takes the statistics of a batch of one too
-    single = not layer.typename.startswith("cudnn.")
     layer.ignore("affine", "nDim", "mode", "nBatch", "iSize", "oSize", "buffer2", "centered", "std", "normalized")
     weight, bias = layer.has("weight"), layer.has("bias")
     if bias and not weight:
         layer.refuse("it has a bias and no weight")
     module = layer.make(
         BatchNorm,
-        features,
+        layer.tensor("running_mean").numel(),
         dimensions,
         eps,
         layer.number("momentum", 0.1),
         affine=weight,
         bias=bias,
-        freeze_single=single,
+        # while training, cudnn takes the statistics of a batch of one too
+        freeze_single=not layer.typename.startswith("cudnn."),
     )
     layer.put_all(module, "weight", "bias", "running_mean")
     if layer.has("running_var"):
@@ -106,7 +105,7 @@ def _batch_norm(layer: Layer, dimensions: int) -> BatchNorm:
     return module
 
 
-@converts("nn.BatchNormalization", "cudnn.BatchNormalization", traits=replace(NORMALIZATION, reads="numbers"))
+@converts("nn.BatchNormalization", "cudnn.BatchNormalization", traits=ROWS)
 def batch_normalization(layer: Layer) -> BatchNorm:
     """nn.BatchNormalization(nOutput, [eps = 1e-5], [momentum = 0.1], [affine = true])
 
@@ -115,19 +114,13 @@ def batch_normalization(layer: Layer) -> BatchNorm:
     return _batch_norm(layer, 2)
 
 
-@converts(
-    "nn.SpatialBatchNormalization", "cudnn.SpatialBatchNormalization", traits=replace(NORMALIZATION, reads="images")
-)
+@converts("nn.SpatialBatchNormalization", "cudnn.SpatialBatchNormalization", traits=MAPS)
 def spatial_batch_normalization(layer: Layer) -> BatchNorm:
     """nn.SpatialBatchNormalization(nOutput, [eps = 1e-5], [momentum = 0.1], [affine = true])"""
     return _batch_norm(layer, 4)
 
 
-@converts(
-    "nn.VolumetricBatchNormalization",
-    "cudnn.VolumetricBatchNormalization",
-    traits=replace(NORMALIZATION, reads="volumes"),
-)
+@converts("nn.VolumetricBatchNormalization", "cudnn.VolumetricBatchNormalization", traits=VOLUMES)
 def volumetric_batch_normalization(layer: Layer) -> BatchNorm:
     """nn.VolumetricBatchNormalization(nOutput, [eps = 1e-5], [momentum = 0.1], [affine = true])"""
     return _batch_norm(layer, 5)

@@ -142,8 +142,7 @@ def step_gru(layer: Layer) -> GRUCell:
     weight = layer.tensor("weight")
     layer.put(module, "weight_ih", weight[:inputs].t(), field="weight")
     layer.put(module, "weight_hh", weight[inputs:].t(), field="weight")
-    layer.put(module, "bias")
-    return module
+    return layer.put(module, "bias")
 
 
 @converts("nn.RecLSTM", traits=CELL)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
 from torch import nn
 
@@ -12,13 +14,10 @@ from ...model.traits import Traits
 from ...onnx.operators.recurrent import Packed
 from ...onnx.operators.stand_ins import StandIn
 
-#: cudnn's mode -> the kind of layer, and how many gates it has. The order of the gates is that of PyTorch.
-MODES = {
-    "CUDNN_LSTM": ("LSTM", 4),
-    "CUDNN_GRU": ("GRU", 3),
-    "CUDNN_RNN_RELU": ("relu", 1),
-    "CUDNN_RNN_TANH": ("tanh", 1),
-}
+SEQUENCES = Traits(reads="sequences", recurrent=True, picture="recurrent")
+
+#: cudnn's mode -> the kind of layer. The order of the gates is that of PyTorch.
+MODES = {"CUDNN_LSTM": "LSTM", "CUDNN_GRU": "GRU", "CUDNN_RNN_RELU": "relu", "CUDNN_RNN_TANH": "tanh"}
 
 
 class CudnnRNN(Remembering):
@@ -113,19 +112,8 @@ class OnnxCudnnRNN(StandIn, CudnnRNN):
         return y.transpose(0, 1) if self.batch_first else y
 
 
-@converts(
-    "cudnn.RNN",
-    "cudnn.LSTM",
-    "cudnn.GRU",
-    "cudnn.BLSTM",
-    "cudnn.BGRU",
-    traits=Traits(reads="sequences", recurrent=True, picture="recurrent"),
-)
-@converts(
-    "cudnn.RNNReLU",
-    "cudnn.RNNTanh",
-    traits=Traits(reads="sequences", keeps_size=True, recurrent=True, picture="activation"),
-)
+@converts("cudnn.RNN", "cudnn.LSTM", "cudnn.GRU", "cudnn.BLSTM", "cudnn.BGRU", traits=SEQUENCES)
+@converts("cudnn.RNNReLU", "cudnn.RNNTanh", traits=replace(SEQUENCES, keeps_size=True, picture="activation"))
 def cudnn_rnn(layer: Layer) -> CudnnRNN:
     """cudnn.LSTM(inputSize, hiddenSize, numLayers, [batchFirst], [dropout], [rememberStates]) and its relatives
 
@@ -138,7 +126,7 @@ def cudnn_rnn(layer: Layer) -> CudnnRNN:
     mode = layer.text("mode")
     if mode not in MODES:
         layer.refuse(f"its mode {mode} is unknown")
-    kind, gates = MODES[mode]
+    kind = MODES[mode]
     remember = layer.flag("rememberStates", default=False)
     if not remember and (layer.has("hiddenInput") or layer.has("cellInput")):
         layer.refuse("it was given a state to start from (hiddenInput)")
@@ -154,7 +142,7 @@ def cudnn_rnn(layer: Layer) -> CudnnRNN:
         bidirectional=layer.text("bidirectional", "CUDNN_UNIDIRECTIONAL") == "CUDNN_BIDIRECTIONAL",
         remember=remember,
     )
-    put_flat(layer, module, gates, skip=layer.text("inputMode", "CUDNN_LINEAR_INPUT") == "CUDNN_SKIP_INPUT")
+    put_flat(layer, module, skip=layer.text("inputMode", "CUDNN_LINEAR_INPUT") == "CUDNN_SKIP_INPUT")
     names = ("hiddenOutput", "cellOutput")[: 2 if kind == "LSTM" else 1]
     layer.ignore("hiddenOutput", "cellOutput")
     if remember and all(layer.has(name) and layer.tensor(name).dim() == 3 for name in names):
@@ -163,33 +151,23 @@ def cudnn_rnn(layer: Layer) -> CudnnRNN:
     return module
 
 
-def put_flat(layer: Layer, module: CudnnRNN, gates: int, *, skip: bool) -> None:
-    """Cuts the flat weight: the matrices of every layer and direction, then their biases."""
-    flat = layer.tensor("weight")
-    directions = ["", "_reverse"] if module.bidirectional else [""]
-    pieces: list[tuple[str, tuple[int, ...]]] = []
-    size = module.hidden_size
-    for number in range(module.num_layers):
-        width = module.input_size if number == 0 else size * len(directions)
-        for direction in directions:
-            if not (skip and number == 0):
-                pieces.append((f"weight_ih_l{number}{direction}", (gates * size, width)))
-            pieces.append((f"weight_hh_l{number}{direction}", (gates * size, size)))
-    for number in range(module.num_layers):
-        for direction in directions:
-            pieces += [(f"bias_{part}_l{number}{direction}", (gates * size,)) for part in ("ih", "hh")]
-    total = sum(torch.Size(shape).numel() for _, shape in pieces)
-    if flat.numel() != total:
-        layer.refuse(f"its weight has {flat.numel()} numbers, its sizes need {total}")
-    start = 0
-    for name, shape in pieces:
-        count = torch.Size(shape).numel()
-        layer.put(module.rnn, name, flat.reshape(-1)[start : start + count].reshape(shape), field="weight")
-        start += count
+def put_flat(layer: Layer, module: CudnnRNN, *, skip: bool) -> None:
+    """Cuts the flat weight: the matrices of every layer and direction, then their biases, as PyTorch orders each."""
+    flat, rnn = layer.tensor("weight"), module.rnn
+    parameters = {name: parameter.shape for name, parameter in rnn.named_parameters()}
+    skipped = [name for name in parameters if skip and name.startswith("weight_ih_l0")]
+    stored = [name for kind in ("weight", "bias") for name in parameters if name.startswith(kind)]
+    pieces = {name: parameters[name] for name in stored if name not in skipped}
+    counts = [shape.numel() for shape in pieces.values()]
+    if flat.numel() != sum(counts):
+        layer.refuse(f"its weight has {flat.numel()} numbers, its sizes need {sum(counts)}")
+    for (name, shape), numbers in zip(pieces.items(), flat.reshape(-1).split_with_sizes(counts), strict=True):
+        layer.put(rnn, name, numbers.reshape(shape), field="weight")
     if skip:  # the input is added to every gate as it is
-        if module.input_size != size:
+        if rnn.input_size != rnn.hidden_size:
             layer.refuse("it skips its input matrix, but its input and hidden sizes differ")
-        identity = torch.eye(size, dtype=flat.dtype).repeat(gates, 1)
-        for direction in directions:
-            layer.put(module.rnn, f"weight_ih_l0{direction}", identity)
+        gates = parameters["weight_ih_l0"][0] // rnn.hidden_size
+        identity = torch.eye(rnn.hidden_size, dtype=flat.dtype).repeat(gates, 1)
+        for name in skipped:
+            layer.put(rnn, name, identity)
         layer.note("cudnn adds the input without a matrix (CUDNN_SKIP_INPUT); here the matrix is the identity")

@@ -10,7 +10,7 @@ from torch import nn
 
 from ...model.layer import Layer
 from ...model.recurrent_state import Remembering
-from ...model.registry import converts, module_form
+from ...model.registry import converts, converts_to, module_form
 from ...model.traits import Traits
 from ...source.expressions import Variable, python
 from ..linear.linear import LINEAR
@@ -118,8 +118,7 @@ def lookup_table_mask_zero(layer: Layer) -> LookupTableMaskZero:
         norm_type=layer.number("normType", 2.0),
         scale_grad_by_freq=layer.flag("shouldScaleGradByFreq", default=False),
     )
-    layer.put(module, "weight")
-    return module
+    return layer.put(module, "weight")
 
 
 @converts("nn.LinearNoBias", "nn.LinearNB", traits=LINEAR)
@@ -130,15 +129,10 @@ def linear_no_bias(layer: Layer) -> nn.Linear:
     """
     layer.ignore("inputSize", "outputSize")
     out_features, in_features = layer.tensor("weight").shape
-    module = layer.make(nn.Linear, in_features, out_features, bias=False)
-    layer.put(module, "weight")
-    return module
+    return layer.put(layer.make(nn.Linear, in_features, out_features, bias=False), "weight")
 
 
-@converts("nn.CopyGrad", traits=Traits(output="pass"))
-def copy_grad(layer: Layer) -> nn.Identity:
-    """nn.CopyGrad()"""
-    return nn.Identity()
+converts_to(nn.Identity, "nn.CopyGrad", traits=Traits(output="pass"))
 
 
 class SAdd(nn.Module):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -11,9 +12,8 @@ from torch import nn
 from ...model.layer import Layer
 from ...model.recurrent_state import Remembering
 from ...model.registry import converts, module_form
-from ...model.traits import Traits
 from ...onnx.operators.recurrent import OnnxSequence, Packed
-from .cudnn import CudnnRNN
+from .cudnn import SEQUENCES, CudnnRNN
 from .sequencers import has_memory
 from .steps import UNFINISHED, detached
 from .zero_masks import ZeroMasked, mask_kind
@@ -153,11 +153,7 @@ class OnnxSeqLSTM(OnnxSequence, SeqLSTM):
             super().put(module)
 
 
-@converts(
-    "nn.SeqLSTM",
-    "nn.SeqLSTMP",
-    traits=Traits(parameters=("weight", "bias", "weightO"), reads="sequences", recurrent=True, picture="recurrent"),
-)
+@converts("nn.SeqLSTM", "nn.SeqLSTMP", traits=replace(SEQUENCES, parameters=("weight", "bias", "weightO")))
 def seq_lstm(layer: Layer) -> SeqLSTM:
     """nn.SeqLSTM(inputSize, hiddenSize, [outputSize]); nn.SeqLSTMP(inputSize, hiddenSize, outputSize)
 
@@ -315,7 +311,7 @@ def sequence_length(module: SeqLSTM | SeqGRU | CudnnRNN, x: Any) -> int:
     return int(sequence.shape[1 if module.batch_first else 0])
 
 
-@converts("nn.SeqGRU", traits=Traits(reads="sequences", recurrent=True, picture="recurrent"))
+@converts("nn.SeqGRU", traits=SEQUENCES)
 def seq_gru(layer: Layer) -> SeqGRU:
     """nn.SeqGRU(inputSize, outputSize)
 

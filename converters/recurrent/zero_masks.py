@@ -9,7 +9,7 @@ from torch import nn
 
 from ...model.layer import Layer
 from ...model.recurrent_state import Remembering
-from ...model.registry import converts
+from ...model.registry import converts, converts_to
 from ...model.traits import Traits
 from ..tables.containers import only_child
 from .sequencers import Sequencer
@@ -64,19 +64,14 @@ def set_zero_mask(module: nn.Module, mask: torch.Tensor | bool | None, stepped: 
         set_zero_mask(child, mask, stepped or isinstance(module, (Sequencer, Remembering)))
 
 
-def mask_kind(layer: Layer) -> str:
+def mask_kind(layer: Layer, *, always: bool = False) -> str:
     """How a layer finds padding: "" not at all; "input" where its input is all zero; "given" by a mask that is set."""
     layer.ignore("v2", "zeroMask")
-    if not layer.flag("maskzero", default=False):
+    if not (always or layer.flag("maskzero", default=False)):
         return ""
     if layer.value("zeroMask", None) is False:
         layer.note("its mask of padding was switched off when the file was written")
         return ""
-    return given_or_input(layer)
-
-
-def given_or_input(layer: Layer) -> str:
-    """Does a layer that masks padding take a mask that is set, or does it find zeros in its input?"""
     if not layer.flag("v2", default=False):
         return "input"
     layer.note(NEEDS_MASK)
@@ -125,12 +120,11 @@ class GivenMaskZero(ZeroMasked, BatchMaskZero):
 
 def batch_mask_zero(layer: Layer) -> nn.Module:
     """The nn.MaskZero of torch/rnn."""
-    layer.ignore("v2", "zeroMask", "gradOutput", "maskinput", "maskoutput")
+    layer.ignore("gradOutput", "maskinput", "maskoutput")
     module = only_child(layer)
-    if layer.value("zeroMask", None) is False:
-        layer.note("its mask of padding was switched off when the file was written")
+    if not (mask := mask_kind(layer, always=True)):
         return module
-    cls = GivenMaskZero if given_or_input(layer) == "given" else BatchMaskZero
+    cls = GivenMaskZero if mask == "given" else BatchMaskZero
     return cls(module, layer.flag("maskinput", default=False), layer.flag("maskoutput", default=True))
 
 
@@ -141,11 +135,7 @@ class ReverseEntries(nn.Module):
         return x.flip(0) if isinstance(x, torch.Tensor) else list(reversed(x))
 
 
-@converts("nn.ReverseSequence", traits=Traits(output="pass"))
-def reverse_sequence(layer: Layer) -> ReverseEntries:
-    """nn.ReverseSequence(), of torch/rnn"""
-    layer.ignore("_range")
-    return ReverseEntries()
+converts_to(ReverseEntries, "nn.ReverseSequence", project="torch/rnn", ignore=("_range",), traits=Traits(output="pass"))
 
 
 class ReverseUnreverse(nn.Module):

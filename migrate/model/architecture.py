@@ -23,8 +23,8 @@ Description = dict[str, Any]
 #: Constructor arguments of torch.nn that say where and how to allocate, or that are deprecated.
 _SKIPPED = frozenset({"device", "dtype", "size_average", "reduce"})
 
-#: torch.nn's recurrent layers take *args; these are their arguments.
-_RECURRENT = ("input_size", "hidden_size", "num_layers", "bias", "batch_first", "dropout", "bidirectional")
+#: torch.nn's recurrent layers take *args; these are their arguments, and what they are by default.
+RECURRENT = {"num_layers": 1, "bias": True, "batch_first": False, "dropout": 0.0, "bidirectional": False}
 
 _CONTAINERS = (nn.Sequential, nn.ModuleList)
 
@@ -70,7 +70,7 @@ def constructor_arguments(module: nn.Module) -> dict[str, Any]:
     """
     cls = type(module)
     if isinstance(module, nn.RNNBase):
-        names = [*_RECURRENT, *(["nonlinearity"] if isinstance(module, nn.RNN) else [])]
+        names = ["input_size", "hidden_size", *RECURRENT, *(["nonlinearity"] if isinstance(module, nn.RNN) else [])]
         return {name: getattr(module, name) for name in names}
     found = {}
     for name, parameter in inspect.signature(cls).parameters.items():

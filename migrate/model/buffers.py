@@ -218,7 +218,8 @@ class Run:
         """Children may run in any order, any number of times, and read whatever another gave, or got."""
         self._read(value)
         given, writes_before, copies_before = self._merged(value), self._writes, len(self._copies)
-        outputs: list[Value] = [self._merged(self._layer(child, given)) for child in self._children_of(record)]
+        children = {id(child): child for child in self.layers.children(record).values()}
+        outputs: list[Value] = [self._merged(self._layer(child, given)) for child in children.values()]
         self._read([given, *outputs])
         output, new = self._merged(outputs), self._new()
         if record.traits.flow == "steps":  # in evaluation Torch7 keeps a copy of what each step gave
@@ -231,9 +232,6 @@ class Run:
             self._blurred |= {ref.cell for ref in given.ours}
             self.must_copy.update((id(copy), copy) for copy in self._copies[copies_before:])
         return result
-
-    def _children_of(self, record: LayerRecord) -> list[LayerRecord]:
-        return list({id(child): child for child in self.layers.children(record).values()}.values())
 
     def _chain(self, record: LayerRecord, children: list[LayerRecord], value: Value) -> Value:
         for child in children:

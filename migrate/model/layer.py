@@ -181,10 +181,10 @@ class Layer:
 
     def convert_with(self, value: Value, name: str, field: str, numbers: torch.Tensor) -> nn.Module:
         """`convert`, but the tensor `field` of the object has other numbers, maybe computed from this layer's."""
-        if not isinstance(value, LuaObject):
-            self.refuse(f"its {name!r} should be a module and is {value!r}")
-        fields = LuaTable([*value.items(), (field, self._build.computed(numbers))])
-        return self.convert(LuaObject(value.typename, fields, version=value.version), name)
+        if isinstance(value, LuaObject):
+            fields = LuaTable([*value.items(), (field, self._build.computed(numbers))])
+            value = LuaObject(value.typename, fields, version=value.version)
+        return self.convert(value, name)
 
     def is_converted(self, value: LuaObject) -> bool:
         """Has this object been met before, elsewhere in the model?"""

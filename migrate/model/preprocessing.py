@@ -52,7 +52,7 @@ def find_preprocessing(value: Value, model: LuaObject | None = None) -> Preproce
         value: all that a file holds.
         model: the model in it.
     """
-    found: dict[str, Any] = {"mean": None, "std": None, "channel_order": None, "labels": None}
+    found: dict[str, Any] = dict.fromkeys(("mean", "std", "channel_order", "labels"))
     places: dict[str, str] = {}
     for place, key, item in _entries(value, model):
         word = key.lower().replace("_", "")
@@ -66,25 +66,19 @@ def find_preprocessing(value: Value, model: LuaObject | None = None) -> Preproce
                 found[name], places[name] = content, place
                 if name in ("mean", "std") and word.endswith(("rgb", "bgr")) and found["channel_order"] is None:
                     found["channel_order"], places["channel_order"] = word[-3:], place
-    return Preprocessing(found["mean"], found["std"], found["channel_order"], found["labels"], places)
+    return Preprocessing(**found, found=places)
 
 
 def _entries(value: Value, model: LuaObject | None) -> Iterator[tuple[str, str, Value]]:
     """(path, key, value) of the fields of the model, of the checkpoint, and of the usual tables in either."""
-    for prefix, holder in (("model", model), ("", value)):
-        if not isinstance(holder, (LuaObject, LuaTable)):
-            continue
-        groups = []
-        for key, item in holder.items():
-            if isinstance(key, str):
-                path = f"{prefix}.{key}" if prefix else key
-                yield path, key, item
-                if isinstance(item, LuaTable) and key.lower().replace("_", "") in _GROUPS:
-                    groups.append((path, item))
-        for path, group in groups:
-            for key, item in group.items():
+    for prefix, holder in (("model.", model), ("", value)):
+        tables: list[tuple[str, Value]] = [(prefix, holder)]
+        for path, table in tables:  # which grows by the usual tables in the first
+            for key, item in table.items() if isinstance(table, (LuaObject, LuaTable)) else ():
                 if isinstance(key, str):
-                    yield f"{path}.{key}", key, item
+                    yield f"{path}{key}", key, item
+                    if path == prefix and isinstance(item, LuaTable) and key.lower().replace("_", "") in _GROUPS:
+                        tables.append((f"{path}{key}.", item))
 
 
 def _numbers(value: Value) -> tuple[float, ...] | None:
@@ -99,11 +93,8 @@ def _numbers(value: Value) -> tuple[float, ...] | None:
 
 
 def _labels(value: Value) -> tuple[str, ...] | None:
-    if not isinstance(value, LuaTable) or not len(value):
-        return None
-    if value.is_list and all(isinstance(item, str) for item in value.list()):
-        return tuple(str(item) for item in value.list())
-    return None
+    items = value.list() if isinstance(value, LuaTable) and value.is_list else []
+    return tuple(map(str, items)) if items and all(isinstance(item, str) for item in items) else None
 
 
 def _order(value: Value) -> str | None:

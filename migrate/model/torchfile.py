@@ -37,15 +37,10 @@ def _adopt(value: Any, seen: dict[int, Any], path: str) -> Value:
     if isinstance(value, np.ndarray):
         seen[id(value)] = made = Tensor.from_numpy(value)
         return made
-    if isinstance(value, dict):
+    if isinstance(value, (dict, list)):
         seen[id(value)] = table = LuaTable()
-        for key, item in value.items():
+        for key, item in value.items() if isinstance(value, dict) else enumerate(value, 1):
             table[_adopt(key, seen, path)] = _adopt(item, seen, f"{path}[{key!r}]")
-        return table
-    if isinstance(value, list):
-        seen[id(value)] = table = LuaTable()
-        for index, item in enumerate(value, 1):
-            table[index] = _adopt(item, seen, f"{path}[{index}]")
         return table
     if hasattr(value, "torch_typename") and hasattr(value, "_obj"):
         name = value.torch_typename()

@@ -26,17 +26,11 @@ class LayerNames:
         for path, name in conv.module_names().items():
             self.paths.setdefault(name, path)
 
-    def path(self, name: str) -> str | None:
-        """The Torch7 path of the innermost layer that a module belongs to; None if there is none."""
-        while name not in self.paths:
-            if not name:
-                return None
-            name = name.rpartition(".")[0]
-        return self.paths[name]
-
     def layer(self, name: str) -> str:
-        """The layer as a message names it: `nn.Linear at 3.1`."""
-        path = self.path(name)
+        """The innermost layer that a module belongs to, as a message names it: `nn.Linear at 3.1`."""
+        while name and name not in self.paths:
+            name = name.rpartition(".")[0]
+        path = self.paths.get(name)
         return f"{self._typenames[path]} at {path or 'the top'}" if path is not None else "the model"
 
 

@@ -61,3 +61,8 @@ class Settings:
     def number_type(self) -> torch.dtype | None:
         """The type of floating numbers in the file; None: as in the model."""
         return DTYPES[self.dtype]
+
+    @property
+    def reference_type(self) -> torch.dtype | None:
+        """The type in which PyTorch computes what the file is compared with."""
+        return torch.float32 if self.number_type == torch.float16 else self.number_type

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from functools import partial
 from typing import Any
 
@@ -48,17 +48,11 @@ def answer_of(module: nn.Module, sizes_only: nn.Module, value: Any, full: Callab
         value: an input; only its sizes matter.
         full: makes the input with numbers, where operators need them.
     """
-    try:
-        return run_without_numbers(sizes_only, value)
-    except NotImplementedError:
-        pass
-    except Exception:
-        return None
-    try:
-        with torch.no_grad():
+    with suppress(Exception), torch.no_grad():
+        try:
+            return run_without_numbers(sizes_only, value)
+        except NotImplementedError:
             return run(module, full())
-    except Exception:
-        return None
 
 
 def dry_run(conv: Conversion, value: Any, visit: Callable[[LayerRecord, Any], None]) -> Exception | None:

@@ -13,9 +13,7 @@ from ..t7 import LuaObject, LuaTable, Tensor, Value
 from .random_input import indices_of
 
 #: What a layer takes.
-IMAGES, VOLUMES, FRAMES, INDICES, NUMBERS, SEQUENCES = (
-    *("images", "volumes", "frames", "indices", "numbers", "sequences"),
-)
+IMAGES, VOLUMES, FRAMES, INDICES, NUMBERS, SEQUENCES = "images", "volumes", "frames", "indices", "numbers", "sequences"
 
 #: It is joined with other tensors by a layer that takes a table.
 JOINED = "joined"

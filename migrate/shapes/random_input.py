@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from contextlib import ExitStack, suppress
 from functools import partial
 from typing import Any
@@ -82,7 +81,7 @@ def _followed(conv: Conversion, lookups: list[LayerRecord], value: Any) -> dict[
     found: dict[int, range] = {}
 
     def note(takes: range, module: nn.Module, args: tuple[Any, ...]) -> None:
-        for tensor in _tensors(args):
+        for _, tensor in leaves(args):
             for i in origins.of(tensor):
                 others = found.get(i, takes)
                 found[i] = range(max(takes.start, others.start), min(takes.stop, others.stop))
@@ -109,8 +108,8 @@ class _Origins(TorchDispatchMode):  # type: ignore[no-untyped-call]
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         output = func(*args, **(kwargs or {}))
         if func.overloadpacket.__name__ in _COPYING:
-            read = frozenset[int]().union(*(self.of(tensor) for tensor in _tensors(args)))
-            for tensor in _tensors(output) if read else ():
+            read = frozenset[int]().union(*(self.of(tensor) for _, tensor in leaves(args)))
+            for _, tensor in leaves(output) if read else ():
                 self._by_storage[_address(tensor)] = self.of(tensor) | read
                 self._kept.append(tensor)
         return output
@@ -118,11 +117,3 @@ class _Origins(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
 def _address(tensor: torch.Tensor) -> int:
     return tensor.untyped_storage().data_ptr()
-
-
-def _tensors(value: Any) -> Iterator[torch.Tensor]:
-    if isinstance(value, torch.Tensor):
-        yield value
-    elif isinstance(value, (list, tuple)):
-        for item in value:
-            yield from _tensors(item)

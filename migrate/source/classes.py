@@ -99,7 +99,8 @@ def extract(scope: Scope, taken: set[str]) -> list[Class]:
         splice(attr, is_short)
     for attr in scope.attrs.values():
         for call in attr.walk():
-            if id(call) not in seen and (call.block is not None or _is_candidate(call)):
+            alike = call.is_chain and not is_short(call) and not any(kid.is_chain for kid in call.kids)
+            if id(call) not in seen and (call.block is not None or alike):
                 seen.add(id(call))
                 found.setdefault(height(call), []).append(call)
     owners = {
@@ -126,10 +127,6 @@ def extract(scope: Scope, taken: set[str]) -> list[Class]:
     for attr in scope.attrs.values():
         splice(attr, is_plain)
     return classes
-
-
-def _is_candidate(call: Constructor) -> bool:
-    return call.is_chain and not is_short(call) and not any(kid.is_chain for kid in call.kids)
 
 
 def _differences(group: list[Constructor], *, alike: bool = False) -> Iterator[_Difference]:
@@ -292,7 +289,8 @@ def _class_of_blocks(group: list[Constructor], taken: set[str]) -> Class:
             types = ("nn.Module | None", "None") if some else ("nn.Module", "")
             parameters.append(Parameter("shortcut", *types, [_Difference("shortcut", arguments)]))
             attrs["shortcut"] = "nn.Identity() if shortcut is None else shortcut" if some else "shortcut"
-    return _class(group, _block_name(first), parameters, attrs, [], taken)
+    name = {"Dense": "DenseLayer", "Residual": "ResidualBlock"}.get(first.kind, first.kind)
+    return _class(group, name, parameters, attrs, [], taken)
 
 
 def projection(shortcuts: list[Constructor], parameters: list[Parameter]) -> str | None:
@@ -339,7 +337,3 @@ def _drop_shortcut(block: Block) -> None:
     for statement in block.scope.statements:
         if statement.calls == "shortcut":
             (statement.expression,) = statement.ins
-
-
-def _block_name(block: Block) -> str:
-    return {"Dense": "DenseLayer", "Residual": "ResidualBlock"}.get(block.kind, block.kind)

@@ -8,7 +8,7 @@ from typing import Any
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from ..model.architecture import constructor_arguments
+from ..model.architecture import RECURRENT, constructor_arguments
 from .scopes import Argument, Constructor
 
 #: Arguments that PyTorch takes as one number for all axes.
@@ -31,31 +31,21 @@ def constructor_of(module: nn.Module) -> Constructor:
 
 
 def _arguments(module: nn.Module, cls: type) -> list[Argument]:
-    parameters = inspect.signature(cls).parameters
+    own = {name: parameter.default for name, parameter in inspect.signature(cls).parameters.items()}
+    defaults = {**RECURRENT, "nonlinearity": "tanh", **own}
     found: list[Argument] = []
     for name, value in constructor_arguments(module).items():
         if name == "bias" and isinstance(module, _BatchNorm) and not module.affine:
             continue  # it says nothing, and PyTorch 2.9 does not know it
-        empty = inspect.Parameter.empty
-        default = parameters[name].default if name in parameters else _RECURRENT_DEFAULTS.get(name, empty)
+        default = defaults.get(name, inspect.Parameter.empty)
         written = _written(module, name, value)
         if name == "stride" and isinstance(module, _POOLS):
             default = _written(module, "kernel_size", module.kernel_size)
-        found.append(Argument(name, written, default is empty, default))
+        found.append(Argument(name, written, default is inspect.Parameter.empty, default))
     return found
 
 
 _POOLS = (nn.MaxPool1d, nn.MaxPool2d, nn.MaxPool3d, nn.AvgPool1d, nn.AvgPool2d, nn.AvgPool3d)
-
-#: torch.nn's recurrent layers take *args.
-_RECURRENT_DEFAULTS: dict[str, Any] = {
-    "num_layers": 1,
-    "bias": True,
-    "batch_first": False,
-    "dropout": 0.0,
-    "bidirectional": False,
-    "nonlinearity": "tanh",
-}
 
 
 def _written(module: nn.Module, name: str, value: Any) -> Any:

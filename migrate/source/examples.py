@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -33,7 +32,8 @@ def several_sizes(conv: Conversion, value: Any) -> list[Example]:
     found = [first]
     sizes_only = on_meta(conv.module)
     for axis in range(max((tensor.dim() for _, tensor in leaves(value)), default=0)):
-        for larger in _larger(value, axis):
+        for doubled in (True, False) if axis > 0 else (False,):
+            larger = apply(value, partial(_extended, axis, doubled))
             answer = answer_of(conv.module, sizes_only, larger, partial(apply, larger, torch.clone))
             if answer is None or (axis > 0 and _mixes(first, answer)):
                 continue
@@ -58,22 +58,9 @@ def _mixes(first: Example, larger: Any) -> bool:
     return set(before) == batches and len(before) == len(after) and before != after
 
 
-def _larger(value: Any, axis: int) -> Iterator[Any]:
-    """The value with its tensors extended along an axis, where they have it."""
-    if axis > 0:
-        yield apply(value, _Extended(axis, doubled=True))
-    yield apply(value, _Extended(axis, doubled=False))
-
-
-class _Extended:
-    """Repeats a tensor, or only its last part, along an axis."""
-
-    def __init__(self, axis: int, *, doubled: bool) -> None:
-        self.axis = axis
-        self.doubled = doubled
-
-    def __call__(self, tensor: torch.Tensor) -> torch.Tensor:
-        if tensor.dim() <= self.axis:
-            return tensor
-        more = tensor if self.doubled else tensor.narrow(self.axis, tensor.shape[self.axis] - 1, 1)
-        return torch.cat([tensor, more], self.axis)
+def _extended(axis: int, doubled: bool, tensor: torch.Tensor) -> torch.Tensor:
+    """A tensor with itself, or only its last part, behind it along an axis, where it has that."""
+    if tensor.dim() <= axis:
+        return tensor
+    more = tensor if doubled else tensor.narrow(axis, tensor.shape[axis] - 1, 1)
+    return torch.cat([tensor, more], axis)

@@ -129,8 +129,8 @@ def _plain(conv: Conversion, inputs: list[Any] | None) -> Draft:
 def _node_names(conv: Conversion) -> dict[int, str]:
     """The id of a module -> the name that the author gave to it."""
     modules = {id(record.object): record.module for record in conv.layers}
-    named = [form_of("node names", record.module) for record in conv.layers]
-    pairs = [pair for form, record in zip(named, conv.layers, strict=True) if form for pair in form(record.object)]
+    forms = [(form_of("node names", record.module), record.object) for record in conv.layers]
+    pairs = [pair for form, graph in forms if form for pair in form(graph)]
     return {id(modules[id(node)]): identifier(name, "node") for node, name in pairs if id(node) in modules}
 
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import ast
 import subprocess
+import sys
 import textwrap
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import torch
 from torch import nn
@@ -15,7 +17,6 @@ from .classes import Class
 from .copied_classes import Copies
 from .expressions import Variable, variables
 from .forward_methods import Forward
-from .imports import import_block
 from .scopes import Draft, Scope
 
 #: Longest line of a docstring, as ruff has it.
@@ -41,6 +42,35 @@ def file_text(
     parts.append(_model(conv, draft, forward, casts, "Model" if copies.definitions else '"Model"'))
     body = "\n\n".join(parts)
     return "\n".join([_docstring(conv, draft), import_block(imports, body), body])
+
+
+def import_block(lines: Iterable[str], body: str) -> str:
+    """The imports that the body of a file needs, in the order of isort.
+
+    Args:
+        lines: imports, one name each; those of which the body reads nothing are left out.
+        body: the file without its imports.
+    """
+    read = {node.id for node in ast.walk(ast.parse(body)) if isinstance(node, ast.Name)} | {"annotations"}
+    sections: list[dict[tuple[bool, str, str], list[str]]] = [{}, {}, {}]
+    for line in lines:
+        module, _, name = line.removeprefix("from ").removeprefix("import ").partition(" import ")
+        if line.split()[-1] in read:
+            section = 0 if module == "__future__" else 1 if module.split(".")[0] in sys.stdlib_module_names else 2
+            # one name under another has a line of its own
+            key = (bool(name), module, name if " as " in name else "")
+            sections[section].setdefault(key, []).append(name)
+    return "\n".join(map(_section, filter(None, sections)))
+
+
+def _section(found: Mapping[tuple[bool, str, str], list[str]]) -> str:
+    """Imports of one section; of their names constants come before classes, and these before functions."""
+    ranked = {key: sorted((not n.isupper(), not n[:1].isupper(), n) for n in names) for key, names in found.items()}
+    imports = sorted((is_from, module, names) for (is_from, module, _), names in ranked.items())
+    return "".join(
+        f"from {module} import {', '.join(name for *_, name in names)}\n" if is_from else f"import {module}\n"
+        for is_from, module, names in imports
+    )
 
 
 def _docstring(conv: Conversion, draft: Draft) -> str:
@@ -86,17 +116,12 @@ _LETTERS = {4: "CHW", 5: "CTHW"}
 
 def _class(item: Class) -> str:
     parameters = ", ".join(["self", *(parameter.text() for parameter in item.parameters)])
-    if item.forward is None:
-        kids = ", ".join(item.kids)
-        return (
-            f"class {item.name}(nn.Sequential):\n    def __init__({parameters}) -> None:\n"
-            f"        super().__init__({kids},)\n"
-        )
-    lines = [f"class {item.name}(nn.Module):"]
-    if item.parameters or item.attrs:
-        lines += [f"    def __init__({parameters}) -> None:", "        super().__init__()"]
+    kids = "".join(f"{kid}, " for kid in item.kids)
+    lines = [f"class {item.name}(nn.{'Module' if item.forward else 'Sequential'}):"]
+    if item.parameters or item.attrs or kids:
+        lines += [f"    def __init__({parameters}) -> None:", f"        super().__init__({kids})"]
     lines += [f"        self.{name} = {text}" for name, text in item.attrs.items()]
-    return "\n".join(lines) + "\n\n" + _forward_text(item.forward)
+    return "\n".join(lines) + "\n\n" + (_forward_text(item.forward) if item.forward else "")
 
 
 def _forward_text(forward: Forward) -> str:

@@ -12,7 +12,7 @@ from torch import nn
 from ..base.tensor_trees import apply, leaves
 from ..model.recurrent_state import forget
 from ..model.registry import form_of
-from ..shapes.dry_run import on_meta, run_without_numbers
+from ..shapes.dry_run import on_meta, run, run_without_numbers
 from .check import same
 from .constructors import constructor_of
 from .expressions import Value, Variable, entry, python
@@ -305,13 +305,9 @@ def first_input(module: nn.Module, child: nn.Module, value: Any) -> Any:
     def keep(_: nn.Module, args: tuple[Any, ...]) -> None:
         seen.append(apply(args[0], torch.clone))
 
-    handle = child.register_forward_pre_hook(keep)
-    try:
-        forget(module)
-        module(apply(value, torch.clone))
-    finally:
-        handle.remove()
-        forget(module)
+    with child.register_forward_pre_hook(keep):
+        run(module, apply(value, torch.clone))
+    forget(module)
     return seen[0] if seen else None
 
 

@@ -11,7 +11,7 @@ from ruff.__main__ import find_ruff_bin
 
 import torchmigrate as tm
 from torchmigrate.source import layout
-from torchmigrate.source.imports import import_block
+from torchmigrate.source.layout import import_block
 
 LINES = {
     "from __future__ import annotations",

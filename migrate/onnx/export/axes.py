@@ -130,12 +130,10 @@ class Freedom:
     """What running the model showed of one axis.
 
     Attributes:
-        axis: its name.
         sizes: other sizes than the example's with which the model runs.
         forbidden: why the axis can't be of free size, naming the layer; "" if it can.
     """
 
-    axis: str
     sizes: tuple[int, ...] = ()
     forbidden: str = ""
 
@@ -160,7 +158,7 @@ def explore(
     if not present:
         raise UsageError(f"the input ({shapes(example)}) has no axis that is called {axis}")
     if len(present) > 1:
-        return Freedom(axis, forbidden=f"the inputs have different sizes along {axis}: {sorted(present)}")
+        return Freedom(forbidden=f"the inputs have different sizes along {axis}: {sorted(present)}")
     size = present.pop()
     batched = all(tensor.dim() > 3 for _, tensor in leaves(example)) and any(
         (dim, name) == (0, "batch") for (_, dim), name in named.items()
@@ -174,12 +172,12 @@ def explore(
         observed = _observe(module, resized(example, named, {axis: other}), sizes_only)
         complaint = _complaint(expected, observed, layers, rows_stay=rows_stay)
         if complaint and other == 2 * size:
-            return Freedom(axis, forbidden=complaint)
+            return Freedom(forbidden=complaint)
         if not complaint and other not in fits:
             fits.append(other)
         if len(fits) == 2:
             break
-    return Freedom(axis, tuple(sorted(fits)))
+    return Freedom(tuple(sorted(fits)))
 
 
 @dataclass

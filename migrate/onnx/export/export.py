@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,23 +15,24 @@ from torch import nn
 
 from ...base.errors import ExportError, UsageError
 from ...base.files import refuse_existing
+from ...base.messages import cause
 from ...base.tensor_trees import leaves, moved
 from ...model.conversion import Conversion
 from ...model.recurrent_state import Remembering, forget
 from ...shapes.dry_run import mixed
 from ...shapes.infer import input_of
-from ..layer_watch import LayerNames
+from ...t7 import Tensor
+from ...t7.memory_map import release_pages
 from ..operators.stand_ins import put_stand_ins
-from ..passes.graph import narrow, tidy
+from ..passes.graph import PATH_KEY, narrow, tidy
 from ..passes.quantize import quantize, require_quantizable
+from ..quiet_exporter import quiet
 from ..result import OnnxExport
 from ..settings import Settings
 from .check import TOLERANCES, Checker, check_graph
 from .metadata import describe_file, paths_of, sizes_in
 from .plan import FixedBatch, Plan, Run
-from .save import Stored, store, write
-from .shared_copies import release_file, shared_copy
-from .slim import simplify
+from .save import LARGEST_FILE, Stored, store, write
 from .trace import Untraceable, trace
 
 
@@ -80,155 +82,194 @@ def export_onnx(
         if input_shape is None:
             notes.append(f"the input shape was inferred: {guess.reason}")
     try:
-        return _Export(conv, settings, list(notes), example_input).to(Path(path))
+        return _export(conv, settings, list(notes), example_input, Path(path))
     except FixedBatch as error:
         notes.append(str(error))
-        return _Export(conv, replace(settings, dynamic=()), notes, example_input).to(Path(path))
+        return _export(conv, replace(settings, dynamic=()), notes, example_input, Path(path))
 
 
-@dataclass
-class _Export:
-    """One export at work.
+def _export(conv: Conversion, settings: Settings, notes: list[str], given: Any, path: Path) -> OnnxExport:
+    """Writes the file."""
+    release_file(conv)
+    reference = shared_copy(conv.module, settings.reference_type)
+    plan = Plan(conv, settings, notes, reference, given)
+    if warning := mixed(plan.example, plan.outputs):
+        notes.append(warning)
+    input_names = _names("input", plan.example, settings.input_names)
+    output_names = _names("output", plan.outputs, settings.output_names)
+    if not output_names:
+        raise ExportError("the model returns no tensor, so there is nothing to export")
+    _note_memory(plan)
+    module = shared_copy(reference, settings.number_type)
+    put_stand_ins(module)
+    plan.explore()
+    names = [name for name, _ in input_names], [name for name, _ in output_names]
+    stored = store(_trace(plan, module, *names))
+    if settings.int8:
+        require_quantizable(stored.model)
+    describe_file(stored.model, conv, input_names, output_names)
+    if settings.simplify:
+        stored = _slimmed(stored)
+    # the oldest file version that has the opset, so that old programs read the file; 10 at least
+    opset_ids = [onnx.helper.make_opsetid("", settings.opset)]
+    stored.model.ir_version = max(10, onnx.helper.find_min_ir_version_for(opset_ids))
+    check_graph(stored)
+    checked = plan.compared()
+    worst = _compare(settings, stored, checked, *names)
+    data = write(stored, path, external=settings.external_data)
+    quantized = None
+    if settings.int8:
+        pairs = [(run.inputs, run.outputs) for run in checked]
+        quantized = quantize(path, pairs, names[0], external=data is not None)
+    return OnnxExport(
+        path=path,
+        opset=settings.opset,
+        inputs={value.name: sizes_in(value) for value in stored.model.graph.input},
+        outputs={value.name: sizes_in(value) for value in stored.model.graph.output},
+        nodes=paths_of(stored.model),
+        max_difference=worst,
+        batches=plan.batches(checked),
+        runs=tuple(
+            {name: tuple(tensor.shape) for name, tensor in zip(names[0], run.inputs, strict=True)} for run in checked
+        ),
+        external=data,
+        int8=quantized,
+        notes=tuple(notes),
+    )
 
-    Attributes:
-        conv: the converted model.
-        settings: what was asked for.
-        notes: what users should know.
-        given: the example input as it came.
-        layers: the layers of the model.
-        plan: the input, the free axes, and what is compared.
+
+def _slimmed(stored: Stored) -> Stored:
+    """The same graph after onnxslim, which removes what is left to simplify.
+
+    Raises:
+        UsageError: onnxslim is not installed, or the graph too large for it.
+        ExportError: it fails.
     """
+    try:
+        import onnxslim
+    except ImportError as error:
+        raise UsageError('--simplify needs onnxslim: pip install "torchmigrate[simplify]"') from error
+    if stored.size > LARGEST_FILE:
+        raise UsageError("onnxslim takes graphs below 2 GB only; leave --simplify out")
+    whole = stored.whole()
+    paths = {name: _path(node) for node in whole.graph.node for name in node.output}
+    opset = {entry.domain: entry.version for entry in whole.opset_import}
+    try:
+        with quiet():
+            slim: onnx.ModelProto = onnxslim.slim(whole)
+    except Exception as error:
+        raise ExportError(f"onnxslim fails on the graph: {cause(error)}") from error
+    made = {entry.domain: entry.version for entry in slim.opset_import}
+    if made != opset:
+        raise ExportError(f"onnxslim changed the opsets from {opset} to {made}")
+    for node in slim.graph.node:
+        if not any(entry.key == PATH_KEY for entry in node.metadata_props):
+            path = next((paths[name] for name in node.output if name in paths), "")
+            node.metadata_props.append(onnx.StringStringEntryProto(key=PATH_KEY, value=path))
+    del slim.metadata_props[:]
+    slim.metadata_props.extend(stored.model.metadata_props)
+    slim.producer_name, slim.producer_version = stored.model.producer_name, stored.model.producer_version
+    slim.graph.name = stored.model.graph.name
+    return store(ir.from_proto(slim))
 
-    conv: Conversion
-    settings: Settings
-    notes: list[str]
-    given: Any
-    layers: LayerNames = field(init=False)
-    plan: Plan = field(init=False)
 
-    def to(self, path: Path) -> OnnxExport:
-        """Writes the file."""
-        release_file(self.conv)
-        number_type = self.settings.number_type
-        reference = shared_copy(self.conv.module, torch.float32 if number_type == torch.float16 else number_type)
-        self.layers = LayerNames(self.conv)
-        self.plan = Plan(self.conv, self.settings, self.notes, self.layers, reference, self.given)
-        example, outputs = self.plan.example, self.plan.outputs
-        if warning := mixed(example, outputs):
-            self.notes.append(warning)
-        input_names = self._names("input", example, self.settings.input_names)
-        output_names = self._names("output", outputs, self.settings.output_names)
-        if not output_names:
-            raise ExportError("the model returns no tensor, so there is nothing to export")
-        self._note_memory()
-        module = shared_copy(reference, number_type)
-        put_stand_ins(module)
-        self.plan.explore()
-        names = [name for name, _ in input_names], [name for name, _ in output_names]
-        graph = self._trace(module, *names)
-        stored = store(graph)
-        if self.settings.int8:
-            require_quantizable(stored.model)
-        describe_file(stored.model, self.conv, input_names, output_names)
-        if self.settings.simplify:
-            stored = simplify(stored)
-        _set_ir_version(stored.model, self.settings.opset)
-        check_graph(stored)
-        checked = self.plan.compared()
-        worst = self._compare(stored, checked, *names)
-        data = write(stored, path, external=self.settings.external_data)
-        quantized = None
-        if self.settings.int8:
-            quantized = quantize(
-                path, [(one.inputs, one.outputs) for one in checked], names[0], external=data is not None
-            )
-        return OnnxExport(
-            path=path,
-            opset=self.settings.opset,
-            inputs={value.name: sizes_in(value) for value in stored.model.graph.input},
-            outputs={value.name: sizes_in(value) for value in stored.model.graph.output},
-            nodes=paths_of(stored.model),
-            max_difference=worst,
-            batches=self.plan.batches(checked),
-            runs=tuple(
-                {name: tuple(tensor.shape) for name, tensor in zip(names[0], run.inputs, strict=True)}
-                for run in checked
-            ),
-            external=data,
-            int8=quantized,
-            notes=tuple(self.notes),
+def _path(node: onnx.NodeProto) -> str:
+    return next((str(entry.value) for entry in node.metadata_props if entry.key == PATH_KEY), "")
+
+
+def _names(kind: str, value: Any, given: Sequence[str] | None) -> list[tuple[str, tuple[int, ...]]]:
+    """The name of each tensor of an input or output, and its place there."""
+    places = [place for place, _ in leaves(value)]
+    found = ["_".join([kind, *map(str, place)]) for place in places]
+    if given is not None and len(given) != len(found):
+        raise UsageError(
+            f"the model has {len(found)} {kind}{'s' * (len(found) > 1)} ({', '.join(found)}); "
+            f"{', '.join(given)} does not name {'them' if len(found) > 1 else 'it'}"
+        )
+    return list(zip(given or found, places, strict=True))
+
+
+def _note_memory(plan: Plan) -> None:
+    """Says which layers go on from where they stopped, which a graph can't."""
+    parts = plan.reference.named_modules()
+    kept = [plan.layers.layer(n) for n, part in parts if isinstance(part, Remembering) and part.state is not None]
+    forget(plan.reference)
+    if kept:
+        plan.notes.append(
+            f"{kept[0]} remembers its state from one call to the next; the ONNX graph starts anew at each run"
         )
 
-    def _names(self, kind: str, value: Any, given: Sequence[str] | None) -> list[tuple[str, tuple[int, ...]]]:
-        places = [place for place, _ in leaves(value)]
-        found = ["_".join([kind, *map(str, place)]) for place in places]
-        if given is not None and len(given) != len(found):
-            raise UsageError(
-                f"the model has {len(found)} {kind}{'s' * (len(found) > 1)} ({', '.join(found)}); "
-                f"{', '.join(given)} does not name {'them' if len(found) > 1 else 'it'}"
-            )
-        return list(zip(given or found, places, strict=True))
 
-    def _note_memory(self) -> None:
-        """Says which layers go on from where they stopped, which a graph can't."""
-        parts = self.plan.reference.named_modules()
-        kept = [self.layers.layer(n) for n, part in parts if isinstance(part, Remembering) and part.state is not None]
-        forget(self.plan.reference)
-        if kept:
-            self.notes.append(
-                f"{kept[0]} remembers its state from one call to the next; the ONNX graph starts anew at each run"
-            )
-
-    def _trace(self, module: nn.Module, input_names: list[str], output_names: list[str]) -> ir.Model:
-        """The tidied graph."""
-        plan, factors = self.plan, dict[str, int]()
-        while True:
-            dynamic = {place: name for place, name in plan.named.items() if name in plan.axes}
-            try:
-                graph, symbols = trace(
-                    module,
-                    self._cast(plan.example),
-                    self.layers,
-                    dynamic=dynamic,
-                    wanted=plan.wanted,
-                    opset=self.settings.opset,
-                    input_names=input_names,
-                    output_names=output_names,
-                    factors=factors,
-                )
-            except Untraceable as error:
-                if error.unsolved and not factors and (factors := plan.find_factors()):
-                    continue
-                # without its axis the model may be traced; what can't be traced at all fails again then
-                axis = error.axis or ("batch" if "batch" in plan.axes and self.settings.dynamic is None else None)
-                if axis is None:
-                    raise
-                plan.forbid(axis, str(error))
-            tidy(graph, symbols, self.layers, self.settings.opset)
-            if self.settings.number_type is not None:
-                narrow(graph, ir.DataType.FLOAT if self.settings.dtype == "float32" else ir.DataType.FLOAT16)
-            return graph
-
-    def _cast(self, value: Any) -> Any:
-        return moved(value, self.settings.number_type)
-
-    def _compare(self, stored: Stored, runs: list[Run], input_names: list[str], output_names: list[str]) -> float:
-        limit = TOLERANCES.get(self.settings.number_type or _type_of(runs[0].outputs), 0.0)
+def _trace(plan: Plan, module: nn.Module, input_names: list[str], output_names: list[str]) -> ir.Model:
+    """The tidied graph."""
+    settings, factors = plan.settings, dict[str, int]()
+    while True:
         try:
-            checker = Checker(stored, input_names, output_names, limit)
-        except ExportError as error:
-            if self.settings.number_type is not None:
+            graph, symbols = trace(
+                module,
+                moved(plan.example, settings.number_type),
+                plan.layers,
+                dynamic={place: name for place, name in plan.named.items() if name in plan.axes},
+                wanted=plan.wanted,
+                opset=settings.opset,
+                input_names=input_names,
+                output_names=output_names,
+                factors=factors,
+            )
+        except Untraceable as error:
+            if error.unsolved and not factors and (factors := plan.find_factors()):
+                continue
+            # without its axis the model may be traced; what can't be traced at all fails again then
+            axis = error.axis or ("batch" if "batch" in plan.axes and settings.dynamic is None else None)
+            if axis is None:
                 raise
-            raise ExportError(
-                f"{error}. --dtype keep kept its numbers; --dtype float32 gives those that run."
-            ) from error
-        return max(checker.compare([self._cast(tensor) for tensor in run.inputs], run.outputs) for run in runs)
+            plan.forbid(axis, str(error))
+        tidy(graph, symbols, plan.layers, settings.opset)
+        if settings.number_type is not None:
+            narrow(graph, ir.DataType.FLOAT if settings.dtype == "float32" else ir.DataType.FLOAT16)
+        return graph
+
+
+def _compare(
+    settings: Settings, stored: Stored, runs: list[Run], input_names: list[str], output_names: list[str]
+) -> float:
+    """The largest difference between ONNX Runtime and PyTorch."""
+    limit = TOLERANCES.get(settings.number_type or _type_of(runs[0].outputs), 0.0)
+    try:
+        checker = Checker(stored, input_names, output_names, limit)
+    except ExportError as error:
+        if settings.number_type is not None:
+            raise
+        raise ExportError(f"{error}. --dtype keep kept its numbers; --dtype float32 gives those that run.") from error
+    return max(checker.compare(moved(run.inputs, settings.number_type), run.outputs) for run in runs)
 
 
 def _type_of(tensors: list[torch.Tensor]) -> torch.dtype:
     return next((tensor.dtype for tensor in tensors if tensor.is_floating_point()), torch.float32)
 
 
-def _set_ir_version(model: onnx.ModelProto, opset: int) -> None:
-    """The oldest file version that has the opset, so that old programs read the file; 10 at least."""
-    model.ir_version = max(10, onnx.helper.find_min_ir_version_for([onnx.helper.make_opsetid("", opset)]))
+def shared_copy(module: nn.Module, dtype: torch.dtype | None = None) -> nn.Module:
+    """A copy in eval mode whose parameters and buffers are those of `module`, or casts of them.
+
+    Args:
+        module: stays as it is.
+        dtype: type of the floating numbers; None: as they are. Only tensors of another type are copied.
+    """
+    changing = {id(part.weight) for part in module.modules() if getattr(part, "max_norm", None)}
+    memo: dict[int, Any] = {}
+    for tensor in [*module.parameters(), *module.buffers()]:
+        made = tensor.detach()
+        if dtype is not None and made.is_floating_point():
+            made = made.to(dtype)
+        if id(tensor) in changing:
+            made = made.clone()  # a lookup, as nn.Embedding, scales its rows in place when it runs
+        memo[id(tensor)] = nn.Parameter(made, requires_grad=False) if isinstance(tensor, nn.Parameter) else made
+    return copy.deepcopy(module, memo).eval()
+
+
+def release_file(conv: Conversion) -> None:
+    """Lets go of the pages of the mapped file that the model was read from; they come back when they are read."""
+    for record in conv.layers:
+        for _, value in record.object.items():  # noqa: PERF102 - it has no values()
+            if isinstance(value, Tensor):
+                release_pages(value)

@@ -39,11 +39,8 @@ def describe_file(model: onnx.ModelProto, conv: Conversion, inputs: Named, outpu
         OUTPUTS_KEY: json.dumps([[name, list(place)] for name, place in outputs]),
     }
     known = find_preprocessing(conv.value, conv.layers[0].object if conv.layers else None)
-    properties |= {
-        f"preprocessing.{name}": json.dumps(value) for name, value in known.to_json().items() if name != "labels"
-    }
-    if known.labels is not None:
-        properties["labels"] = json.dumps(known.labels)
+    for name, content in known.to_json().items():
+        properties[name if name == "labels" else f"preprocessing.{name}"] = json.dumps(content)
     del model.metadata_props[:]
     for key, text in properties.items():
         model.metadata_props.append(onnx.StringStringEntryProto(key=key, value=text))

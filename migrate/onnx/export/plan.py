@@ -40,9 +40,9 @@ class Plan:
         conv: the converted model.
         settings: what was asked for.
         notes: what users should know; the plan adds to it.
-        layers: the layers of the model.
         reference: the model as it runs in PyTorch, to compare with.
         given: the example input as it came.
+        layers: the layers of the model.
         sizes_only: the same on the meta device.
         example: the input on which the graph is traced; free axes have two entries at least.
         outputs: what the reference answers to it.
@@ -55,9 +55,9 @@ class Plan:
     conv: Conversion
     settings: Settings
     notes: list[str]
-    layers: LayerNames
     reference: nn.Module
     given: Any
+    layers: LayerNames = field(init=False)
     sizes_only: nn.Module = field(init=False)
     example: Any = field(init=False)
     outputs: Any = field(init=False)
@@ -67,8 +67,8 @@ class Plan:
     runs: list[tuple[str, Run]] = field(init=False, default_factory=list)
 
     def __post_init__(self) -> None:
-        number_type = self.settings.number_type
-        self.given = _example(self.conv, self.given, torch.float32 if number_type == torch.float16 else number_type)
+        self.layers = LayerNames(self.conv)
+        self.given = _example(self.conv, self.given, self.settings.reference_type)
         self.sizes_only = on_meta(self.reference)
         self.named = name_axes(self.conv, self.reference, self.given)
         self.example = self._grown(self.given)

@@ -63,18 +63,14 @@ class Packed(nn.Module):
         if self.operator == "LSTM":
             inputs += [c, self.p]
         state = [directions, batch, size]
-        shapes: list[list[Any]] = [[steps, directions, batch, size], state, state]
-        outputs = shapes if self.operator == "LSTM" else shapes[:2]
+        shapes: list[list[Any]] = [[steps, *state], state, *([state] if self.operator == "LSTM" else [])]
+        direction = {"direction": "bidirectional"} if directions == 2 else {}
         y, *last = torch.onnx.ops.symbolic_multi_out(
             self.operator,
             inputs,
-            {
-                "hidden_size": size,
-                **({"direction": "bidirectional"} if directions == 2 else {}),
-                **self.attributes,
-            },
-            dtypes=[x.dtype] * len(outputs),
-            shapes=outputs,
+            {"hidden_size": size, **direction, **self.attributes},
+            dtypes=[x.dtype] * len(shapes),
+            shapes=shapes,
         )
         y = y.squeeze(1) if directions == 1 else y.transpose(1, 2).flatten(2)
         return [y, *last]

@@ -255,11 +255,8 @@ def _keep_paths(model: ir.Model, layers: LayerNames) -> None:
         if names:
             node.metadata_props[PATH_KEY] = layers.paths[names[-1]]
     _inherit_paths(model)
-    for value in [
-        *model.graph.inputs,
-        *model.graph.initializers.values(),
-        *(value for node in model.graph for value in node.outputs),
-    ]:
+    made = [value for node in model.graph for value in node.outputs]
+    for value in [*model.graph.inputs, *model.graph.initializers.values(), *made]:
         value.metadata_props.clear()
         value.doc_string = None
     model.metadata_props.clear()

@@ -76,7 +76,9 @@ def quantize(
         made.write_bytes(model.SerializeToString(deterministic=True))
         numbers = _deviation(made, runs, input_names)
         made.replace(target)
-    return Quantized(target, target.stat().st_size, *numbers, notes=_notes(before))
+    kinds = sorted({node.op_type for node in before.graph.node} & {"LSTM", "GRU", "RNN", "ConvTranspose"})
+    notes = (f"{', '.join(kinds)} stay in floating point",) if kinds else ()
+    return Quantized(target, target.stat().st_size, *numbers, notes=notes)
 
 
 def _deviation(
@@ -97,8 +99,3 @@ def _deviation(
             signal, noise = signal + float(b.double().square().sum()), noise + float(distance.square().sum())
     snr = 10 * math.log10(signal / noise) if signal > 0 and noise > 0 else None
     return largest, total / max(count, 1), snr
-
-
-def _notes(before: onnx.ModelProto) -> tuple[str, ...]:
-    kinds = sorted({node.op_type for node in before.graph.node} & {"LSTM", "GRU", "RNN", "ConvTranspose"})
-    return (f"{', '.join(kinds)} stay in floating point",) if kinds else ()
