@@ -97,17 +97,14 @@ class OnnxFractionalMaxPool(StandIn, FractionalMaxPool):
         assert self.values is not None
         kernel = self.kernel_size[axis]
         count = self.output_size[axis] if self.output_size else int(size * (self.ratio or ())[axis])
-        sample = self.values[..., self.column(axis)].unsqueeze(-1)
+        column = 1 - axis if len(self.kernel_size) == 2 else axis  # an image's stand in the order width, height
+        sample = self.values[..., column].unsqueeze(-1)
         if count == 1:
             return torch.full((*sample.shape[:-1], 1), size - kernel)
         step = (size - kernel) / torch.tensor(count - 1, dtype=sample.dtype)
         starts = ((torch.arange(count - 1) + sample) * step).trunc() - (sample * step).trunc()
         last = torch.full_like(sample, size - kernel)
         return torch.cat([starts, last], -1).long()
-
-    def column(self, axis: int) -> int:
-        """Which column of the samples belongs to an axis: an image's stand in the order width, height."""
-        return 1 - axis if len(self.kernel_size) == 2 else axis
 
 
 def _fractional(layer: Layer, axes: tuple[str, ...]) -> FractionalMaxPool:

@@ -105,13 +105,10 @@ class MaxUnpool(nn.Module):
         return "" if self.output_size is None else f"output_size={self.output_size}"
 
 
-def _each_axis(value: Any, axes: int) -> list[int]:
-    return [value] * axes if isinstance(value, int) else list(value)
-
-
-def _window(pooling: Any, axes: int) -> tuple[list[int], list[int], list[int]]:
-    """Size, stride and padding of a pooling, for each axis."""
-    return tuple(_each_axis(n, axes) for n in (pooling.kernel_size, pooling.stride, pooling.padding))  # type: ignore[return-value]
+def _window(pooling: Any, axes: int) -> list[list[int]]:
+    """Size, stride, padding and dilation of a pooling, for each axis."""
+    numbers = (pooling.kernel_size, pooling.stride, pooling.padding, pooling.dilation)
+    return [[n] * axes if isinstance(n, int) else list(n) for n in numbers]
 
 
 class _OnnxPairedMaxPool(StandIn):
@@ -121,8 +118,7 @@ class _OnnxPairedMaxPool(StandIn):
         axes = 2 if isinstance(self, nn.MaxPool2d) else 3
         batch = x if x.dim() == axes + 2 else x.unsqueeze(0)
         pool = F.max_pool2d if axes == 2 else F.max_pool3d
-        kernel, stride, padding = _window(self, axes)
-        dilation = _each_axis(self.dilation, axes)
+        kernel, stride, padding, dilation = _window(self, axes)
         shape = pool(batch, kernel, stride, padding, dilation, self.ceil_mode).shape
         attributes: dict[str, Any] = {
             "kernel_shape": kernel,
@@ -160,7 +156,7 @@ class OnnxMaxUnpool(StandIn, MaxUnpool):
         whole: torch.Tensor = places.size
         axes = whole.dim() - 2
         batch = x if x.dim() == axes + 2 else x.unsqueeze(0)
-        kernel, stride, padding = _window(self.pooling, axes)
+        kernel, stride, padding, _ = _window(self.pooling, axes)
         attributes = {"kernel_shape": kernel, "strides": stride}
         if any(padding):
             attributes["pads"] = padding * 2

@@ -22,7 +22,7 @@ def adopt(value: Any) -> Value:
     Raises:
         UsageError: it is neither.
     """
-    return value if isinstance(value, _OWN) else _adopt(value, {}, "the value")
+    return _adopt(value, {}, "the value")
 
 
 def _adopt(value: Any, seen: dict[int, Any], path: str) -> Value:

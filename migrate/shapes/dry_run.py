@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack, suppress
 from functools import partial
+from operator import methodcaller
 from typing import Any
 
 import torch
 from torch import nn
+from torch.nn import functional
+from torch.overrides import TorchFunctionMode
 
 from ..base.tensor_trees import apply, leaves
 from ..model.conversion import Conversion
 from ..model.layer_record import LayerRecord
 from ..model.recurrent_state import forget
-from .meta_sizes import SizesOnly
 
 
 def run(module: nn.Module, value: Any) -> Any:
@@ -36,7 +38,7 @@ def run_without_numbers(sizes_only: nn.Module, value: Any) -> Any:
         Exception: whatever the model raises.
     """
     with torch.no_grad(), SizesOnly():
-        return run(sizes_only, apply(value, _to_meta))
+        return run(sizes_only, apply(value, methodcaller("to", "meta")))
 
 
 def answer_of(module: nn.Module, sizes_only: nn.Module, value: Any, full: Callable[[], Any]) -> Any:
@@ -67,7 +69,7 @@ def dry_run(conv: Conversion, value: Any, visit: Callable[[LayerRecord, Any], No
         What went wrong after the last layer that was told; None if all ran.
     """
     memo: dict[int, Any] = {}
-    error = _watched(conv, on_meta(conv.module, memo), memo, apply(value, _to_meta), visit)
+    error = _watched(conv, on_meta(conv.module, memo), memo, apply(value, methodcaller("to", "meta")), visit)
     if isinstance(error, NotImplementedError):
         return _watched(conv, conv.module, {}, apply(value, torch.clone), visit)
     return error
@@ -107,10 +109,6 @@ def mixed(value: Any, output: Any) -> str:
     if batch == 1 or not rows:
         return ""
     return f"a batch of {batch} gives {min(rows)} rows, so samples are mixed: is the input of another size?"
-
-
-def _to_meta(tensor: torch.Tensor) -> torch.Tensor:
-    return tensor.to("meta")
 
 
 def on_meta(module: nn.Module, memo: dict[int, Any] | None = None) -> nn.Module:
@@ -153,3 +151,67 @@ def _sizes_of_sequence(rnn: nn.RNNBase, x: torch.Tensor, state: Any = None) -> t
     if any(mine.shape != theirs.shape for mine, theirs in zip(last, given, strict=False)):
         raise RuntimeError(f"its state has the sizes {[tuple(item.shape) for item in given]}")
     return output, tuple(last) if len(last) == 2 else last[0]
+
+
+class SizesOnly(TorchFunctionMode):
+    """In its context operators that PyTorch has written in Python, for this device, answer at once.
+
+    Theirs also import the compiler when they are first run, which takes longer than all that is asked here.
+    """
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        known = _KNOWN.get(func)
+        if known is not None and args and isinstance(args[0], torch.Tensor) and args[0].is_meta:
+            return known(*args, **(kwargs or {}))
+        return func(*args, **(kwargs or {}))
+
+
+def _like(x: torch.Tensor) -> torch.Tensor:
+    return torch.empty(x.shape, dtype=x.dtype, device=x.device) if x.is_contiguous() else torch.empty_like(x)
+
+
+def _linear(x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None = None) -> torch.Tensor:
+    if not x.dim() or x.shape[-1] != weight.shape[1]:
+        raise RuntimeError(f"it takes {weight.shape[1]} numbers, not an input of {tuple(x.shape)}")
+    return torch.empty(*x.shape[:-1], weight.shape[0], dtype=x.dtype, device=x.device)
+
+
+def _batch_norm(
+    x: torch.Tensor,
+    running_mean: torch.Tensor | None,
+    running_var: torch.Tensor | None,
+    weight: torch.Tensor | None = None,
+    bias: torch.Tensor | None = None,
+    training: bool = False,
+    momentum: float = 0.1,
+    eps: float = 1e-5,
+) -> torch.Tensor:
+    for numbers in (running_mean, running_var, weight, bias):
+        if numbers is not None and (x.dim() < 2 or numbers.numel() != x.shape[1]):
+            raise RuntimeError(f"it takes {numbers.numel()} channels, not an input of {tuple(x.shape)}")
+    if training and x.numel() == x.shape[1]:
+        raise RuntimeError(f"it needs more than one number for each channel in training, not {tuple(x.shape)}")
+    return _like(x)
+
+
+def _relu(x: torch.Tensor, inplace: bool = False) -> torch.Tensor:
+    return x if inplace else _like(x)
+
+
+def _threshold(x: torch.Tensor, threshold: float, value: float, inplace: bool = False) -> torch.Tensor:
+    return _relu(x, inplace)
+
+
+def _prelu(x: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
+    if weight.numel() not in (1, x.shape[1] if x.dim() > 1 else 1):
+        raise RuntimeError(f"it takes {weight.numel()} channels, not an input of {tuple(x.shape)}")
+    return _like(x)
+
+
+_KNOWN: Mapping[Any, Callable[..., torch.Tensor]] = {
+    functional.linear: _linear,
+    functional.batch_norm: _batch_norm,
+    functional.relu: _relu,
+    functional.threshold: _threshold,
+    functional.prelu: _prelu,
+}

@@ -52,7 +52,9 @@ def table_sizes(
         return
     reason = f"one entry for each of the {len(parts)} parts of its input: "
     reason += "what was left in the file" if recorded else "as the layers behind them take them"
-    beside = spare or _spare(known)
+    first = [part[0].sizes for part in known]
+    # what nothing is known of is most likely like a state beside it
+    beside = spare or next((sizes for sizes in first if isinstance(sizes, tuple) and len(sizes) == 2), first[0])
     left = [Candidate(beside, f"no layer tells, and {spelled(beside)} was tried and fits")]
     parts = [part or left for part in parts]
     for choice in islice(product(*parts), MAX_TRIED) if crossed else _combined(parts):
@@ -81,12 +83,6 @@ def _within_a_table(entry: Entry) -> Iterator[Candidate]:
     """Beside states of one step, indices are those of one step too."""
     found = list(tried_sizes(entry))
     return iter([found[-1], *found[:-1]] if entry.first is not None and entry.kind == INDICES else found)
-
-
-def _spare(known: list[list[Candidate]]) -> Any:
-    """Sizes for a part of which nothing is known: those of a state beside it."""
-    first = [part[0].sizes for part in known]
-    return next((sizes for sizes in first if isinstance(sizes, tuple) and len(sizes) == 2), first[0])
 
 
 def spare_sizes(conv: Conversion, entries: Entries) -> Iterator[tuple[int, ...]]:

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator
 from functools import partial
 from itertools import groupby
 from math import prod
+from operator import attrgetter
 from typing import Any
 
 import torch
@@ -43,7 +44,7 @@ class Trials:
         Raises:
             Spent: the budget ended while candidates were worked out.
         """
-        for source, group in groupby(candidates, key=_source):
+        for source, group in groupby(candidates, key=attrgetter("source")):
             if source == "layers":
                 found = self._first_apart(group)
             elif source == "arithmetic":
@@ -132,10 +133,6 @@ class Trials:
 
     def _empty(self, sizes: Any) -> Any:
         return apply(sizes, partial(torch.empty, dtype=self._dtype, device="meta"), tuple)
-
-
-def _source(candidate: Candidate) -> str:
-    return candidate.source
 
 
 def _so_do(others: list[str], tried: int) -> str:

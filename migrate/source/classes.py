@@ -11,7 +11,7 @@ from typing import Any
 from .forward_methods import Forward
 from .motifs import forward_of, group_motifs, is_plain, is_short, saves, skeleton, splice
 from .recurrent_names import name_states
-from .scopes import Argument, Block, Constructor, Scope, free, literal
+from .scopes import Argument, Constructor, Scope, free, literal
 from .simplify import tidy
 
 
@@ -267,9 +267,12 @@ def _class_of_blocks(group: list[Constructor], taken: set[str]) -> Class:
     first = blocks[0]
     shortcuts = [block.scope.attrs.get("shortcut") for block in blocks]
     varies = False
-    if all(s is not None and s.is_identity for s in shortcuts):
+    if all(s is not None and s.is_identity for s in shortcuts):  # they do nothing
         for block in blocks:
-            _drop_shortcut(block)
+            del block.scope.attrs["shortcut"]
+            for statement in block.scope.statements:
+                if statement.calls == "shortcut":
+                    (statement.expression,) = statement.ins
     else:
         varies = len({skeleton(s) for s in shortcuts if s is not None}) > 1
     names = [name for name in first.scope.attrs if not (varies and name == "shortcut")]
@@ -329,11 +332,3 @@ def _condition(values: dict[str, list[Any]], wanted: list[bool]) -> str | None:
             if [a == value for a in column] == wanted:
                 return f"{name} == {value}"
     return None
-
-
-def _drop_shortcut(block: Block) -> None:
-    """Removes a shortcut that does nothing."""
-    del block.scope.attrs["shortcut"]
-    for statement in block.scope.statements:
-        if statement.calls == "shortcut":
-            (statement.expression,) = statement.ins

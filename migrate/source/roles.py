@@ -81,21 +81,11 @@ def role(constructor: Constructor) -> str:
     if constructor.is_chain:
         return "layers"
     name = constructor.cls.removeprefix("nn.")
-    for part, role_name in _ROLES:
+    for part in _KINDS:
         if part in name:
-            return role_name
+            return "deconv" if part == "ConvTranspose" else part.lower()
     return "".join("_" + c.lower() if c.isupper() else c for c in name).strip("_")
 
 
-_ROLES = (
-    ("ConvTranspose", "deconv"),
-    ("Conv", "conv"),
-    ("Norm", "norm"),
-    ("Pool", "pool"),
-    ("Linear", "linear"),
-    ("Dropout", "dropout"),
-    ("Embedding", "embedding"),
-    ("PReLU", "prelu"),
-    ("ReLU", "relu"),
-    ("Upsample", "upsample"),
-)
+#: What names of attributes are made of, where a class has it in its own name; the first that fits.
+_KINDS = ("ConvTranspose", "Conv", "Norm", "Pool", "Linear", "Dropout", "Embedding", "PReLU", "ReLU", "Upsample")

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch.nn import functional
 
-from torchmigrate.shapes.meta_sizes import SizesOnly
+from torchmigrate.shapes.dry_run import SizesOnly
 
 
 def e(*sizes: int) -> torch.Tensor:

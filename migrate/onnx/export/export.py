@@ -152,7 +152,8 @@ def _slimmed(stored: Stored) -> Stored:
     if stored.size > LARGEST_FILE:
         raise UsageError("onnxslim takes graphs below 2 GB only; leave --simplify out")
     whole = stored.whole()
-    paths = {name: _path(node) for node in whole.graph.node for name in node.output}
+    nodes = paths_of(whole)
+    paths = {name: nodes[node.name] for node in whole.graph.node for name in node.output}
     opset = {entry.domain: entry.version for entry in whole.opset_import}
     try:
         with quiet():
@@ -171,10 +172,6 @@ def _slimmed(stored: Stored) -> Stored:
     slim.producer_name, slim.producer_version = stored.model.producer_name, stored.model.producer_version
     slim.graph.name = stored.model.graph.name
     return store(ir.from_proto(slim))
-
-
-def _path(node: onnx.NodeProto) -> str:
-    return next((str(entry.value) for entry in node.metadata_props if entry.key == PATH_KEY), "")
 
 
 def _names(kind: str, value: Any, given: Sequence[str] | None) -> list[tuple[str, tuple[int, ...]]]:
@@ -234,7 +231,8 @@ def _compare(
     settings: Settings, stored: Stored, runs: list[Run], input_names: list[str], output_names: list[str]
 ) -> float:
     """The largest difference between ONNX Runtime and PyTorch."""
-    limit = TOLERANCES.get(settings.number_type or _type_of(runs[0].outputs), 0.0)
+    types = (tensor.dtype for tensor in runs[0].outputs if tensor.is_floating_point())
+    limit = TOLERANCES.get(settings.number_type or next(types, torch.float32), 0.0)
     try:
         checker = Checker(stored, input_names, output_names, limit)
     except ExportError as error:
@@ -242,10 +240,6 @@ def _compare(
             raise
         raise ExportError(f"{error}. --dtype keep kept its numbers; --dtype float32 gives those that run.") from error
     return max(checker.compare(moved(run.inputs, settings.number_type), run.outputs) for run in runs)
-
-
-def _type_of(tensors: list[torch.Tensor]) -> torch.dtype:
-    return next((tensor.dtype for tensor in tensors if tensor.is_floating_point()), torch.float32)
 
 
 def shared_copy(module: nn.Module, dtype: torch.dtype | None = None) -> nn.Module:

@@ -28,11 +28,8 @@ class Untraceable(ExportError):
         unsolved: what the model asks of sizes is too much for the tracer; it may do for multiples of a number.
     """
 
+    axis: str | None = None
     unsolved = False
-
-    def __init__(self, message: str, axis: str | None = None) -> None:
-        super().__init__(message)
-        self.axis = axis
 
 
 def trace(
@@ -114,7 +111,9 @@ def _masked_select(x: Any, mask: Any) -> Any:
 def _fixed(watch: Watch, layers: LayerNames) -> Untraceable | None:
     """Why the axis that was fixed first can't be of free size; None if all can."""
     for axis, name in watch.fixed_by.items():
-        return Untraceable(f"{layers.layer(name)} fixes the size of the axis {axis!r}", axis)
+        error = Untraceable(f"{layers.layer(name)} fixes the size of the axis {axis!r}")
+        error.axis = axis
+        return error
     return None
 
 
