@@ -85,7 +85,7 @@ def converts_to(
         layer.ignore(*ignore)
         return module()
 
-    convert.__module__, convert.__name__ = module.__module__, module.__name__
+    convert.__name__ = module.__name__
     convert.__doc__ = f"{typename}(){project and f', of {project}'}"
     converts(typename, traits=traits)(convert)
 
