@@ -24,6 +24,7 @@ PAIRS = "Torch7 returns (index, gradient) pairs of all inputs, not the gradient 
 FRESH = "a graph starts each run from a fresh state, and says so; the case goes on from the sequence before"
 
 GAPS: dict[str, str] = {
+    "nn.OneHot[3]:onnx": "its input is a Lua number; the inputs of a graph are tensors",
     "inn.MeanSubtraction.t7:gradInput": "Torch7 returns zeros: it was made to be a network's first layer",
     "nn.Normalize[9]:gradInput": "with p = infinity and a large eps Torch7's gradient is no derivative, by mistake",
     **{f"nn.SparseLinear[{i}]:gradInput": PAIRS for i in (4, 5)},

@@ -19,7 +19,8 @@ _SINGLE = "in training, nn.BatchNorm takes the statistics of a batch of one; Tor
 
 #: Where the stock module that stands in the source trains otherwise.
 OTHERWISE = {
-    f"nn.{kind}BatchNormalization[{index}]": _SINGLE for kind in ("", "Spatial", "Volumetric") for index in (9, 10)
+    **{f"nn.{kind}BatchNormalization[{index}]": _SINGLE for kind in ("", "Spatial", "Volumetric") for index in (9, 10)},
+    "nn.Inception[1]": _SINGLE,
 }
 
 ROWS = [
