@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ..base.folder_files import CARD, CONFIG, ONNX, OPTIMIZER, OPTIMIZER_TENSORS, PARITY, REPORT, SOURCE, WEIGHTS
-from ..model.conversion import Conversion
+from ..model.conversion import ConvertedModel
 from ..onnx.result import OnnxExport
 from ..parity.report.markdown import code
 from ..parity.report.report import ParityReport
@@ -26,7 +26,7 @@ _FILES = {
 
 
 def write_card(
-    folder: Path, conv: Conversion, onnx: OnnxExport | None, report: ParityReport | None, notes: Sequence[str]
+    folder: Path, conv: ConvertedModel, onnx: OnnxExport | None, report: ParityReport | None, notes: Sequence[str]
 ) -> None:
     """Writes README.md, with YAML front matter, into a folder that holds all else."""
     source = conv.provenance.file or "a Torch7 model"

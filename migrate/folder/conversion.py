@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import Any
 
 from ..base.folder_files import output_folder
-from ..model import conversion
+from ..model.conversion import ConvertedModel
 from ..model.convert import Mode, convert_model
 from ..t7 import Value
 from .write import source_of, write
 
 
-class Conversion(conversion.Conversion):
+class Conversion(ConvertedModel):
     """A converted model, which can be saved and written as source."""
 
     def save(self, folder: str | Path, *, force: bool = False) -> Path:

@@ -12,7 +12,7 @@ from torch import nn
 from ..base.errors import UsageError
 from ..base.folder_files import ONNX, PARITY, read_config
 from ..model.build import Build
-from ..model.conversion import Conversion, Provenance
+from ..model.conversion import ConvertedModel, Provenance
 from ..model.layer_record import LayerRecord
 from ..model.registry import traits_of
 from ..shapes.parse import parse_shape
@@ -20,7 +20,7 @@ from ..t7 import LuaObject, LuaTable, Tensor
 from .load_converted import load_converted
 
 
-def open_folder(folder: Path, plugins: Iterable[Path] = ()) -> Conversion:
+def open_folder(folder: Path, plugins: Iterable[Path] = ()) -> ConvertedModel:
     """The conversion that a folder was written from, as far as the folder tells: no recorded activations, no fields.
 
     Raises:
@@ -30,7 +30,7 @@ def open_folder(folder: Path, plugins: Iterable[Path] = ()) -> Conversion:
     config = read_config(folder)
     module = load_converted(folder, plugins=plugins)
     source = config["source"]
-    return Conversion(
+    return ConvertedModel(
         module=module,
         value=None,
         key=source["key"],

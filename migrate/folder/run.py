@@ -12,7 +12,7 @@ import torch
 from ..base.errors import ExportError, GraphDiffers, UsageError
 from ..base.folder_files import ONNX, PARITY_FAILED, SOURCE, output_folder, read_config
 from ..base.tensor_trees import apply, leaves, moved
-from ..model.conversion import Conversion
+from ..model.conversion import ConvertedModel
 from ..model.convert import convert_model, to_torch
 from ..onnx.export.axes import name_axes
 from ..onnx.result import OnnxExport
@@ -68,7 +68,7 @@ class ConvertedFolder:
 
     folder: Path
     files: dict[str, int]
-    conversion: Conversion
+    conversion: ConvertedModel
     onnx: OnnxExport | None
     report: ParityReport | None
     not_run: dict[str, str]
@@ -153,7 +153,7 @@ def convert_file(file: Path, folder: Path, options: ConvertOptions, step: Progre
     return ConvertedFolder(folder, files, conversion, exported, report, not_run, source_note)
 
 
-def _export(conversion: Conversion, path: Path, options: ConvertOptions, example: Any) -> OnnxExport:
+def _export(conversion: ConvertedModel, path: Path, options: ConvertOptions, example: Any) -> OnnxExport:
     from ..onnx.export.export import export_onnx  # which takes seconds to import, and is not always wanted
 
     try:
@@ -176,7 +176,7 @@ def _export(conversion: Conversion, path: Path, options: ConvertOptions, example
         ) from error
 
 
-def _example(conversion: Conversion, options: ConvertOptions, reference: Reference | None) -> Any:
+def _example(conversion: ConvertedModel, options: ConvertOptions, reference: Reference | None) -> Any:
     """The one input for the source, the export and the comparison; None where none is known or needed."""
     if reference is not None:
         return _two_samples(conversion, reference.input)
@@ -192,7 +192,7 @@ def _example(conversion: Conversion, options: ConvertOptions, reference: Referen
         return None  # the source can follow the file module by module
 
 
-def _two_samples(conversion: Conversion, example: Any) -> Any:
+def _two_samples(conversion: ConvertedModel, example: Any) -> Any:
     """The example, twice where it is a batch of one: Torch7 drops such a batch in places, which no user wants."""
     tensors = [tensor for _, tensor in leaves(example)]
     if not tensors or any(tensor.dim() < 2 or tensor.shape[0] != 1 for tensor in tensors):
@@ -221,7 +221,7 @@ def _is_twice(one: torch.Tensor, two: torch.Tensor) -> bool:
     return all(torch.allclose(row.reshape(one.shape), one, rtol=1e-4, atol=1e-5, equal_nan=True) for row in two)
 
 
-def _write_optimizer(conversion: Conversion, folder: Path) -> str:
+def _write_optimizer(conversion: ConvertedModel, folder: Path) -> str:
     """Writes the state of the optimizer beside the model, if there is one; returns why it can't be converted."""
     state, reason = optimizer_beside(conversion)
     if state is not None:
@@ -229,7 +229,7 @@ def _write_optimizer(conversion: Conversion, folder: Path) -> str:
     return f"the optimizer's state was not converted: {reason}" if reason else ""
 
 
-def _not_run(conversion: Conversion, options: ConvertOptions) -> dict[str, str]:
+def _not_run(conversion: ConvertedModel, options: ConvertOptions) -> dict[str, str]:
     if options.source_only:
         return {"onnx": "--source-only", "parity": "--source-only"}
     if conversion.refusals:

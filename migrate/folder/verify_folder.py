@@ -11,7 +11,7 @@ from ..base.errors import UsageError
 from ..base.files import whole_file
 from ..base.folder_files import ONNX
 from ..base.tensor_trees import position
-from ..model.conversion import Conversion
+from ..model.conversion import ConvertedModel
 from ..model.convert import convert_model
 from ..parity.references.input_files import read_inputs
 from ..parity.references.saved_runs import save_run
@@ -133,7 +133,7 @@ def _spelled(numbers: Sequence[float] | None) -> str | None:
     return None if numbers is None else ",".join(f"{number:g}" for number in numbers)
 
 
-def _conversion(path: Path, options: VerifyOptions) -> Conversion:
+def _conversion(path: Path, options: VerifyOptions) -> ConvertedModel:
     if not path.is_dir():
         return convert_model(path, key=options.key, plugins=options.plugins, aliases=options.aliases)
     for name, value in (("--key", options.key), ("--alias", options.aliases)):
@@ -142,7 +142,7 @@ def _conversion(path: Path, options: VerifyOptions) -> Conversion:
     return open_folder(path, options.plugins)
 
 
-def _input(options: VerifyOptions, conversion: Conversion) -> Guess | None:
+def _input(options: VerifyOptions, conversion: ConvertedModel) -> Guess | None:
     if not options.input:
         for name, value in (("--mean", options.mean), ("--std", options.std)):
             if value is not None:

@@ -17,13 +17,13 @@ from torch import nn
 from ..base.errors import UsageError
 from ..base.folder_files import CONFIG, CONFIG_VERSION, SOURCE, WEIGHTS
 from ..model.architecture import describe
-from ..model.conversion import Conversion
+from ..model.conversion import ConvertedModel
 from ..model.preprocessing import find_preprocessing
 from ..shapes.infer import infer_input
 from ..source.generate import Source, generate
 
 
-def write(conv: Conversion, folder: Path, example: Any = None) -> str:
+def write(conv: ConvertedModel, folder: Path, example: Any = None) -> str:
     """Writes model.safetensors, model.py and config.json into an existing folder.
 
     Args:
@@ -52,7 +52,7 @@ def write(conv: Conversion, folder: Path, example: Any = None) -> str:
     return reason
 
 
-def source_of(conv: Conversion, example: Any = None) -> Source:
+def source_of(conv: ConvertedModel, example: Any = None) -> Source:
     """The source of a model; see `generate`.
 
     Raises:
@@ -83,7 +83,7 @@ def apart(state: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     return found
 
 
-def config_of(conv: Conversion, names: Mapping[str, str]) -> dict[str, Any]:
+def config_of(conv: ConvertedModel, names: Mapping[str, str]) -> dict[str, Any]:
     """What config.json holds.
 
     Args:

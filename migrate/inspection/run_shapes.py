@@ -9,7 +9,7 @@ import torch
 
 from ..base.errors import TorchMigrateError, UsageError
 from ..base.tensor_trees import shapes
-from ..model.conversion import Conversion
+from ..model.conversion import ConvertedModel
 from ..model.convert import convert_model
 from ..model.layer_record import LayerRecord
 from ..model.locate import is_criterion
@@ -44,7 +44,7 @@ def add_shapes(found: Inspection, path: str | os.PathLike[str], input_shape: str
             model.input = f"it can't be run: {error}"
 
 
-def _fill(model: Model, conv: Conversion, input_shape: str | None) -> None:
+def _fill(model: Model, conv: ConvertedModel, input_shape: str | None) -> None:
     guess = input_of(conv, input_shape, fitting=False)
     outputs: dict[str, str] = {}
 

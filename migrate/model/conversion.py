@@ -49,7 +49,7 @@ class InputSizes:
 
 
 @dataclass
-class Conversion:
+class ConvertedModel:
     """A converted model.
 
     Attributes:

@@ -1,4 +1,4 @@
-"""convert_model(): from a .t7 file, or a value read from one, to a Conversion."""
+"""convert_model(): from a .t7 file, or a value read from one, to a ConvertedModel."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from ..t7 import LuaTable, Tensor, Value, load_file
 from . import registry
 from .aliasing import settle_aliases
 from .build import Build, to_torch_tensor
-from .conversion import Conversion, Provenance
+from .conversion import ConvertedModel, Provenance
 from .layer_record import LayerRecord
 from .locate import locate
 from .torchfile import adopt
@@ -31,7 +31,7 @@ def convert_model(
     aliases: Mapping[str, str] | None = None,
     allow_unsupported: bool = False,
     track_gradients: bool = False,
-) -> Conversion:
+) -> ConvertedModel:
     """Converts a Torch7 model or criterion to PyTorch, as data; arguments and errors are those of `tm.convert`."""
     provenance = Provenance()
     if isinstance(source, (str, os.PathLike)):
@@ -58,7 +58,7 @@ def convert_model(
         build.note(
             "", f"the file holds other models too, which were not converted: {', '.join(candidate.others)} (--key)"
         )
-    return Conversion(
+    return ConvertedModel(
         module=module,
         value=value,
         key=candidate.key,

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from ..base.tensor_trees import leaves
-from ..model.conversion import Conversion
+from ..model.conversion import ConvertedModel
 
 #: Which axes of each tensor of the input may have any size: (number of the tensor, axis) -> name.
 Dynamic = dict[tuple[int, int], str]
@@ -20,7 +20,7 @@ Dynamic = dict[tuple[int, int], str]
 class LayerNames:
     """How the Torch7 layers of the modules of a model are called, by module name."""
 
-    def __init__(self, conv: Conversion) -> None:
+    def __init__(self, conv: ConvertedModel) -> None:
         self.paths: dict[str, str] = {}
         self._typenames = {path: record.typename for record in conv.layers for path in record.paths}
         for path, name in conv.module_names().items():

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from ..base.errors import UsageError
-from ..model.conversion import Conversion
+from ..model.conversion import ConvertedModel
 from ..model.locate import follow
 from ..model.torchfile import adopt
 from ..t7 import LuaTable, Tensor, Value, load
@@ -22,7 +22,7 @@ from .state import Group, OptimizerState
 
 
 def convert_optimizer(
-    conversion: Conversion,
+    conversion: ConvertedModel,
     state: str | os.PathLike[str] | Value = None,
     *,
     key: str | None = None,
@@ -83,7 +83,7 @@ def convert_optimizer(
     )
 
 
-def optimizer_beside(conversion: Conversion) -> tuple[OptimizerState | None, str]:
+def optimizer_beside(conversion: ConvertedModel) -> tuple[OptimizerState | None, str]:
     """The state of the optimizer in the file that the model comes from, for who did not ask for it.
 
     Returns:

@@ -12,11 +12,11 @@ from torch import nn
 from ..base.errors import UsageError
 from ..base.files import refuse_existing
 from ..base.folder_files import OPTIMIZER, OPTIMIZER_TENSORS, output_folder, read_config, read_settings
-from ..model.conversion import Conversion
+from ..model.conversion import ConvertedModel
 from .state import CLASSES, SETTINGS_VERSION, Group, OptimizerState
 
 
-def save_optimizer(state: OptimizerState, folder: Path, source: Conversion, *, force: bool = False) -> list[str]:
+def save_optimizer(state: OptimizerState, folder: Path, source: ConvertedModel, *, force: bool = False) -> list[str]:
     """Writes the state into a new folder, or beside the model in the folder that `convert` wrote of the same file.
 
     Args:

@@ -13,7 +13,7 @@ import torch
 
 from ..base.errors import UsageError
 from ..model.build import Build
-from ..model.conversion import Conversion
+from ..model.conversion import ConvertedModel
 from ..t7 import LuaObject, Tensor
 from .flat_parameters import Flat, flatten
 
@@ -93,7 +93,7 @@ class Place:
         return taken if self.whole else torch.where(self.scattered >= 0, taken, torch.zeros_like(taken))
 
 
-def trace(conversion: Conversion, size: int | None = None) -> tuple[Flat, list[Place]]:
+def trace(conversion: ConvertedModel, size: int | None = None) -> tuple[Flat, list[Place]]:
     """Where each parameter of the converted model comes from.
 
     Args:
@@ -137,7 +137,7 @@ def _scramble(positions: torch.Tensor) -> torch.Tensor:
 
 
 def _labelled(
-    conversion: Conversion, root: LuaObject, flat: Flat, label: Callable[[torch.Tensor], torch.Tensor]
+    conversion: ConvertedModel, root: LuaObject, flat: Flat, label: Callable[[torch.Tensor], torch.Tensor]
 ) -> dict[str, torch.Tensor]:
     """The parameters of the model, converted with labels."""
     build = _Numbered(

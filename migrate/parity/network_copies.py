@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from ..base.tensor_trees import moved
-from ..model.conversion import Conversion
+from ..model.conversion import ConvertedModel
 from ..model.layer_record import LayerRecord
 from ..shapes.dry_run import run
 from ..shapes.random_input import floating_type
@@ -23,7 +23,7 @@ class Network:
 
     Attributes:
         module: the network.
-        layers: its layers, in the order of `Conversion.layers`.
+        layers: its layers, in the order of `ConvertedModel.layers`.
         dtype: type of its floating numbers.
         device: where it is.
     """
@@ -53,7 +53,7 @@ class Network:
             self.layers[i].module.train()
 
 
-def copy_network(conv: Conversion, dtype: torch.dtype | None = None, device: str = "cpu") -> Network:
+def copy_network(conv: ConvertedModel, dtype: torch.dtype | None = None, device: str = "cpu") -> Network:
     """A copy of the converted network.
 
     Args:

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from ..base.messages import counted
-from ..model.conversion import Conversion
+from ..model.conversion import ConvertedModel
 from ..model.layer_record import LayerRecord
 from ..t7 import Storage
 from .dry_run import dry_run
@@ -145,7 +145,7 @@ def _whole_sizes(entry: Entry) -> Iterator[Candidate]:
                 yield Candidate((2, channels, side, side), told)
 
 
-def single_sizes(conv: Conversion, entry: Entry) -> Iterator[Candidate]:
+def single_sizes(conv: ConvertedModel, entry: Entry) -> Iterator[Candidate]:
     """One image, not in a batch, for networks with a View that knows of none."""
     if any(record.traits.recurrent for record in conv.layers):  # these take columns of any image
         return
@@ -156,7 +156,7 @@ def single_sizes(conv: Conversion, entry: Entry) -> Iterator[Candidate]:
             yield Candidate((planes, side, side), told, "unbatched")
 
 
-def column_sizes(conv: Conversion, entry: Entry, budget: Budget) -> Iterator[Candidate]:
+def column_sizes(conv: ConvertedModel, entry: Entry, budget: Budget) -> Iterator[Candidate]:
     """Images for networks that read them as a sequence of columns.
 
     The feature maps become one row high, or all rows of a column together are what a recurrent layer takes.
@@ -191,7 +191,7 @@ class _Enough(Exception):
     """Ends a run of which no more is needed."""
 
 
-def oblong_sizes(conv: Conversion, entry: Entry, budget: Budget) -> Iterator[Candidate]:
+def oblong_sizes(conv: ConvertedModel, entry: Entry, budget: Budget) -> Iterator[Candidate]:
     """Sizes of oblong images from the arithmetic of the first View or Linear behind the feature maps.
 
     The network is measured at some sizes; then those are found whose last map has as many numbers as the Linear wants.
@@ -221,7 +221,7 @@ def _factors(area: int, planes: int, count: int) -> list[tuple[int, int]]:
 class _Measure:
     """How large the last feature map is, by the size of the image."""
 
-    def __init__(self, conv: Conversion, channels: int, budget: Budget) -> None:
+    def __init__(self, conv: ConvertedModel, channels: int, budget: Budget) -> None:
         self.conv = conv
         self.budget = budget
         self.channels = channels
@@ -261,7 +261,7 @@ class _Measure:
         return bisect_left(range(_LARGEST), extent, 1, key=size)
 
 
-def _wanted(conv: Conversion) -> set[int]:
+def _wanted(conv: ConvertedModel) -> set[int]:
     """How many numbers the layers want that come right behind feature maps."""
     found: set[int] = set()
     for record in conv.layers:

@@ -15,7 +15,7 @@ from torch.nn import functional
 from torch.overrides import TorchFunctionMode
 
 from ..base.tensor_trees import apply, leaves
-from ..model.conversion import Conversion
+from ..model.conversion import ConvertedModel
 from ..model.layer_record import LayerRecord
 from ..model.recurrent_state import forget
 
@@ -57,7 +57,7 @@ def answer_of(module: nn.Module, sizes_only: nn.Module, value: Any, full: Callab
             return run(module, full())
 
 
-def dry_run(conv: Conversion, value: Any, visit: Callable[[LayerRecord, Any], None]) -> Exception | None:
+def dry_run(conv: ConvertedModel, value: Any, visit: Callable[[LayerRecord, Any], None]) -> Exception | None:
     """Tells the output of each layer, in the order in which they run.
 
     Args:
@@ -76,7 +76,7 @@ def dry_run(conv: Conversion, value: Any, visit: Callable[[LayerRecord, Any], No
 
 
 def _watched(
-    conv: Conversion, module: nn.Module, memo: dict[int, Any], value: Any, visit: Callable[[LayerRecord, Any], None]
+    conv: ConvertedModel, module: nn.Module, memo: dict[int, Any], value: Any, visit: Callable[[LayerRecord, Any], None]
 ) -> Exception | None:
     def tell(record: LayerRecord, part: nn.Module, args: tuple[Any, ...], output: Any) -> None:
         visit(record, output)

@@ -10,7 +10,7 @@ from typing import Any
 
 from ..base.errors import UsageError
 from ..base.tensor_trees import shapes
-from ..model.conversion import Conversion, InputSizes
+from ..model.conversion import ConvertedModel, InputSizes
 from ..model.layer_record import LayerRecord
 from .candidates import Candidate, column_sizes, oblong_sizes, single_sizes, tried_sizes
 from .dry_run import dry_run
@@ -43,7 +43,7 @@ class Guess:
     reason: str
 
 
-def input_of(conv: Conversion, input_shape: Any = None, seed: int = 0, *, fitting: bool = True) -> Guess:
+def input_of(conv: ConvertedModel, input_shape: Any = None, seed: int = 0, *, fitting: bool = True) -> Guess:
     """Random input of the given sizes, or of sizes found in the model.
 
     Args:
@@ -64,7 +64,7 @@ def input_of(conv: Conversion, input_shape: Any = None, seed: int = 0, *, fittin
     return Guess(value, "the input shape was given")
 
 
-def _check(conv: Conversion, value: Any) -> None:
+def _check(conv: ConvertedModel, value: Any) -> None:
     """Refuses an input of sizes that the model does not take, and says at which layer they fail."""
     reached: list[str] = []
 
@@ -81,7 +81,7 @@ def _check(conv: Conversion, value: Any) -> None:
         )
 
 
-def infer_input(conv: Conversion, seed: int = 0) -> Guess:
+def infer_input(conv: ConvertedModel, seed: int = 0) -> Guess:
     """An input that the model accepts: recorded in the file, or following from its layers, or found by trying.
 
     The sizes are looked for once per conversion.
@@ -96,7 +96,7 @@ def infer_input(conv: Conversion, seed: int = 0) -> Guess:
     return Guess(make_input(conv, conv.input_sizes.sizes, seed), conv.input_sizes.reason)
 
 
-def _found(conv: Conversion) -> InputSizes:
+def _found(conv: ConvertedModel) -> InputSizes:
     """What the model says of its input, what follows from that, and which of it the model takes."""
     budget = Budget()
     entries = entries_of(conv)
@@ -112,7 +112,7 @@ def _found(conv: Conversion) -> InputSizes:
     return InputSizes(chosen.sizes, chosen.reason + (trials.others(chosen.sizes) if others else ""))
 
 
-def _proposed(conv: Conversion, entries: Entries, budget: Budget) -> Iterator[Candidate]:
+def _proposed(conv: ConvertedModel, entries: Entries, budget: Budget) -> Iterator[Candidate]:
     """Sizes that the model may take, the surest first; they are worked out as they are asked for."""
     yield from _recorded(conv, entries)
     yield from _likely(conv, entries, budget)
@@ -121,7 +121,7 @@ def _proposed(conv: Conversion, entries: Entries, budget: Budget) -> Iterator[Ca
         yield from single_sizes(conv, entries)
 
 
-def _recorded(conv: Conversion, entries: Entries) -> Iterator[Candidate]:
+def _recorded(conv: ConvertedModel, entries: Entries) -> Iterator[Candidate]:
     """Sizes that a run left in the file."""
     left = sizes_of(conv.layers[0].object.get("gradInput")) if conv.layers else None
     if left:
@@ -142,7 +142,7 @@ def _with_few(sizes: Any, reason: str) -> Iterator[Candidate]:
     yield Candidate(two_samples(sizes), reason, "recorded")
 
 
-def _likely(conv: Conversion, entries: Entries, budget: Budget) -> Iterator[Candidate]:
+def _likely(conv: ConvertedModel, entries: Entries, budget: Budget) -> Iterator[Candidate]:
     """Sizes that the layers tell, or that are usual for what they take."""
     if isinstance(entries, Entry):
         if entries.kind == IMAGES:

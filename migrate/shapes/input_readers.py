@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
-from ..model.conversion import Conversion
+from ..model.conversion import ConvertedModel
 from ..model.layer_record import LayerRecord
 from ..model.registry import traits_of
 from ..model.traits import Traits
@@ -56,7 +56,7 @@ class Entry:
 Entries = Entry | dict[int, "Entries"]
 
 
-def entries_of(conv: Conversion) -> Entries:
+def entries_of(conv: ConvertedModel) -> Entries:
     """The layers that read the input of a model."""
     walk = _Walk({id(record.object): record for record in conv.layers}, conv.build.aliases)
     return walk.value(conv.layers[0].object, 0) if conv.layers else Entry()

@@ -11,7 +11,7 @@ from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from ..base.tensor_trees import apply, leaves
-from ..model.conversion import Conversion
+from ..model.conversion import ConvertedModel
 from ..model.layer_record import LayerRecord
 from ..t7 import Tensor
 from .dry_run import run
@@ -26,7 +26,7 @@ _COPYING = frozenset(
 )
 
 
-def make_input(conv: Conversion, sizes: Any, seed: int = 0) -> Any:
+def make_input(conv: ConvertedModel, sizes: Any, seed: int = 0) -> Any:
     """Random input of nested sizes: normal numbers, or indices where a lookup table reads them."""
     generator = torch.Generator().manual_seed(seed)
     dtype = floating_type(conv.module)
@@ -60,7 +60,7 @@ def indices_of(record: LayerRecord) -> range:
     return range(1, int(depth) + 1) if isinstance(depth, float) and depth >= 1 else range(1, 2)
 
 
-def indexed_leaves(conv: Conversion, value: Any) -> list[tuple[torch.Tensor, range]]:
+def indexed_leaves(conv: ConvertedModel, value: Any) -> list[tuple[torch.Tensor, range]]:
     """The tensors of a nested input that a lookup layer reads as indices, with the indices that it takes.
 
     The model is run once on ones of these sizes, to see which tensors reach such a layer unchanged.
@@ -75,7 +75,7 @@ def indexed_leaves(conv: Conversion, value: Any) -> list[tuple[torch.Tensor, ran
     return [(originals[i], indices) for i, indices in sorted(conv.indexed[sizes].items()) if indices]
 
 
-def _followed(conv: Conversion, lookups: list[LayerRecord], value: Any) -> dict[int, range]:
+def _followed(conv: ConvertedModel, lookups: list[LayerRecord], value: Any) -> dict[int, range]:
     """The tensors of an input, by number, that reach lookup layers, with the indices that these take."""
     origins = _Origins([tensor for _, tensor in leaves(value)])
     found: dict[int, range] = {}

@@ -8,7 +8,7 @@ from typing import Any
 
 from torch import nn
 
-from ..model.conversion import Conversion
+from ..model.conversion import ConvertedModel
 from ..t7 import Tensor
 from .candidates import Candidate, Source, crossed_sizes, tried_sizes
 from .input_readers import IMAGES, INDICES, NUMBERS, Entries, Entry, channels_of, kind_of
@@ -85,7 +85,7 @@ def _within_a_table(entry: Entry) -> Iterator[Candidate]:
     return iter([found[-1], *found[:-1]] if entry.first is not None and entry.kind == INDICES else found)
 
 
-def spare_sizes(conv: Conversion, entries: Entries) -> Iterator[tuple[int, ...]]:
+def spare_sizes(conv: ConvertedModel, entries: Entries) -> Iterator[tuple[int, ...]]:
     """Sizes that a part may have that no layer reads first, but that is added to others or joined with them.
 
     It has as many numbers as the parts beside it, as a layer gives or takes, or as a layer takes beside what another

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 
 from ..base.tensor_trees import apply, leaves
-from ..model.conversion import Conversion
+from ..model.conversion import ConvertedModel
 from .candidates import ANY_LENGTH, USUAL, Candidate
 from .dry_run import answer_of, mixed, on_meta
 from .random_input import floating_type, make_input
@@ -30,7 +30,7 @@ class Trials:
         oblong: sizes of oblong images that fit; where there are several, none is chosen.
     """
 
-    def __init__(self, conv: Conversion, budget: Budget) -> None:
+    def __init__(self, conv: ConvertedModel, budget: Budget) -> None:
         self.conv = conv
         self.budget = budget
         self.count = 0

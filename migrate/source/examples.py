@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from ..base.tensor_trees import apply, leaves
-from ..model.conversion import Conversion
+from ..model.conversion import ConvertedModel
 from ..shapes.dry_run import answer_of, on_meta, run
 
 
@@ -21,7 +21,7 @@ class Example:
     output: Any
 
 
-def several_sizes(conv: Conversion, value: Any) -> list[Example]:
+def several_sizes(conv: ConvertedModel, value: Any) -> list[Example]:
     """An input, and larger ones: one more sample, then each other axis doubled (or one more) where the model allows it.
 
     Args:
@@ -45,7 +45,7 @@ def several_sizes(conv: Conversion, value: Any) -> list[Example]:
     return found
 
 
-def _ran(conv: Conversion, value: Any) -> Example:
+def _ran(conv: ConvertedModel, value: Any) -> Example:
     with torch.no_grad(), torch.random.fork_rng():
         torch.manual_seed(0)
         return Example(value, run(conv.module, apply(value, torch.clone)))

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from ..base.errors import TorchMigrateError
-from ..model.conversion import Conversion
+from ..model.conversion import ConvertedModel
 from ..model.recurrent_state import Remembering
 from ..model.registry import form_of
 from .check import OtherType, differs, instance
@@ -49,7 +49,7 @@ class Source:
     reason: str = ""
 
 
-def generate(conv: Conversion, example: Any = None) -> Source:
+def generate(conv: ConvertedModel, example: Any = None) -> Source:
     """The source of a model.
 
     Args:
@@ -88,7 +88,7 @@ def generate(conv: Conversion, example: Any = None) -> Source:
 
 
 @contextmanager
-def evaluating(conv: Conversion) -> Iterator[None]:
+def evaluating(conv: ConvertedModel) -> Iterator[None]:
     """Evaluation mode inside the block; afterwards each module has its own mode and what it remembered."""
     # no call of eval(), which changes what some layers keep
     training = [module for module in conv.module.modules() if module.training]
@@ -106,7 +106,7 @@ def evaluating(conv: Conversion) -> Iterator[None]:
             module.__dict__.pop("places", None)
 
 
-def _structured(conv: Conversion, inputs: list[Any]) -> Draft:
+def _structured(conv: ConvertedModel, inputs: list[Any]) -> Draft:
     scope = Scope()
     if isinstance(inputs[0], list):  # the members of a table are separate parameters
         parameters = [Variable(members) for members in zip(*inputs, strict=True)]
@@ -118,7 +118,7 @@ def _structured(conv: Conversion, inputs: list[Any]) -> Draft:
     return Draft(scope, parameters, result)
 
 
-def _plain(conv: Conversion, inputs: list[Any] | None) -> Draft:
+def _plain(conv: ConvertedModel, inputs: list[Any] | None) -> Draft:
     scope = Scope()
     members = inputs[0] if inputs and isinstance(inputs[0], (list, tuple)) else None
     value: Value = Variable(hint="x") if members is None else [Variable() for _ in members]
@@ -126,7 +126,7 @@ def _plain(conv: Conversion, inputs: list[Any] | None) -> Draft:
     return Draft(scope, variables(value), result)
 
 
-def _node_names(conv: Conversion) -> dict[int, str]:
+def _node_names(conv: ConvertedModel) -> dict[int, str]:
     """The id of a module -> the name that the author gave to it."""
     modules = {id(record.object): record.module for record in conv.layers}
     forms = [(form_of("node names", record.module), record.object) for record in conv.layers]
@@ -134,7 +134,7 @@ def _node_names(conv: Conversion) -> dict[int, str]:
     return {id(modules[id(node)]): identifier(name, "node") for node, name in pairs if id(node) in modules}
 
 
-def _write(conv: Conversion, draft: Draft) -> Source:
+def _write(conv: ConvertedModel, draft: Draft) -> Source:
     copies = Copies()
     for attr in draft.scope.attrs.values():
         for call in attr.walk():
@@ -168,7 +168,7 @@ def _places(scope: Scope) -> Iterator[tuple[str, torch.Tensor]]:
                     yield f"{path}.{inner}", tensor
 
 
-def _names(conv: Conversion, places: dict[str, torch.Tensor]) -> dict[str, str]:
+def _names(conv: ConvertedModel, places: dict[str, torch.Tensor]) -> dict[str, str]:
     """Name of each tensor of the converted model -> where it is in the source."""
     by_tensor: dict[int, list[str]] = {}
     for place, tensor in places.items():

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 import torch
 from torch import nn
 
-from ..model.conversion import Conversion
+from ..model.conversion import ConvertedModel
 from ..shapes.random_input import floating_type
 from .classes import Class
 from .copied_classes import Copies
@@ -24,7 +24,7 @@ _WIDTH = 88
 
 
 def file_text(
-    conv: Conversion,
+    conv: ConvertedModel,
     draft: Draft,
     classes: list[Class],
     copies: Copies,
@@ -73,7 +73,7 @@ def _section(found: Mapping[tuple[bool, str, str], list[str]]) -> str:
     )
 
 
-def _docstring(conv: Conversion, draft: Draft) -> str:
+def _docstring(conv: ConvertedModel, draft: Draft) -> str:
     source = conv.provenance
     origin = printable(source.file or "a Torch7 model")
     key = f" at {printable(conv.key)}" if conv.key else ""
@@ -129,7 +129,9 @@ def _forward_text(forward: Forward) -> str:
     return f"    def forward({forward.signature}) -> {forward.returns}:\n{body}\n"
 
 
-def _model(conv: Conversion, draft: Draft, forward: Forward, casts: Mapping[str, torch.dtype], own_name: str) -> str:
+def _model(
+    conv: ConvertedModel, draft: Draft, forward: Forward, casts: Mapping[str, torch.dtype], own_name: str
+) -> str:
     lines = ["class Model(nn.Module):", "    def __init__(self) -> None:", "        super().__init__()"]
     lines += [f"        self.{name} = {call.text()}" for name, call in draft.scope.attrs.items()]
     lines += _ties(draft.scope)

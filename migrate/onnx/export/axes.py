@@ -14,7 +14,7 @@ from torch import nn
 from ...base.errors import UsageError
 from ...base.messages import cause
 from ...base.tensor_trees import apply, leaves, moved, numbered, shapes
-from ...model.conversion import Conversion
+from ...model.conversion import ConvertedModel
 from ...model.registry import form_of
 from ...shapes.dry_run import run, run_without_numbers
 from ...shapes.random_input import indexed_leaves
@@ -50,7 +50,7 @@ def require_running(module: nn.Module, example: Any, layers: LayerNames) -> None
         ) from observed.error
 
 
-def name_axes(conv: Conversion, module: nn.Module, example: Any) -> Dynamic:
+def name_axes(conv: ConvertedModel, module: nn.Module, example: Any) -> Dynamic:
     """The axes of every tensor of an input that have a name.
 
     Args:

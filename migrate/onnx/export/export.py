@@ -17,7 +17,7 @@ from ...base.errors import ExportError, UsageError
 from ...base.files import refuse_existing
 from ...base.messages import cause
 from ...base.tensor_trees import leaves, moved
-from ...model.conversion import Conversion
+from ...model.conversion import ConvertedModel
 from ...model.recurrent_state import Remembering, forget
 from ...shapes.dry_run import mixed
 from ...shapes.infer import input_of
@@ -37,7 +37,7 @@ from .trace import Untraceable, trace
 
 
 def export_onnx(
-    conv: Conversion,
+    conv: ConvertedModel,
     path: str | Path,
     *,
     input_shape: Any = None,
@@ -88,7 +88,7 @@ def export_onnx(
         return _export(conv, replace(settings, dynamic=()), notes, example_input, Path(path))
 
 
-def _export(conv: Conversion, settings: Settings, notes: list[str], given: Any, path: Path) -> OnnxExport:
+def _export(conv: ConvertedModel, settings: Settings, notes: list[str], given: Any, path: Path) -> OnnxExport:
     """Writes the file."""
     release_file(conv)
     reference = shared_copy(conv.module, settings.reference_type)
@@ -261,7 +261,7 @@ def shared_copy(module: nn.Module, dtype: torch.dtype | None = None) -> nn.Modul
     return copy.deepcopy(module, memo).eval()
 
 
-def release_file(conv: Conversion) -> None:
+def release_file(conv: ConvertedModel) -> None:
     """Lets go of the pages of the mapped file that the model was read from; they come back when they are read."""
     for record in conv.layers:
         for _, value in record.object.items():  # noqa: PERF102 - it has no values()

@@ -8,7 +8,7 @@ from importlib.metadata import version
 
 import onnx
 
-from ...model.conversion import Conversion
+from ...model.conversion import ConvertedModel
 from ...model.preprocessing import find_preprocessing
 from ..passes.graph import PATH_KEY
 
@@ -18,7 +18,7 @@ INPUTS_KEY, OUTPUTS_KEY = "torchmigrate.inputs", "torchmigrate.outputs"
 Named = Sequence[tuple[str, tuple[int, ...]]]
 
 
-def describe_file(model: onnx.ModelProto, conv: Conversion, inputs: Named, outputs: Named) -> None:
+def describe_file(model: onnx.ModelProto, conv: ConvertedModel, inputs: Named, outputs: Named) -> None:
     """Writes the metadata of a file.
 
     Args:

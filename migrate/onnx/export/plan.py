@@ -12,7 +12,7 @@ from torch import nn
 
 from ...base.errors import ExportError
 from ...base.tensor_trees import apply, leaves, moved
-from ...model.conversion import Conversion
+from ...model.conversion import ConvertedModel
 from ...shapes.dry_run import on_meta, run, run_without_numbers
 from ...shapes.random_input import indexed_leaves
 from ..layer_watch import Dynamic, LayerNames
@@ -52,7 +52,7 @@ class Plan:
         runs: each with the axis that must be free for it; "" for none.
     """
 
-    conv: Conversion
+    conv: ConvertedModel
     settings: Settings
     notes: list[str]
     reference: nn.Module
@@ -207,7 +207,7 @@ class Plan:
         return tuple(dict.fromkeys(run.inputs[number].shape[dim] for run in runs))
 
 
-def _example(conv: Conversion, value: Any, dtype: torch.dtype | None) -> Any:
+def _example(conv: ConvertedModel, value: Any, dtype: torch.dtype | None) -> Any:
     """The input as the graph takes it: floating, or int64 where it holds indices."""
     value = moved(value)
     indexed = {id(tensor) for tensor, _ in indexed_leaves(conv, value)}

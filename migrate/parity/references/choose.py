@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ...base.errors import UsageError
-from ...model.conversion import Conversion
+from ...model.conversion import ConvertedModel
 from ...shapes.infer import Guess, input_of
 from ..reference_numbers import Reference
 from .dump import read_dump
@@ -20,7 +20,7 @@ AUTO, RECORDED, SELF = "auto", "recorded", "self"
 
 
 def choose_reference(
-    conv: Conversion,
+    conv: ConvertedModel,
     reference: str | Path | None,
     *,
     guess: Guess | None = None,

@@ -10,7 +10,7 @@ import torch
 
 from ...base.errors import UsageError
 from ...base.tensor_trees import leaves, moved
-from ...model.conversion import Conversion
+from ...model.conversion import ConvertedModel
 from ...model.convert import sha256, to_torch
 from ...model.layer_record import LayerRecord
 from ...shapes.dry_run import dry_run
@@ -22,7 +22,7 @@ from ..run_pairing import pair_runs
 PROVES = "the converted model computes what Torch7 computed, on this input"
 
 
-def read_dump(conv: Conversion, file: Path, kind: str = "dump", notes: tuple[str, ...] = ()) -> Reference:
+def read_dump(conv: ConvertedModel, file: Path, kind: str = "dump", notes: tuple[str, ...] = ()) -> Reference:
     """Reads a reference file.
 
     Args:
@@ -76,7 +76,7 @@ def load_dump(file: Path) -> LuaTable:
     return value
 
 
-def _layers(conv: Conversion, given: Any, recorded: Value, notes: list[str]) -> dict[tuple[int, int], Any]:
+def _layers(conv: ConvertedModel, given: Any, recorded: Value, notes: list[str]) -> dict[tuple[int, int], Any]:
     by_path = {path: i for i, record in enumerate(conv.layers) for path in record.paths}
     ran: list[int] = []
     outputs = []
@@ -103,7 +103,7 @@ def _layers(conv: Conversion, given: Any, recorded: Value, notes: list[str]) -> 
     return {(index, run + 1): output for index, run, output in zip(ran, runs, outputs, strict=True) if run is not None}
 
 
-def _order(conv: Conversion, given: Any) -> list[int]:
+def _order(conv: ConvertedModel, given: Any) -> list[int]:
     """The converted layers, by number, in the order in which their runs end; empty where the model does not run."""
     network = copy_network(conv)  # a run may change what a module remembers
     numbers = {id(record): i for i, record in enumerate(network.layers)}

@@ -14,7 +14,7 @@ from safetensors.torch import load_file
 
 from ...base.errors import UsageError
 from ...base.tensor_trees import leaves, shapes
-from ...model.conversion import Conversion
+from ...model.conversion import ConvertedModel
 from ...model.convert import to_torch
 from ...model.preprocessing import find_preprocessing
 from ...shapes.infer import Guess
@@ -45,7 +45,7 @@ class Picture:
 
 def read_inputs(
     files: Sequence[str | Path],
-    conv: Conversion,
+    conv: ConvertedModel,
     mean: Sequence[float] | None = None,
     std: Sequence[float] | None = None,
 ) -> Guess:
@@ -71,7 +71,9 @@ def read_inputs(
     return Guess(values[0] if len(values) == 1 else values, "; ".join(reasons))
 
 
-def _read(file: Path, conv: Conversion, mean: Sequence[float] | None, std: Sequence[float] | None) -> tuple[Any, str]:
+def _read(
+    file: Path, conv: ConvertedModel, mean: Sequence[float] | None, std: Sequence[float] | None
+) -> tuple[Any, str]:
     kind = file.suffix.lower()
     if kind == ".t7":
         return to_torch(load(file)), ""
@@ -108,7 +110,7 @@ def _one_or_list(values: list[torch.Tensor]) -> Any:
     return values[0] if len(values) == 1 else values
 
 
-def preprocessing_of(conv: Conversion, mean: Sequence[float] | None, std: Sequence[float] | None) -> Picture:
+def preprocessing_of(conv: ConvertedModel, mean: Sequence[float] | None, std: Sequence[float] | None) -> Picture:
     """Mean and std as the user gives them, else as the file knows them.
 
     Raises:

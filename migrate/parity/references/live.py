@@ -15,7 +15,7 @@ import torch
 
 from ...base.errors import UsageError
 from ...base.tensor_trees import shapes
-from ...model.conversion import Conversion
+from ...model.conversion import ConvertedModel
 from ...shapes.infer import Guess
 from ...t7 import LuaTable, Tensor
 from ...t7.writing.dump import dump
@@ -35,7 +35,7 @@ def script() -> str:
 
 
 def run_torch7(
-    conv: Conversion,
+    conv: ConvertedModel,
     command: str,
     model: Path | None,
     guess: Guess,
@@ -99,7 +99,7 @@ def _run(words: Sequence[str], command: str) -> None:
         raise UsageError(f"{command} could not run the model (exit code {done.returncode}): {' / '.join(said)}")
 
 
-def format_of(conv: Conversion) -> str:
+def format_of(conv: ConvertedModel) -> str:
     """How dump_reference.lua is to read the file of a model."""
     if conv.provenance.format == "ascii":
         return "ascii"

@@ -13,7 +13,7 @@ from torch import nn
 
 from ...base.errors import UsageError
 from ...base.tensor_trees import apply, leaves, moved
-from ...model.conversion import Conversion
+from ...model.conversion import ConvertedModel
 from ...shapes.infer import Guess, infer_input
 from ...shapes.random_input import make_input
 from ..judge.compare import compare
@@ -41,7 +41,7 @@ Place = tuple[int, ...]
 _MOST_SIZES = 12
 
 
-def read_recorded(conv: Conversion, guess: Guess | None, seed: int = 0) -> Reference | None:
+def read_recorded(conv: ConvertedModel, guess: Guess | None, seed: int = 0) -> Reference | None:
     """The reference that is in the file; None where no layer can be judged by it.
 
     Args:
@@ -78,7 +78,7 @@ def read_recorded(conv: Conversion, guess: Guess | None, seed: int = 0) -> Refer
 
 
 def _reference(
-    conv: Conversion,
+    conv: ConvertedModel,
     base: Reference,
     recording: Recording,
     judgement: Judgement,
@@ -123,7 +123,7 @@ def _reference(
     )
 
 
-def require_recorded(conv: Conversion, guess: Guess | None, seed: int = 0) -> Reference:
+def require_recorded(conv: ConvertedModel, guess: Guess | None, seed: int = 0) -> Reference:
     """The same; a file without usable activations is an error.
 
     Raises:
@@ -137,7 +137,7 @@ def require_recorded(conv: Conversion, guess: Guess | None, seed: int = 0) -> Re
     return found
 
 
-def _sized(conv: Conversion, network: Network, recording: Recording, seed: int) -> Any:
+def _sized(conv: ConvertedModel, network: Network, recording: Recording, seed: int) -> Any:
     """A made-up input of the size that Torch7's had, as far as the sizes of the recorded outputs tell."""
     best, most = None, -1
     wanted = len(first_layers(conv, recording))
@@ -150,7 +150,7 @@ def _sized(conv: Conversion, network: Network, recording: Recording, seed: int) 
     return best
 
 
-def _candidates(conv: Conversion, recording: Recording, seed: int) -> Iterator[Any]:
+def _candidates(conv: ConvertedModel, recording: Recording, seed: int) -> Iterator[Any]:
     found = graph_input(conv)
     if found is not None:
         yield found
@@ -163,7 +163,7 @@ def _candidates(conv: Conversion, recording: Recording, seed: int) -> Iterator[A
             continue
 
 
-def _sizes(conv: Conversion, recording: Recording) -> list[Any]:
+def _sizes(conv: ConvertedModel, recording: Recording) -> list[Any]:
     found: list[Any] = []
     try:
         guessed = _shape(infer_input(conv).value)
@@ -221,7 +221,7 @@ def _fitting(network: Network, recording: Recording, value: Any) -> int:
     return fits
 
 
-def _recovered(conv: Conversion, network: Network, recording: Recording, value: Any) -> dict[Place, torch.Tensor]:
+def _recovered(conv: ConvertedModel, network: Network, recording: Recording, value: Any) -> dict[Place, torch.Tensor]:
     """The tensors of Torch7's own input that are still in the file, by their places.
 
     A graph holds its input; else buffers of the layers that read it may.

@@ -14,7 +14,7 @@ from torch.nn import functional
 
 from ...model.buffers import writes
 from ...model.build import to_torch_tensor
-from ...model.conversion import Conversion
+from ...model.conversion import ConvertedModel
 from ...model.layer_record import LayerRecord
 from ...t7 import LuaObject, LuaTable, Tensor, Value
 from ..network_copies import leaf_indices
@@ -52,7 +52,7 @@ class Recording:
         )
 
 
-def find_recording(conv: Conversion) -> Recording | None:
+def find_recording(conv: ConvertedModel) -> Recording | None:
     """The activations in the file; None where there are none, as after `clearState()`."""
     fields = {i: record.object.get("output") for i, record in enumerate(conv.layers)}
     by_object = {id(record.object): i for i, record in enumerate(conv.layers)}
@@ -125,7 +125,7 @@ def _node_outputs(graph: LuaObject) -> Iterator[tuple[Value, Value]]:
                 yield source.get("module"), value
 
 
-def graph_input(conv: Conversion) -> Any:
+def graph_input(conv: ConvertedModel) -> Any:
     """The input that a graph still holds in its first node; None if there is none."""
     node = conv.layers[0].object.get("innode") if conv.layers else None
     data = node.get("data") if isinstance(node, LuaObject) else None
@@ -203,7 +203,7 @@ def input_size(module: nn.Conv2d, size: tuple[int, ...]) -> tuple[int, int]:
     return height, width
 
 
-def first_layers(conv: Conversion, recording: Recording) -> list[int]:
+def first_layers(conv: ConvertedModel, recording: Recording) -> list[int]:
     """The layers without layers inside that have recorded outputs, in the order of the model."""
     leaf = leaf_indices(conv.layers)
     return [i for i in sorted(recording.outputs) if i in leaf]

@@ -17,7 +17,7 @@ from typing import Any
 import torch
 
 from ...base.tensor_trees import apply, leaves, moved
-from ...model.conversion import Conversion
+from ...model.conversion import ConvertedModel
 from ...model.recurrent_state import Remembering
 from ..judge.compare import Difference
 from ..judge.tolerances import Rules
@@ -82,7 +82,7 @@ class Probe:
     """
 
     def __init__(
-        self, conv: Conversion, network: Network, recording: Recording, values: tuple[Any, Any], rules: Rules
+        self, conv: ConvertedModel, network: Network, recording: Recording, values: tuple[Any, Any], rules: Rules
     ) -> None:
         self.network = network
         self.recording = recording

@@ -14,7 +14,7 @@ import torch
 from ...base.errors import UsageError
 from ...base.files import whole_file
 from ...base.tensor_trees import leaves, put
-from ...model.conversion import Conversion
+from ...model.conversion import ConvertedModel
 from ...model.convert import sha256
 from ..network_copies import copy_network
 from ..reference_numbers import Reference
@@ -23,7 +23,7 @@ from ..trace import LayerRun, trace
 FORMAT, VERSION = "torchmigrate-run", 1
 
 
-def save_run(conv: Conversion, reference: Reference, verdict: str, file: Path) -> None:
+def save_run(conv: ConvertedModel, reference: Reference, verdict: str, file: Path) -> None:
     """Runs the model on the CPU and saves its input, its output and that of every layer, one array at a time.
 
     Args:
@@ -76,7 +76,7 @@ def _member(name: str, place: Iterable[int]) -> str:
     return "/".join([name, *map(str, place)]) + ".npy"
 
 
-def read_run(conv: Conversion, file: Path) -> Reference:
+def read_run(conv: ConvertedModel, file: Path) -> Reference:
     """The reference that `save_run` wrote.
 
     Raises:
@@ -92,7 +92,7 @@ def read_run(conv: Conversion, file: Path) -> Reference:
         raise UsageError(f"{file} is no run that torchmigrate saved (--save-run): {error}") from error
 
 
-def _reference(conv: Conversion, file: Path, archive: zipfile.ZipFile, meta: dict[str, Any]) -> Reference:
+def _reference(conv: ConvertedModel, file: Path, archive: zipfile.ZipFile, meta: dict[str, Any]) -> Reference:
     ours, theirs = conv.provenance.sha256, meta["source_sha256"]
     if ours != theirs or conv.key != meta["key"]:
         raise UsageError(f"{file} is a run of another model: its file has the SHA-256 {theirs}, this one {ours}.")

@@ -11,7 +11,7 @@ import torch
 
 from ...base.errors import UsageError
 from ...base.tensor_trees import moved, shapes
-from ...model.conversion import Conversion
+from ...model.conversion import ConvertedModel
 from ...shapes.infer import Guess
 from ..network_copies import copy_network
 from ..reference_numbers import Reference
@@ -22,7 +22,7 @@ PROVES = "rounding only: the converted model in float64 is compared with itself,
 
 
 def compute_self(
-    conv: Conversion, guess: Guess, notes: tuple[str, ...] = (), limits: tuple[str, ...] = ()
+    conv: ConvertedModel, guess: Guess, notes: tuple[str, ...] = (), limits: tuple[str, ...] = ()
 ) -> Reference:
     """The converted model in float64 on the CPU; `with_layers` and `with_output` run it.
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from ...model.conversion import Conversion
+from ...model.conversion import ConvertedModel
 from ...t7 import Tensor
 from ..judge.compare import Difference
 from ..judge.tolerances import ROUNDING
@@ -28,7 +28,7 @@ _ROUNDINGS, _LEAST = 16, 1e-9
 _SMALL_ALONE = 0.1
 
 
-def staleness(conv: Conversion, judgement: Judgement, dtype: torch.dtype) -> str:
+def staleness(conv: ConvertedModel, judgement: Judgement, dtype: torch.dtype) -> str:
     """Why the activations are older than the weights, in words; "" if they are not, or if layers are wrong.
 
     An optimizer changes all weights a little between the last run and the saving: then layers without weights agree,
@@ -57,7 +57,7 @@ def staleness(conv: Conversion, judgement: Judgement, dtype: torch.dtype) -> str
     )
 
 
-def _spread(conv: Conversion, judgement: Judgement, weighted: list[Key], dtype: torch.dtype) -> bool:
+def _spread(conv: ConvertedModel, judgement: Judgement, weighted: list[Key], dtype: torch.dtype) -> bool:
     """Are nearly all layers with weights off by as little as a step of an optimizer would make it?"""
     # a small step may stay within the tolerance, and is still more than rounding
     rounding = max(_ROUNDINGS * ROUNDING.get(dtype, 0.0), _LEAST)
@@ -73,12 +73,12 @@ def _spread(conv: Conversion, judgement: Judgement, weighted: list[Key], dtype: 
     return close and len(off) >= max(2, _SPREAD * len(weighted))
 
 
-def has_weights(conv: Conversion, key: Key) -> bool:
+def has_weights(conv: ConvertedModel, key: Key) -> bool:
     """Has the layer of a key parameters?"""
     return any(True for _ in conv.layers[key[0]].module.parameters())
 
 
-def trained(conv: Conversion) -> bool:
+def trained(conv: ConvertedModel) -> bool:
     """Does the file hold gradients, or a model in training mode?"""
     for record in conv.layers:
         gradient = record.object.get("gradWeight")

@@ -11,7 +11,7 @@ import torch
 from ...base.errors import ExportError
 from ...base.json_values import JsonValues
 from ...base.tensor_trees import apply, leaves
-from ...model.conversion import Conversion
+from ...model.conversion import ConvertedModel
 from ..judge.compare import Difference
 from ..judge.status import FAILED, NOT_RUN, PASSED
 from ..judge.tolerances import Rules
@@ -51,7 +51,7 @@ def repeated(value: Any, batch: int) -> Any:
 
 
 def compare_batches(
-    backend: Backend, conv: Conversion, reference: Reference, rules: Rules, sizes: Sequence[int] = BATCHES
+    backend: Backend, conv: ConvertedModel, reference: Reference, rules: Rules, sizes: Sequence[int] = BATCHES
 ) -> list[BatchResult]:
     """Feeds a backend the reference's samples in batches of other sizes, and compares with the reference's answers.
 
@@ -73,7 +73,7 @@ def compare_batches(
     return [_compare(backend, conv, reference, rules, size) for size in sizes if size != own]
 
 
-def _compare(backend: Backend, conv: Conversion, reference: Reference, rules: Rules, size: int) -> BatchResult:
+def _compare(backend: Backend, conv: ConvertedModel, reference: Reference, rules: Rules, size: int) -> BatchResult:
     if reason := backend.fixed_batch(size):
         return BatchResult(size, NOT_RUN, reason)
     given, expected = repeated(reference.input, size), repeated(reference.output, size)
@@ -90,7 +90,7 @@ def _compare(backend: Backend, conv: Conversion, reference: Reference, rules: Ru
     return BatchResult(size, FAILED, problem, difference)
 
 
-def _mixes(conv: Conversion, reference: Reference, size: int) -> str:
+def _mixes(conv: ConvertedModel, reference: Reference, size: int) -> str:
     """Why the model itself, in float64, does not answer for each sample by itself; "" if it does."""
     network = copy_network(conv, torch.float64)
     rules = Rules(torch.float32)

@@ -13,7 +13,7 @@ import torch
 from ...base.json_values import JsonValues
 from ...base.tensor_trees import apply, leaves, moved, position
 from ...model.build import Region
-from ...model.conversion import Conversion
+from ...model.conversion import ConvertedModel
 from ...model.convert import convert_model
 from ...model.recurrent_state import forget
 from ...shapes.random_input import floating_type
@@ -55,7 +55,7 @@ class GradientResult(JsonValues):
         return self.difference is None or self.difference.passed
 
 
-def compare_gradients(conv: Conversion, reference: Reference, rules: Rules) -> list[GradientResult]:
+def compare_gradients(conv: ConvertedModel, reference: Reference, rules: Rules) -> list[GradientResult]:
     """Runs the model forward and backward on the CPU, in the type of its weights.
 
     Args:
@@ -109,7 +109,7 @@ def _unless_unsteady(found: GradientResult, nearby: Sequence[GradientResult], ru
     return dataclasses.replace(found, difference=None, remark=remark)
 
 
-def _compared(conv: Conversion, value: Any, given: Gradients, rules: Rules) -> list[GradientResult]:
+def _compared(conv: ConvertedModel, value: Any, given: Gradients, rules: Rules) -> list[GradientResult]:
     tracked = convert_model(conv.value, key=conv.key or None, aliases=conv.build.aliases, track_gradients=True)
     dtype = floating_type(tracked.module)
     leaf = apply(moved(value, dtype), _wanting_gradient)
@@ -148,7 +148,7 @@ def _of_input(top: str, leaf: Any, given: Gradients, rules: Rules) -> list[Gradi
     return found
 
 
-def _of_parameters(tracked: Conversion, given: Gradients, rules: Rules) -> list[GradientResult]:
+def _of_parameters(tracked: ConvertedModel, given: Gradients, rules: Rules) -> list[GradientResult]:
     by_path = {path: record for record in tracked.layers for path in record.paths}
     ours = tracked.gradients_by_region()
     sums: dict[Region, torch.Tensor] = {}

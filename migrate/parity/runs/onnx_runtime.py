@@ -14,7 +14,7 @@ from onnx import numpy_helper
 
 from ...base.errors import UsageError
 from ...base.tensor_trees import leaves, moved, put
-from ...model.conversion import Conversion
+from ...model.conversion import ConvertedModel
 from ...onnx.export.metadata import INPUTS_KEY, OUTPUTS_KEY
 from ...onnx.passes.graph import PATH_KEY
 from ...onnx.runtime import open_session, run_session
@@ -58,19 +58,19 @@ class OnnxRuntime(Backend):
             self._session = open_session(self.file, self.provider)
         return self._session
 
-    def dtype(self, conv: Conversion) -> torch.dtype:
+    def dtype(self, conv: ConvertedModel) -> torch.dtype:
         """The type in which it computes: that of the file's floating inputs, outputs and weights."""
         session = self.session()
         types = {value.type for value in [*session.get_inputs(), *session.get_outputs()]}
         return torch.float64 if types & {"tensor(double)"} and "tensor(float)" not in types else torch.float32
 
-    def outputs(self, conv: Conversion, value: Any) -> Any:
+    def outputs(self, conv: ConvertedModel, value: Any) -> Any:
         session = self.session()
         found = run_session(session, feeds_of(conv, session, value))
         names = [item.name for item in session.get_outputs()]
         return _nested(dict(zip(names, found, strict=True)), _places(session, OUTPUTS_KEY, "output"))
 
-    def locate(self, conv: Conversion, value: Any, rules: Rules) -> list[LayerResult]:
+    def locate(self, conv: ConvertedModel, value: Any, rules: Rules) -> list[LayerResult]:
         """The layers of the file beside those of PyTorch, by the Torch7 paths that its nodes bear."""
         model = onnx.load(self.file)
         last = {}  # of each path: it gives what the layer gives
@@ -111,7 +111,7 @@ def weights_not_finite(model: onnx.ModelProto) -> dict[str, str]:
 
 
 def _beside(
-    conv: Conversion, value: Any, by_path: dict[str, torch.Tensor], tolerance: Tolerance, bad: dict[str, str]
+    conv: ConvertedModel, value: Any, by_path: dict[str, torch.Tensor], tolerance: Tolerance, bad: dict[str, str]
 ) -> list[LayerResult]:
     """Runs the converted network, and compares the ONNX file's value of each layer as it goes."""
     network = copy_network(conv)
@@ -137,7 +137,7 @@ def _beside(
     return found
 
 
-def feeds_of(conv: Conversion, session: Any, value: Any) -> dict[str, torch.Tensor]:
+def feeds_of(conv: ConvertedModel, session: Any, value: Any) -> dict[str, torch.Tensor]:
     """The tensors of a nested input by the names and in the types that an exported file wants.
 
     Raises:

@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 import torch
 
-from ...model.conversion import Conversion
+from ...model.conversion import ConvertedModel
 from ...shapes.random_input import floating_type
 from ..judge.tolerances import Rules
 from ..network_copies import Network, copy_network
@@ -34,17 +34,17 @@ class Backend(Protocol):
     def missing(self) -> str:
         """Why it can't run here; "" if it can."""
 
-    def dtype(self, conv: Conversion) -> torch.dtype:
+    def dtype(self, conv: ConvertedModel) -> torch.dtype:
         """The type in which it computes."""
 
-    def outputs(self, conv: Conversion, value: Any) -> Any:
+    def outputs(self, conv: ConvertedModel, value: Any) -> Any:
         """What the model answers, on the CPU, nested as the model's output is."""
 
-    def layers(self, conv: Conversion, reference: Reference, rules: Rules) -> Layered:
+    def layers(self, conv: ConvertedModel, reference: Reference, rules: Rules) -> Layered:
         """How its layers compare with the reference's; none where they can't be seen."""
         return Layered([])
 
-    def locate(self, conv: Conversion, value: Any, rules: Rules) -> list[LayerResult]:
+    def locate(self, conv: ConvertedModel, value: Any, rules: Rules) -> list[LayerResult]:
         """After a failure of a backend whose layers can't be seen: what can be found out about them nevertheless."""
         return []
 
@@ -90,20 +90,20 @@ class PyTorch(Backend):
             return "the GPU has no bfloat16"
         return ""
 
-    def dtype(self, conv: Conversion) -> torch.dtype:
+    def dtype(self, conv: ConvertedModel) -> torch.dtype:
         return self._dtype or floating_type(conv.module)
 
-    def network(self, conv: Conversion) -> Network:
+    def network(self, conv: ConvertedModel) -> Network:
         """The copy of the model that it runs, made once."""
         if self._network is None:
             self._network = copy_network(conv, self._dtype, self.device)
         return self._network
 
-    def outputs(self, conv: Conversion, value: Any) -> Any:
+    def outputs(self, conv: ConvertedModel, value: Any) -> Any:
         with tf32(self._tf32):
             return self.network(conv).run(value)
 
-    def layers(self, conv: Conversion, reference: Reference, rules: Rules) -> Layered:
+    def layers(self, conv: ConvertedModel, reference: Reference, rules: Rules) -> Layered:
         with tf32(self._tf32):
             return compare_layers(self.network(conv), reference, rules.layer, rules.output())
 

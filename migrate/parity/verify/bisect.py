@@ -11,7 +11,7 @@ import torch
 
 from ...base.folder_files import output_folder
 from ...base.tensor_trees import leaves, moved
-from ...model.conversion import Conversion
+from ...model.conversion import ConvertedModel
 from ...t7 import LuaObject, LuaTable
 from ...t7.writing.dump import dump
 from ..judge.status import FAILED
@@ -44,7 +44,7 @@ class Reproduction:
 
 
 def write_reproduction(
-    conv: Conversion, report: ParityReport, folder: Path, *, plugins: Sequence[Path] = (), force: bool = False
+    conv: ConvertedModel, report: ParityReport, folder: Path, *, plugins: Sequence[Path] = (), force: bool = False
 ) -> Reproduction | None:
     """Writes the first layer that fails by itself: a .t7 file, its input and expected output, a script.
 
@@ -88,7 +88,7 @@ def write_reproduction(
     return Reproduction(folder, record.path, record.typename, exact)
 
 
-def _fed(conv: Conversion, reference: Reference, key: tuple[int, int]) -> tuple[Any, Any, bool, list[int]] | None:
+def _fed(conv: ConvertedModel, reference: Reference, key: tuple[int, int]) -> tuple[Any, Any, bool, list[int]] | None:
     """What shows the fault of a layer.
 
     Returns:
@@ -143,7 +143,7 @@ def _same(value: Any, other: Any) -> bool:
 
 
 def _script(
-    conv: Conversion, layer: LayerResult, report: ParityReport, plugins: Sequence[str], note: str, *, training: bool
+    conv: ConvertedModel, layer: LayerResult, report: ParityReport, plugins: Sequence[str], note: str, *, training: bool
 ) -> str:
     own = layer.own
     assert own is not None

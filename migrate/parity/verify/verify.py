@@ -13,7 +13,7 @@ import torch
 
 from ...base.errors import ExportError, UsageError
 from ...base.tensor_trees import apply, leaves, position, shapes
-from ...model.conversion import Conversion
+from ...model.conversion import ConvertedModel
 from ...shapes.infer import Guess
 from ...shapes.random_input import floating_type
 from ..judge.compare import Difference, compare
@@ -38,7 +38,7 @@ _ERRORS = (RuntimeError, ValueError, TypeError, LookupError, ExportError)
 
 
 def verify(
-    conv: Conversion,
+    conv: ConvertedModel,
     *,
     reference: str | Path | Reference | None = None,
     devices: Sequence[str] = ("cpu",),
@@ -161,7 +161,7 @@ def _spelled(allowed: Allowed) -> Any:
 
 
 def backends_for(
-    conv: Conversion, reference: Reference, devices: Sequence[str], onnx: str | Path | None
+    conv: ConvertedModel, reference: Reference, devices: Sequence[str], onnx: str | Path | None
 ) -> list[Backend]:
     """All that is to run: PyTorch in the model's type and in the other, on a GPU also in faster ones; ONNX Runtime."""
     found: list[Backend] = []
@@ -204,7 +204,7 @@ class Comparison:
         batches: sizes in which the samples are run again.
     """
 
-    conv: Conversion
+    conv: ConvertedModel
     reference: Reference
     atol: Mapping[str, float]
     rtol: Mapping[str, float]
@@ -307,7 +307,7 @@ def _line(error: Exception) -> str:
     return f"{type(error).__name__}: {text[0][:300] if text else ''}"
 
 
-def _model(conv: Conversion) -> list[ModelLayer]:
+def _model(conv: ConvertedModel) -> list[ModelLayer]:
     return [
         ModelLayer(
             tuple(record.paths),
