@@ -91,7 +91,7 @@ def read_model(key: str, obj: LuaObject, known: Collection[str]) -> Model:
         obj: the model.
         known: classes that have a converter.
     """
-    walk = _Walk(known)
+    walk = _ModelWalk(known)
     tree = walk.node(obj, "", 0)
     recorded = sum(node.output is not None for node in tree.walk())
     classes = dict(sorted(walk.classes.items()))
@@ -116,7 +116,7 @@ def nested_size(value: Value, depth: int = 0) -> str | None:
     return None
 
 
-class _Walk:
+class _ModelWalk:
     """Collects the modules below one object, each once."""
 
     def __init__(self, known: Collection[str]) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .buffers import Layers, Run, TooLarge, writes
+from .buffers import Layers, MemoryRun, TooLarge, writes
 from .layer_record import LayerRecord
 from .registry import form_of
 
@@ -32,9 +32,9 @@ def settle_aliases(records: list[LayerRecord]) -> list[tuple[str, str]]:
     copying: dict[int, LayerRecord] = {}
     uncopied: list[LayerRecord] = []
     try:
-        in_place &= Run(layers, in_place, set()).seen | (in_place - controlled)
+        in_place &= MemoryRun(layers, in_place, set()).seen | (in_place - controlled)
         while in_place:
-            run = Run(layers, in_place, set(copying))
+            run = MemoryRun(layers, in_place, set(copying))
             more = {id(r.module): r for r in run.must_copy.values() if form_of("copying", r.module) is not None}
             uncopied = [r for r in run.must_copy.values() if form_of("copying", r.module) is None]
             if more.keys() <= copying.keys():

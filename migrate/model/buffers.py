@@ -89,7 +89,7 @@ class Layers:
         return [children[name] for name in map(str, range(1, len(children) + 1)) if name in children]
 
 
-class Run:
+class MemoryRun:
     """One run of a model, in evaluation.
 
     Args:
@@ -296,20 +296,20 @@ class Run:
         return self._merged([value, *self._pushed])
 
 
-_FLOWS: dict[str, Callable[[Run, LayerRecord, list[LayerRecord], Value], Value]] = {
-    "chain": Run._chain,
-    "replicas": Run._first,
-    "wrapper": Run._first,
-    "branches": Run._branches,
-    "entries": Run._entries,
-    "joined": Run._joined,
-    "slices": Run._joined,
-    "graph": Run._graph,
-    "same": Run._same,
-    "select": Run._select,
-    "narrow": Run._narrow,
-    "push": Run._push,
-    "pull": Run._pull,
+_FLOWS: dict[str, Callable[[MemoryRun, LayerRecord, list[LayerRecord], Value], Value]] = {
+    "chain": MemoryRun._chain,
+    "replicas": MemoryRun._first,
+    "wrapper": MemoryRun._first,
+    "branches": MemoryRun._branches,
+    "entries": MemoryRun._entries,
+    "joined": MemoryRun._joined,
+    "slices": MemoryRun._joined,
+    "graph": MemoryRun._graph,
+    "same": MemoryRun._same,
+    "select": MemoryRun._select,
+    "narrow": MemoryRun._narrow,
+    "push": MemoryRun._push,
+    "pull": MemoryRun._pull,
 }
 
 

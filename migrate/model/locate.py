@@ -26,7 +26,7 @@ _TABLES = frozenset({"tds.Hash", "tds_hash", "tds.Vec"})
 
 
 @dataclass(frozen=True)
-class Candidate:
+class ModelCandidate:
     """A model inside a file.
 
     Attributes:
@@ -40,7 +40,7 @@ class Candidate:
     others: tuple[str, ...] = ()
 
 
-def candidates(value: Value, known: Collection[str] = (), *, inside: bool = False) -> list[Candidate]:
+def candidates(value: Value, known: Collection[str] = (), *, inside: bool = False) -> list[ModelCandidate]:
     """Every model in `value` that no other model contains, in the order of the file.
 
     Args:
@@ -49,8 +49,8 @@ def candidates(value: Value, known: Collection[str] = (), *, inside: bool = Fals
         inside: look into objects that are no modules as well, such as a trainer that holds its network.
     """
     if isinstance(value, LuaObject) and not _is_table(value) and (is_module(value, known) or not inside):
-        return [Candidate("", value)]
-    found: list[Candidate] = []
+        return [ModelCandidate("", value)]
+    found: list[ModelCandidate] = []
     seen: set[int] = set()
     level: list[tuple[str, Value]] = [("", value)]
     for _depth in range(_MAX_DEPTH):
@@ -60,7 +60,7 @@ def candidates(value: Value, known: Collection[str] = (), *, inside: bool = Fals
                 continue
             seen.add(id(item))
             if isinstance(item, LuaObject) and is_module(item, known):
-                found.append(Candidate(path, item))
+                found.append(ModelCandidate(path, item))
             elif _is_table(item) or (inside and isinstance(item, LuaObject)):
                 below += [(join(path, key), child) for key, child in item.items() if isinstance(key, (str, float))]
         level = below
@@ -82,7 +82,7 @@ def is_criterion(typename: str) -> bool:
     return typename.endswith("Criterion")
 
 
-def locate(value: Value, key: str | None = None, known: Collection[str] = ()) -> Candidate:
+def locate(value: Value, key: str | None = None, known: Collection[str] = ()) -> ModelCandidate:
     """The model in `value`.
 
     Args:
@@ -97,7 +97,7 @@ def locate(value: Value, key: str | None = None, known: Collection[str] = ()) ->
         item = follow(value, key)
         if not isinstance(item, LuaObject):
             raise ModelNotFound(f"What is at {key} is no Torch7 module but {_summary(item)}.")
-        return Candidate(key, item)
+        return ModelCandidate(key, item)
     found = candidates(value, known)
     if not any(is_module(candidate.object, known) for candidate in found):
         held = candidates(value, known, inside=True)
@@ -116,11 +116,11 @@ def locate(value: Value, key: str | None = None, known: Collection[str] = ()) ->
         if len(matches) == 1:
             chosen = matches[0]
             others = tuple(candidate.key for candidate in networks if candidate is not chosen)
-            return Candidate(chosen.key, chosen.object, others)
+            return ModelCandidate(chosen.key, chosen.object, others)
     raise _to_choose(f"The file holds {len(networks)} models; choose one:", networks)
 
 
-def _to_choose(why: str, models: list[Candidate]) -> ModelNotFound:
+def _to_choose(why: str, models: list[ModelCandidate]) -> ModelNotFound:
     listed = "\n".join(f"  --key {model.key}  ({model.object.typename})" for model in models)
     return ModelNotFound(f"{why}\n{listed}", [model.key for model in models])
 

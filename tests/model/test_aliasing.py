@@ -71,7 +71,7 @@ def case_of(row: dict[str, str]) -> tm.LuaTable:
 def test_traits_say_whose_memory_the_output_is(row: dict[str, str]) -> None:
     layers = tm.convert(case_of(row)["module"]).layers
     in_place = {id(record.module) for record in layers if memory.writes(record)}
-    run = memory.Run(memory.Layers(layers), in_place, set())
+    run = memory.MemoryRun(memory.Layers(layers), in_place, set())
     parts = list(run._leaves(run.output))
     (given,) = run.input.torch7
     shared = [any(ref.cell == given.cell for ref in part.torch7) for part in parts]

@@ -106,7 +106,7 @@ def verify(
     _check_devices(devices)
     with with_layers(found) if layers else nullcontext(with_output(found)) as whole:
         _check_places({*by_place(atol), *by_place(rtol)} - {""}, whole)
-        comparison = Comparison(conv, whole, by_place(atol), by_place(rtol), layers, gradients, batches)
+        comparison = Comparer(conv, whole, by_place(atol), by_place(rtol), layers, gradients, batches)
         results = [comparison.of(backend) for backend in backends_for(conv, whole, devices, onnx)]
         found = replace(found, output=whole.output)  # the layers' outputs end with the block
     if onnx is None:
@@ -192,7 +192,7 @@ def _not_asked(devices: Sequence[str]) -> list[BackendResult]:
 
 
 @dataclass(frozen=True)
-class Comparison:
+class Comparer:
     """Compares one backend after the other with the same reference.
 
     Attributes:
