@@ -54,7 +54,8 @@ def own_registry(monkeypatch: pytest.MonkeyPatch) -> None:
     """Whatever the test registers is forgotten afterwards."""
     if TORCH:
         registry.load_all()
-    monkeypatch.setattr(registry, "_converters", dict(registry._converters))
+    for table in ("_converters", "_traits", "_forms"):
+        monkeypatch.setattr(registry, table, dict(getattr(registry, table)))
     monkeypatch.setattr(registry, "_loaded", set(registry._loaded))
 
 
