@@ -24,7 +24,8 @@ PRIVATE = {
     "_version": ("torch", "tells whether a tensor was written to"),
 }
 
-#: Attributes of objects that users pass in, of libraries that torchmigrate does not need.
+#: Attributes of objects that users pass in, of libraries that torchmigrate does not need; names that are public in
+#: spite of their underscore.
 FOREIGN = {
     "_obj": "torchfile 0.1.0, the last one, from 2016",
     "_replace": "named tuples, where Python documents it",
