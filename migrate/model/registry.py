@@ -57,7 +57,8 @@ def converts(*typenames: str, traits: Traits = NO_TRAITS, override: bool = False
                 )
         for typename in typenames:
             _converters[typename] = function
-            _traits[typename] = traits
+            # what is known of the class holds for another converter too, unless that says otherwise
+            _traits[typename] = _traits.get(typename, traits) if traits is NO_TRAITS else traits
         return function
 
     return register

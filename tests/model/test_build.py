@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 import torchmigrate as tm
+from torchmigrate.model import registry
 
 
 def test_module_met_twice_is_one_module() -> None:
@@ -177,3 +178,12 @@ def test_weights_that_are_no_numbers_are_told() -> None:
     weight[2, 1] = np.nan
     layer = lua.module("nn.Linear", weight=weight, bias=lua.numbers(5))
     assert ("1", "its weight holds NaN or Inf") in tm.convert(lua.sequential(layer)).notes
+
+
+def test_another_converter_keeps_the_traits_of_the_class() -> None:
+    known = registry.traits_of("nn.Dropout")
+    assert known.output == "copy"
+    registry.converts("nn.Dropout", override=True)(registry.find("nn.Identity"))
+    assert registry.traits_of("nn.Dropout") == known
+    registry.converts("nn.Dropout", traits=tm.Traits(output="pass"), override=True)(registry.find("nn.Identity"))
+    assert registry.traits_of("nn.Dropout").output == "pass"
