@@ -21,6 +21,7 @@ from ..model.locate import follow
 from ..t7 import LuaObject, LuaTable, Storage, Tensor, Value, load_file
 from ..t7.as_json import ToJson, json_text
 from ..t7.keys import join
+from ..t7.limits import DEFAULT_LIMITS, Limits
 from ..t7.writing.dump import dump
 
 Array = np.ndarray[Any, np.dtype[Any]]
@@ -64,6 +65,7 @@ def extract(
     full: bool = False,
     preview: str | os.PathLike[str] | None = None,
     force: bool = False,
+    limits: Limits = DEFAULT_LIMITS,
 ) -> Extraction:
     """Takes a part out of a .t7 file.
 
@@ -74,6 +76,7 @@ def extract(
         full: JSON with the numbers of every tensor and the fields of every module.
         preview: a PNG file to write, with the first image or images found.
         force: replace existing files.
+        limits: how much the file may ask for.
 
     Raises:
         T7Error: the file can't be read.
@@ -84,7 +87,7 @@ def extract(
     for target in targets:
         refuse_existing(target, force=force)
     writer = None if output is None else _writer(Path(output))
-    file = load_file(source)
+    file = load_file(source, limits=limits)
     top = file.objects[0] if file.objects else None
     value = follow(top, key) if key else top
     found = Extraction(key or "", summary(value))

@@ -11,6 +11,7 @@ from ..base.folder_files import output_folder
 from ..model.conversion import ConvertedModel
 from ..model.convert import Mode, convert_model
 from ..t7 import Value
+from ..t7.limits import DEFAULT_LIMITS, Limits
 from .write import source_of, write
 
 
@@ -54,6 +55,7 @@ def convert(
     aliases: Mapping[str, str] | None = None,
     allow_unsupported: bool = False,
     track_gradients: bool = False,
+    limits: Limits = DEFAULT_LIMITS,
 ) -> Conversion:
     """Converts a Torch7 model or criterion to PyTorch.
 
@@ -66,9 +68,10 @@ def convert(
         aliases: Torch7 class -> class whose converter is to be used, such as {"my.Rectifier": "nn.ReLU"}.
         allow_unsupported: put a module that raises when run where a layer can't be converted.
         track_gradients: keep `Conversion.parameter_gradients` possible, at the price of a second copy of the weights.
+        limits: how much the file, and a run of the model, may ask for.
 
     Raises:
-        T7Error: the file can't be read.
+        T7Error: the file can't be read, or asks for more than the limits allow (`LimitExceeded`).
         ModelNotFound: there is no model, or several; `key` chooses one.
         UnsupportedLayers: layers can't be converted: all of them, with their paths and the reasons.
     """
@@ -82,6 +85,7 @@ def convert(
                 aliases=aliases,
                 allow_unsupported=allow_unsupported,
                 track_gradients=track_gradients,
+                limits=limits,
             )
         )
     )

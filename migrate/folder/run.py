@@ -24,6 +24,7 @@ from ..parity.report.report import ParityReport
 from ..parity.verify.verify import verify
 from ..shapes.dry_run import run
 from ..shapes.infer import input_of
+from ..t7.limits import DEFAULT_LIMITS, Limits
 from .card import write_card
 from .write import source_of, write
 
@@ -50,6 +51,7 @@ class ConvertOptions:
     devices: Sequence[str] = ("cpu",)
     atol: float | None = None
     rtol: float | None = None
+    limits: Limits = DEFAULT_LIMITS
 
 
 @dataclass
@@ -112,6 +114,7 @@ def convert_file(file: Path, folder: Path, options: ConvertOptions, step: Progre
         plugins=options.plugins,
         aliases=options.aliases,
         allow_unsupported=options.allow_unsupported,
+        limits=options.limits,
     )
     exported: OnnxExport | None = None
     report: ParityReport | None = None

@@ -19,6 +19,7 @@ from ..parity.report.report import ParityReport
 from ..parity.verify.bisect import Reproduction, write_reproduction
 from ..parity.verify.verify import verify
 from ..shapes.infer import Guess
+from ..t7.limits import DEFAULT_LIMITS, Limits
 from .open_folder import open_folder, shape_of_folder
 
 
@@ -49,6 +50,7 @@ class VerifyOptions:
     report: Path | None = None
     markdown: Path | None = None
     force: bool = False
+    limits: Limits = DEFAULT_LIMITS
 
 
 @dataclass(frozen=True)
@@ -135,7 +137,9 @@ def _spelled(numbers: Sequence[float] | None) -> str | None:
 
 def _conversion(path: Path, options: VerifyOptions) -> ConvertedModel:
     if not path.is_dir():
-        return convert_model(path, key=options.key, plugins=options.plugins, aliases=options.aliases)
+        return convert_model(
+            path, key=options.key, plugins=options.plugins, aliases=options.aliases, limits=options.limits
+        )
     for name, value in (("--key", options.key), ("--alias", options.aliases)):
         if value:
             raise UsageError(f"{name} is for .t7 files; {path} is a folder, whose model is chosen already.")

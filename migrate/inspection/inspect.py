@@ -10,6 +10,7 @@ from typing import Any
 
 from ..model.locate import candidates, is_module, locate
 from ..t7 import Loss, T7File, load_file
+from ..t7.limits import DEFAULT_LIMITS, Limits
 from .byte_sizes import Sizes, sizes_of
 from .contents import Content, contents_of, to_json
 from .functions import FunctionFound, functions_of
@@ -68,6 +69,7 @@ def inspect_file(
     *,
     tensors: bool = False,
     salvage: bool = False,
+    limits: Limits = DEFAULT_LIMITS,
 ) -> Inspection:
     """Looks into a file.
 
@@ -77,12 +79,13 @@ def inspect_file(
         key: show only the model at this key.
         tensors: compute statistics of every tensor.
         salvage: look at what can be read of a torn or damaged file.
+        limits: how much the file may ask for.
 
     Raises:
         T7Error: the file can't be read.
         ModelNotFound: there is no model at `key`.
     """
-    file = load_file(path, salvage=salvage)
+    file = load_file(path, salvage=salvage, limits=limits)
     value = file.objects[0] if file.objects else None
     found = [locate(value, key, known)] if key else [c for c in candidates(value, known) if is_module(c.object, known)]
     return Inspection(

@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from ..base.errors import TorchMigrateError, UsageError
+from ..base.errors import LimitExceeded, TorchMigrateError, UsageError
 from ..base.tensor_trees import shapes
 from ..model.conversion import ConvertedModel
 from ..model.convert import convert_model
@@ -15,17 +15,21 @@ from ..model.layer_record import LayerRecord
 from ..model.locate import is_criterion
 from ..shapes.dry_run import dry_run
 from ..shapes.infer import input_of
+from ..t7.limits import DEFAULT_LIMITS, Limits
 from .inspect import Inspection
 from .tree import Model
 
 
-def add_shapes(found: Inspection, path: str | os.PathLike[str], input_shape: str | None = None) -> None:
+def add_shapes(
+    found: Inspection, path: str | os.PathLike[str], input_shape: str | None = None, limits: Limits = DEFAULT_LIMITS
+) -> None:
     """Fills in the outputs of the modules of each model, and says what input they are for.
 
     Args:
         found: what is in the file.
         path: of the file.
         input_shape: as users write it; None: it is found.
+        limits: how much the file, and a run of a model, may ask for.
 
     Raises:
         UsageError: the input shape is malformed.
@@ -35,11 +39,13 @@ def add_shapes(found: Inspection, path: str | os.PathLike[str], input_shape: str
             model.input = "a criterion takes an input and a target"
             continue
         try:
-            _fill(model, convert_model(path, key=model.key or None, allow_unsupported=True), input_shape)
+            _fill(model, convert_model(path, key=model.key or None, allow_unsupported=True, limits=limits), input_shape)
         except UsageError as error:
             if input_shape is not None:
                 raise
             model.input = str(error)
+        except LimitExceeded:
+            raise
         except TorchMigrateError as error:
             model.input = f"it can't be run: {error}"
 

@@ -11,6 +11,7 @@ from torch import nn
 
 from ..base.errors import Refusal, UsageError
 from ..t7 import Value
+from ..t7.limits import DEFAULT_LIMITS, Limits
 from .build import Build, Region
 from .layer_record import LayerRecord
 from .locate import is_criterion
@@ -62,6 +63,7 @@ class ConvertedModel:
         refusals: the layers that were not converted (only with `allow_unsupported`).
         provenance: the file it comes from.
         build: how it was made.
+        limits: how much the file, and a run of the model, may ask for.
         input_sizes: what was found of its input, by whoever asked for it first; see `shapes.infer`.
         indexed: sizes of an input -> which of its tensors hold indices, and which ones; see `shapes.random_input`.
     """
@@ -74,6 +76,7 @@ class ConvertedModel:
     refusals: list[Refusal]
     provenance: Provenance
     build: Build
+    limits: Limits = field(default=DEFAULT_LIMITS, repr=False)
     input_sizes: InputSizes | None = field(default=None, repr=False, compare=False)
     indexed: dict[Any, dict[int, range]] = field(default_factory=dict, repr=False, compare=False)
 

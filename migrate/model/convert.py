@@ -11,11 +11,13 @@ from typing import Any, Literal
 from torch import nn
 
 from ..t7 import LuaTable, Tensor, Value, load_file
+from ..t7.limits import DEFAULT_LIMITS, Limits
 from . import registry
 from .aliasing import settle_aliases
 from .build import Build, to_torch_tensor
 from .conversion import ConvertedModel, Provenance
 from .layer_record import LayerRecord
+from .layer_runs import check_runs
 from .locate import locate
 from .torchfile import adopt
 
@@ -31,11 +33,12 @@ def convert_model(
     aliases: Mapping[str, str] | None = None,
     allow_unsupported: bool = False,
     track_gradients: bool = False,
+    limits: Limits = DEFAULT_LIMITS,
 ) -> ConvertedModel:
     """Converts a Torch7 model or criterion to PyTorch, as data; arguments and errors are those of `tm.convert`."""
     provenance = Provenance()
     if isinstance(source, (str, os.PathLike)):
-        file = load_file(source)
+        file = load_file(source, limits=limits)
         value = file.objects[0] if file.objects else None
         provenance = Provenance(
             file=Path(source).name,
@@ -51,6 +54,7 @@ def convert_model(
     candidate = locate(value, key, {*registry.all_converters(), *(aliases or ())})
     build = Build(aliases=dict(aliases or {}), allow_unsupported=allow_unsupported, track_gradients=track_gradients)
     module = build.root(candidate.object)
+    check_runs(module, limits)
     for path, text in settle_aliases(build.records):
         build.note(path, text)
     set_training(module, build.records, mode)
@@ -67,6 +71,7 @@ def convert_model(
         refusals=build.refusals,
         provenance=provenance,
         build=build,
+        limits=limits,
     )
 
 

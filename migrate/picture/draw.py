@@ -10,6 +10,7 @@ from ..inspection.inspect import Inspection
 from ..model.locate import locate
 from ..model.supported_classes import table
 from ..t7 import LuaObject, load
+from ..t7.limits import DEFAULT_LIMITS, Limits
 from .flow import flow_of
 from .graphviz import graphviz_layout
 from .layout import layered_layout
@@ -20,7 +21,12 @@ _READABLE = 260
 
 
 def draw_file(
-    path: str | os.PathLike[str], target: Path, key: str | None, found: Inspection, depth: int | None = None
+    path: str | os.PathLike[str],
+    target: Path,
+    key: str | None,
+    found: Inspection,
+    depth: int | None = None,
+    limits: Limits = DEFAULT_LIMITS,
 ) -> None:
     """Draws the model of a file.
 
@@ -30,12 +36,13 @@ def draw_file(
         key: where the model is; None: it is found.
         found: what `inspect_file` said, whose outputs are written beside the edges.
         depth: draw modules below it as one box; None: as deep as can be read.
+        limits: how much the file may ask for.
 
     Raises:
         ModelNotFound: there is no model, or several.
         UsageError: it is too large to be drawn, or the picture can't be written.
     """
-    candidate = locate(load(path), key, table().keys())
+    candidate = locate(load(path, limits=limits), key, table().keys())
     model = next((model for model in found.models if model.key == candidate.key), None)
     outputs = {node.path: node.output for node in model.tree.walk() if node.output} if model else {}
     title = f"{Path(path).name}{f' at {candidate.key}' if candidate.key else ''}"

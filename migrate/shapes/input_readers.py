@@ -23,6 +23,9 @@ _MAX_DEPTH = 60
 #: Files can claim anything; no table of an input has more entries.
 _MAX_ENTRIES = 1000
 
+#: Nor has any layer more channels.
+_LARGEST = 2**31
+
 
 @dataclass
 class Entry:
@@ -263,10 +266,11 @@ def channels_of(record: LayerRecord) -> int:
     if not record.traits.reads:
         return 0
     if record.traits.reads == INDICES:
-        return max(indices_of(record), default=0)
+        indices = indices_of(record)
+        return indices[-1] if indices else 0
     for name in ("nInputPlane", "inputSize", "inputsize", "inputFrameSize", "depth"):
         value = record.object.get(name)
-        if isinstance(value, float) and value > 0:
+        if isinstance(value, float) and 0 < value < _LARGEST:
             return int(value)
     weight = record.object.get("weight")
     if not isinstance(weight, Tensor) or not weight.size:

@@ -57,7 +57,7 @@ def indices_of(record: LayerRecord) -> range:
     if isinstance(weight, Tensor) and weight.size:
         return range(record.traits.first_index, record.traits.first_index + weight.size[0])
     depth = record.object.get("depth", record.object.get("outputSize"))
-    return range(1, int(depth) + 1) if isinstance(depth, float) and depth >= 1 else range(1, 2)
+    return range(1, int(depth) + 1) if isinstance(depth, float) and 1 <= depth < 2**53 else range(1, 2)
 
 
 def indexed_leaves(conv: ConvertedModel, value: Any) -> list[tuple[torch.Tensor, range]]:

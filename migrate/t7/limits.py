@@ -6,6 +6,9 @@ from dataclasses import dataclass, fields
 
 from ..base.errors import UsageError
 
+#: A large file may hold the same numbers in many views, as the clones of a recurrent network are.
+_ELEMENTS_PER_BYTE = 16
+
 
 @dataclass(frozen=True)
 class Limits:
@@ -21,7 +24,9 @@ class Limits:
         string_bytes: bytes of one string or one function.
         dimensions: dimensions of one tensor; numpy has no more than 32 in its older versions.
         elements: elements of all tensors together, an expanded tensor counted as large as it looks.
-        expanded_elements: elements of one tensor beyond those that its storage has (a stride of 0 costs no bytes).
+        expanded_elements: elements of all different views together (a stride of 0 costs no bytes), which are also
+            those of one value that a layer computes; a large file may have 16 for each of its bytes.
+        runs: runs of layers that one run of the model consists of; a container that is shared may run many times.
         unpacked_bytes: bytes that a gzip archive may hold.
     """
 
@@ -32,7 +37,12 @@ class Limits:
     dimensions: int = 32
     elements: int = 2**34
     expanded_elements: int = 2**28
+    runs: int = 100_000
     unpacked_bytes: int = 2**32
+
+    def expanded_of(self, size: int) -> int:
+        """To how many elements the views in a file of `size` bytes may expand."""
+        return max(self.expanded_elements, _ELEMENTS_PER_BYTE * size)
 
     def __post_init__(self) -> None:
         for field in fields(self):

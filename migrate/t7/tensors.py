@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from .faults import Fault
-from .values import Tensor
+from .values import Tensor, Value
 
 #: Size, stride, lowest and highest element relative to the first one, number of elements.
 Layout = tuple[tuple[int, ...], tuple[int, ...], int, int, int]
@@ -47,3 +49,37 @@ def outside(tensor: Tensor) -> str:
         f"a tensor of size {size}, stride {stride} and offset {tensor.offset} reaches from element {lowest} "
         f"to {highest} of a storage that has {available}"
     )
+
+
+class Views:
+    """How many elements the different views in a file have together; those that are equal are expanded once.
+
+    Args:
+        values: what was read of the file.
+    """
+
+    def __init__(self, values: Iterable[Value]) -> None:
+        self._counts = {_view(value): value.numel() for value in values if type(value) is Tensor}
+        self._total = sum(self._counts.values())
+
+    def add(self, tensor: Tensor, most: int) -> None:
+        """Counts one more.
+
+        Raises:
+            Fault: they are more than `most`.
+        """
+        if _view(tensor) not in self._counts:
+            self._counts[_view(tensor)] = tensor.numel()
+            self._total += tensor.numel()
+        if self._total > most:
+            raise Fault(
+                f"with this one of size {'x'.join(map(str, tensor.size))}, of a storage of "
+                f"{0 if tensor.storage is None else len(tensor.storage)}, the tensors of the file expand to "
+                f"{self._total} elements, and Limits.expanded_elements allows a file of this size {most}",
+                hint="If you trust the file, --max-elements (Limits.expanded_elements) allows more.",
+                limit=True,
+            )
+
+
+def _view(tensor: Tensor) -> tuple[int, int, tuple[int, ...], tuple[int, ...]]:
+    return id(tensor.storage), tensor.offset, tensor.size, tensor.stride

@@ -22,7 +22,7 @@ from .options import (
     TOLERANCES,
     VERBOSE,
     ZOO,
-    with_aliases,
+    with_model_options,
 )
 
 if TYPE_CHECKING:
@@ -74,7 +74,7 @@ def convert(
     from ...folder.run import ConvertOptions
 
     several = {name: options.pop(name) for name in ("lists", "jobs", "ray", "shard", "timeout")}
-    settings = ConvertOptions(**with_aliases(options))
+    settings = ConvertOptions(**with_model_options(options))
     single = len(files) == 1 and not any(several.values())
     if single and (is_url(files[0]) or not Path(files[0]).is_dir()):
         return _convert_one(files[0], output, settings, as_json, quiet)

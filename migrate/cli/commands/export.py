@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from ...base.errors import EXIT_OK
-from .options import CONVERSION, JSON, OPSET, QUIET, SHAPE, VERBOSE, with_aliases
+from .options import CONVERSION, JSON, OPSET, QUIET, SHAPE, VERBOSE, with_model_options
 
 DYNAMIC = click.option(
     "--dynamic",
@@ -60,10 +60,10 @@ def export(file: Path, output: Path | None, as_json: bool, quiet: bool, **option
     from ..printing.results import show_export
 
     target = output or Path(file.name).with_suffix(".onnx")
-    given = with_aliases(options)
+    given = with_model_options(options)
     with console.progress(silent=as_json or quiet) as step:
         step("reading and converting")
-        conversion = convert_model(file, **{name: given.pop(name) for name in ("key", "plugins", "aliases")})
+        conversion = convert_model(file, **{name: given.pop(name) for name in ("key", "plugins", "aliases", "limits")})
         step("exporting to ONNX")
         exported = export_onnx(conversion, target, **{name: _value(name, value) for name, value in given.items()})
     if as_json:

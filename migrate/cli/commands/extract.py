@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from ...base.errors import EXIT_OK
-from .options import FILE, JSON, QUIET
+from .options import FILE, JSON, MAX_ELEMENTS, QUIET, limits_of
 
 
 @click.command()
@@ -22,6 +22,7 @@ from .options import FILE, JSON, QUIET
 @click.option("--full", is_flag=True, help="JSON with the numbers of every tensor and the fields of every module.")
 @click.option("--png", type=click.Path(path_type=Path), help="Write a picture of the images, HxW or 3xHxW (Pillow).")
 @click.option("--force", is_flag=True, help="Replace existing files.")
+@MAX_ELEMENTS
 @JSON
 @QUIET
 def extract(
@@ -31,6 +32,7 @@ def extract(
     full: bool,
     png: Path | None,
     force: bool,
+    max_elements: int | None,
     as_json: bool,
     quiet: bool,
 ) -> int:
@@ -47,7 +49,8 @@ def extract(
     from ..printing import terminal as console
     from ..printing.extractions import show_extraction, show_left_out
 
-    found = take(file, output, key=key, full=full, preview=png, force=force)
+    limits = limits_of(max_elements)
+    found = take(file, output, key=key, full=full, preview=png, force=force, limits=limits)
     if as_json:
         console.print_json(found.to_json())
     elif output is None and png is None:

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from ...base.errors import EXIT_OK
-from .options import FILE, JSON, KEY, QUIET, SHAPE, VERBOSE
+from .options import FILE, JSON, KEY, LIMITS, QUIET, SHAPE, VERBOSE, limits_of
 
 
 @click.command()
@@ -19,6 +19,7 @@ from .options import FILE, JSON, KEY, QUIET, SHAPE, VERBOSE
 @click.option("--salvage", is_flag=True, help="Of a torn or damaged file, show what can be read, and what is lost.")
 @SHAPE
 @click.option("--svg", type=click.Path(path_type=Path), help="Write a picture of the network.")
+@LIMITS
 @JSON
 @QUIET
 @VERBOSE
@@ -31,6 +32,8 @@ def inspect(
     salvage: bool,
     input_shape: str | None,
     svg: Path | None,
+    max_elements: int | None,
+    max_runs: int | None,
     as_json: bool,
     quiet: bool,
 ) -> int:
@@ -52,19 +55,20 @@ def inspect(
         raise click.UsageError(
             "--shapes, --input-shape and --svg read the file twice: standard input can be read once."
         )
+    limits = limits_of(max_elements, max_runs)
     with console.progress(silent=as_json or quiet) as step:
         step("reading")
-        found = inspect_file(file, table().keys(), key, tensors=tensors, salvage=salvage)
+        found = inspect_file(file, table().keys(), key, tensors=tensors, salvage=salvage, limits=limits)
         if shapes or input_shape:
             from ...inspection.run_shapes import add_shapes
 
             step("finding the input and running the models")
-            add_shapes(found, file, input_shape)
+            add_shapes(found, file, input_shape, limits)
         if svg is not None:
             from ...picture.draw import draw_file
 
             step("drawing")
-            draw_file(file, svg, key, found, depth)
+            draw_file(file, svg, key, found, depth, limits)
     if as_json:
         console.print_json(found.to_json())
     elif not quiet:

@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from ...base.errors import EXIT_OK
-from .options import CONVERSION, JSON, QUIET, VERBOSE, with_aliases
+from .options import CONVERSION, JSON, QUIET, VERBOSE, with_model_options
 
 
 @click.command()
@@ -53,7 +53,7 @@ def optimizer(
 
     with console.progress(silent=as_json or quiet) as step:
         step("reading and converting")
-        conversion = convert_model(file, **with_aliases(options))
+        conversion = convert_model(file, **with_model_options(options))
         step("converting the state of the optimizer")
         found = convert_optimizer(conversion, state, key=state_key, config=config_key, method=method, exact=exact)
         found.optimizer()  # says now whether the options fit together

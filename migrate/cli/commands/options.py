@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 
 import click
 
+from ...t7.limits import Limits
 from ..context import VERBOSE_KEY
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -101,7 +102,16 @@ def options(*options: Callable[[F], F]) -> Callable[[F], F]:
     return decorate
 
 
-MODEL = options(KEY, PLUGINS, ALIASES)
+MAX_ELEMENTS = click.option(
+    "--max-elements",
+    type=click.IntRange(min=1),
+    help="To how many numbers the tensors of a file may expand, and a value in a run; default: 2^28, or 16 a byte.",
+)
+MAX_RUNS = click.option(
+    "--max-runs", type=click.IntRange(min=1), help="How many layers one run of the model may run; default: 100,000."
+)
+LIMITS = options(MAX_ELEMENTS, MAX_RUNS)
+MODEL = options(KEY, PLUGINS, ALIASES, LIMITS)
 CONVERSION = options(FILE, MODEL)
 TOLERANCES = options(ATOL, RTOL)
 ZOO = options(
@@ -119,8 +129,14 @@ ZOO = options(
 )
 
 
-def with_aliases(options: dict[str, Any]) -> dict[str, Any]:
-    """The same options, with the values of --alias as a mapping.
+def limits_of(max_elements: int | None = None, max_runs: int | None = None) -> Limits:
+    """The limits that a command was given."""
+    given = {"expanded_elements": max_elements, "runs": max_runs}
+    return Limits(**{name: value for name, value in given.items() if value is not None})
+
+
+def with_model_options(options: dict[str, Any]) -> dict[str, Any]:
+    """The same options, with the values of --alias as a mapping, and the limits as one.
 
     Raises:
         click.UsageError: one is not of the form CLASS=CLASS.
@@ -131,4 +147,5 @@ def with_aliases(options: dict[str, Any]) -> dict[str, Any]:
         if not equals or not name or not stand_in:
             raise click.UsageError(f"--alias takes CLASS=CLASS, such as my.ReLU=nn.ReLU, not {alias!r}")
         pairs[name] = stand_in
-    return {**options, "aliases": pairs}
+    limits = limits_of(options.pop("max_elements"), options.pop("max_runs"))
+    return {**options, "aliases": pairs, "limits": limits}

@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from ...base.errors import EXIT_OK, EXIT_PARITY
-from .options import CONVERSION, DEVICES, JSON, QUIET, SHAPE, VERBOSE, options, with_aliases
+from .options import CONVERSION, DEVICES, JSON, QUIET, SHAPE, VERBOSE, options, with_model_options
 
 _PATH = click.Path(path_type=Path)
 
@@ -94,7 +94,7 @@ def verify(file: Path, as_json: bool, quiet: bool, **options: Any) -> int:
 
     with console.progress(silent=as_json or quiet) as step:
         step("converting and comparing")
-        verified = verify_path(file, VerifyOptions(**with_aliases(options)))
+        verified = verify_path(file, VerifyOptions(**with_model_options(options)))
     if as_json:
         from ...parity.report.report import finite
 

@@ -26,7 +26,7 @@ from ..open_objects import (
     path_of,
 )
 from ..tags import BOOLEAN, FUNCTION_WITHOUT_INDEX, NIL, STRING, TABLE, TORCH
-from ..tensors import Layout, layout_of, outside
+from ..tensors import Layout, Views, layout_of, outside
 from ..values import LuaFunction, LuaObject, LuaTable, Storage, Tensor, Value
 from .tokens import Tokens
 
@@ -94,6 +94,8 @@ class Reader:
         self._records: dict[bytes, _ClassRecord] = {}
         self._objects_read = 0
         self._elements = 0
+        self._most_expanded = limits.expanded_of(tokens.size)
+        self._views: Views | None = None
         self._layouts: dict[tuple[int, ...], Layout] = {}
         self.odd_class = ""
 
@@ -328,9 +330,10 @@ class Reader:
             self._elements += count
             if self._elements > self.limits.elements:
                 raise over(self.limits, "elements", f"with this one of size {tensor.size} there are more elements than")
-            if count - available > self.limits.expanded_elements:
-                message = f"a tensor of size {tensor.size} expands {available} elements to more than"
-                raise over(self.limits, "expanded_elements", message)
+            if self._elements > self._most_expanded:
+                # only now, since few files have as many
+                self._views = self._views or Views(self.known.values())
+                self._views.add(tensor, self._most_expanded)
         return tensor
 
     def _storage_of(self, body: Body) -> Storage | None:
