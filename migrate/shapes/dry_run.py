@@ -57,34 +57,51 @@ def answer_of(module: nn.Module, sizes_only: nn.Module, value: Any, full: Callab
             return run(module, full())
 
 
-def dry_run(conv: ConvertedModel, value: Any, visit: Callable[[LayerRecord, Any], None]) -> Exception | None:
+def dry_run(
+    conv: ConvertedModel,
+    value: Any,
+    visit: Callable[[LayerRecord, Any], None],
+    begin: Callable[[LayerRecord], None] | None = None,
+) -> Exception | None:
     """Tells the output of each layer, in the order in which they run.
 
     Args:
         conv: the converted model; it is not changed.
         value: an input; only its sizes matter.
         visit: told each layer and its output, whose tensors may be without numbers.
+        begin: told each layer before it runs.
 
     Returns:
         What went wrong after the last layer that was told; None if all ran.
     """
     memo: dict[int, Any] = {}
-    error = _watched(conv, on_meta(conv.module, memo), memo, apply(value, methodcaller("to", "meta")), visit)
+    error = _watched(conv, on_meta(conv.module, memo), memo, apply(value, methodcaller("to", "meta")), visit, begin)
     if isinstance(error, NotImplementedError):
-        return _watched(conv, conv.module, {}, apply(value, torch.clone), visit)
+        return _watched(conv, conv.module, {}, apply(value, torch.clone), visit, begin)
     return error
 
 
 def _watched(
-    conv: ConvertedModel, module: nn.Module, memo: dict[int, Any], value: Any, visit: Callable[[LayerRecord, Any], None]
+    conv: ConvertedModel,
+    module: nn.Module,
+    memo: dict[int, Any],
+    value: Any,
+    visit: Callable[[LayerRecord, Any], None],
+    begin: Callable[[LayerRecord], None] | None,
 ) -> Exception | None:
     def tell(record: LayerRecord, part: nn.Module, args: tuple[Any, ...], output: Any) -> None:
         visit(record, output)
+
+    def announce(record: LayerRecord, part: nn.Module, args: tuple[Any, ...]) -> None:
+        assert begin is not None
+        begin(record)
 
     with ExitStack() as hooks, torch.no_grad(), SizesOnly():
         for record in reversed(conv.layers):  # where one module stands for a layer and the one in it, that ends first
             part = memo.get(id(record.module), record.module)
             hooks.enter_context(part.register_forward_hook(partial(tell, record)))
+            if begin is not None:
+                hooks.enter_context(part.register_forward_pre_hook(partial(announce, record), prepend=True))
         try:
             run(module, value)
         except Exception as error:

@@ -11,9 +11,8 @@ from typing import Any
 from ..base.errors import UsageError
 from ..base.tensor_trees import shapes
 from ..model.conversion import ConvertedModel, InputSizes
-from ..model.layer_record import LayerRecord
 from .candidates import Candidate, column_sizes, oblong_sizes, single_sizes, tried_sizes
-from .dry_run import dry_run
+from .check_sizes import check_sizes
 from .input_readers import IMAGES, Entries, Entry, entries_of
 from .not_found import unknown
 from .parse import parse_shape
@@ -66,15 +65,10 @@ def input_of(conv: ConvertedModel, input_shape: Any = None, seed: int = 0, *, fi
 
 def _check(conv: ConvertedModel, value: Any) -> None:
     """Refuses an input of sizes that the model does not take, and says at which layer they fail."""
-    reached: list[str] = []
-
-    def note(record: LayerRecord, output: Any) -> None:
-        reached.append(f"{record.typename} at {record.path or 'the top'}")
-
-    failed = dry_run(conv, value, note)
+    failed, last = check_sizes(conv, value)
     if failed is not None:
         said = (str(failed) or repr(failed)).splitlines()[0]
-        after = f"behind {reached[-1]}" if reached else "at its first layer"
+        after = f"behind {last}" if last else "at its first layer"
         raise UsageError(
             f"The model does not take an input of {shapes(value)}: it fails {after}: {said[:200]}. "
             "Without --input-shape (input_shape=) one is looked for."
@@ -88,6 +82,7 @@ def infer_input(conv: ConvertedModel, seed: int = 0) -> Guess:
 
     Raises:
         UsageError: none was found, or several that differ; it says what is known and what to pass.
+        LimitExceeded: none was found, and on one a layer would compute more than the limits allow.
     """
     if conv.input_sizes is None:
         conv.input_sizes = _found(conv)
@@ -98,7 +93,7 @@ def infer_input(conv: ConvertedModel, seed: int = 0) -> Guess:
 
 def _found(conv: ConvertedModel) -> InputSizes:
     """What the model says of its input, what follows from that, and which of it the model takes."""
-    budget = Budget()
+    budget = Budget(most=conv.limits.expanded_elements)
     entries = entries_of(conv)
     trials = Trials(conv, budget)
     try:
@@ -107,6 +102,8 @@ def _found(conv: ConvertedModel) -> InputSizes:
         chosen = None
     if chosen is None:
         oblong = [candidate.sizes for candidate in trials.oblong]
+        if trials.too_large is not None and not oblong:
+            check_sizes(conv, trials.empty(trials.too_large))
         return InputSizes(None, unknown(entries, trials.count, oblong, ended=budget.spent))
     others = chosen.arbitrary and isinstance(entries, Entry) and not entries.steps
     return InputSizes(chosen.sizes, chosen.reason + (trials.others(chosen.sizes) if others else ""))

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from math import prod
 from typing import Any
 
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
+
+from ..t7.limits import DEFAULT_LIMITS
 
 #: How many operators a search may run; on a usual processor that takes up to 20 seconds.
 _OPERATORS = 60_000
@@ -19,16 +22,53 @@ class Spent(BaseException):
     """The work that was allowed is done. No error of a model, so whatever ignores these does not ignore it."""
 
 
+#: Windows are moved over the numbers, which takes less time than to write so many.
+_WINDOWS_PER_NUMBER = 16
+
+_POOLING = {
+    getattr(torch.ops.aten, name)
+    for name in ("avg_pool2d", "avg_pool3d", "max_pool2d_with_indices", "max_pool3d_with_indices")
+}
+
+
+class TooLarge(Exception):
+    """A value of a run would have, or be computed from, more numbers than the limits allow.
+
+    Attributes:
+        sizes: of the value.
+        window: how many numbers each of its elements is computed from.
+    """
+
+    def __init__(self, sizes: tuple[int, ...], window: int = 1) -> None:
+        self.sizes, self.window = sizes, window
+        super().__init__(self.text)
+
+    @property
+    def text(self) -> str:
+        """What would be computed."""
+        count, size = prod(self.sizes), "x".join(map(str, self.sizes))
+        if self.window > 1:
+            return f"{size} numbers, each from {self.window:,}"
+        return f"{size} numbers ({count / 2**28:.1f} GiB as float32)"
+
+
 class Budget(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Counts the operators that run in its context, and what they compute.
 
+    Args:
+        operators: how many may run.
+        most: how many numbers one value may have.
+
     Attributes:
         left: how many may still run.
+        refused: what had more; None if nothing had.
     """
 
-    def __init__(self, operators: float = _OPERATORS) -> None:
+    def __init__(self, operators: float = _OPERATORS, most: int = DEFAULT_LIMITS.expanded_elements) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.left = operators
+        self.most = most
+        self.refused: TooLarge | None = None
 
     @property
     def spent(self) -> bool:
@@ -40,8 +80,20 @@ class Budget(TorchDispatchMode):  # type: ignore[no-untyped-call]
             raise Spent
         output = func(*args, **(kwargs or {}))
         self.left -= 1
+        first = output[0] if isinstance(output, tuple) and output else output
+        if isinstance(first, torch.Tensor):
+            self._check(func, first, args)
         if isinstance(output, torch.Tensor) and not output.is_meta:
             self.left -= output.numel() / _NUMBERS
             if count := flop_registry.get(func.overloadpacket):
                 self.left -= count(*args, **(kwargs or {}), out_val=output) / _ARITHMETIC
         return output
+
+    def _check(self, func: Any, output: torch.Tensor, args: tuple[Any, ...]) -> None:
+        window = 1
+        if func.overloadpacket in _POOLING:
+            sizes = args[0].shape[-len(args[1]) :]
+            window = prod(map(min, args[1], sizes))  # what lies outside is not read
+        if output.numel() > self.most or output.numel() * window > self.most * _WINDOWS_PER_NUMBER:
+            self.refused = TooLarge(tuple(output.shape), window)
+            raise self.refused

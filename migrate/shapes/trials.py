@@ -27,6 +27,7 @@ class Trials:
 
     Attributes:
         count: how many sizes were tried.
+        too_large: the first sizes with which a layer would compute more than the limits allow; None if there are none.
         oblong: sizes of oblong images that fit; where there are several, none is chosen.
     """
 
@@ -35,6 +36,7 @@ class Trials:
         self.budget = budget
         self.count = 0
         self.oblong: list[Candidate] = []
+        self.too_large: Any = None
         self._module = on_meta(conv.module)
         self._dtype = floating_type(conv.module)
 
@@ -76,7 +78,7 @@ class Trials:
             return False
         self.count += 1
         answer = self._answer(sizes)
-        return answer is not None and not mixed(self._empty(sizes), answer)
+        return answer is not None and not mixed(self.empty(sizes), answer)
 
     def keeps_apart(self, sizes: Any) -> tuple[bool, bool]:
         """Does the model give an answer of its own for each sample?
@@ -124,14 +126,18 @@ class Trials:
         """What the model gives; None if it does not take these sizes, or if the budget ends before that is known."""
         if sum(map(prod, _tensors(sizes))) > _MAX_NUMBERS:
             return None
-        empty, full = self._empty(sizes), partial(make_input, self.conv, sizes)
+        empty, full = self.empty(sizes), partial(make_input, self.conv, sizes)
         try:
             with self.budget:
                 return answer_of(self.conv.module, self._module, empty, full)
         except Spent:
             return None
+        finally:
+            if self.budget.refused is not None and self.too_large is None:
+                self.too_large = sizes
 
-    def _empty(self, sizes: Any) -> Any:
+    def empty(self, sizes: Any) -> Any:
+        """An input of these sizes, without numbers."""
         return apply(sizes, partial(torch.empty, dtype=self._dtype, device="meta"), tuple)
 
 

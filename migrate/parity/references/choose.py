@@ -7,6 +7,7 @@ from pathlib import Path
 
 from ...base.errors import UsageError
 from ...model.conversion import ConvertedModel
+from ...shapes.check_sizes import check_sizes
 from ...shapes.infer import Guess, input_of
 from ..reference_numbers import Reference
 from .dump import read_dump
@@ -50,8 +51,40 @@ def choose_reference(
         requires: what such a Torch7 loads first.
 
     Raises:
+        LimitExceeded: on its input a layer would compute more than the limits allow.
         UsageError: the choices exclude each other, or the chosen one can't be had.
     """
+    found = _chosen(
+        conv,
+        reference,
+        guess=guess,
+        input_shape=input_shape,
+        seed=seed,
+        torch7=torch7,
+        model_file=model_file,
+        compare_run=compare_run,
+        gradients=gradients,
+        requires=requires,
+    )
+    if found.kind != SELF:  # whose input was tried when it was looked for
+        check_sizes(conv, found.input if found.probe is None else found.probe)
+    return found
+
+
+def _chosen(
+    conv: ConvertedModel,
+    reference: str | Path | None,
+    *,
+    guess: Guess | None = None,
+    input_shape: object = None,
+    seed: int = 0,
+    torch7: str | None = None,
+    model_file: Path | None = None,
+    compare_run: str | Path | None = None,
+    gradients: bool = False,
+    requires: Sequence[str] = (),
+) -> Reference:
+    """The reference of `choose_reference`."""
     chosen = None if reference is None or str(reference) == AUTO else str(reference)
     ways = (("--reference", chosen), ("--torch7", torch7), ("--compare-run", compare_run))
     given = [name for name, value in ways if value is not None]
