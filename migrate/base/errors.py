@@ -3,7 +3,7 @@
 TorchMigrateError
 ├── T7Error              the file can't be read                    (exit 3)
 │   ├── TornFile         it ends before its end: a download or save was interrupted
-│   └── LimitExceeded    reading it would need more than `Limits` allow
+│   └── LimitExceeded    reading or running it needs more than `Limits` allow, or than there is
 ├── UsageError           the call can't be carried out as it was made   (exit 2)
 │   └── ModelNotFound    no model, or several, in that file
 ├── UnsupportedLayers    the model holds layers that can't be converted (exit 4)
@@ -64,7 +64,7 @@ class TornFile(T7Error):
 
 
 class LimitExceeded(T7Error):
-    """Reading the file would need more than `torchmigrate.t7.Limits` allow."""
+    """Reading the file, or running its model, needs more than `torchmigrate.t7.Limits` allow, or than there is."""
 
 
 class UsageError(TorchMigrateError):

@@ -91,7 +91,10 @@ def _run(words: list[str]) -> int:
         return EXIT_OK
     except Exception as error:
         from ..base.files import disk_refusal
+        from ..base.memory import memory_refusal
 
+        if refusal := memory_refusal(error):
+            return _fail(str(refusal), refusal.exit_code, as_json, refusal)
         if reason := disk_refusal(error):
             return _fail(f"It can't be written: {reason}. Nothing half-written was left.", EXIT_USAGE, as_json, error)
         traceback.print_exc()

@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from ..base.errors import Refusal, UnsupportedLayers
+from ..base.memory import is_out_of_memory
 from ..t7 import LuaObject, Storage, Tensor
 from ..t7.memory_map import release_pages
 from . import registry
@@ -151,6 +152,8 @@ class Build:
         except LayerRefused as error:
             return self._refuse(layer, str(error))
         except (ValueError, TypeError, LookupError, RuntimeError, ArithmeticError) as error:
+            if is_out_of_memory(error):
+                raise
             # a file's fields can contradict each other in any way; the cause is chained to the final error
             self._cause = self._cause or error
             return self._refuse(layer, f"its fields do not fit together ({type(error).__name__}: {error})")

@@ -11,6 +11,7 @@ import onnxruntime
 import torch
 
 from ..base.errors import ExportError
+from ..base.memory import is_out_of_memory
 from ..base.messages import cause
 
 
@@ -45,6 +46,8 @@ def open_session(
     try:
         return onnxruntime.InferenceSession(source, options, providers=[provider])
     except Exception as error:
+        if is_out_of_memory(error):
+            raise
         raise ExportError(f"ONNX Runtime refuses the model: {cause(error)}") from error
 
 
@@ -59,4 +62,6 @@ def run_session(session: Any, inputs: dict[str, torch.Tensor]) -> list[torch.Ten
     try:
         return [torch.from_numpy(np.array(item)) for item in session.run(None, feeds)]
     except Exception as error:
+        if is_out_of_memory(error):
+            raise
         raise ExportError(f"ONNX Runtime fails on the model: {cause(error)}") from error

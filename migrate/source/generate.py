@@ -10,6 +10,7 @@ from typing import Any
 import torch
 
 from ..base.errors import TorchMigrateError
+from ..base.memory import is_out_of_memory
 from ..model.conversion import ConvertedModel
 from ..model.recurrent_state import Remembering
 from ..model.registry import form_of
@@ -75,11 +76,15 @@ def generate(conv: ConvertedModel, example: Any = None) -> Source:
                 if not reason:
                     return source
             except _PROBLEMS as error:
+                if is_out_of_memory(error):
+                    raise
                 reason = f"{type(error).__name__}: {error}"
         try:
             plain = _write(conv, _plain(conv, [e.input for e in examples]))
             problem = differs(plain.text, plain.state, examples)
         except _PROBLEMS as error:
+            if is_out_of_memory(error):
+                raise
             problem = f"{type(error).__name__}: {error}"
         if problem:
             raise ValueError(problem)

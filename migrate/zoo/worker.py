@@ -28,6 +28,7 @@ from ..base.errors import (
     UnsupportedLayers,
     UsageError,
 )
+from ..base.memory import memory_refusal
 from ..folder.run import ConvertedFolder, ConvertOptions, Progress, convert_file
 from ..model.convert import sha256
 from .outcomes import CONVERTED, PARITY_FAILED, Outcome, fingerprint, read_record, write_record
@@ -82,10 +83,10 @@ class Converter:
                 return before
         except TorchMigrateError as error:
             _blame(outcome, error)
-        except MemoryError:
-            outcome.message = "out of memory"
         except Exception as error:
             outcome.message = f"{type(error).__name__}: {error}\n{traceback.format_exc()}"
+            if memory := memory_refusal(error):
+                _blame(outcome, memory)
         outcome.seconds = round(time.monotonic() - began, 2)
         write_record(self.folder, outcome, staging)
         return outcome

@@ -10,6 +10,7 @@ from tempfile import TemporaryFile
 import torch
 
 from ...base.errors import UsageError
+from ...base.memory import is_out_of_memory
 from ...base.tensor_trees import moved, shapes
 from ...model.conversion import ConvertedModel
 from ...shapes.infer import Guess
@@ -81,5 +82,7 @@ def _refusal(reference: Reference) -> Iterator[None]:
     try:
         yield
     except (RuntimeError, ValueError, TypeError, LookupError) as error:
+        if is_out_of_memory(error):
+            raise
         text = (str(error).strip() or type(error).__name__).splitlines()[0][:300]
         raise UsageError(f"The model does not run on an input of size {shapes(reference.input)}: {text}") from error

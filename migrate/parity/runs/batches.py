@@ -10,6 +10,7 @@ import torch
 
 from ...base.errors import ExportError
 from ...base.json_values import JsonValues
+from ...base.memory import is_out_of_memory
 from ...base.tensor_trees import apply, leaves
 from ...model.conversion import ConvertedModel
 from ..judge.compare import Difference
@@ -82,6 +83,8 @@ def _compare(backend: Backend, conv: ConvertedModel, reference: Reference, rules
         difference = worst(backend.outputs(conv, given), expected, rules.output())
         problem = difference.problem
     except (RuntimeError, ValueError, TypeError, LookupError, ExportError) as error:
+        if is_out_of_memory(error):
+            raise
         problem = f"{type(error).__name__}: {str(error).strip().splitlines()[0][:200] if str(error).strip() else ''}"
     if difference is not None and difference.passed:
         return BatchResult(size, PASSED, "", difference)
@@ -97,7 +100,9 @@ def _mixes(conv: ConvertedModel, reference: Reference, size: int) -> str:
     try:
         base = network.run(reference.input)
         difference = worst(network.run(repeated(reference.input, size)), repeated(base, size), rules.output())
-    except (RuntimeError, ValueError, TypeError, LookupError):
+    except (RuntimeError, ValueError, TypeError, LookupError) as error:
+        if is_out_of_memory(error):
+            raise
         return "the model does not take that size"
     if difference.passed:
         return ""

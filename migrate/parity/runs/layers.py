@@ -11,6 +11,7 @@ from typing import Any
 import torch
 
 from ...base.json_values import JsonValues
+from ...base.memory import is_out_of_memory
 from ...base.tensor_memo import TensorMemo
 from ...base.tensor_trees import leaves, moved
 from ...model.layer_record import LayerRecord
@@ -147,7 +148,7 @@ class _Comparison:
         try:
             output = trace(network, value, see, running=running)
         except Exception as error:  # a wrong conversion may raise anything
-            if not running:
+            if not running or is_out_of_memory(error):
                 raise
             call = 1 + sum(index == running[-1] for index, _ in order)
             self.note_failure((running[-1], call), error, own=own)

@@ -12,6 +12,7 @@ from typing import Any
 import torch
 
 from ...base.errors import ExportError, UsageError
+from ...base.memory import is_out_of_device_memory, is_out_of_memory
 from ...base.tensor_trees import apply, leaves, position, shapes
 from ...model.conversion import ConvertedModel
 from ...shapes.infer import Guess
@@ -219,6 +220,10 @@ class Comparer:
         try:
             return self._run(backend)
         except _ERRORS as error:
+            if is_out_of_device_memory(error):
+                return BackendResult(backend.name, NOT_RUN, "the GPU has not enough memory", decides=backend.decides)
+            if is_out_of_memory(error):
+                raise
             reason = f"it does not run on the reference's input: {_line(error)}"
             return BackendResult(backend.name, FAILED, reason, decides=backend.decides)
         finally:
@@ -248,6 +253,8 @@ class Comparer:
             outputs = self._outputs(got, rules)
             problems = [f"output{d.place}: {d.problem}" for d in outputs if not d.passed]
         except (*_ERRORS, UsageError) as error:
+            if is_out_of_memory(error):
+                raise
             outputs, problems = [], [f"it does not run on the reference's input: {_line(error)}"]
         result = BackendResult(
             backend.name, PASSED, "", rules.output(), outputs, layered.results, decides=backend.decides
