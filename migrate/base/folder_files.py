@@ -79,7 +79,7 @@ def read_settings(file: Path, kind: str, known: int) -> dict[str, Any]:
     """
     try:
         found = json.loads(file.read_text("utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise UsageError(f"{file.parent} has no {file.name} that torchmigrate wrote: {error}") from error
     if not isinstance(found, dict) or found.get("format") != kind:
         raise UsageError(f"{file} is not torchmigrate's.")

@@ -2,43 +2,58 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 import safetensors
-from safetensors.torch import load_file
+import torch
 from torch import nn
 
 from ..base.errors import UsageError
 from ..base.folder_files import CONFIG, WEIGHTS, read_config
 from ..model import registry
 from ..model.architecture import restore
+from ..model.layer_runs import check_runs
+from ..t7.limits import DEFAULT_LIMITS, Limits
+from .config_schema import check_config, wrong
 
 
-def load_converted(folder: str | Path, *, plugins: Iterable[str | Path] = ()) -> nn.Module:
+def load_converted(
+    folder: str | Path, *, plugins: Iterable[str | Path] = (), limits: Limits = DEFAULT_LIMITS
+) -> nn.Module:
     """The module of a folder that `Conversion.save` wrote, without the .t7 file.
+
+    Nothing is made of what config.json says before model.safetensors has tensors of these sizes.
 
     Args:
         folder: holds model.safetensors and config.json.
         plugins: Python files that define the module classes of the user's own layers.
+        limits: how much a run of the model may ask for.
 
     Returns:
         The module, each submodule in the mode in which it was saved.
 
     Raises:
-        UsageError: the folder is no such folder, or its files do not fit together.
+        UsageError: the folder is no such folder, or its files do not fit together; it says in which place.
+        LimitExceeded: one run of the model is more runs of layers than the limits allow.
     """
     path = Path(folder)
     for plugin in plugins:
         registry.load_plugin(plugin)
     config = read_config(path)
-    module = restore(config["architecture"])
+    check_config(config)
     try:
-        # copies, since the speed and the last bits of a sum depend on the alignment of its numbers
-        tensors = {name: tensor.clone() for name, tensor in load_file(path / WEIGHTS).items()}
-        state = {name: tensors[place] for name, place in config["tensors"].items()}
-        module.load_state_dict(state, strict=True, assign=True)
-    except (OSError, KeyError, RuntimeError, safetensors.SafetensorError) as error:
+        with safetensors.safe_open(path / WEIGHTS, framework="pt") as file:
+            module = restore(config["architecture"], tensors=len(file.keys()))
+            check_runs(module, limits)
+            wanted = module.state_dict(keep_vars=True)
+            _check_names(config, wanted)
+            _check_sizes(config["tensors"], wanted, file)
+            # copies, since the speed and the last bits of a sum depend on the alignment of its numbers
+            tensors = {place: file.get_tensor(place).clone() for place in dict.fromkeys(config["tensors"].values())}
+        module.load_state_dict({name: tensors[place] for name, place in config["tensors"].items()}, assign=True)
+    except (OSError, RuntimeError, ValueError, safetensors.SafetensorError) as error:
         raise UsageError(f"{path / WEIGHTS} does not fit {CONFIG}: {error}") from error
     for name, first in config["tied"].items():
         owner, _, attribute = name.rpartition(".")
@@ -48,3 +63,29 @@ def load_converted(folder: str | Path, *, plugins: Iterable[str | Path] = ()) ->
     for name, submodule in module.named_modules():
         submodule.training = name in training
     return module
+
+
+def _check_names(config: Mapping[str, Any], wanted: Mapping[str, torch.Tensor]) -> None:
+    """Checks that config.json speaks of the tensors of its module, and of no others."""
+    if config["tensors"].keys() != wanted.keys():
+        other = min(config["tensors"].keys() ^ wanted.keys())
+        raise UsageError(f"{CONFIG}: tensors and architecture do not fit together at {other}.")
+    for name, first in config["tied"].items():
+        if name not in wanted or first not in wanted:
+            raise wrong(f"tied.{name}", "the names of two tensors of the model")
+        one, other = wanted[name], wanted[first]
+        if (one.shape, isinstance(one, nn.Parameter)) != (other.shape, isinstance(other, nn.Parameter)):
+            raise wrong(f"tied.{name}", f"the names of two tensors of one size and kind, and not {first}")
+
+
+def _check_sizes(places: Mapping[str, str], wanted: Mapping[str, torch.Tensor], file: Any) -> None:
+    """Checks the sizes that the header of model.safetensors tells."""
+    held = set(file.keys())
+    for name, place in places.items():
+        if place not in held:
+            raise wrong(f"tensors.{name}", f"the name of a tensor of {WEIGHTS}, which has no {place}")
+        size = tuple(file.get_slice(place).get_shape())
+        if size != tuple(wanted[name].shape):
+            raise UsageError(
+                f"{CONFIG}: {name} has the size {tuple(wanted[name].shape)}, and {WEIGHTS} has {size} under {place}."
+            )

@@ -8,12 +8,15 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import math
 import sys
 from collections import OrderedDict
-from typing import Any
+from collections.abc import Callable
+from typing import Any, cast
 
 import torch
 from torch import nn
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from ..base.errors import UsageError
 from . import registry
@@ -27,6 +30,9 @@ _SKIPPED = frozenset({"device", "dtype", "size_average", "reduce"})
 RECURRENT = {"num_layers": 1, "bias": True, "batch_first": False, "dropout": 0.0, "bidirectional": False}
 
 _CONTAINERS = (nn.Sequential, nn.ModuleList)
+
+#: A little more than `build.MAX_DEPTH`: few layers become modules in each other. It bounds the recursion.
+_MAX_DEPTH = 200
 
 
 def describe(module: nn.Module) -> Description:
@@ -111,36 +117,129 @@ def _encode(value: Any, seen: dict[int, int]) -> Any:
     raise UsageError(f"a constructor argument of type {type(value).__name__} can't be saved: {value!r}")
 
 
-def restore(description: Description) -> nn.Module:
+def restore(description: Description, tensors: int | None = None) -> nn.Module:
     """Makes the module of a description, its parameters and buffers on the meta device.
 
+    Args:
+        description: as `describe` gives it, perhaps of a stranger.
+        tensors: how many tensors there are for the module; None: it is not known. A constructor that makes many more
+            is stopped.
+
     Raises:
-        UsageError: the description names a class that is neither torch.nn's, torchmigrate's nor a loaded plugin's.
+        UsageError: the description names a class that is neither torch.nn's, torchmigrate's nor a loaded plugin's, or
+            is none; it says in which place.
     """
-    with torch.device("meta"):
-        return _restore(description, [])
+    try:
+        with torch.device("meta"), _FewTensors(tensors):
+            return _Restoring().module(description, "architecture")
+    except RecursionError as error:
+        raise UsageError("config.json: its architecture is nested deeper than any model") from error
 
 
-def _restore(description: Description, made: list[nn.Module | None]) -> nn.Module:
-    if "shared" in description:
-        shared = made[description["shared"]]
-        if shared is None:
-            raise UsageError("the architecture in config.json refers to a module before it is complete")
-        return shared
-    place = len(made)
-    made.append(None)
-    cls = _find(description["class"])
-    args = {name: _decode(value, made) for name, value in description.get("args", {}).items()}
-    if issubclass(cls, _CONTAINERS):
-        children = {name: _restore(child, made) for name, child in description["children"].items()}
-        if issubclass(cls, nn.Sequential):
-            module: nn.Module = cls(OrderedDict(children), **args)
-        else:
-            module = cls(list(children.values()), **args)
-    else:
-        module = cls(**args)
-    made[place] = module
-    return module
+#: A module makes a few tensors, and fills each.
+_OPERATORS_PER_TENSOR, _OPERATORS_AT_LEAST = 100, 100_000
+
+
+class _FewTensors(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """Stops constructors that would make tensors without end."""
+
+    def __init__(self, tensors: int | None) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.left = math.inf if tensors is None else max(_OPERATORS_AT_LEAST, _OPERATORS_PER_TENSOR * tensors)
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        self.left -= 1
+        if self.left < 0:
+            raise ValueError("it makes more tensors than there are")
+        return func(*args, **(kwargs or {}))
+
+
+class _Restoring:
+    """Makes modules of descriptions, which may be anything that JSON can say."""
+
+    def __init__(self) -> None:
+        self.made: list[nn.Module | None] = []
+        self.depth = 0
+
+    def module(self, description: Any, place: str) -> nn.Module:
+        """The module that is described in a place of config.json."""
+        self.depth += 1
+        if self.depth > _MAX_DEPTH:
+            raise UsageError(f"config.json: modules are nested more than {_MAX_DEPTH} deep at {place[:200]}…")
+        try:
+            return self._module(_part(description, place), place)
+        finally:
+            self.depth -= 1
+
+    def _module(self, description: Description, place: str) -> nn.Module:
+        if "shared" in description:
+            number = description["shared"]
+            if type(number) is not int or not 0 <= number < len(self.made):
+                raise UsageError(f"config.json: {place}.shared is not the number of a module before it: {number!r}")
+            shared = self.made[number]
+            if shared is None:
+                raise UsageError(f"config.json: {place} refers to a module before it is complete")
+            return shared
+        number = len(self.made)
+        self.made.append(None)
+        if not isinstance(description.get("class"), str):
+            raise UsageError(f"config.json: {place}.class should be the name of a class")
+        cls = _find(description["class"])
+        args = {
+            name: self._decode(value, f"{place}.args.{name}")
+            for name, value in _part(description.get("args", {}), f"{place}.args").items()
+        }
+        if odd := [name for name in args if name in _SKIPPED or name[:1] == "_"]:
+            raise UsageError(f"config.json: {place}.args has {odd[0]}, which torchmigrate never writes")
+        children: dict[str, nn.Module] = {}
+        if issubclass(cls, _CONTAINERS):
+            inside = _part(description.get("children"), f"{place}.children")
+            children = {name: self.module(child, f"{place}.children.{name}") for name, child in inside.items()}
+        try:
+            make = cast(Callable[..., nn.Module], cls)
+            if not issubclass(cls, _CONTAINERS):
+                made = make(**args)
+            else:
+                held = OrderedDict(children) if issubclass(cls, nn.Sequential) else list(children.values())
+                made = make(held, **args)
+        except Exception as error:  # a constructor may raise anything
+            said = f"{type(error).__name__}: {error}"[:300]
+            raise UsageError(f"config.json: {place} can't be made: {description['class']}: {said}") from error
+        self.made[number] = made
+        return made
+
+    def _decode(self, value: Any, place: str) -> Any:
+        if isinstance(value, list):
+            return [self._decode(item, f"{place}[{i}]") for i, item in enumerate(value)]
+        if not isinstance(value, dict):
+            return value
+        if len(value) == 1:
+            ((kind, content),) = value.items()
+            if kind == "float" and content in ("nan", "inf", "-inf"):
+                return float(content)
+            if kind == "tuple" and isinstance(content, list):
+                return tuple(self._decode(item, f"{place}[{i}]") for i, item in enumerate(content))
+            if kind == "module":
+                return self.module(content, place)
+            if kind == "dtype" and isinstance(content, str):
+                found = vars(torch).get(content)
+                if isinstance(found, torch.dtype):
+                    return found
+            if kind == "tensor" and isinstance(content, list) and all(type(n) is int and n >= 0 for n in content):
+                return self._tensor(content, place)
+        raise UsageError(f"config.json: {place} is an argument of unknown form: {str(value)[:200]}")
+
+    def _tensor(self, sizes: list[int], place: str) -> torch.Tensor:
+        try:
+            return torch.empty(sizes)
+        except (RuntimeError, OverflowError, TypeError) as error:
+            raise UsageError(f"config.json: {place} has no size of a tensor: {error}") from error
+
+
+def _part(value: Any, place: str) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        raise UsageError(f"config.json: {place} should be an object")
+    return value
 
 
 def _find(name: str) -> type[nn.Module]:
@@ -148,7 +247,7 @@ def _find(name: str) -> type[nn.Module]:
     if home.startswith(registry.ENTRY_POINTS):
         found: object = registry.module_class(home, attribute)
     elif home == "torch.nn" or home.startswith("torchmigrate."):
-        found = getattr(importlib.import_module(home), attribute, None)
+        found = _imported(home, attribute)
     elif home.startswith("torchmigrate_plugin_") and home in sys.modules:
         found = getattr(sys.modules[home], attribute, None)
     else:
@@ -158,20 +257,8 @@ def _find(name: str) -> type[nn.Module]:
     return found
 
 
-def _decode(value: Any, made: list[nn.Module | None]) -> Any:
-    if isinstance(value, list):
-        return [_decode(item, made) for item in value]
-    if isinstance(value, dict):
-        (kind, content), *rest = value.items()
-        if not rest and kind == "float":
-            return float(content)
-        if not rest and kind == "tuple":
-            return tuple(_decode(item, made) for item in content)
-        if not rest and kind == "module":
-            return _restore(content, made)
-        if not rest and kind == "dtype":
-            return getattr(torch, content)
-        if not rest and kind == "tensor":
-            return torch.empty(content)
-        raise UsageError(f"config.json holds an argument of unknown form: {value!r}")
-    return value
+def _imported(home: str, attribute: str) -> object:
+    try:
+        return getattr(importlib.import_module(home), attribute, None)
+    except ImportError:
+        return None

@@ -75,7 +75,7 @@ class Views:
             raise Fault(
                 f"with this one of size {'x'.join(map(str, tensor.size))}, of a storage of "
                 f"{0 if tensor.storage is None else len(tensor.storage)}, the tensors of the file expand to "
-                f"{self._total} elements, and Limits.expanded_elements allows a file of this size {most}",
+                f"{self._total} elements, more than Limits.expanded_elements = {most} of a file of this size",
                 hint="If you trust the file, --max-elements (Limits.expanded_elements) allows more.",
                 limit=True,
             )

@@ -52,7 +52,7 @@ LIMITED = {
     "string_bytes": (Limits(string_bytes=3), table(1, string("a"), string("abcd")), "a"),
     "dimensions": (Limits(dimensions=1), tensor(1, (1, 1), (1, 1), 1, storage(2, 1.0)), ""),
     "elements": (Limits(elements=3), table(1, *[number(1), tensor(2, (4,), (1,), 1, storage(3, 1, 2, 3, 4))]), "[1]"),
-    "expanded_elements": (Limits(expanded_elements=3), tensor(1, (5,), (0,), 1, storage(2, 1.0)), ""),
+    "expanded_elements": (Limits(expanded_elements=3), tensor(1, (5000,), (0,), 1, storage(2, 1.0)), ""),
     "unpacked_bytes": (Limits(unpacked_bytes=20), gzip.compress(string("x" * 20)), ""),
 }
 

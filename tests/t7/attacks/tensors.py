@@ -39,7 +39,7 @@ ATTACKS = {
         table(
             1, *(x for i in range(80) for x in (number(i), tensor(2 * i + 2, (2**28,), (0,), 1, storage(2 * i + 3, 1))))
         ),
-        "Limits.elements",
+        "Limits.expanded_elements",
     ),
     "lowest long as stride": Attack(tensor(1, (2,), (-(2**63),), 1, storage(2, 1.0)), "reaches from element -9"),
     "lowest long as offset": Attack(tensor(1, (1,), (1,), -(2**63), storage(2, 1.0)), "reaches from element -9"),
