@@ -123,6 +123,7 @@ def _fractional(layer: Layer, axes: tuple[str, ...]) -> FractionalMaxPool:
         None if samples is None else list(samples.shape),
         fixed=fixed,
     )
+    layer.traits(random=samples is None)
     if samples is not None:
         ordered = samples.detach().flip(-1) if len(axes) == 3 else samples.detach()
         layer.put(module, "samples", ordered, field="randomSamples")

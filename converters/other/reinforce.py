@@ -75,6 +75,13 @@ class ReinforceNormal(nn.Module):
 _LEFT = ("reward", "_reward", "__reward", "_index", "_uniform", "_div", "_stdev", "__stdev", "_stdev2")
 
 
+def _stochastic(layer: Layer) -> bool:
+    """The `stochastic` flag, with which a layer samples in evaluation too."""
+    stochastic = layer.flag("stochastic", False)
+    layer.traits(random=stochastic)
+    return stochastic
+
+
 @converts("nn.ReinforceNormal")
 def reinforce_normal(layer: Layer) -> ReinforceNormal:
     """nn.ReinforceNormal([stdev], [stochastic = false])
@@ -84,7 +91,7 @@ def reinforce_normal(layer: Layer) -> ReinforceNormal:
     layer.trains()  # unless it is told otherwise
     layer.ignore(*_LEFT)
     stdev = layer.number("stdev") if layer.has("stdev") else None
-    return ReinforceNormal(stdev, layer.flag("stochastic", False))
+    return ReinforceNormal(stdev, _stochastic(layer))
 
 
 class ReinforceCategorical(nn.Module):
@@ -123,7 +130,7 @@ def reinforce_categorical(layer: Layer) -> ReinforceCategorical:
     """
     layer.trains()  # unless it is told otherwise
     layer.ignore(*_LEFT)
-    return ReinforceCategorical(layer.flag("stochastic", False))
+    return ReinforceCategorical(_stochastic(layer))
 
 
 class ReinforceBernoulli(nn.Module):
@@ -161,7 +168,7 @@ def reinforce_bernoulli(layer: Layer) -> ReinforceBernoulli:
     """
     layer.trains()  # unless it is told otherwise
     layer.ignore(*_LEFT)
-    return ReinforceBernoulli(layer.flag("stochastic", False))
+    return ReinforceBernoulli(_stochastic(layer))
 
 
 class NCE(nn.Module):
@@ -235,12 +242,14 @@ def nce_module(layer: Layer) -> NCE:
     layer.ignore("aliasmultinomial", "linout", "sampleidx", "sampleprob", "_sampleidx", "_noiseidx", "_noiseprob")
     layer.ignore("_bias", "_pm", "_tgradOutput", "testedtargets", "_metaidx")
     outputs, inputs = layer.tensor("weight").shape
+    normalized = layer.flag("normalized", False)
+    layer.traits(random=not normalized)
     module = layer.make(
         NCE,
         inputs,
         outputs,
         layer.integer("k"),
-        layer.flag("normalized", False),
+        normalized,
         layer.flag("logsoftmax", False),
         layer.flag("batchnoise", False),
     )

@@ -115,7 +115,7 @@ def dropout(layer: Layer) -> nn.Dropout | MaskDropout:
     inplace = layer.flag("inplace", default=False)
     stochastic = layer.flag("stochastic_inference", default=False)
     passes = rescale and not stochastic
-    layer.traits(output=("pass" if passes else "write") if inplace else "copy" if passes else "own")
+    layer.traits(output=("pass" if passes else "write") if inplace else "copy" if passes else "own", random=stochastic)
     lazy, mono = layer.flag("lazy", default=False), layer.flag("mono", default=False)
     if rescale and not (stochastic or lazy or mono):
         return nn.Dropout(p, inplace=inplace)
@@ -155,7 +155,9 @@ def spatial_dropout(layer: Layer) -> FeatureDropout:
     """
     layer.ignore("noise")
     dims = 2 if layer.typename == "nn.SpatialDropout" else 3
-    return FeatureDropout(layer.number("p", 0.5), dims, layer.flag("stochastic_inference", default=False))
+    stochastic = layer.flag("stochastic_inference", default=False)
+    layer.traits(random=stochastic)
+    return FeatureDropout(layer.number("p", 0.5), dims, stochastic)
 
 
 class WhiteNoise(nn.Module):

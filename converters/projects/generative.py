@@ -50,7 +50,7 @@ class NormalSample(nn.Module):
         return mean + (0.5 * log_var).exp() * torch.randn_like(mean)
 
 
-@converts("nn.Sampler")
+@converts("nn.Sampler", traits=Traits(random=True))
 def sampler(layer: Layer) -> NormalSample:
     """nn.Sampler(), of y0ast/VAE-Torch"""
     layer.ignore("eps", "ouput")
@@ -122,7 +122,7 @@ class NormalNoise(nn.Module):
         return f"mean={self.mean}, std={self.std}"
 
 
-@converts("nn.Gaussian")
+@converts("nn.Gaussian", traits=Traits(random=True))
 def gaussian(layer: Layer) -> NormalNoise:
     """nn.Gaussian([mean = 0], [stdv = 1]), of Kaixhin/Autoencoders"""
     module = NormalNoise(layer.number("mean"), layer.number("stdv"))
@@ -145,7 +145,7 @@ class UniformNoise(nn.Module):
         return f"low={self.low}, high={self.high}"
 
 
-@converts("nn.Uniform")
+@converts("nn.Uniform", traits=Traits(random=True))
 def uniform(layer: Layer) -> UniformNoise:
     """nn.Uniform([a = 0], [b = 1]), of Kaixhin/Autoencoders"""
     module = UniformNoise(layer.number("a"), layer.number("b"))

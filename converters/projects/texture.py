@@ -37,7 +37,7 @@ class NoiseFill(nn.Module):
         return f"{self.planes}, factor={self.factor}"
 
 
-@converts("nn.NoiseFill")
+@converts("nn.NoiseFill", traits=Traits(random=True))
 def noise_fill(layer: Layer) -> NoiseFill:
     """nn.NoiseFill(num_noise_channels), of DmitryUlyanov/texture_nets
 
@@ -61,7 +61,7 @@ class GenNoise(nn.Module):
         return f"{self.planes}, factor={self.factor}"
 
 
-@converts("nn.GenNoise")
+@converts("nn.GenNoise", traits=Traits(random=True))
 def gen_noise(layer: Layer) -> GenNoise:
     """nn.GenNoise(num_planes), of DmitryUlyanov/texture_nets
 

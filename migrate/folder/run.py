@@ -25,6 +25,7 @@ from ..parity.verify.verify import verify
 from ..shapes.dry_run import run
 from ..shapes.infer import input_of
 from ..t7.limits import DEFAULT_LIMITS, Limits
+from ..shapes.random_layers import drawn_numbers
 from .card import write_card
 from .write import source_of, write
 
@@ -134,6 +135,8 @@ def convert_file(file: Path, folder: Path, options: ConvertOptions, step: Progre
             step("writing the weights and the source")
             source_note = write(conversion, made, example)
             notes = _write_optimizer(conversion, made)
+        if "onnx" not in not_run and (drawn := drawn_numbers(conversion, example)).outputs:
+            not_run["onnx"] = str(drawn)
         if "onnx" not in not_run:
             step("exporting to ONNX")
             exported = _export(conversion, made / ONNX, options, example)

@@ -52,6 +52,7 @@ class Traits:
         label: the fields that are written in its box, beside planes and windows.
         recurrent: does it go through a sequence, or keep a state from step to step?
         criterion: is it a loss, called with input and target?
+        random: does it draw random numbers when it evaluates, not only in training?
         sizes_before: the sizes that it may have got, if it gave an output of these; None: not known.
     """
 
@@ -68,6 +69,7 @@ class Traits:
     label: tuple[str, ...] = ()
     recurrent: bool = False
     criterion: bool = False
+    random: bool = False
     sizes_before: Callable[[LuaObject, tuple[int, ...]], Iterator[tuple[int, ...]]] | None = None
 
     def to_json(self) -> dict[str, Any]:

@@ -21,6 +21,7 @@ from ...model.conversion import ConvertedModel
 from ...model.recurrent_state import Remembering, forget
 from ...shapes.dry_run import mixed
 from ...shapes.infer import input_of
+from ...shapes.random_layers import drawn_numbers
 from ...t7 import Tensor
 from ...t7.memory_map import release_pages
 from ..operators.stand_ins import put_stand_ins
@@ -81,6 +82,8 @@ def export_onnx(
         example_input = guess.value
         if input_shape is None:
             notes.append(f"the input shape was inferred: {guess.reason}")
+    if (drawn := drawn_numbers(conv, example_input)).outputs:
+        raise ExportError(f"{drawn}: ONNX Runtime can't be compared with PyTorch")
     try:
         return _export(conv, settings, list(notes), example_input, Path(path))
     except FixedBatch as error:

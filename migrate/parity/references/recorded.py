@@ -16,6 +16,7 @@ from ...base.tensor_trees import apply, leaves, moved
 from ...model.conversion import ConvertedModel
 from ...shapes.infer import Guess, infer_input
 from ...shapes.random_input import make_input
+from ...shapes.random_layers import drawn_numbers
 from ..judge.compare import compare
 from ..judge.tolerances import Rules, coarser, depth_of
 from ..network_copies import Network, copy_network, leaf_indices
@@ -69,7 +70,9 @@ def read_recorded(conv: ConvertedModel, guess: Guess | None, seed: int = 0) -> R
         guess = guess or Guess(moved(values[0]), "it has the size that Torch7's own input had")
         base = with_output(compute_self(conv, guess))
         whole = "The outputs of the whole network are compared with the converted model in float64"
+        drawn = drawn_numbers(conv, moved(values[0]))
         why = "Torch7's input is not in the file" if given is None else "Torch7 ran some layers in training mode"
+        why = str(drawn) if drawn.outputs else why
         limits: tuple[str, ...] = (f"{whole}, since {why if not stale else 'the activations are stale'}.",)
     else:
         base = Reference("recorded", "", given, ends, recording.dtype, notes=("Torch7's own input is in the file",))

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -19,10 +19,11 @@ import torch
 from ...base.tensor_trees import apply, leaves, moved
 from ...model.conversion import ConvertedModel
 from ...model.recurrent_state import Remembering
+from ...shapes.random_layers import RandomNumbers, may_draw
 from ..judge.compare import Difference
 from ..judge.tolerances import Rules
 from ..network_copies import Network, leaf_indices
-from ..runs.layers import replacement, worst
+from ..runs.layers import BEHIND_RANDOM, DRAWS, replacement, worst
 from ..trace import LayerRun, trace
 from .recorded_activations import Recording, is_writer, ran_in_training
 
@@ -175,6 +176,7 @@ class _Pass:
         self.generator = torch.Generator().manual_seed(number)
         self.pending: list[Key] = []
         self.twin = probe.network.twin()
+        self.numbers = RandomNumbers() if may_draw(self.twin.layers) else None
 
     def run(self) -> None:
         twin = self.twin
@@ -182,11 +184,17 @@ class _Pass:
         torch.manual_seed(self.number)
         value = twin.taken(self.probe.values[self.number])
         try:
-            trace(twin, value, self.step, copy_inputs=True)
+            with self.numbers or nullcontext():
+                trace(twin, value, self.see, copy_inputs=True)
         except Exception as error:  # made-up inputs may lead anywhere
             self.judgement.stopped = f"{type(error).__name__}: {error}".splitlines()[0]
         for key in self.pending:
             self.judgement.unjudged[key] = "its output was written over, and what did it can't be judged"
+
+    def see(self, step: LayerRun) -> Any:
+        """The same as `step`, which random numbers are not followed into."""
+        with nullcontext() if self.numbers is None else self.numbers.after(self.twin.layers[step.index], step.output):
+            return self.step(step)
 
     def step(self, step: LayerRun) -> Any:
         """Judges a layer; returns what the layers behind it are to get."""
@@ -218,6 +226,9 @@ class _Pass:
         """Writes down what is known of a layer now that it has run on both inputs."""
         before = (self.before or {}).get(step.key)
         now = self.seen[step.key]
+        if self.numbers is not None and self.numbers.depends([step.input, step.output]):
+            self.judgement.unjudged[step.key] = BEHIND_RANDOM if self.numbers.depends(step.input) else DRAWS
+            return
         if before != now:
             random = before is not None and before.given == now.given and step.index in self.training
             self.judgement.unjudged[step.key] = RANDOM if random else UNKNOWN

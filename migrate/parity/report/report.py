@@ -35,6 +35,8 @@ class ParityReport(Comparison):
         parts = []
         for backend in ran:
             text = f"{backend.name} {backend.status}, largest difference {backend.largest:.2g}"
+            if not backend.outputs:
+                text = f"{backend.name} {backend.status} by what its layers do, no output being comparable"
             if backend.status == FAILED:
                 diverging = backend.diverging
                 text = f"{backend.name} failed: {backend.reason}"

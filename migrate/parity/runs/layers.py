@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import weakref
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -15,6 +16,7 @@ from ...base.memory import is_out_of_memory
 from ...base.tensor_memo import TensorMemo
 from ...base.tensor_trees import leaves, moved
 from ...model.layer_record import LayerRecord
+from ...shapes.random_layers import RandomNumbers, may_draw
 from ..judge.compare import Difference, Known, Tolerance, compare
 from ..network_copies import Network
 from ..reference_numbers import Reference, TensorSummary, cast_like
@@ -56,6 +58,13 @@ TRAINING = "compared in training mode, in which Torch7 ran it; its running stati
 
 #: Said of a layer behind one whose output the reference does not keep whole.
 SUMMARIZED = "the reference keeps a summary of its input, so errors of the layers before it show in it too"
+
+
+#: Said of a layer that draws, or that holds one whose numbers the reference does not keep whole.
+DRAWS = "it draws random numbers when it evaluates, so no two runs agree"
+
+#: Said of a layer behind one that draws.
+BEHIND_RANDOM = "what it got depends on random numbers, of which the reference keeps no more than a summary"
 
 
 @dataclass(frozen=True)
@@ -119,6 +128,7 @@ class _Comparison:
         self.summarized = self.order is None and any(summarized(expected) for expected in reference.layers.values())
         self.whole: dict[int, weakref.ref[torch.Tensor]] = {}
         self.known = Known(exact=False)
+        self.numbers = RandomNumbers() if may_draw(network.layers) else None
         self.made: TensorMemo[torch.Tensor] = TensorMemo()
 
     def remember(self, value: Any) -> None:
@@ -142,11 +152,14 @@ class _Comparison:
 
         def see(step: LayerRun) -> Any:
             order.append(step.key)
-            expected = self.reference.layers.get(step.key)
-            return self.judge(step, expected) if own else self.accumulate(step, expected)
+            record = self.layers[step.index]
+            with nullcontext() if self.numbers is None else self.numbers.after(record, step.output):
+                expected = self.reference.layers.get(step.key)
+                return self.judge(step, expected) if own else self.accumulate(step, expected)
 
         try:
-            output = trace(network, value, see, running=running)
+            with self.numbers or nullcontext():
+                output = trace(network, value, see, running=running)
         except Exception as error:  # a wrong conversion may raise anything
             if not running or is_out_of_memory(error):
                 raise
@@ -178,14 +191,22 @@ class _Comparison:
             self.found[key] = LayerResult(record.path, record.typename, name, key[1], sizes)
         return self.found[key]
 
+    def randomness(self, step: LayerRun) -> str:
+        """Why what a layer gives can't be compared, if it depends on random numbers; "" if it does not."""
+        if self.numbers is None:
+            return ""
+        if self.numbers.depends(step.input):
+            return BEHIND_RANDOM
+        return DRAWS if self.numbers.depends(step.output) else ""
+
     def accumulate(self, step: LayerRun, expected: Any) -> None:
         """Compares a layer in the running network."""
-        if expected is not None:
+        if expected is not None and not self.randomness(step):
             self.result(step.key, step.output).accumulated = worst(step.output, expected, self.accumulated, self.known)
 
     def judge(self, step: LayerRun, expected: Any) -> Any:
         """Compares a layer by itself; returns what the layers behind it are to get."""
-        reason = self.reference.unjudged.get(step.key)
+        reason = self.reference.unjudged.get(step.key) or self.randomness(step) or None
         if step.key in self.overwritten:
             self.result(step.key, step.output)
         if expected is None and reason is None:

@@ -13,11 +13,12 @@ import torch
 
 from ...base.errors import ExportError, UsageError
 from ...base.memory import is_out_of_device_memory, is_out_of_memory
-from ...base.tensor_trees import apply, leaves, position, shapes
+from ...base.tensor_trees import apply, leaves, moved, position, shapes
 from ...model.conversion import ConvertedModel
 from ...shapes.infer import Guess
 from ...shapes.random_input import floating_type
-from ..judge.compare import Difference, compare
+from ...shapes.random_layers import Drawn, drawn_numbers
+from ..judge.compare import Difference, Tolerance, compare
 from ..judge.status import FAILED, NOT_RUN, PASSED
 from ..judge.tolerances import Rules, coarser, depth_of, fan_in_of
 from ..reference_numbers import Reference
@@ -107,9 +108,13 @@ def verify(
     _check_devices(devices)
     with with_layers(found) if layers else nullcontext(with_output(found)) as whole:
         _check_places({*by_place(atol), *by_place(rtol)} - {""}, whole)
-        comparison = Comparer(conv, whole, by_place(atol), by_place(rtol), layers, gradients, batches)
+        drawn = drawn_numbers(conv, moved(whole.input, floating_type(conv.module)))
+        comparison = Comparer(conv, whole, by_place(atol), by_place(rtol), layers, gradients, batches, drawn)
         results = [comparison.of(backend) for backend in backends_for(conv, whole, devices, onnx)]
         found = replace(found, output=whole.output)  # the layers' outputs end with the block
+        if drawn.outputs:
+            count = f"{len(drawn.outputs)} of {len(list(leaves(whole.output)))} outputs"
+            found = replace(found, limits=(*found.limits, f"{drawn}: {count} depend on them and are not compared."))
     if onnx is None:
         results.append(BackendResult("onnxruntime", NOT_RUN, "there is no ONNX file"))
     results += _not_asked(devices)
@@ -203,6 +208,7 @@ class Comparer:
         layers: compare every layer too.
         gradients: compare gradients too.
         batches: sizes in which the samples are run again.
+        drawn: what depends on random numbers.
     """
 
     conv: ConvertedModel
@@ -212,6 +218,7 @@ class Comparer:
     layers: bool
     gradients: bool
     batches: Sequence[int]
+    drawn: Drawn
 
     def of(self, backend: Backend) -> BackendResult:
         """What a backend does."""
@@ -262,10 +269,11 @@ class Comparer:
         if self.layers and problems and not result.layers:
             with suppress(*_ERRORS, UsageError):  # what is known already is what counts
                 result.layers = backend.locate(conv, reference.input, rules)
-        if backend.decides and not problems:
+        if backend.decides and not problems and not self.drawn.outputs:
             result.batches = compare_batches(backend, conv, reference, rules, self.batches)
         problems += [f"in a batch of {b.batch}: {b.reason}" for b in result.batches if b.status == FAILED]
-        if self.gradients and backend.name == "pytorch-cpu" and reference.gradients is not None:
+        random = bool(self.drawn.outputs)
+        if self.gradients and backend.name == "pytorch-cpu" and reference.gradients is not None and not random:
             result.gradients = compare_gradients(conv, reference, rules)
             problems += [
                 f"{g.field} of {g.typename} at {g.path or 'the top'}: {g.difference.problem}"
@@ -276,24 +284,35 @@ class Comparer:
         if own and not problems and own[0].own is not None:
             layer = own[0]
             problems.append(f"{layer.typename} at {layer.path or 'the top'} by itself: {own[0].own.problem}")
-        if not outputs and not problems:
+        if not outputs and not problems and not self.drawn.outputs:
             problems.append("there is no output to compare")
         result.status, result.reason = FAILED if problems else PASSED, "; ".join(problems)
+        compared = [layer for layer in result.layers if layer.own is not None or layer.accumulated is not None]
+        if not outputs and not compared and not problems:
+            result.status, result.reason = NOT_RUN, f"{self.drawn}; there is nothing else to compare"
         if kept and not problems:
             result.reason = "the file keeps the batch of one, which Torch7 drops"
         return result
 
     def _outputs(self, got: Any, rules: Rules) -> list[Difference]:
         """The difference of every output, each by its own tolerance."""
-        found = compare(got, self.reference.output, rules.output(), details=True)
+        found = self._compared(got, rules.output())
         places = (set(self.atol) | set(self.rtol)) - {""}
         if not places:
             return found
         by_place = {
-            place: {d.place: d for d in compare(got, self.reference.output, rules.output(place), details=True)}[place]
+            place: difference
             for place in places
+            for difference in self._compared(got, rules.output(place))
+            if difference.place == place
         }
         return [by_place.get(difference.place, difference) for difference in found]
+
+    def _compared(self, got: Any, tolerance: Tolerance) -> list[Difference]:
+        """The difference of every output that depends on no random numbers."""
+        random = {position(place) for place in self.drawn.outputs}
+        found = compare(got, self.reference.output, tolerance, details=True)
+        return [difference for difference in found if difference.place not in random]
 
 
 def with_dropped_batch(got: Any, reference: Reference) -> tuple[Any, bool]:
