@@ -42,18 +42,37 @@ def test_the_graph_takes_the_input_of_the_reference(
     assert result.onnx.inputs == {"input": sizes}
 
 
+class Scaled(torch.nn.Module):
+    """ONNX has no such operator."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return torch.special.erfcx(x)
+
+
+def scaled(layer: tm.Layer) -> Scaled:
+    return Scaled()
+
+
 def test_a_model_without_a_graph_is_converted_with_no_onnx(tmp_path: Path) -> None:
-    drawn = lua.module("nn.SpatialFractionalMaxPooling", poolSizeW=2, poolSizeH=2, outW=3, outH=4)
-    tm.dump(lua.sequential(networks.conv(1, 2, 3), drawn), tmp_path / "m.t7")
+    tm.converts("my.Scaled")(scaled)
+    tm.dump(lua.sequential(networks.conv(1, 2, 3), lua.module("my.Scaled")), tmp_path / "m.t7")
     options = ConvertOptions(input_shape="2x1x9x8", no_verify=True)
-    with pytest.raises(
-        tm.ExportError, match=r"SpatialFractionalMaxPooling at 2 .* --no-onnx converts the model without"
-    ):
+    with pytest.raises(tm.ExportError, match=r"my.Scaled at 2 .* --no-onnx converts the model without"):
         convert_file(tmp_path / "m.t7", tmp_path / "out", options, print)
     assert [path.name for path in tmp_path.iterdir()] == ["m.t7"]
     result = convert_file(tmp_path / "m.t7", tmp_path / "out", replace(options, no_onnx=True), print)
     assert {"model.py", "model.safetensors"} <= set(result.files)
     assert "model.onnx" not in result.files
+
+
+def test_a_model_that_draws_random_numbers_is_converted_without_a_graph(tmp_path: Path) -> None:
+    drawn = lua.module("nn.SpatialFractionalMaxPooling", poolSizeW=2, poolSizeH=2, outW=3, outH=4)
+    tm.dump(lua.sequential(networks.conv(1, 2, 3), drawn), tmp_path / "m.t7")
+    result = convert_file(tmp_path / "m.t7", tmp_path / "out", ConvertOptions(input_shape="2x1x9x8"), print)
+    assert "SpatialFractionalMaxPooling at 2 draws random numbers" in result.not_run["onnx"]
+    assert {"model.py", "model.safetensors", "parity.json"} <= set(result.files)
+    assert "model.onnx" not in result.files
+    assert result.passed
 
 
 def test_a_graph_that_differs_is_no_reason_to_trust_the_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
