@@ -49,10 +49,12 @@ class BatchNorm(nn.modules.batchnorm._BatchNorm):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         if x.dim() == self.dimensions - 1 and not self.training:
             return self.forward(x.unsqueeze(0))  # Torch7 keeps the batch dimension
-        if self.training and self.freeze_single and x.shape[0] == 1:
-            self._check_input_dim(x)
-            return F.batch_norm(x, self.running_mean, self.running_var, self.weight, self.bias, False, 0.0, self.eps)
-        return super().forward(x)
+        if not self.freeze_single:
+            return super().forward(x)
+        self._check_input_dim(x)
+        updates = self.training and x.shape[0] > 1
+        known = self.running_mean, self.running_var, self.weight, self.bias
+        return F.batch_norm(x, *known, updates, self.momentum, self.eps)  # type: ignore[arg-type]
 
     def _check_input_dim(self, input: torch.Tensor) -> None:  # noqa: A002 - PyTorch's name
         if input.dim() != self.dimensions:
@@ -65,11 +67,37 @@ class BatchNorm(nn.modules.batchnorm._BatchNorm):
         )
 
 
+class BatchNorm1d(nn.BatchNorm1d):  # noqa: D101 - it stands in generated source, where each line counts
+    def forward(self, input: torch.Tensor) -> torch.Tensor:  # noqa: A002 - PyTorch's name
+        updates = self.training and len(input) > 1  # one sample leaves the statistics, as in Torch7
+        known = self.running_mean, self.running_var, self.weight, self.bias
+        return nn.functional.batch_norm(input, *known, updates, self.momentum, self.eps)  # type: ignore[arg-type]
+
+
+class BatchNorm2d(nn.BatchNorm2d):  # noqa: D101 - it stands in generated source, where each line counts
+    def forward(self, input: torch.Tensor) -> torch.Tensor:  # noqa: A002 - PyTorch's name
+        updates = self.training and len(input) > 1  # one sample leaves the statistics, as in Torch7
+        known = self.running_mean, self.running_var, self.weight, self.bias
+        return nn.functional.batch_norm(input, *known, updates, self.momentum, self.eps)  # type: ignore[arg-type]
+
+
+class BatchNorm3d(nn.BatchNorm3d):  # noqa: D101 - it stands in generated source, where each line counts
+    def forward(self, input: torch.Tensor) -> torch.Tensor:  # noqa: A002 - PyTorch's name
+        updates = self.training and len(input) > 1  # one sample leaves the statistics, as in Torch7
+        known = self.running_mean, self.running_var, self.weight, self.bias
+        return nn.functional.batch_norm(input, *known, updates, self.momentum, self.eps)  # type: ignore[arg-type]
+
+
+#: By the dimensions of a batch: those that treat a batch of one as Torch7 does while training, and PyTorch's own.
+_FROZEN: dict[int, type[Any]] = {2: BatchNorm1d, 4: BatchNorm2d, 5: BatchNorm3d}
+_STOCK: dict[int, type[Any]] = {2: nn.BatchNorm1d, 4: nn.BatchNorm2d, 5: nn.BatchNorm3d}
+
+
 @module_form("stock", BatchNorm)
 def _stock(module: BatchNorm, x: torch.Tensor) -> nn.Module | None:
     if x.dim() != module.dimensions or (module.weight is None) != (module.bias is None):
         return None
-    cls: Any = {2: nn.BatchNorm1d, 4: nn.BatchNorm2d, 5: nn.BatchNorm3d}[module.dimensions]
+    cls = (_FROZEN if module.freeze_single else _STOCK)[module.dimensions]
     stock: nn.Module = cls(module.num_features, module.eps, module.momentum, module.affine)
     stock._parameters.update(module._parameters)
     stock._buffers.update(module._buffers)

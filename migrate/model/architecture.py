@@ -9,7 +9,6 @@ from __future__ import annotations
 import importlib
 import inspect
 import math
-import sys
 from collections import OrderedDict
 from collections.abc import Callable
 from typing import Any, cast
@@ -248,8 +247,8 @@ def _find(name: str) -> type[nn.Module]:
         found: object = registry.module_class(home, attribute)
     elif home == "torch.nn" or home.startswith("torchmigrate."):
         found = _imported(home, attribute)
-    elif home.startswith("torchmigrate_plugin_") and home in sys.modules:
-        found = getattr(sys.modules[home], attribute, None)
+    elif home.startswith(registry.PLUGIN) and (of_plugin := registry.plugin_class(home, attribute)) is not None:
+        found = of_plugin
     else:
         raise UsageError(f"The model needs the class {name}, which a plugin defines: pass that plugin file.")
     if not (isinstance(found, type) and issubclass(found, nn.Module)):

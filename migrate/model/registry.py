@@ -7,6 +7,7 @@ import importlib.util
 import pkgutil
 import sys
 from collections.abc import Callable
+from hashlib import sha256
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -24,6 +25,12 @@ C = TypeVar("C", bound="Callable[[Layer], nn.Module]")
 F = TypeVar("F")
 
 ENTRY_POINTS = "torchmigrate.converters"
+
+#: What the names begin with under which files of users are imported.
+PLUGIN = "torchmigrate_plugin_"
+
+#: So many hexadecimal digits tell plugins apart.
+_DIGITS = 8
 
 _converters: dict[str, Converter] = {}
 _traits: dict[str, Traits] = {}
@@ -164,20 +171,21 @@ def module_class(home: str, name: str) -> object:
 
 
 def load_plugin(file: str | Path) -> str:
-    """Runs a Python file that registers converters; a second time does nothing.
+    """Runs a Python file that registers converters; a second time, or for another copy of it, does nothing.
 
     Returns:
-        The name under which the file was imported.
+        The name under which the file was imported: files of one name but other contents are different modules.
 
     Raises:
         UsageError: there is no such file, or it fails.
     """
     path = Path(file).resolve()
-    name = f"torchmigrate_plugin_{path.stem}"
-    if str(path) in _loaded:
+    digest = sha256(path.read_bytes()).hexdigest()[:_DIGITS] if path.is_file() else ""
+    name = f"{PLUGIN}{path.stem}_{digest}"
+    if name in _loaded:
         return name
     spec = importlib.util.spec_from_file_location(name, path)
-    if not path.is_file() or spec is None or spec.loader is None:
+    if not digest or spec is None or spec.loader is None:
         raise UsageError(f"The plugin {file} is not a Python file.")
     load_all()
     module = importlib.util.module_from_spec(spec)
@@ -187,5 +195,23 @@ def load_plugin(file: str | Path) -> str:
     except Exception as error:
         del sys.modules[name]
         raise UsageError(f"The plugin {file} failed: {type(error).__name__}: {error}") from error
-    _loaded.add(str(path))
+    _loaded.add(name)
     return name
+
+
+def plugin_class(home: str, name: str) -> object:
+    """The class `name` of the plugin that was imported as `home`; None if no loaded plugin has it.
+
+    A plugin that has been edited since, or whose folder an older torchmigrate wrote, is told by the name of its file.
+
+    Raises:
+        UsageError: several loaded plugins of that name have it.
+    """
+    if home in sys.modules and hasattr(sys.modules[home], name):
+        return getattr(sys.modules[home], name)
+    stems = {home, home.rpartition("_")[0]}
+    loaded = [each for each in _loaded if each.startswith(PLUGIN) and each.rpartition("_")[0] in stems]
+    found = [getattr(sys.modules[each], name) for each in loaded if hasattr(sys.modules[each], name)]
+    if len(found) > 1:
+        raise UsageError(f"{len(found)} plugins of one file name have a class {name}; pass only the one that is meant.")
+    return next(iter(found), None)

@@ -26,6 +26,8 @@ def constructor_of(module: nn.Module) -> Constructor:
         if type(module) is nn.Sequential:
             return Constructor(name, kids=kids)
         args = _arguments(module, cls)
+        if isinstance(module, nn.Sequential):  # a user's own
+            return Constructor(name, args, kids=kids, own=own)
         return Constructor(name, [Argument("modules", kids), *args], own=own)
     return Constructor(name, _arguments(module, cls), module=module, own=own)
 

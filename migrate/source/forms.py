@@ -7,7 +7,8 @@
   has to be called. The shapes of `x` are known, for two batch sizes or more.
 - "python of a list": the same for a list of values, or for a variable whose examples are lists of different lengths.
 - "stock": `form(module, x)` gives a module of torch.nn that does the same on inputs like the tensor `x`; None: there is
-  none. It is tried before it is used. Without the form that is the class of torch.nn that the module's extends.
+  none. It is tried before it is used, in evaluation only. Without the form that is the class of torch.nn that a class
+  of torchmigrate's own extends.
 - "recurrent": `form(module)` gives the layer of torch.nn that the module runs from a state of zeros; None: it has none.
 - "node names": `form(object)` gives pairs of a Torch7 module in the object and the name that its author gave it.
 - "embedding": `form(module)` gives the nn.Embedding that has its rows, counted from 0; None: it has none.
@@ -19,7 +20,7 @@ from __future__ import annotations
 
 import ast
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, TypeGuard
 
 import torch
 from torch import nn
@@ -62,13 +63,18 @@ _NOTHING, _PLAIN, _ENLARGES = Structure(nothing=True), Structure(), Structure(en
 
 def structure_of(module: nn.Module) -> Structure:
     """What a module is within a network; most are nothing special."""
-    if isinstance(module, nn.Identity) or (isinstance(module, nn.Dropout) and module.p == 0):
+    if type(module) is nn.Identity or (type(module) is nn.Dropout and module.p == 0):
         return _NOTHING
     if isinstance(module, (nn.ConvTranspose2d, nn.ConvTranspose3d, nn.Upsample)):
         return _ENLARGES
     form = form_of("structure", module) or _PLAIN
     structure: Structure = form(module) if callable(form) else form
     return structure
+
+
+def is_chain(module: nn.Module) -> TypeGuard[nn.Sequential]:
+    """Does it run its children one after another, and nothing else?"""
+    return isinstance(module, nn.Sequential) and type(module).forward is nn.Sequential.forward
 
 
 def has_lists(module: nn.Module) -> bool:

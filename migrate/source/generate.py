@@ -144,7 +144,7 @@ def _write(conv: ConvertedModel, draft: Draft) -> Source:
     for attr in draft.scope.attrs.values():
         for call in attr.walk():
             if call.own is not None:
-                copies.add(call.own)
+                call.cls = copies.add(call.own)
     tidy(draft.scope, draft.result)
     name_states(draft.scope, draft.inputs)
     classes = extract(draft.scope, {*copies.definitions, "Model"})

@@ -11,12 +11,12 @@ from torch import nn
 
 from ..base.tensor_trees import apply, leaves
 from ..model.recurrent_state import forget
-from ..model.registry import form_of
+from ..model.registry import ENTRY_POINTS, form_of
 from ..shapes.dry_run import on_meta, run, run_without_numbers
 from .check import same
 from .constructors import constructor_of
 from .expressions import Value, Variable, entry, python
-from .forms import as_python, results, stock_layer, structure_of
+from .forms import as_python, is_chain, results, stock_layer, structure_of
 from .roles import is_pair, is_pure, is_structured, is_unit, kind_of, role, signature, size_of
 from .scopes import Block, Constructor, Scope, Statement, examples_of, module_call
 
@@ -36,7 +36,7 @@ class Lowering:
 
     def lower(self, module: Any, value: Value, scope: Scope, *, top: bool = False) -> Value:
         """Adds what `module` does with `value` to a forward method; returns the result."""
-        if isinstance(module, nn.Sequential) and (top or not is_pure(module)):
+        if is_chain(module) and (top or not is_pure(module)):
             return self.sequence(module, value, scope, top=top)
         flow = structure_of(module).flow
         if flow == "branches":
@@ -56,7 +56,7 @@ class Lowering:
             lowered = self.embedding(module, value, scope) or self.recurrent(module, value, scope)
             if lowered is not None:
                 return lowered
-        if isinstance(module, nn.Sequential) and isinstance(value, Variable):
+        if is_chain(module) and isinstance(value, Variable):
             start, end = core(module)
             if end - start < len(module) and any(structure_of(child).operator for child in module):
                 layers = list(module)
@@ -143,7 +143,7 @@ class Lowering:
                 found.append(self.call(child, value, scope, "shortcut"))
             elif structure_of(child).nothing:
                 found.append(value)
-            elif isinstance(value, Variable) and isinstance(child, nn.Sequential):
+            elif isinstance(value, Variable) and is_chain(child):
                 count = sum(not structure_of(c).nothing for c in children)
                 numbered = count > 1 and not (residual and scope.is_block)
                 found.append(self.call(child, value, scope, f"branch{i + 1}" if numbered else "branch"))
@@ -202,7 +202,7 @@ class Lowering:
     def constructor(self, module: Any, value: Value) -> tuple[Constructor, Variable]:
         """The constructor call of a module that is called with `value`, and its results."""
         inputs = examples_of(value)
-        if isinstance(module, nn.Sequential) and is_pure(module):
+        if is_chain(module) and is_pure(module):
             kids: list[Constructor] = []
             result = Variable(inputs)
             fresh = False
@@ -215,7 +215,7 @@ class Lowering:
             kids = [kid for kid in kids if not kid.is_identity] or [Constructor("nn.Identity")]
             kept = kids[0] if len(kids) == 1 else Constructor("nn.Sequential", kids=kids)
             return kept, Variable(result.values, fresh=fresh)
-        structured = isinstance(module, nn.Sequential) or structure_of(module).flow in ("branches", "joined", "graph")
+        structured = is_chain(module) or structure_of(module).flow in ("branches", "joined", "graph")
         if (structured or self.is_concat(module, value)) and isinstance(value, Variable) and value.values:
             return self.block(module, value)
         result = self.run(module, inputs)
@@ -336,7 +336,9 @@ def stock_module(module: nn.Module, inputs: tuple[Any, ...], outputs: tuple[Any,
 
 
 def _parent(module: nn.Module) -> nn.Module | None:
-    """The same module without what its class adds to one of torch.nn."""
+    """The same module without what its class adds to one of torch.nn, if the class is none of a user's own."""
+    if not type(module).__module__.startswith(f"{ENTRY_POINTS}."):
+        return None  # what it does in training can't be seen
     base = type(module).__mro__[1]
     if not base.__module__.startswith("torch.nn.modules") or base in (nn.Module, nn.ModuleList, nn.Sequential):
         return None

@@ -6,7 +6,7 @@ from typing import Any
 
 from torch import nn
 
-from .forms import has_lists, stock_layer, structure_of
+from .forms import has_lists, is_chain, stock_layer, structure_of
 from .scopes import Constructor
 
 
@@ -22,7 +22,7 @@ def joins(module: nn.Module) -> bool:
 
 def is_unit(module: nn.Module) -> bool:
     """Does it split up and join again, all within itself?"""
-    kids = list(module) if isinstance(module, nn.Sequential) and not is_pure(module) else []
+    kids = list(module) if is_chain(module) and not is_pure(module) else []
     return joins(module) or any(is_pair(kids[i], kids[i + 1]) for i in range(len(kids) - 1))
 
 
@@ -62,7 +62,7 @@ def kind_of(module: Any) -> str:
         if any(structure_of(branch).zeros for branch in branches):
             return "PadChannels"
         return "Dense" if any(isinstance(branch, nn.Identity) for branch in branches) else "Branches"
-    parts = [module, *(module if isinstance(module, nn.Sequential) else [])]
+    parts = [module, *(module if is_chain(module) else [])]
     structures = [structure_of(part) for part in parts]
     if any(structure.merges == "sum" for structure in structures):
         split = [part for part, structure in zip(parts, structures, strict=True) if structure.flow == "branches"]

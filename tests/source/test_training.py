@@ -15,22 +15,18 @@ from torchmigrate.base.tensor_trees import leaves
 from torchmigrate.source.check import instance
 from torchmigrate.source.generate import Source, generate
 
-_SINGLE = "in training, nn.BatchNorm takes the statistics of a batch of one; Torch7 normalizes it by the running ones"
-
-#: Where the stock module that stands in the source trains otherwise.
-OTHERWISE = {
-    **{f"nn.{kind}BatchNormalization[{index}]": _SINGLE for kind in ("", "Spatial", "Volumetric") for index in (9, 10)},
-    "nn.Inception[1]": _SINGLE,
+#: Cases that are run beside the first of each class: batches of one, among others.
+BY_DEFAULT = {
+    *(f"nn.{kind}BatchNormalization[{index}]" for kind in ("", "Spatial", "Volumetric") for index in (9, 10)),
+    "nn.Inception[1]",
+    "nn.Abs[2]",
 }
 
 ROWS = [
     pytest.param(
         row,
         id=str(row),
-        marks=[
-            *([pytest.mark.xfail(reason=OTHERWISE[str(row)], strict=True)] if str(row) in OTHERWISE else []),
-            *([] if row.index == 0 or str(row) in OTHERWISE or str(row) == "nn.Abs[2]" else [pytest.mark.slow]),
-        ],
+        marks=[] if row.index == 0 or str(row) in BY_DEFAULT else [pytest.mark.slow],
     )
     for row in golden.layer_rows()
     if "module" in (case := row.load()) and "gradInput" in case
