@@ -24,8 +24,8 @@ from ..parity.report.report import ParityReport
 from ..parity.verify.verify import verify
 from ..shapes.dry_run import run
 from ..shapes.infer import input_of
-from ..t7.limits import DEFAULT_LIMITS, Limits
 from ..shapes.random_layers import drawn_numbers
+from ..t7.limits import DEFAULT_LIMITS, Limits
 from .card import write_card
 from .write import source_of, write
 
