@@ -1,17 +1,12 @@
-"""The files of a folder that `convert` writes: their names, how the folder comes to be, how its settings are read."""
+"""The files of a folder that `convert` writes: their names, how its settings are read."""
 
 from __future__ import annotations
 
 import json
-import shutil
-import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from .errors import UsageError
-from .files import make_folder
 
 WEIGHTS = "model.safetensors"
 SOURCE = "model.py"
@@ -24,37 +19,18 @@ OPTIMIZER_TENSORS = "optimizer.safetensors"
 OPTIMIZER = "optimizer.json"
 PARITY_FAILED = "PARITY-FAILED.txt"
 
+#: What a folder of a converted model may hold of ours.
+NAMES = frozenset(
+    [WEIGHTS, SOURCE, CONFIG, ONNX, f"{ONNX}.data", PARITY, REPORT, CARD, OPTIMIZER_TENSORS, OPTIMIZER, PARITY_FAILED]
+)
+
+#: Says of a folder that torchmigrate wrote it; it lists its files.
+MARKER = ".torchmigrate"
+#: The same of the folder of a collection: holds its records, and what is being made.
+COLLECTION = ".torchmigrate-zoo"
+
 #: Version of the layout of config.json.
 CONFIG_VERSION = 1
-
-
-@contextmanager
-def output_folder(folder: str | Path, *, force: bool = False) -> Iterator[Path]:
-    """A temporary folder that takes the name `folder` when the block ends well, and vanishes otherwise.
-
-    Raises:
-        UsageError: `folder` exists and `force` is not set, or it can't be made.
-    """
-    target = Path(folder)
-    if target.exists() and not force:
-        raise UsageError(f"{folder} exists already; --force (force=True) replaces it.")
-    make_folder(target.parent)
-    made = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
-    try:
-        yield made
-        made.chmod(0o755)
-        if target.is_dir():
-            old = Path(tempfile.mkdtemp(prefix=f".{target.name}.old.", dir=target.parent))
-            target.rename(old / target.name)
-            made.rename(target)
-            shutil.rmtree(old)
-        else:
-            if target.exists():
-                target.unlink()
-            made.rename(target)
-    except BaseException:
-        shutil.rmtree(made, ignore_errors=True)
-        raise
 
 
 def read_config(folder: Path) -> dict[str, Any]:

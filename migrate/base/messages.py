@@ -2,12 +2,31 @@
 
 from __future__ import annotations
 
+import os
 import re
 
 
 def visible(text: str) -> str:
     r"""The same text with control, formatting and unpaired characters as `\x1b`: nothing is hidden or reordered."""
     return text if text.isprintable() else "".join(c if c.isprintable() else f"\\x{ord(c):02x}" for c in text)
+
+
+def cut(text: str, longest: int) -> str:
+    """The same text, with what stands in its middle left out if it is longer; it says so."""
+    if len(text) <= longest:
+        return text
+    half = longest // 2
+    return f"{text[:half]} … ({len(text) - 2 * half:,} characters are left out) … {text[-half:]}"
+
+
+def file_text(path: str | os.PathLike[str]) -> str:
+    r"""Text with names of files in it, as every encoding of Unicode takes it: bytes that are no text become `\x80`."""
+    shown = re.sub("[\udc80-\udcff]", _as_byte, os.fspath(path))
+    return shown.encode("utf-8", "backslashreplace").decode("utf-8")
+
+
+def _as_byte(found: re.Match[str]) -> str:
+    return f"\\x{ord(found[0]) - 0xDC00:02x}"
 
 
 def counted(number: int, noun: str, plural: str = "") -> str:

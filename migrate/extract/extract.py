@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 
 from ..base.errors import UsageError
-from ..base.files import refuse_existing, whole_file
 from ..base.json_values import JsonValues
+from ..base.output_file import check_file, whole_file
 from ..inspection.contents import summary
 from ..inspection.tree import size_text
 from ..model.locate import follow
@@ -85,7 +85,9 @@ def extract(
     """
     targets = [Path(path) for path in (output, preview) if path is not None]
     for target in targets:
-        refuse_existing(target, force=force)
+        check_file(target, force=force, inputs=[source])
+    if len({os.path.realpath(target) for target in targets}) < len(targets):
+        raise UsageError(f"{output} can't be the picture too; give --png (preview=) another name.")
     writer = None if output is None else _writer(Path(output))
     file = load_file(source, limits=limits)
     top = file.objects[0] if file.objects else None

@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 
 from ..base.errors import UsageError
-from ..base.files import refuse_existing
 from ..base.json_values import JsonValues
+from ..base.output_file import check_file, whole_file
 from ..inspection.contents import summary
 from ..t7 import LuaTable, Tensor, Value
 from ..t7.as_json import from_json
@@ -66,7 +66,8 @@ def pack(
         UsageError: a file can't be read, or holds what Torch7 has no type for.
         T7Error: the file can't be written.
     """
-    refuse_existing(Path(output), force=force)
+    inputs = [*sources, *(_named(os.fspath(source))[1] for source in sources)]
+    check_file(Path(output), force=force, inputs=inputs)
     notes: list[str] = []
     if not sources:
         raise UsageError("Which file? Give one or more .npy, .npz, .safetensors or .json files.")
@@ -79,8 +80,8 @@ def pack(
             if name in value:
                 raise UsageError(f"Two files would have the name {name!r}; give them others with NAME=FILE.")
             value[name] = _read(path, notes)
-    Path(output).parent.mkdir(parents=True, exist_ok=True)
-    dump(value, output, ascii=ascii, long_size=long_size)
+    with whole_file(output, force=force, inputs=inputs) as part:
+        dump(value, part, ascii=ascii, long_size=long_size)
     entries = {str(key): summary(item) for key, item in value.items()} if isinstance(value, LuaTable) else {}
     return PackedFile(os.fspath(output), Path(output).stat().st_size, summary(value), entries, notes)
 

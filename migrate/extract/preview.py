@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from ..base.errors import UsageError
-from ..base.files import whole_file
+from ..base.output_file import whole_file
 from ..inspection.tree import size_text
 from ..t7 import Tensor
 

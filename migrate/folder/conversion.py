@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from ..base.folder_files import output_folder
+from ..base.output_folder import CONVERTED, output_folder
 from ..model.conversion import ConvertedModel
 from ..model.convert import Mode, convert_model
 from ..t7 import Value
@@ -24,13 +24,13 @@ class Conversion(ConvertedModel):
         The folder appears whole or not at all, and two runs write the same bytes.
 
         Args:
-            folder: must not exist, unless `force` allows to replace it.
-            force: replace an existing folder.
+            folder: must not exist, be empty, or be one that torchmigrate wrote and `force` allows to replace.
+            force: replace a folder that torchmigrate wrote; what else is in it is kept.
 
         Raises:
-            UsageError: the folder exists.
+            UsageError: the folder is something else, or is or holds the file that was converted, or can't be written.
         """
-        with output_folder(folder, force=force) as made:
+        with output_folder(folder, CONVERTED, force=force, inputs=[self.file]) as made:
             write(self, made)
         return Path(folder)
 

@@ -10,7 +10,8 @@ from typing import Any
 import torch
 
 from ..base.errors import ExportError, GraphDiffers, UsageError
-from ..base.folder_files import ONNX, PARITY_FAILED, SOURCE, output_folder, read_config
+from ..base.folder_files import ONNX, PARITY_FAILED, SOURCE, read_config
+from ..base.output_folder import CONVERTED, SOURCE_ONLY, output_folder
 from ..base.tensor_trees import apply, leaves, moved
 from ..model.conversion import ConvertedModel
 from ..model.convert import convert_model, to_torch
@@ -100,62 +101,85 @@ class ConvertedFolder:
         }
 
 
-def convert_file(file: Path, folder: Path, options: ConvertOptions, step: Progress) -> ConvertedFolder:
+def convert_file(
+    file: Path,
+    folder: Path,
+    options: ConvertOptions,
+    step: Progress,
+    *,
+    kind: str = CONVERTED,
+    work: Path | None = None,
+) -> ConvertedFolder:
     """Converts a .t7 file into a folder, which appears whole or not at all.
+
+    Args:
+        file: the .t7 file.
+        folder: where to write.
+        options: those of the command.
+        step: told what begins.
+        kind: what the marker of the folder says.
+        work: where it is written before it takes its place; None: beside it.
 
     Raises:
         TorchMigrateError: of any kind; nothing is written then.
     """
-    if folder.exists() and not options.force:
-        raise UsageError(f"{folder} exists already; --force replaces it, -o writes elsewhere.")
-    step("reading and converting")
-    conversion = convert_model(
-        file,
-        key=options.key,
-        plugins=options.plugins,
-        aliases=options.aliases,
-        allow_unsupported=options.allow_unsupported,
-        limits=options.limits,
-    )
+    kind = SOURCE_ONLY if options.source_only and kind == CONVERTED else kind
+    inputs = [file, options.reference, *options.plugins]
+    with output_folder(folder, kind, force=options.force, inputs=inputs, work=work) as made:
+        step("reading and converting")
+        conversion = convert_model(
+            file,
+            key=options.key,
+            plugins=options.plugins,
+            aliases=options.aliases,
+            allow_unsupported=options.allow_unsupported,
+            limits=options.limits,
+        )
+        return _write(conversion, made, folder, options, step)
+
+
+def _write(
+    conversion: ConvertedModel, made: Path, folder: Path, options: ConvertOptions, step: Progress
+) -> ConvertedFolder:
+    """Writes all files of a folder that will have another name."""
     exported: OnnxExport | None = None
     report: ParityReport | None = None
     not_run = _not_run(conversion, options)
-    with output_folder(folder, force=options.force) as made:
-        reference: Reference | None = None
-        if "parity" not in not_run:
-            step("looking for what to compare with")
-            reference = choose_reference(conversion, options.reference, input_shape=options.input_shape)
-        example = _example(conversion, options, reference)
-        if options.source_only:
-            step("writing the source")
-            source = source_of(conversion, example)
-            (made / SOURCE).write_text(source.text, encoding="utf-8")
-            source_note = source.reason
-        else:
-            step("writing the weights and the source")
-            source_note = write(conversion, made, example)
-            notes = _write_optimizer(conversion, made)
-        if "onnx" not in not_run and (drawn := drawn_numbers(conversion, example)).outputs:
-            not_run["onnx"] = str(drawn)
-        if "onnx" not in not_run:
-            step("exporting to ONNX")
-            exported = _export(conversion, made / ONNX, options, example)
-        if reference is not None:
-            step("comparing")
-            report = verify(
-                conversion,
-                reference=reference,
-                devices=options.devices,
-                onnx=made / ONNX if exported else None,
-                atol=options.atol,
-                rtol=options.rtol,
-            )
-            report.write(made)
-            if not report:
-                (made / PARITY_FAILED).write_text(report.summary() + "\n")
-        if not options.source_only:
-            write_card(made, conversion, exported, report, [note for note in (source_note, notes) if note])
-        files = {path.name: path.stat().st_size for path in sorted(made.iterdir())}
+    reference: Reference | None = None
+    if "parity" not in not_run:
+        step("looking for what to compare with")
+        reference = choose_reference(conversion, options.reference, input_shape=options.input_shape)
+    example = _example(conversion, options, reference)
+    if options.source_only:
+        step("writing the source")
+        source = source_of(conversion, example)
+        (made / SOURCE).write_text(source.text, encoding="utf-8")
+        source_note = source.reason
+    else:
+        step("writing the weights and the source")
+        source_note = write(conversion, made, example)
+        notes = _write_optimizer(conversion, made)
+    if "onnx" not in not_run and (drawn := drawn_numbers(conversion, example)).outputs:
+        not_run["onnx"] = str(drawn)
+    if "onnx" not in not_run:
+        step("exporting to ONNX")
+        exported = _export(conversion, made / ONNX, options, example)
+    if reference is not None:
+        step("comparing")
+        report = verify(
+            conversion,
+            reference=reference,
+            devices=options.devices,
+            onnx=made / ONNX if exported else None,
+            atol=options.atol,
+            rtol=options.rtol,
+        )
+        report.write(made)
+        if not report:
+            (made / PARITY_FAILED).write_text(report.summary() + "\n")
+    if not options.source_only:
+        write_card(made, conversion, exported, report, [note for note in (source_note, notes) if note])
+    files = {path.name: path.stat().st_size for path in sorted(made.iterdir())}
     return ConvertedFolder(folder, files, conversion, exported, report, not_run, source_note)
 
 

@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from ..base.errors import UsageError
-from ..base.files import whole_file
-from ..base.folder_files import ONNX
+from ..base.folder_files import NAMES, ONNX, PARITY, REPORT
+from ..base.output_file import check_file, whole_file
+from ..base.output_folder import check_folder
 from ..base.tensor_trees import position
 from ..model.conversion import ConvertedModel
 from ..model.convert import convert_model
@@ -83,8 +84,7 @@ def verify_path(path: Path, options: VerifyOptions) -> Verified:
     Raises:
         TorchMigrateError: of any kind.
     """
-    if options.bisect is not None and options.bisect.exists() and not options.force:
-        raise UsageError(f"{options.bisect} exists already; --force replaces it.")
+    _check_outputs(path, options)
     folder = path if path.is_dir() else None
     conversion = _conversion(path, options)
     onnx = options.onnx
@@ -118,17 +118,31 @@ def verify_path(path: Path, options: VerifyOptions) -> Verified:
         **{name: _spelled(given) for name, given in (("mean", options.mean), ("std", options.std))},
     }
     if options.report is not None:
-        options.report.mkdir(parents=True, exist_ok=True)
-        report.write(options.report)
+        report.write(options.report, force=options.force)
     if options.markdown is not None:
-        with whole_file(options.markdown) as part:
+        with whole_file(options.markdown, force=options.force) as part:
             part.write_text(report.markdown(), encoding="utf-8")
     made = None
     if options.bisect is not None:
         made = write_reproduction(conversion, report, options.bisect, plugins=options.plugins, force=options.force)
     if options.save_run is not None:
-        save_run(conversion, report.reference, report.summary(), options.save_run)
+        save_run(conversion, report.reference, report.summary(), options.save_run, force=options.force)
     return Verified(report, made, options.save_run)
+
+
+def _check_outputs(path: Path, options: VerifyOptions) -> None:
+    """Stops before work is done for nothing: nothing is written over what is read, or unasked over anything."""
+    given = [*options.plugins, *options.input, options.reference, options.onnx, options.compare_run]
+    inputs = [path, *(None if each is None or not Path(each).exists() else each for each in given)]
+    if options.bisect is not None:
+        check_folder(options.bisect, force=options.force, inputs=inputs)
+    inputs += [path / name for name in NAMES - {PARITY, REPORT}] if path.is_dir() else []
+    files = [options.markdown, options.save_run]
+    if options.report is not None:
+        files += [options.report / PARITY, options.report / REPORT]
+    for file in files:
+        if file is not None:
+            check_file(file, force=options.force, inputs=inputs)
 
 
 def _spelled(numbers: Sequence[float] | None) -> str | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -65,6 +66,7 @@ class ConvertedModel:
         build: how it was made.
         limits: how much the file, and a run of the model, may ask for.
         input_sizes: what was found of its input, by whoever asked for it first; see `shapes.infer`.
+        file: where the file is that it comes from, since nothing is written over it; None for a value.
         indexed: sizes of an input -> which of its tensors hold indices, and which ones; see `shapes.random_input`.
     """
 
@@ -78,6 +80,7 @@ class ConvertedModel:
     build: Build
     limits: Limits = field(default=DEFAULT_LIMITS, repr=False)
     input_sizes: InputSizes | None = field(default=None, repr=False, compare=False)
+    file: Path | None = field(default=None, repr=False, compare=False)
     indexed: dict[Any, dict[int, range]] = field(default_factory=dict, repr=False, compare=False)
 
     @property

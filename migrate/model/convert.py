@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 from torch import nn
 
+from ..base.messages import file_text
 from ..t7 import LuaTable, Tensor, Value, load_file
 from ..t7.limits import DEFAULT_LIMITS, Limits
 from . import registry
@@ -41,7 +42,7 @@ def convert_model(
         file = load_file(source, limits=limits)
         value = file.objects[0] if file.objects else None
         provenance = Provenance(
-            file=Path(source).name,
+            file=file_text(Path(source).name),
             sha256=sha256(source),
             format=file.format,
             long_size=file.long_size,
@@ -72,6 +73,7 @@ def convert_model(
         provenance=provenance,
         build=build,
         limits=limits,
+        file=Path(source).absolute() if isinstance(source, (str, os.PathLike)) else None,
     )
 
 

@@ -10,8 +10,9 @@ from safetensors.torch import load_file
 from torch import nn
 
 from ..base.errors import UsageError
-from ..base.files import refuse_existing
-from ..base.folder_files import OPTIMIZER, OPTIMIZER_TENSORS, output_folder, read_config, read_settings
+from ..base.folder_files import CONFIG, OPTIMIZER, OPTIMIZER_TENSORS, read_config, read_settings
+from ..base.output_file import Inputs, check_file
+from ..base.output_folder import OPTIMIZER_STATE, check_folder, output_folder
 from ..model.conversion import ConvertedModel
 from .state import CLASSES, SETTINGS_VERSION, Group, OptimizerState
 
@@ -31,15 +32,27 @@ def save_optimizer(state: OptimizerState, folder: Path, source: ConvertedModel, 
     Raises:
         UsageError: the folder is something else, or holds another model, or a state already.
     """
-    if not folder.exists():
-        with output_folder(folder) as made:
+    if not (folder / CONFIG).is_file():
+        with output_folder(folder, OPTIMIZER_STATE, force=force, inputs=[source.file]) as made:
             return state.write(made)
     config = read_config(folder)
     if config["source"]["sha256"] != source.provenance.sha256 or config["source"]["key"] != source.key:
         raise UsageError(f"{folder} holds another model than this one; write elsewhere with -o.")
+    check_optimizer_folder(folder, force=force)
+    return state.write(folder, config["tensors"], force=force)
+
+
+def check_optimizer_folder(folder: Path, *, force: bool, inputs: Inputs = ()) -> None:
+    """Stops before work is done for nothing.
+
+    Raises:
+        UsageError: nothing may be written to this folder.
+    """
+    if not (folder / CONFIG).is_file():
+        check_folder(folder, force=force, inputs=inputs)
+        return
     for name in (OPTIMIZER, OPTIMIZER_TENSORS):
-        refuse_existing(folder / name, force=force)
-    return state.write(folder, config["tensors"])
+        check_file(folder / name, force=force, inputs=inputs)
 
 
 def load_optimizer(folder: str | Path, module: nn.Module) -> OptimizerState:

@@ -14,8 +14,8 @@ from torch import nn
 from torch.optim.lr_scheduler import LambdaLR
 
 from ..base.errors import UsageError
-from ..base.files import whole_file
 from ..base.folder_files import OPTIMIZER, OPTIMIZER_TENSORS, read_config
+from ..base.output_file import whole_file
 from .torch7_rules import Torch7Adam, Torch7ASGD, Torch7NAG, Torch7SGD
 
 #: Version of the layout of optimizer.json.
@@ -139,16 +139,20 @@ class OptimizerState:
         """
         self.write(Path(folder), read_config(Path(folder))["tensors"])
 
-    def write(self, folder: Path, names: Mapping[str, str] | None = None) -> list[str]:
+    def write(self, folder: Path, names: Mapping[str, str] | None = None, *, force: bool = False) -> list[str]:
         """Writes optimizer.json and optimizer.safetensors into an existing folder.
 
         Args:
             folder: where to write.
             names: name of a parameter in the converted module -> its name in model.safetensors and model.py, as
                 config.json has it under "tensors"; None: they are the same.
+            force: replace existing files.
 
         Returns:
             The names of the two files.
+
+        Raises:
+            UsageError: a file exists and `force` is not set, or it can't be written.
         """
         places = {name: (names or {}).get(name, name) for group in self.groups for name in group.names}
         tensors = {
@@ -172,10 +176,10 @@ class OptimizerState:
             "key": self.key,
             "modules": {place: name for name, place in places.items()},
         }
-        with whole_file(folder / OPTIMIZER_TENSORS) as part:
+        with whole_file(folder / OPTIMIZER_TENSORS, force=force) as part:
             save_file(tensors, part, metadata={"format": "pt"})
             part.chmod(0o644)  # safetensors leaves it to its owner alone
-        with whole_file(folder / OPTIMIZER) as part:
+        with whole_file(folder / OPTIMIZER, force=force) as part:
             part.write_text(json.dumps(settings, indent=1, ensure_ascii=True) + "\n", encoding="utf-8")
         return [OPTIMIZER, OPTIMIZER_TENSORS]
 

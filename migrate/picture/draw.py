@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 
 from ..base.errors import UsageError
+from ..base.output_file import check_file, whole_file
 from ..inspection.inspect import Inspection
 from ..model.locate import locate
 from ..model.supported_classes import table
@@ -27,6 +28,8 @@ def draw_file(
     found: Inspection,
     depth: int | None = None,
     limits: Limits = DEFAULT_LIMITS,
+    *,
+    force: bool = False,
 ) -> None:
     """Draws the model of a file.
 
@@ -37,20 +40,20 @@ def draw_file(
         found: what `inspect_file` said, whose outputs are written beside the edges.
         depth: draw modules below it as one box; None: as deep as can be read.
         limits: how much the file may ask for.
+        force: replace an existing file.
 
     Raises:
         ModelNotFound: there is no model, or several.
-        UsageError: it is too large to be drawn, or the picture can't be written.
+        UsageError: it is too large to be drawn, or the picture exists, is the file itself, or can't be written.
     """
+    check_file(target, force=force, inputs=[path])
     candidate = locate(load(path, limits=limits), key, table().keys())
     model = next((model for model in found.models if model.key == candidate.key), None)
     outputs = {node.path: node.output for node in model.tree.walk() if node.output} if model else {}
     title = f"{Path(path).name}{f' at {candidate.key}' if candidate.key else ''}"
     text = draw(candidate.object, title, outputs, depth)
-    try:
-        target.write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise UsageError(f"The picture can't be written: {error}") from error
+    with whole_file(target, force=force, inputs=[path]) as part:
+        part.write_text(text, encoding="utf-8")
 
 
 def draw(

@@ -12,14 +12,17 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from types import FrameType
 
+from ..base.download import is_url
 from ..base.errors import EXIT_BUG, UsageError
-from ..base.files import make_folder
+from ..base.folder_files import COLLECTION
+from ..base.output_file import clear_errors, folders_above
+from ..base.output_folder import check_folder
 from ..folder.run import ConvertOptions
 from .local_processes import Processes
-from .outcomes import DIED, STATE, Outcome
+from .outcomes import DIED, Outcome
 from .summary import ZooSummary
 from .worker import Converter
-from .worker_pool import Began, Ended, Event, Lost, Workers, run
+from .worker_pool import Began, Ended, Event, Lost, Workers, remove_unfinished, run
 from .zoo_files import Shard, Task, listed, plan
 
 __all__ = ["Began", "Ended", "Event", "Lost", "Shard", "Task", "ZooSummary", "convert_all", "listed", "plan"]
@@ -34,6 +37,7 @@ def convert_all(
     ray: str | None = None,
     shard: Shard | None = None,
     timeout: float | None = None,
+    lists: Sequence[Path] = (),
     watch: Callable[[Event, int], None] | None = None,
 ) -> ZooSummary:
     """Converts many files, each into a folder of its own below `folder`, and writes summary.json and summary.html.
@@ -50,6 +54,7 @@ def convert_all(
             processes of this machine.
         shard: the part of the list that is to be converted; None: all.
         timeout: seconds that a file may take; None: as long as it needs.
+        lists: files that the sources were read from; they must not be below `folder` either.
         watch: told each event, and how many tasks there are.
 
     Raises:
@@ -64,11 +69,15 @@ def convert_all(
     tasks = part.of(everything)
     if not everything:
         raise UsageError("There is nothing to convert: give .t7 files, folders that hold some, or URLs.")
-    state = folder / STATE
-    make_folder(state)
+    inputs = [source for source in sources if not is_url(source)]
+    check_folder(folder, force=options.force, inputs=[*inputs, *lists, *options.plugins], collection=True)
+    state = folder / COLLECTION
+    with folders_above(state), clear_errors(state):
+        state.mkdir(exist_ok=True)
     options = dataclasses.replace(options, plugins=tuple(Path(path).resolve() for path in options.plugins))
     threads = 1 if ray else max(1, (os.cpu_count() or 1) // (jobs or 1))
     staging = state / "unfinished"
+    remove_unfinished(staging)
     workers = _workers(ray, jobs, len(tasks), threads)
     outcomes: dict[str, Outcome] = {}
     interrupted = False

@@ -4,23 +4,23 @@ from __future__ import annotations
 
 import os
 import signal
+import threading
 from collections.abc import Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager, suppress
-from multiprocessing import active_children, get_context
+from multiprocessing import active_children, get_context, parent_process
 from pathlib import Path
 from types import FrameType
 
 from pebble import ProcessExpired, ProcessPool
 
 from .outcomes import Outcome
-from .worker import set_up
+from .worker import PID, set_up
 from .worker_pool import Work
 from .zoo_files import Task
 
 #: A worker is replaced after as many files, since libraries leak.
 FILES_PER_WORKER = 100
-_PID = "pid.txt"
 
 
 class Processes:
@@ -52,7 +52,7 @@ class Processes:
     def is_alive(self, folder: Path) -> bool:
         """Pebble itself asks too, but waits for ever for the answer of a process that ended with code 0."""
         with suppress(OSError, ValueError):
-            return int((folder / _PID).read_text()) in {child.pid for child in active_children()}
+            return int((folder / PID).read_text()) in {child.pid for child in active_children()}
         return True
 
     def cause(self, error: Exception) -> str:
@@ -72,7 +72,16 @@ class Processes:
 
 def _begin(threads: int) -> None:
     signal.signal(signal.SIGTERM, _leave)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     set_up(threads, Path(os.devnull))
+
+
+def _end_with_parent() -> None:
+    """A worker whose parent was killed has nobody to answer to; another run may begin with its file."""
+    parent = parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
 
 
 def _leave(signum: int, frame: FrameType | None) -> None:
@@ -81,7 +90,7 @@ def _leave(signum: int, frame: FrameType | None) -> None:
 
 
 def _call(work: Work, task: Task, folder: Path) -> Outcome:
-    (folder / _PID).write_text(str(os.getpid()))
+    (folder / PID).write_text(str(os.getpid()))
     try:
         return work(task, folder)
     except SystemExit as error:  # pebble would go on to the next task

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from importlib.metadata import version
@@ -11,12 +12,11 @@ from pathlib import Path
 from typing import Any
 
 from ..base.errors import EXIT_BUG, EXIT_EXPORT, EXIT_OK, EXIT_PARITY, EXIT_UNREADABLE, EXIT_UNSUPPORTED, EXIT_USAGE
+from ..base.folder_files import COLLECTION
 from ..base.json_values import JsonValues
+from ..base.messages import cut, file_text
 from ..folder.run import ConvertOptions
 from ..model.convert import sha256
-
-#: Below the output folder: records, and what is being made.
-STATE = ".torchmigrate-zoo"
 
 #: Exit codes, the worst first: wrong numbers are worse than none.
 SEVERITY = (EXIT_BUG, EXIT_PARITY, EXIT_EXPORT, EXIT_UNSUPPORTED, EXIT_UNREADABLE, EXIT_USAGE, EXIT_OK)
@@ -24,6 +24,8 @@ SEVERITY = (EXIT_BUG, EXIT_PARITY, EXIT_EXPORT, EXIT_UNSUPPORTED, EXIT_UNREADABL
 CONVERTED = "converted"
 PARITY_FAILED = "parity failed"
 DIED = "died"
+
+_LONGEST_MESSAGE, _LONGEST_NAME = 4000, 500
 
 
 @dataclass
@@ -73,9 +75,24 @@ class Outcome(JsonValues):
         return self.status in (CONVERTED, PARITY_FAILED)
 
 
+def shorten(outcome: Outcome) -> None:
+    """Cuts what a file or a plugin may make as long as it likes."""
+    outcome.message = file_text(cut(outcome.message, _LONGEST_MESSAGE))
+    outcome.key = cut(outcome.key, _LONGEST_NAME)
+    outcome.not_run = {name: cut(reason, _LONGEST_MESSAGE) for name, reason in outcome.not_run.items()}
+    counts: Counter[str] = Counter()
+    for name, count in outcome.missing.items():
+        counts[cut(name, _LONGEST_NAME)] += count
+    outcome.missing = dict(counts)
+    outcome.refused = [
+        (cut(path, _LONGEST_NAME), cut(name, _LONGEST_NAME), cut(reason, _LONGEST_NAME))
+        for path, name, reason in outcome.refused
+    ]
+
+
 def record_path(folder: Path, name: str) -> Path:
     """Where the record of a file is."""
-    return folder / STATE / f"{name}.json"
+    return folder / COLLECTION / f"{name}.json"
 
 
 def read_record(folder: Path, name: str) -> Outcome | None:
@@ -90,7 +107,8 @@ def read_record(folder: Path, name: str) -> Outcome | None:
 def write_record(folder: Path, outcome: Outcome, staging: Path) -> None:
     """Writes the record of a file, whole or not at all."""
     part = staging / "record.json"
-    part.write_text(json.dumps(asdict(outcome), indent=1) + "\n", encoding="utf-8")
+    told = {**asdict(outcome), "source": file_text(outcome.source)}
+    part.write_text(json.dumps(told, indent=1) + "\n", encoding="utf-8")
     part.replace(record_path(folder, outcome.name))
 
 

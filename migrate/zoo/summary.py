@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from ..base.errors import EXIT_INTERRUPTED, EXIT_OK
-from ..base.messages import visible
+from ..base.messages import file_text, visible
+from ..base.output_file import whole_file
 from .outcomes import SEVERITY, Outcome
 from .zoo_files import Shard
 
@@ -96,8 +97,8 @@ class ZooSummary:
             "exit_code": self.exit_code,
             "counts": self.counts,
             "resumed": self.resumed,
-            "files": [outcome.to_json() for outcome in self.outcomes],
-            "waiting": self.waiting,
+            "files": [{**outcome.to_json(), "source": file_text(outcome.source)} for outcome in self.outcomes],
+            "waiting": [file_text(source) for source in self.waiting],
             "missing_classes": [
                 {"class": row.typename, "files": row.files, "layers": row.layers, "only_this_class": row.alone}
                 for row in self.missing
@@ -122,10 +123,8 @@ class ZooSummary:
         """Writes summary.json and summary.html, each whole or not at all."""
         texts = {"json": json.dumps(self.to_json(), indent=1) + "\n", "html": self.to_html()}
         for ending, text in texts.items():
-            target = folder / f"summary{self.shard.suffix}.{ending}"
-            part = target.with_name(f".{target.name}.part")
-            part.write_text(text, encoding="utf-8")
-            part.replace(target)
+            with whole_file(folder / f"summary{self.shard.suffix}.{ending}", force=True) as part:
+                part.write_text(text, encoding="utf-8")
 
 
 def _blocks_most(row: MissingClass) -> tuple[int, int, str]:

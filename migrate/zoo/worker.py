@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import os
-import shutil
 import sys
 import time
 import traceback
 from collections import Counter
 from collections.abc import Sequence
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
@@ -28,10 +28,12 @@ from ..base.errors import (
     UnsupportedLayers,
     UsageError,
 )
+from ..base.files import disk_refusal
 from ..base.memory import memory_refusal
+from ..base.output_folder import MEMBER, read_marker, recover
 from ..folder.run import ConvertedFolder, ConvertOptions, Progress, convert_file
 from ..model.convert import sha256
-from .outcomes import CONVERTED, PARITY_FAILED, Outcome, fingerprint, read_record, write_record
+from .outcomes import CONVERTED, PARITY_FAILED, Outcome, fingerprint, read_record, shorten, write_record
 from .zoo_files import Task
 
 _STATUS = {
@@ -41,8 +43,9 @@ _STATUS = {
     EXIT_USAGE: "needs an option",
 }
 
-#: In the folder of a task: what was printed, which step it is at, and what is not finished.
+#: In the folder of a task: what was printed, the process, which step it is at, and what is not finished.
 LOG = "output.txt"
+PID = "pid.txt"
 STEP = "step.txt"
 _UNFINISHED = "unfinished"
 
@@ -87,8 +90,12 @@ class Converter:
             outcome.message = f"{type(error).__name__}: {error}\n{traceback.format_exc()}"
             if memory := memory_refusal(error):
                 _blame(outcome, memory)
+            if refusal := disk_refusal(error):
+                _blame(outcome, UsageError(f"It can't be written: {refusal}."))
         outcome.seconds = round(time.monotonic() - began, 2)
-        write_record(self.folder, outcome, staging)
+        shorten(outcome)
+        with suppress(OSError):  # without a record, another run converts the file again
+            write_record(self.folder, outcome, staging)
         return outcome
 
     def _convert(self, task: Task, staging: Path, step: Progress, outcome: Outcome) -> Outcome | None:
@@ -102,29 +109,20 @@ class Converter:
         outcome.sha256, outcome.size = sha256(file), file.stat().st_size
         outcome.options = fingerprint(options)
         before = read_record(self.folder, task.name)
+        target = self.folder / task.name
+        recover(Path(os.path.realpath(target)))
         if before is not None and self._is_done(before, outcome):
             return dataclasses.replace(before, resumed=True, source=task.source)
-        ours = before is not None and before.has_folder
-        if (self.folder / task.name).exists() and not (ours or options.force):
-            raise UsageError(f"{self.folder / task.name} exists already; --force replaces it.")
-        result = convert_file(file, staging / task.name, options, step)
-        _put_in_place(staging / task.name, self.folder / task.name, staging)
-        _describe(outcome, result)
+        marker = read_marker(target)
+        # a run that was killed may have written the folder and no record
+        ours = (before is not None and before.has_folder) or (marker is not None and marker.kind == MEMBER)
+        options = dataclasses.replace(options, force=options.force or ours)
+        _describe(outcome, convert_file(file, target, options, step, kind=MEMBER, work=staging))
         return None
 
     def _is_done(self, before: Outcome, now: Outcome) -> bool:
         same = (before.sha256, before.options) == (now.sha256, now.options)
         return same and before.has_folder and (self.folder / now.name).is_dir() and not self.options.force
-
-
-def _put_in_place(made: Path, target: Path, staging: Path) -> None:
-    if target.exists():
-        old = staging / "replaced"
-        target.rename(old)
-        made.rename(target)
-        shutil.rmtree(old) if old.is_dir() else old.unlink()
-    else:
-        made.rename(target)
 
 
 def _describe(outcome: Outcome, result: ConvertedFolder) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import socket
 import time
 from collections import deque
 from collections.abc import Callable, Generator, Sequence
@@ -13,8 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from ..base.unfinished import host, is_alive
 from .outcomes import Outcome
-from .worker import LOG, STEP
+from .worker import LOG, PID, STEP
 from .zoo_files import Task
 
 #: Told a task and an empty folder, where it writes what it prints (LOG) and which step it is at (STEP).
@@ -22,6 +22,8 @@ Work = Callable[[Task, Path], Outcome]
 
 #: Seconds between two looks at the steps of the workers.
 _INTERVAL = 0.2
+#: Seconds that workers have to end after their parent was killed.
+_GRACE = 20.0
 
 
 @dataclass(frozen=True)
@@ -90,7 +92,7 @@ def run(
         staging: a folder for what is not finished; each running task has one of its own in it.
         timeout: seconds that a task may take, from its first step on; None: as long as it needs.
     """
-    own = staging / f"{socket.gethostname()}-{os.getpid()}"
+    own = staging / f"{host()}-{os.getpid()}"
     queue, slots, runs = deque(tasks), deque(range(workers.jobs)), dict[Future[Outcome], _Run]()
     try:
         while queue or runs:
@@ -121,6 +123,25 @@ def run(
     finally:
         workers.stop()
         shutil.rmtree(own, ignore_errors=True)
+
+
+def remove_unfinished(staging: Path) -> None:
+    """Removes what runs of this machine that were killed left in a folder for what is not finished."""
+    for own in sorted(staging.glob(f"{host()}-*")):
+        pid = own.name.rpartition("-")[2]
+        if not pid.isdecimal() or is_alive(int(pid)):
+            continue
+        until = time.monotonic() + _GRACE
+        while any(map(_works, own.glob(f"*/{PID}"))) and time.monotonic() < until:
+            time.sleep(_INTERVAL)  # a worker ends as soon as it sees that its parent has
+        shutil.rmtree(own, ignore_errors=True)
+
+
+def _works(file: Path) -> bool:
+    try:
+        return is_alive(int(file.read_text()))
+    except (OSError, ValueError):
+        return False
 
 
 def _end(future: Future[Outcome], entry: _Run, workers: Workers) -> Event:

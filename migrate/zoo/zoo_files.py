@@ -14,6 +14,10 @@ from ..base.errors import UsageError
 #: What people call files of Torch7; the folder of `resnet-1.0.t7` is `resnet-1.0`.
 _ENDINGS = (".gz", ".t7", ".t7b", ".th7", ".net", ".torch", ".ascii", ".bin", ".dat", ".model", ".pth", ".pt")
 
+#: Names in the folder of a collection that are not free, and how many bytes a name may have.
+_SUMMARY = re.compile(r"summary(-\d+-of-\d+)?\.(json|html)", re.IGNORECASE)
+_LONGEST = 120
+
 #: Beside `model.t7`, what Torch7 answered.
 _REFERENCE = ".reference.t7"
 
@@ -46,8 +50,9 @@ def listed(arguments: Sequence[str], lists: Sequence[Path]) -> list[str]:
     given = list(arguments)
     for path in lists:
         try:
-            lines = [line.strip() for line in path.read_text("utf-8").splitlines()]
-        except (OSError, UnicodeDecodeError) as error:
+            # names of files may be bytes that are no text
+            lines = [line.strip() for line in path.read_text("utf-8", "surrogateescape").split("\n")]
+        except OSError as error:
             raise UsageError(f"The list {path} can't be read: {error}") from error
         given += [line for line in lines if line and not line.startswith("#")]
     found: list[str] = []
@@ -120,7 +125,8 @@ def _options(file: str) -> list[str]:
     while (shorter := _without_ending(stem)) != stem:
         stem = shorter
     found = ["-".join([*parts[len(parts) - 1 - up : -1], stem]) for up in range(max(1, min(len(parts), 6)))]
-    return [*found, last]
+    names = [_short(name) for name in (*found, last) if _SUMMARY.fullmatch(name) is None]
+    return names or [f"{_short(last)}-model"]
 
 
 def _without_ending(name: str) -> str:
@@ -130,7 +136,16 @@ def _without_ending(name: str) -> str:
 
 def _plain(part: str) -> str:
     """A part of a path as a folder name that no file system, shell or terminal takes amiss."""
-    return re.sub(r"[^\w.+=@,-]", "_", part).strip(".")[:120]
+    return re.sub(r"[^\w.+=@,-]", "_", part).strip(".").lstrip("-.")
+
+
+def _short(name: str) -> str:
+    """The name with its middle left out, if it is longer than file systems allow with what is added to it."""
+    taken = name.encode()
+    if len(taken) <= _LONGEST:
+        return name
+    half = _LONGEST // 2
+    return taken[:half].decode("utf-8", "ignore") + "-" + taken[-half:].decode("utf-8", "ignore")
 
 
 @dataclass(frozen=True)

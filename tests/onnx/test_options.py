@@ -58,7 +58,7 @@ def test_names(tmp_path: Path) -> None:
     )
     assert report, report.summary()
     with pytest.raises(tm.UsageError, match=r"4 outputs \(output_1, output_2_1"):
-        exports.export("multitask_tables", tmp_path, output_names=["a", "b"])
+        exports.export("multitask_tables", tmp_path / "other", output_names=["a", "b"])
 
 
 def test_external_data(tmp_path: Path) -> None:
@@ -93,7 +93,9 @@ def test_weights_of_a_file_that_is_replaced(before: bool, left: list[str], tmp_p
     tm.export_onnx(conversion, target, input_shape="2x40", external_data=before)
     if not before:
         (tmp_path / "m.onnx.data").touch()
-    exported = tm.export_onnx(conversion, target, input_shape="2x40")
+    with pytest.raises(tm.UsageError, match="exists already"):
+        tm.export_onnx(conversion, target, input_shape="2x40")
+    exported = tm.export_onnx(conversion, target, input_shape="2x40", force=True)
     assert exported.external is None
     assert sorted(path.name for path in tmp_path.iterdir()) == ["m.onnx", *left]
 

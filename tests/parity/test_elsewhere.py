@@ -18,6 +18,7 @@ from PIL import Image
 from safetensors.torch import save_file
 
 import torchmigrate as tm
+from torchmigrate.base.folder_files import MARKER
 from torchmigrate.cli import main as cli
 from torchmigrate.folder.verify_folder import VerifyOptions, by_place, verify_path
 from torchmigrate.parity.reference_numbers import Gradients, Reference
@@ -218,7 +219,7 @@ def test_the_smallest_part_that_fails_is_written_and_fails_alone(tmp_path: Path)
     with pytest.raises(SystemExit) as stopped:
         cli.main(["verify", *map(str, [tmp_path / "wrong.t7", "--reference", tmp_path / "ref.t7", "--bisect", folder])])
     assert stopped.value.code == 1
-    assert sorted(path.name for path in folder.iterdir()) == ["case.t7", "module.t7", "reproduce.py"]
+    assert sorted(path.name for path in folder.iterdir()) == [MARKER, "case.t7", "module.t7", "reproduce.py"]
     assert tm.load(folder / "module.t7").typename == "nn.Linear"
     case = tm.to_torch(tm.load(folder / "case.t7"))
     torch.testing.assert_close(case["input"], torch.from_numpy(layers[1]["output"]), rtol=0, atol=0)

@@ -132,5 +132,5 @@ def test_the_command_writes_it(tmp_path: Path, capsys: pytest.CaptureFixture[str
     assert len(root.findall(f".//{SVG}rect")) == len(flow("unet_nngraph").boxes)
     assert "net.svg" in capsys.readouterr().out
     with pytest.raises(SystemExit) as stopped:
-        cli.main(["inspect", str(golden.MODELS / "unet_nngraph.t7"), "--svg", str(tmp_path / "no" / "net.svg")])
+        cli.main(["inspect", str(golden.MODELS / "unet_nngraph.t7"), "--svg", str(tmp_path / "net.svg" / "net.svg")])
     assert stopped.value.code == 2

@@ -14,9 +14,9 @@ import lua
 import pytest
 
 import torchmigrate as tm
+from torchmigrate.base.folder_files import COLLECTION as STATE
 from torchmigrate.cli import main as cli
 from torchmigrate.zoo import ray_cluster as cluster
-from torchmigrate.zoo.outcomes import STATE
 
 ON_RAY = [sys.executable, "-m", "torchmigrate", "convert", "--ray", "local", "--jobs", "2", "--source-only"]
 

@@ -19,8 +19,9 @@ import pytest
 import torch
 
 import torchmigrate as tm
+from torchmigrate.base.folder_files import COLLECTION as STATE
 from torchmigrate.cli import main as cli
-from torchmigrate.zoo.outcomes import STATE, Outcome
+from torchmigrate.zoo.outcomes import Outcome
 from torchmigrate.zoo.summary import ZooSummary
 from torchmigrate.zoo.zoo_files import Shard
 
@@ -140,14 +141,17 @@ def test_parts_of_a_list_and_changed_files(tmp_path: Path) -> None:
     for i in range(3):
         tm.dump(lua.linear(3 + i, 2), tmp_path / f"net{i}.t7")
     out = tmp_path / "out"
-    (out / "net2").mkdir(parents=True)  # somebody else's
     words = (*tmp_path.glob("*.t7"), "-o", out, "--no-onnx", "-q")
+    command(*words, "--shard", "2/2").communicate(timeout=120)
+    (out / "net2").mkdir()
+    (out / "net2" / "mine").touch()  # somebody else's
     for k, code in ((1, 2), (2, 0)):
         part = command(*words, "--shard", f"{k}/2")
         assert (part.communicate(timeout=120)[0], part.returncode) == ("", code)
     assert [row["name"] for row in summary_of(out, "summary-1-of-2.json")["files"]] == ["net0", "net2"]
-    assert "exists already" in summary_of(out, "summary-1-of-2.json")["files"][1]["message"]
-    assert list((out / "net2").iterdir()) == []
+    assert "holds other files" in summary_of(out, "summary-1-of-2.json")["files"][1]["message"]
+    assert [path.name for path in (out / "net2").iterdir()] == ["mine"]
+    (out / "net2" / "mine").unlink()
     tm.dump(lua.linear(5, 7), tmp_path / "net1.t7")
     whole = command(*words)
     whole.communicate(timeout=120)

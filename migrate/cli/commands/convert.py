@@ -126,7 +126,7 @@ def _convert_all(
     sources = zoo.listed(files, lists)
     part = zoo.Shard.parse(shard) if shard else None
     with zoo_progress(silent=as_json or quiet) as watch:
-        summary = zoo.convert_all(sources, output, settings, shard=part, watch=watch, **workers)
+        summary = zoo.convert_all(sources, output, settings, shard=part, lists=lists, watch=watch, **workers)
     if as_json:
         console.print_json(summary.to_json())
     elif not quiet:

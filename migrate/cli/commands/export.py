@@ -42,6 +42,7 @@ DTYPE = click.option(
 @click.option(
     "--int8", is_flag=True, help="Write a dynamically quantized .int8.onnx beside, and say how far it is off."
 )
+@click.option("--force", is_flag=True, help="Replace existing files.")
 @JSON
 @QUIET
 @VERBOSE
@@ -54,6 +55,7 @@ def export(file: Path, output: Path | None, as_json: bool, quiet: bool, **option
     torchmigrate export lm.t7 --key model --dynamic batch,time --input-names tokens --output-names scores
     torchmigrate export model.t7 --dtype float16 --opset 21 --simplify
     """
+    from ...base.output_file import check_file
     from ...model.convert import convert_model
     from ...onnx.export.export import export_onnx
     from ..printing import terminal as console
@@ -61,6 +63,7 @@ def export(file: Path, output: Path | None, as_json: bool, quiet: bool, **option
 
     target = output or Path(file.name).with_suffix(".onnx")
     given = with_model_options(options)
+    check_file(target, force=options["force"], inputs=[file, *options["plugins"]])
     with console.progress(silent=as_json or quiet) as step:
         step("reading and converting")
         conversion = convert_model(file, **{name: given.pop(name) for name in ("key", "plugins", "aliases", "limits")})

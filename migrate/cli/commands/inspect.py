@@ -20,6 +20,7 @@ from .options import FILE, JSON, KEY, LIMITS, QUIET, SHAPE, VERBOSE, limits_of
 @SHAPE
 @click.option("--svg", type=click.Path(path_type=Path), help="Write a picture of the network.")
 @LIMITS
+@click.option("--force", is_flag=True, help="Replace an existing picture.")
 @JSON
 @QUIET
 @VERBOSE
@@ -34,6 +35,7 @@ def inspect(
     svg: Path | None,
     max_elements: int | None,
     max_runs: int | None,
+    force: bool,
     as_json: bool,
     quiet: bool,
 ) -> int:
@@ -46,6 +48,7 @@ def inspect(
     ssh host cat model.t7.gz | torchmigrate inspect -
     torchmigrate inspect resnet.t7 --input-shape 2x3x224x224 --svg resnet.svg
     """
+    from ...base.output_file import check_file
     from ...inspection.inspect import inspect_file
     from ...model.supported_classes import table
     from ..printing import terminal as console
@@ -56,6 +59,8 @@ def inspect(
             "--shapes, --input-shape and --svg read the file twice: standard input can be read once."
         )
     limits = limits_of(max_elements, max_runs)
+    if svg is not None:
+        check_file(svg, force=force, inputs=[file])
     with console.progress(silent=as_json or quiet) as step:
         step("reading")
         found = inspect_file(file, table().keys(), key, tensors=tensors, salvage=salvage, limits=limits)
@@ -68,7 +73,7 @@ def inspect(
             from ...picture.draw import draw_file
 
             step("drawing")
-            draw_file(file, svg, key, found, depth, limits)
+            draw_file(file, svg, key, found, depth, limits, force=force)
     if as_json:
         console.print_json(found.to_json())
     elif not quiet:

@@ -47,10 +47,12 @@ def optimizer(
     """
     from ...model.convert import convert_model
     from ...optim.convert import convert_optimizer
-    from ...optim.files import save_optimizer
+    from ...optim.files import check_optimizer_folder, save_optimizer
     from ..printing import terminal as console
     from ..printing.optimizers import optimizer_json, show_optimizer
 
+    if output is not None:
+        check_optimizer_folder(output, force=force, inputs=[file, state, *options["plugins"]])
     with console.progress(silent=as_json or quiet) as step:
         step("reading and converting")
         conversion = convert_model(file, **with_model_options(options))

@@ -59,7 +59,7 @@ RESULTS = options(
     click.option("--markdown", type=_PATH, help="File for a summary, such as for a pull request."),
     click.option("--save-run", type=_PATH, help="Save a CPU run as .npz, for --compare-run elsewhere."),
     click.option("--bisect", type=_PATH, help="Write the smallest part that fails, with a script, into this folder."),
-    click.option("--force", is_flag=True, help="Replace the folder of --bisect."),
+    click.option("--force", is_flag=True, help="Replace existing files, and the folder of --bisect."),
 )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import os
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -14,8 +15,8 @@ import torch
 from torch import nn
 
 from ...base.errors import ExportError, UsageError
-from ...base.files import refuse_existing
 from ...base.messages import cause
+from ...base.output_file import check_file
 from ...base.tensor_trees import leaves, moved
 from ...model.conversion import ConvertedModel
 from ...model.recurrent_state import Remembering, forget
@@ -26,7 +27,7 @@ from ...t7 import Tensor
 from ...t7.memory_map import release_pages
 from ..operators.stand_ins import put_stand_ins
 from ..passes.graph import PATH_KEY, narrow, tidy
-from ..passes.quantize import quantize, require_quantizable
+from ..passes.quantize import quantize, quantized_path, require_quantizable
 from ..quiet_exporter import quiet
 from ..result import OnnxExport
 from ..settings import Settings
@@ -51,6 +52,7 @@ def export_onnx(
     external_data: bool | None = None,
     simplify: bool = False,
     int8: bool = False,
+    force: bool = False,
 ) -> OnnxExport:
     """Writes the model as an ONNX file and compares ONNX Runtime with PyTorch.
 
@@ -69,12 +71,18 @@ def export_onnx(
             file takes three more copies of the weights in memory; above 2 GB one file is impossible.
         simplify: run onnxslim over the graph (the extra `simplify`).
         int8: also write `path` with `.int8.onnx` as its end, dynamically quantized by ONNX Runtime.
+        force: replace existing files, though never the file that was converted.
 
     Raises:
         ExportError: the model can't be exported, the file fails a check, or its numbers differ.
-        UsageError: the input shape is wrong or was not found, an option has no meaning, or the file can't be written.
+        UsageError: the input shape is wrong or was not found, an option has no meaning, a file exists and `force` is
+            not set, or it can't be written.
     """
-    refuse_existing(Path(path), force=True)
+    targets = [Path(path), *([quantized_path(Path(path))] if int8 else [])]
+    for target in [*targets, *([Path(f"{path}.data")] if external_data else [])]:
+        check_file(target, force=force, inputs=[conv.file])
+    if len({os.path.realpath(target) for target in targets}) < len(targets):
+        raise UsageError(f"{path} is what --int8 (int8=True) calls its file; give another name.")
     settings = Settings(opset, dtype, dynamic, input_names, output_names, external_data, simplify, int8)
     notes: list[str] = []
     if example_input is None:
@@ -85,13 +93,15 @@ def export_onnx(
     if (drawn := drawn_numbers(conv, example_input)).outputs:
         raise ExportError(f"{drawn}: ONNX Runtime can't be compared with PyTorch")
     try:
-        return _export(conv, settings, list(notes), example_input, Path(path))
+        return _export(conv, settings, list(notes), example_input, Path(path), force=force)
     except FixedBatch as error:
         notes.append(str(error))
-        return _export(conv, replace(settings, dynamic=()), notes, example_input, Path(path))
+        return _export(conv, replace(settings, dynamic=()), notes, example_input, Path(path), force=force)
 
 
-def _export(conv: ConvertedModel, settings: Settings, notes: list[str], given: Any, path: Path) -> OnnxExport:
+def _export(
+    conv: ConvertedModel, settings: Settings, notes: list[str], given: Any, path: Path, *, force: bool
+) -> OnnxExport:
     """Writes the file."""
     release_file(conv)
     reference = shared_copy(conv.module, settings.reference_type)
@@ -119,7 +129,7 @@ def _export(conv: ConvertedModel, settings: Settings, notes: list[str], given: A
     check_graph(stored)
     checked = plan.compared()
     worst = _compare(settings, stored, checked, *names)
-    data = write(stored, path, external=settings.external_data)
+    data = write(stored, path, external=settings.external_data, force=force)
     quantized = None
     if settings.int8:
         pairs = [(run.inputs, run.outputs) for run in checked]

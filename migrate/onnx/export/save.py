@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -13,7 +12,7 @@ import onnx
 import onnx_ir as ir
 
 from ...base.errors import UsageError
-from ...base.files import whole_file
+from ...base.output_file import check_file, scratch_folder, whole_file
 
 #: Weights of at least so many bytes stay out of the graph until it is written.
 _LARGE = 4096
@@ -102,19 +101,20 @@ def store(model: ir.Model) -> Stored:
     return Stored(proto, weights)
 
 
-def write(stored: Stored, path: Path, *, external: bool | None) -> Path | None:
+def write(stored: Stored, path: Path, *, external: bool | None, force: bool) -> Path | None:
     """Writes a graph; the files take their names when both are whole.
 
     Args:
         stored: the graph and its weights.
         path: of the file; its folder is made.
         external: put the weights into a second file, `path` with `.data` appended? None: those of more than 256 MB.
+        force: replace existing files.
 
     Returns:
         The second file, or None.
 
     Raises:
-        UsageError: it is too large for one file, or can't be written.
+        UsageError: it is too large for one file, a file exists and `force` is not set, or it can't be written.
     """
     data = path.with_name(path.name + ".data")
     if external is None:
@@ -123,14 +123,15 @@ def write(stored: Stored, path: Path, *, external: bool | None) -> Path | None:
         if stored.size > LARGEST_FILE:
             raise UsageError(f"{path.name} would have {stored.size} bytes; an ONNX file has {LARGEST_FILE} at most.")
         left = _belongs(data, path)
-        with whole_file(path) as part:
+        with whole_file(path, force=force) as part:
             part.write_bytes(stored.whole().SerializeToString(deterministic=True))
         if left:
             data.unlink()
         return None
-    with whole_file(path) as part, whole_file(data) as data_part:
-        with TemporaryDirectory(prefix=".onnx.", dir=path.parent) as folder:
-            model = stored.with_data(Path(folder), data.name)
+    check_file(data, force=force)
+    with whole_file(path, force=force) as part, whole_file(data, force=force) as data_part:
+        with scratch_folder(path) as folder:
+            model = stored.with_data(folder, data.name)
             Path(folder, data.name).replace(data_part)
         part.write_bytes(model.SerializeToString(deterministic=True))
     return data

@@ -5,13 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import onnx
 import torch
 
 from ...base.errors import ExportError
 from ...base.messages import cause
+from ...base.output_file import scratch_folder
 from ..quiet_exporter import quiet
 from ..result import Quantized
 from ..runtime import open_session, run_session
@@ -28,6 +28,11 @@ def require_quantizable(model: onnx.ModelProto) -> None:
     """
     if not any(node.op_type in _OPERATORS for node in model.graph.node):
         raise ExportError(f"--int8 finds nothing to quantize: the graph has no {', '.join(_OPERATORS)}")
+
+
+def quantized_path(path: Path) -> Path:
+    """Where the quantized form of an exported file is."""
+    return path.with_suffix(".int8.onnx")
 
 
 def quantize(
@@ -50,10 +55,10 @@ def quantize(
     """
     from onnxruntime.quantization import QuantType, quantize_dynamic
 
-    target = path.with_suffix(".int8.onnx")
+    target = quantized_path(path)
     before = onnx.load(path, load_external_data=False)
-    with TemporaryDirectory(prefix=".int8.", dir=path.parent) as folder:
-        made = Path(folder) / target.name
+    with scratch_folder(path) as folder:
+        made = folder / target.name
         try:
             with quiet():
                 quantize_dynamic(

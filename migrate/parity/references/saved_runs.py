@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from ...base.errors import UsageError
-from ...base.files import whole_file
+from ...base.output_file import whole_file
 from ...base.tensor_trees import leaves, put
 from ...model.conversion import ConvertedModel
 from ...model.convert import sha256
@@ -23,17 +23,18 @@ from ..trace import LayerRun, trace
 FORMAT, VERSION = "torchmigrate-run", 1
 
 
-def save_run(conv: ConvertedModel, reference: Reference, verdict: str, file: Path) -> None:
+def save_run(conv: ConvertedModel, reference: Reference, verdict: str, file: Path, *, force: bool) -> None:
     """Runs the model on the CPU and saves its input, its output and that of every layer, one array at a time.
 
     Args:
         conv: the converted model.
         reference: whose input is used.
         verdict: what the report on this machine says of the model.
-        file: an .npz file, which is replaced.
+        file: an .npz file.
+        force: replace an existing file.
     """
     network = copy_network(conv)
-    with whole_file(file) as made, zipfile.ZipFile(made, "w", zipfile.ZIP_DEFLATED) as archive:
+    with whole_file(file, force=force) as made, zipfile.ZipFile(made, "w", zipfile.ZIP_DEFLATED) as archive:
         places = {"input": _write(archive, "input", reference.input)}
         layers: list[dict[str, Any]] = []
 

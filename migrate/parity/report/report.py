@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ...base.folder_files import PARITY, REPORT
+from ...base.output_file import check_file, whole_file
 from ...base.tensor_trees import shapes
 from ..judge.status import FAILED, NOT_RUN, TORCH7, name_of
 from . import html, markdown
@@ -95,16 +96,27 @@ class ParityReport(Comparison):
         """The verdict, the backends and the worst layers, for a pull request."""
         return markdown.render(finite(self.to_json()))
 
-    def write(self, folder: str | Path) -> Path:
-        """Writes parity.json and report.html into an existing folder.
+    def write(self, folder: str | Path, *, force: bool = False) -> Path:
+        """Writes parity.json and report.html into a folder, which is made if there is none.
+
+        Args:
+            folder: where to write.
+            force: replace existing files.
 
         Returns:
             The path of parity.json.
+
+        Raises:
+            UsageError: a file exists and `force` is not set, or it can't be written.
         """
         made = finite(self.to_json())
         path = Path(folder) / PARITY
-        path.write_text(json.dumps(made, indent=1, ensure_ascii=True, allow_nan=False) + "\n", encoding="ascii")
-        (Path(folder) / REPORT).write_text(html.render(made), encoding="utf-8", newline="\n")
+        page = Path(folder) / REPORT
+        check_file(page, force=force)
+        with whole_file(path, force=force) as part:
+            part.write_text(json.dumps(made, indent=1, ensure_ascii=True, allow_nan=False) + "\n", encoding="ascii")
+        with whole_file(page, force=force) as part:
+            part.write_text(html.render(made), encoding="utf-8", newline="\n")
         return path
 
 

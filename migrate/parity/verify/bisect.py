@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from ...base.folder_files import output_folder
+from ...base.output_folder import REPRODUCTION, output_folder
 from ...base.tensor_trees import leaves, moved
 from ...model.conversion import ConvertedModel
 from ...t7 import LuaObject, LuaTable
@@ -53,13 +53,13 @@ def write_reproduction(
         report: what was found out about it.
         folder: is made; it appears whole or not at all.
         plugins: the user's files with converters.
-        force: replace an existing folder.
+        force: replace a folder that torchmigrate wrote.
 
     Returns:
         What was written; None if no layer fails by itself.
 
     Raises:
-        UsageError: the folder exists.
+        UsageError: the folder is something else, or can't be written.
     """
     failed = [backend for backend in report.backends if backend.status == FAILED]
     failing = next((layer for backend in failed for layer in backend.layers if not layer.passed), None)
@@ -74,7 +74,7 @@ def write_reproduction(
     modules = LuaTable.from_list(conv.layers[i].object for i in chain)
     part = record.object if chain == [index] else LuaObject("nn.Sequential", LuaTable([("modules", modules)]))
     assert failing.own is not None
-    with output_folder(folder, force=force) as made:
+    with output_folder(folder, REPRODUCTION, force=force, inputs=[conv.file, *plugins]) as made:
         dump(part, made / MODULE)
         case = {"input": to_lua(given), "output": to_lua(expected)}
         dump(LuaTable(case.items()), made / CASE)
