@@ -66,7 +66,10 @@ def cache_folder() -> Path:
     """The folder of downloaded files."""
     if given := os.environ.get(CACHE_VARIABLE):
         return Path(given)
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "torchmigrate"
+    try:
+        return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "torchmigrate"
+    except RuntimeError as error:
+        raise UsageError(f"There is no home folder for the cache; {CACHE_VARIABLE} names one.") from error
 
 
 def local_copy(text: str, step: Callable[[str], None] | None = None) -> Path:
@@ -88,7 +91,12 @@ def local_copy(text: str, step: Callable[[str], None] | None = None) -> Path:
         return target
     if step is not None:
         step("downloading")
-    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UsageError(
+            f"The cache {cache_folder()} can't be written: {error.strerror or error}; {CACHE_VARIABLE} names another."
+        ) from error
     found = _download(system, path, address, target)
     if address.sha256 not in (None, found):
         target.unlink()
@@ -153,6 +161,8 @@ def _download(system: Any, path: str, address: Address, target: Path) -> str:
             try:
                 with system.open(path, "rb") as stream:
                     found = _copy(stream, part)
+            except FileNotFoundError as error:
+                raise UsageError(f"{address.url} can't be fetched: there is no such file, or no answer.") from error
             except Exception as error:  # each file system has errors of its own
                 raise UsageError(f"{address.url} can't be fetched: {type(error).__name__}: {error}") from error
         Path(name).replace(target)

@@ -41,6 +41,7 @@ class T7Error(TorchMigrateError):
         offset: byte offset in the file at which reading stopped, or None.
         path: where inside the object tree, such as `model.modules[3].weight`, or "".
         hint: what to do next, or "".
+        file: the path of the file, as far as it is known, or "".
     """
 
     exit_code = EXIT_UNREADABLE
@@ -50,13 +51,19 @@ class T7Error(TorchMigrateError):
         self.offset = offset
         self.path = path
         self.hint = hint
+        self.file = ""
+        super().__init__(message)
+
+    def __str__(self) -> str:
         where = []
-        if offset is not None:
-            where.append(f"at byte {offset}")
-        if path:
-            where.append(f"in {path}")
-        text = f"{message} ({', '.join(where)})" if where else message
-        super().__init__(f"{text}. {hint}" if hint else text)
+        if self.offset:  # that it is wrong from its first byte on says nothing
+            where.append(f"at byte {self.offset}")
+        if self.path:
+            where.append(f"in {self.path}")
+        text = f"{self.message} ({', '.join(where)})" if where else self.message
+        if self.file and self.file not in text:
+            text = f"{self.file}: {text}"
+        return f"{text}. {self.hint}" if self.hint else text
 
 
 class TornFile(T7Error):

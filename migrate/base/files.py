@@ -12,6 +12,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from .errors import UsageError
+from .messages import file_text
+
 #: Errors of a disk that takes no more; nobody's fault but the disk's.
 _DISK = frozenset([errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS])
 
@@ -30,9 +33,29 @@ def disk_refusal(error: BaseException | None) -> str:
     return ""
 
 
+#: Errors of the file system that say something of the call, not of torchmigrate.
+_SURROUNDINGS = frozenset(
+    [
+        errno.EACCES, errno.EPERM, errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG, errno.ELOOP,
+        errno.EIO, errno.EBUSY, errno.EMFILE, errno.ENFILE, errno.ESTALE, errno.ENXIO, errno.ENODEV, errno.EEXIST,
+    ]
+)  # fmt: skip
+
+
+def surroundings(error: BaseException | None) -> str:
+    """What the file system answered and of which file, where that is what an error came from; "" if it is not."""
+    while error is not None:
+        if isinstance(error, OSError) and error.filename is not None and error.errno in _SURROUNDINGS:
+            return f"{file_text(os.fsdecode(error.filename))}: {error.strerror}."
+        error = error.__cause__
+    return ""
+
+
 @contextmanager
 def standard_input() -> Iterator[Path]:
     """A temporary file with what standard input holds, for those who read a file more than once."""
+    if sys.stdin is None:
+        raise UsageError("Standard input is closed.")
     with tempfile.TemporaryDirectory(prefix="torchmigrate-") as folder:
         path = Path(folder) / "stdin.t7"
         with path.open("wb") as stream:

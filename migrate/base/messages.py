@@ -8,7 +8,9 @@ import re
 
 def visible(text: str) -> str:
     r"""The same text with control, formatting and unpaired characters as `\x1b`: nothing is hidden or reordered."""
-    return text if text.isprintable() else "".join(c if c.isprintable() else f"\\x{ord(c):02x}" for c in text)
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else f"\\x{ord(c):02x}" for c in file_text(text))
 
 
 def cut(text: str, longest: int) -> str:
@@ -27,6 +29,21 @@ def file_text(path: str | os.PathLike[str]) -> str:
 
 def _as_byte(found: re.Match[str]) -> str:
     return f"\\x{ord(found[0]) - 0xDC00:02x}"
+
+
+def shell_words(text: str) -> str:
+    """An error without what only callers from Python need: ` (force=True)` after the option `--force`."""
+    text = re.sub(r" \(from Python: [^()]*\)", "", text)
+    text = re.sub(r"Limits\.\w+ = (\d+) allow", r"the limit of \1 allows", text)
+    text = re.sub(r"Raise Limits\.\w+ if", "Python's load() takes a higher limit, if", text)
+    return re.sub(r"(--[a-z0-9-]+(?: [^\s()]+)?) \([a-z_]+=[^()]*(?:\([^()]*\)[^()]*)*\)", r"\1", text)
+
+
+def why_not_opened(path: str | os.PathLike[str], error: BaseException) -> str:
+    """What to say of a file that can't be opened: the shell leaves a pattern as it is where no file fits it."""
+    if isinstance(error, FileNotFoundError) and re.search(r"[*?\[]", os.fspath(path)):
+        return "no file matches this pattern"
+    return getattr(error, "strerror", None) or str(error)
 
 
 def counted(number: int, noun: str, plural: str = "") -> str:

@@ -11,7 +11,6 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, requires, version
-from pathlib import Path
 
 from ..base.json_values import JsonValues
 
@@ -127,7 +126,7 @@ def _version(package: str) -> str:
 
 def _short(path: str) -> str:
     """A path to be pasted into a report, without the name of its user."""
-    home = str(Path.home())
+    home = os.path.expanduser("~")
     return f"~{path[len(home) :]}" if home != "/" and path.startswith(f"{home}{os.sep}") else path
 
 

@@ -7,12 +7,15 @@ import json
 import os
 import sys
 import traceback
+from contextlib import suppress
+from difflib import get_close_matches
 from typing import NoReturn
 
 import click
 
 from ..base.errors import EXIT_BUG, EXIT_INTERRUPTED, EXIT_OK, EXIT_USAGE, TorchMigrateError
-from ..base.messages import visible
+from ..base.messages import shell_words, visible
+from .streams import flush_output, prepare_streams
 
 #: The commands, as `--help` lists them; each is a file in `commands/`, imported when it is needed.
 COMMANDS = (
@@ -34,6 +37,16 @@ class Commands(click.Group):
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(COMMANDS)
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        try:
+            return super().resolve_command(ctx, args)
+        except click.UsageError as error:
+            if near := get_close_matches(args[0], COMMANDS, 1):
+                raise click.UsageError(f"{error.format_message()} Did you mean {near[0]}?", ctx) from error
+            raise
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in COMMANDS:
@@ -66,8 +79,12 @@ def cli() -> None:
 
 def main(arguments: list[str] | None = None) -> NoReturn:
     """Runs the command line and exits with the code of errors.py."""
+    prepare_streams()
     words = sys.argv[1:] if arguments is None else arguments
-    sys.exit(_run(words))
+    code = _run(words)
+    if reason := flush_output():
+        code = _fail(f"What was found can't be printed: {reason}.", code or EXIT_USAGE, as_json=False, error=None)
+    sys.exit(code)
 
 
 def _run(words: list[str]) -> int:
@@ -86,17 +103,16 @@ def _run(words: list[str]) -> int:
         return _fail(str(error), error.exit_code, as_json, error)
     except (KeyboardInterrupt, click.Abort):
         return _fail("interrupted", EXIT_INTERRUPTED, as_json, None)
-    except BrokenPipeError:
-        sys.stderr.close()  # whoever read our output has closed it
-        return EXIT_OK
     except Exception as error:
-        from ..base.files import disk_refusal
+        from ..base.files import disk_refusal, surroundings
         from ..base.memory import memory_refusal
 
         if refusal := memory_refusal(error):
             return _fail(str(refusal), refusal.exit_code, as_json, refusal)
         if reason := disk_refusal(error):
             return _fail(f"It can't be written: {reason}. Nothing half-written was left.", EXIT_USAGE, as_json, error)
+        if reason := surroundings(error):
+            return _fail(reason, EXIT_USAGE, as_json, error)
         traceback.print_exc()
         text = (
             f"{type(error).__name__}: {error}\nThis is a fault of torchmigrate: please report it with the lines above."
@@ -105,10 +121,12 @@ def _run(words: list[str]) -> int:
 
 
 def _fail(message: str, code: int, as_json: bool, error: Exception | None) -> int:
+    message = shell_words(message)
     if as_json:
         kind = type(error).__name__ if error is not None else "Interrupted"
         click.echo(json.dumps({"error": {"type": kind, "message": message}, "exit_code": code}, indent=1))
-    else:
+        return code
+    with suppress(OSError):  # there is nobody left to tell
         # NO_COLOR asks for none, however it is set; https://no-color.org
         click.secho("error: ", fg=None if os.environ.get("NO_COLOR") else "red", nl=False, err=True)
         click.echo("\n".join(visible(line) for line in message.split("\n")), err=True)

@@ -13,6 +13,7 @@ import numpy as np
 
 from ..base.errors import UsageError
 from ..base.json_values import JsonValues
+from ..base.messages import why_not_opened
 from ..base.output_file import check_file, whole_file
 from ..inspection.contents import summary
 from ..t7 import LuaTable, Tensor, Value
@@ -104,7 +105,7 @@ def _read(path: Path, notes: list[str]) -> Value:
     except UsageError as error:
         raise UsageError(f"{path}: {error}") from error
     except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
-        raise UsageError(f"{path} can't be read: {getattr(error, 'strerror', None) or error}.") from error
+        raise UsageError(f"{path} can't be read: {why_not_opened(path, error)}.") from error
 
 
 def _npy(path: Path, notes: list[str]) -> Value:

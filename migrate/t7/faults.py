@@ -6,7 +6,10 @@ from .limits import Limits
 
 #: What is missing more than so many bytes was not cut off, but misread.
 FAR = 2**31
-_GET_AGAIN = "Its download or save was cut short, or it is damaged: get it again, or read what is there with salvage."
+_GET_AGAIN = (
+    "Its download or save was cut short, or it is damaged: get it again, or see what is left with "
+    "`torchmigrate inspect --salvage` (from Python: salvage=True)."
+)
 
 
 class Fault(Exception):

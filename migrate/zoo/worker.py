@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import errno
 import os
 import sys
 import time
@@ -30,6 +31,7 @@ from ..base.errors import (
 )
 from ..base.files import disk_refusal
 from ..base.memory import memory_refusal
+from ..base.messages import why_not_opened
 from ..base.output_folder import MEMBER, read_marker, recover
 from ..folder.run import ConvertedFolder, ConvertOptions, Progress, convert_file
 from ..model.convert import sha256
@@ -105,7 +107,8 @@ class Converter:
         file = local_copy(task.source, step) if is_url(task.source) else Path(task.source)
         step("reading")
         if not file.is_file():
-            raise UsageError(f"There is no file {file}.")
+            why = why_not_opened(file, FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT)))
+            raise UsageError(f"{file} can't be read: {why}.")
         outcome.sha256, outcome.size = sha256(file), file.stat().st_size
         outcome.options = fingerprint(options)
         before = read_record(self.folder, task.name)

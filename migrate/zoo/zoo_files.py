@@ -10,6 +10,7 @@ from pathlib import Path
 
 from ..base.download import is_url
 from ..base.errors import UsageError
+from ..base.messages import why_not_opened
 
 #: What people call files of Torch7; the folder of `resnet-1.0.t7` is `resnet-1.0`.
 _ENDINGS = (".gz", ".t7", ".t7b", ".th7", ".net", ".torch", ".ascii", ".bin", ".dat", ".model", ".pth", ".pt")
@@ -53,7 +54,7 @@ def listed(arguments: Sequence[str], lists: Sequence[Path]) -> list[str]:
             # names of files may be bytes that are no text
             lines = [line.strip() for line in path.read_text("utf-8", "surrogateescape").split("\n")]
         except OSError as error:
-            raise UsageError(f"The list {path} can't be read: {error}") from error
+            raise UsageError(f"The list {path} can't be read: {why_not_opened(path, error)}.") from error
         given += [line for line in lines if line and not line.startswith("#")]
     found: list[str] = []
     for item in given:

@@ -8,6 +8,7 @@ import pickle
 import struct
 import tarfile
 import zipfile
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -82,6 +83,20 @@ ROWS = {
         "as binary",
     ),
     "line ends changed": (DOUBLES.replace(b"\n", b"\r\n"), "whose line ends were changed", "autocrlf"),
+    "numbers with commas": (b"0.5,0.25\n1,2\n", "a text file that begins with '0.5,0.25", "editor"),
+    "numbers in a row": (b"3 5\n0.1 0.2 0.3\n", "a text file that begins with '3 5", "editor"),
+    "labels": (b"5\n7\n4\n1\n9\n", "a text file that begins with '5", "editor"),
+    "counts": (b"3\n4\n1\n5\n9\n2\n", "a text file that begins with '3", "editor"),
+    "dates": (b"2016-05-01 loss 0.5\n", "a text file that begins with '2016", "editor"),
+    "vocabulary": (b"<blank> 1\n<unk> 2\n", "a text file", "editor"),
+    "BigDL, Java": (b"\xac\xed\x00\x05sr\x00\x27com.intel.analytics.bigdl", "Java objects (BigDL", "wrote it"),
+    "BigDL, protobuf": (b"\x12\x30\x0a\x05conv1" + bytes(60), "protobuf file (Caffe, TensorFlow, BigDL)", "wrote it"),
+    "caffemodel": (b"\x0a\x09CaffeNet1\xa2\x06\x80\x01" + bytes(140), "protobuf file (Caffe", "wrote it"),
+    "TensorFlow graph": (b"\x0a\x2b\x0a\x05input\x12\x0bPlaceholder" + bytes(40), "protobuf file", "wrote it"),
+    "OpenNMT": (b"\x06\0\0\0\x10\0TransformerSpec\0\x07\0\0\0", "CTranslate2 (OpenNMT", "ctranslate2"),
+    "unknown": (b"\xde\xad\xbe\xef" + bytes(60), "a file of another kind", "Find out"),
+    "unknown letters": (b"DKNT\x01\0\0\0" + bytes(60), "the letters 'DKNT'", "Find out"),
+    "doubles": (np.linspace(1.1, 2, 60).tobytes(), "a file of another kind", "Find out"),
     "bytecode": (b"\x1bLJ\x02" + bytes(20), "LuaJIT code", "luajit"),
 }
 
@@ -94,6 +109,8 @@ def test_says_what_the_file_is_and_what_opens_it(name: str) -> None:
     assert what in str(caught.value)
     assert opens in caught.value.hint
     assert caught.value.offset == 0
+    for word in ("at byte", "damaged", "a class before"):
+        assert word not in str(caught.value)
 
 
 @pytest.mark.parametrize("part", [0.3, 0.6, 0.95])
@@ -101,6 +118,22 @@ def test_a_damaged_t7_file_is_not_called_something_else(part: float) -> None:
     for path in sorted((FIXTURES / "values").glob("*.t7")):
         raw = path.read_bytes()
         assert diagnose(raw[: max(int(len(raw) * part), 4)]) is None, path.name
+
+
+def test_errors_name_the_file(tmp_path: Path) -> None:
+    for name, raw in (("torn.t7", string("whole")[:-2]), ("page.t7", b"<html>"), ("none.t7", None)):
+        path = tmp_path / name
+        if raw is not None:
+            path.write_bytes(raw)
+        with pytest.raises(T7Error) as caught:
+            load(path)
+        assert str(caught.value).count(str(path)) == 1
+        assert str(pickle.loads(pickle.dumps(caught.value))) == str(caught.value)
+
+
+def test_a_pattern_that_matches_nothing_is_said(tmp_path: Path) -> None:
+    with pytest.raises(T7Error, match="no file matches this pattern"):
+        load(tmp_path / "*.t7")
 
 
 def test_how_much_of_a_torn_file_is_missing() -> None:

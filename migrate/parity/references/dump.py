@@ -36,9 +36,18 @@ def read_dump(conv: ConvertedModel, file: Path, kind: str = "dump", notes: tuple
         UsageError: it is no reference, or one of another model.
     """
     value = load_dump(file)
+    try:
+        return _reference(conv, file, value, kind, notes)
+    except (AttributeError, KeyError, TypeError, ValueError, OverflowError) as error:
+        raise UsageError(
+            f"{file} is no reference that dump_reference.lua wrote, or damaged: {type(error).__name__}: {error}"
+        ) from error
+
+
+def _reference(conv: ConvertedModel, file: Path, value: LuaTable, kind: str, notes: tuple[str, ...]) -> Reference:
     given, output = to_torch(value["input"]), to_torch(value["output"])
     found = list(notes)
-    layers = _layers(conv, given, value.get("layers"), found)
+    layers = _layers(conv, file, given, value.get("layers"), found)
     dtypes = [tensor.dtype for _, tensor in leaves(output) if tensor.is_floating_point()]
     meta = value.get("meta")
     if isinstance(meta, LuaTable) and meta.get("mode") == "training":
@@ -76,7 +85,9 @@ def load_dump(file: Path) -> LuaTable:
     return value
 
 
-def _layers(conv: ConvertedModel, given: Any, recorded: Value, notes: list[str]) -> dict[tuple[int, int], Any]:
+def _layers(
+    conv: ConvertedModel, file: Path, given: Any, recorded: Value, notes: list[str]
+) -> dict[tuple[int, int], Any]:
     by_path = {path: i for i, record in enumerate(conv.layers) for path in record.paths}
     ran: list[int] = []
     outputs = []
@@ -90,7 +101,7 @@ def _layers(conv: ConvertedModel, given: Any, recorded: Value, notes: list[str])
         typename = conv.layers[index].typename
         if entry.get("class") != typename:
             raise UsageError(
-                f"The reference is of another model: it has a {entry.get('class')} at {path or 'the top'}, "
+                f"{file} is a reference of another model: it has a {entry.get('class')} at {path or 'the top'}, "
                 f"the model a {typename}."
             )
         ran.append(index)

@@ -6,6 +6,8 @@ import mmap
 import re
 from dataclasses import dataclass
 
+from ...base.errors import T7Error
+
 _HEAD = 4096
 _SAMPLE = 1 << 16
 #: What UTF-8 makes of a byte that it doesn't know.
@@ -56,10 +58,21 @@ _MAGICS = (
     _Magic(b"\x89PNG", "a PNG image", "It holds no model."),
     _Magic(b"\xff\xd8\xff", "a JPEG image", "It holds no model."),
     _Magic(b"MATLAB 5.0", "a MATLAB file", "scipy.io.loadmat opens it."),
+    _Magic(b"\xac\xed\x00\x05", "a file of Java objects (BigDL, DL4J)", "The Java program that wrote it opens it."),
+    _Magic(b"%PDF-", "a PDF document", "It holds no model."),
+    _Magic(b"SQLite format 3", "an SQLite database", "sqlite3 opens it."),
+    _Magic(b"\x7fELF", "a program or library", "It holds no model."),
 )
 _HTML = re.compile(rb"\s*<(?:!doctype|html|head|body|\?xml|!--)", re.IGNORECASE)
 # The fields of an onnx.ModelProto: ir_version, then producer name, version or a later field of text.
 _ONNX = re.compile(rb"\x08[\x01-\x20][\x12\x1a\x22\x2a\x32\x3a\x42]", re.DOTALL)
+# CTranslate2 writes models of OpenNMT so: its version, then the name of the kind of model, as long as it says.
+_CTRANSLATE = re.compile(rb"[\x01-\x10]\0\0\0.\0[A-Z][A-Za-z0-9]{2,60}Spec\0", re.DOTALL)
+# A table, an object and a function say the number that they have in the file, and the first has the number 1.
+_ASCII_T7 = re.compile(rb"\s*[0-8][ \t]*(?:\n|\Z)")
+_NUMBERS = re.compile(rb"\s*(?:[3478]\s+(?!1\s)\d{1,9}|5\s+(?![01]\s)\d{1,9})(?:\s+[-+.\deE]+){2}\s")
+# The tag of one of the first fields of a protobuf message, if it is text or a message, and how long that is.
+_FIELD = re.compile(rb"[\x0a\x12]([\x80-\xff]{0,4}[\x01-\x7f])", re.DOTALL)
 _CRLF = re.compile(rb"\s*[0-8]\r\n")
 
 
@@ -71,7 +84,7 @@ def diagnose(data: bytes | mmap.mmap) -> Diagnosis | None:
     for row in _MAGICS:
         if head.startswith(row.magic, row.at):
             return Diagnosis(row.what, row.opens)
-    return _archive(head) or _structured(head, len(data)) or _text(head) or diagnose_text_mode(data)
+    return _archive(head) or _structured(head, len(data)) or _text(head) or _protobuf(head) or diagnose_text_mode(data)
 
 
 def _archive(head: bytes) -> Diagnosis | None:
@@ -119,8 +132,25 @@ def _structured(head: bytes, size: int) -> Diagnosis | None:
         return Diagnosis("a Python pickle", "Python's pickle opens it: do that only if you trust whoever made it.")
     if len(head) > 9 and head[8:10] in (b'{"', b"{}", b"{ ") and 0 < int.from_bytes(head[:8], "little") <= size - 8:
         return Diagnosis("a safetensors file", "safetensors opens it.")
+    if _CTRANSLATE.match(head):
+        return Diagnosis("a model of CTranslate2 (OpenNMT, fairseq, Marian)", "ctranslate2 opens it.")
     if _ONNX.match(head):
         return Diagnosis("an ONNX model, or another protobuf file", "onnx.load opens it if it is ONNX.")
+    return None
+
+
+def _protobuf(head: bytes) -> Diagnosis | None:
+    """A protobuf message whose first field is the name of a network, or a message that begins with that of a layer."""
+    content = head
+    for _ in range(3):
+        found = _FIELD.match(content)
+        if found is None:
+            return None
+        sizes = found[1]
+        size = sum((byte & 0x7F) << 7 * i for i, byte in enumerate(sizes))
+        content = content[found.end() : found.end() + size]
+        if len(content) >= 2 and content[:64].isascii() and content[:64].decode().isprintable():
+            return Diagnosis("a protobuf file (Caffe, TensorFlow, BigDL)", "The program that wrote it opens it.")
     return None
 
 
@@ -140,15 +170,22 @@ def _text(head: bytes) -> Diagnosis | None:
         if error.start < len(start) - 3:
             return None
         shown = start[: error.start].decode()
-    # an ASCII .t7 file is text too, and begins with a digit
-    if shown[:1].isdigit() or not all(c.isprintable() or c in "\n\r\t\f" for c in shown):
+    # an ASCII .t7 file is text too, and begins with the number of a type on a line of its own
+    if _ASCII_T7.match(head) and not _NUMBERS.match(head):
+        return None
+    if not all(c.isprintable() or c in "\n\r\t\f" for c in shown):
         return None
     return Diagnosis(f"a text file that begins with {shown[:30]!r}", "Open it in an editor to see what it is.")
 
 
+def is_another_kind(error: T7Error) -> bool:
+    """Is a file wrong from its first number on, so that nothing of it can be damaged?"""
+    return error.offset == 0 and not error.path and error.message.lower().startswith(_NO_TAG)
+
+
 def explain_tag(tag: int) -> tuple[str, str]:
     """What an impossible tag of an object says: (message, hint)."""
-    message = f"an object begins with a number from 0 to 8, not with {tag}"
+    message = f"{_NO_TAG} from 0 to 8, not with {tag}"
     if tag & 0xFFFF == 0 and 0x3F80 <= tag >> 16 <= 0x41F0:
         return message, "That is the second half of a double: the reader is 4 bytes off, perhaps since " + _OWN_WAY
     letters = (tag & 0xFFFFFFFF).to_bytes(4, "little")
@@ -157,4 +194,5 @@ def explain_tag(tag: int) -> tuple[str, str]:
     return message, "The file is damaged, or " + _OWN_WAY
 
 
-_OWN_WAY = "a class before this place writes itself in a way of its own, which the argument `bodies` can describe."
+_NO_TAG = "an object begins with a number"
+_OWN_WAY = "a class before this place writes itself in a way of its own that is not known (from Python: `bodies`)."

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from typing import BinaryIO
 
 from ...base.errors import LimitExceeded, T7Error, TornFile
+from ...base.messages import why_not_opened
 from ..limits import Limits
 
 Source = str | os.PathLike[str] | bytes | bytearray | memoryview | BinaryIO
@@ -142,4 +143,4 @@ def _map(path: str) -> Data:
                 # some file systems can't map files
                 return file.read()
     except (OSError, ValueError) as error:
-        raise T7Error(f"Can't open {path}: {getattr(error, 'strerror', None) or error}") from error
+        raise T7Error(f"Can't open {path}: {why_not_opened(path, error)}") from error

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import mmap
+import os
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -13,7 +14,7 @@ from ...base.errors import T7Error, TornFile, UsageError
 from ..bodies import Body, with_standard
 from ..limits import DEFAULT_LIMITS, Limits
 from ..values import LuaFunction, LuaObject, LuaTable, Storage, Tensor, Value
-from .diagnosis import INCOMPLETE, diagnose, diagnose_text_mode
+from .diagnosis import INCOMPLETE, Diagnosis, diagnose, diagnose_text_mode, is_another_kind
 from .fields_by_position import FORMS, bodies_of
 from .file_bytes import Data, Source, is_gzip, open_data, unpack
 from .reader import Loss, Reader
@@ -275,7 +276,30 @@ def _read(
 ) -> T7File:
     if long_size not in (None, 4, 8):
         raise UsageError(f"long_size must be 4, 8 or None, not {long_size!r}")
-    data = open_data(source)
+    with _named(source):
+        return _read_data(open_data(source), limits, long_size, bodies, only_first=only_first, salvage=salvage)
+
+
+@contextmanager
+def _named(source: Source) -> Iterator[None]:
+    """Errors name the file that they are about: a command reads several."""
+    try:
+        yield
+    except T7Error as error:
+        if isinstance(source, (str, os.PathLike)):
+            error.file = "standard input" if source == "-" else os.fspath(source)
+        raise
+
+
+def _read_data(
+    data: Data,
+    limits: Limits,
+    long_size: int | None,
+    bodies: Mapping[str, Body] | None,
+    *,
+    only_first: bool,
+    salvage: bool,
+) -> T7File:
     packed = is_gzip(data)
     if packed:
         data = unpack(data, limits, salvage=salvage)
@@ -292,6 +316,9 @@ def _read(
     error = attempt.error
     if error is not None:
         diagnosis = diagnose(data)
+        if diagnosis is None and is_another_kind(error):
+            said = f"{error.message[:1].lower()}{error.message[1:]}"
+            diagnosis = Diagnosis(f"a file of another kind, since {said}", "Find out which program wrote it.")
         if diagnosis is not None:
             what = f"a gzip archive of {diagnosis.what}" if packed else diagnosis.what
             raise T7Error(f"This is not a file of Torch7: it is {what}", offset=0, hint=diagnosis.opens) from error

@@ -369,7 +369,7 @@ class Reader:
                 f"a table of {count} entries needs at least {fewest} bytes, but the file has only "
                 f"{tokens.size - tokens.pos} more",
                 cut_off=missing < FAR,
-                hint="The file is torn or damaged: get it again, or read what is there with salvage.",
+                hint="The file is torn or damaged: get it again, or see what is left with `inspect --salvage`.",
             )
         if count > self.limits.entries:
             raise over(self.limits, "entries", f"a table has {count} entries, more than")
@@ -386,6 +386,6 @@ class Reader:
         if self.odd_class:
             hint += (
                 f" The class {self.odd_class} holds something else than a table: it may write itself in a way of its "
-                "own, which the argument `bodies` can describe."
+                "own that is not known (from Python: `bodies` can describe it)."
             )
         return kind(message[:1].upper() + message[1:], offset=offset, path=path_of(stack), hint=hint.strip())
