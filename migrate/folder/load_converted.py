@@ -59,6 +59,8 @@ def load_converted(
         owner, _, attribute = name.rpartition(".")
         first_owner, _, first_attribute = first.rpartition(".")
         setattr(module.get_submodule(owner), attribute, getattr(module.get_submodule(first_owner), first_attribute))
+    for name in config.get("frozen", []):
+        module.get_parameter(name).requires_grad_(False)
     training = set(config["training"])
     for name, submodule in module.named_modules():
         submodule.training = name in training

@@ -92,6 +92,7 @@ def config_of(conv: ConvertedModel, names: Mapping[str, str]) -> dict[str, Any]:
     """
     first = canonical_names(conv.module)
     modules = conv.module_names()
+    frozen = [name for name, p in conv.module.named_parameters() if p.is_floating_point() and not p.requires_grad]
     return {
         "format": "torchmigrate",
         "format_version": CONFIG_VERSION,
@@ -115,6 +116,7 @@ def config_of(conv: ConvertedModel, names: Mapping[str, str]) -> dict[str, Any]:
         "not_converted": [asdict(refusal) for refusal in conv.refusals],
         "tensors": dict(names),
         "tied": {name: other for name, other in first.items() if name != other},
+        **({"frozen": frozen} if frozen else {}),
         "training": [name for name, module in conv.module.named_modules() if module.training],
         "architecture": describe(conv.module),
     }

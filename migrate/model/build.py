@@ -15,14 +15,12 @@ from ..t7 import LuaObject, Storage, Tensor
 from ..t7.memory_map import release_pages
 from . import registry
 from .architecture import describe
+from .frozen import BACKWARD, FORWARD, freeze
 from .layer import Layer, LayerRefused
 from .layer_record import LayerRecord
 
 #: Deeper nesting than any network has; it bounds the recursion.
 MAX_DEPTH = 150
-
-#: Methods whose replacement by a function in the file changes what the layer computes.
-_METHODS = frozenset({"updateOutput", "forward", "updateGradInput", "accGradParameters", "backward", "__call__"})
 
 #: What identifies a Torch7 tensor: its storage, offset, size, stride.
 Region = tuple[int, int, tuple[int, ...], tuple[int, ...]]
@@ -90,6 +88,7 @@ class Build:
     _placed: dict[Region, list[tuple[torch.Tensor, str]]] = field(default_factory=dict)
     _owned: set[int] = field(default_factory=set)
     _kept: list[Storage] = field(default_factory=list)
+    _replaced: list[tuple[LayerRecord, list[str]]] = field(default_factory=list)
     _cause: Exception | None = None
 
     def root(self, obj: LuaObject) -> nn.Module:
@@ -101,6 +100,12 @@ class Build:
         module = self.module(obj, "")
         if self.refusals and not self.allow_unsupported:
             raise UnsupportedLayers(self.refusals) from self._cause
+        for path, text in freeze(self.records, self._replaced).items():
+            self.note(path, text)
+        self.live = [
+            (owner, name, value if getattr(owner, name).requires_grad else value.detach())
+            for owner, name, value in self.live
+        ]
         for name, tensor in [*module.named_parameters(), *module.named_buffers()]:
             if tensor.is_meta:
                 raise AssertionError(f"a converter left {name} of {type(module).__name__} without numbers")
@@ -157,9 +162,11 @@ class Build:
             # a file's fields can contradict each other in any way; the cause is chained to the final error
             self._cause = self._cause or error
             return self._refuse(layer, f"its fields do not fit together ({type(error).__name__}: {error})")
-        replaced = [name for name in layer.replaced_methods if name in _METHODS]
-        if replaced:
+        if replaced := [name for name in layer.replaced_methods if name in FORWARD]:
             return self._refuse(layer, f"the file replaces its {', '.join(replaced)} by a Lua function")
+        if replaced := [name for name in layer.replaced_methods if name in BACKWARD]:
+            self._replaced.append((record, replaced))
+            layer.ignore(*replaced)
         if layer.trains_if_absent and obj.get("train") is None:
             record.train = True
         record.read, record.unread = layer.read, layer.unread

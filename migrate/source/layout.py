@@ -138,6 +138,7 @@ def _model(
     if floating_type(conv.module) == torch.float64:
         lines.append("        self.double()")
     lines += [f"        self.{attribute_path(path)}.to({dtype})" for path, dtype in casts.items()]
+    lines += _frozen(draft.scope)
     load = (
         "    @classmethod\n"
         f"    def from_pretrained(cls, folder: str) -> {own_name}:\n"
@@ -163,6 +164,17 @@ def _ties(scope: Scope) -> list[str]:
                     tied += [place + "."] if isinstance(item, nn.Module) else []
                     lines.append(f"        self.{attribute_path(place)} = self.{attribute_path(known)}")
     return lines
+
+
+def _frozen(scope: Scope) -> list[str]:
+    """Statements that freeze what the file freezes."""
+    return [
+        f"        self.{attribute_path(f'{path}.{inner}')}.requires_grad_(False)"
+        for name, call in scope.attrs.items()
+        for path, part, module in call.leaves(name)
+        for inner, parameter in module.named_parameters()
+        if part.owns(inner) and parameter.is_floating_point() and not parameter.requires_grad
+    ]
 
 
 def attribute_path(name: str) -> str:
