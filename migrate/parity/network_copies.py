@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -45,6 +45,16 @@ class Network:
     def twin(self) -> Network:
         """Another copy, which shares the parameters: buffers and states are its own."""
         memo: dict[int, Any] = {id(parameter): parameter for parameter in self.module.parameters()}
+        return _copied(self.module, self.layers, memo, self.dtype, self.device)
+
+    def changed(self, changes: Mapping[str, torch.Tensor]) -> Network:
+        """Another copy, with something added to its parameters, by their names."""
+        memo: dict[int, Any] = {}
+        for name, parameter in self.module.named_parameters():
+            data = parameter.detach()
+            if name in changes:
+                data = (data.double() + changes[name].to(data.device)).to(data.dtype)
+            memo[id(parameter)] = nn.Parameter(data.clone(), parameter.requires_grad)
         return _copied(self.module, self.layers, memo, self.dtype, self.device)
 
     def train(self, indices: Sequence[int]) -> None:

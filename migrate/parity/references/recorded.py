@@ -31,9 +31,9 @@ from .recorded_activations import (
     input_size,
     recover_input,
 )
-from .recorded_layers import UNKNOWN, Judgement, Probe
+from .recorded_layers import UNKNOWN, Probe
 from .self_reference import compute_self, with_output
-from .staleness import has_weights, staleness
+from .staleness import OLDER, Settled, has_weights, settle
 
 #: Place of a tensor in a nested value.
 Place = tuple[int, ...]
@@ -61,11 +61,13 @@ def read_recorded(conv: ConvertedModel, guess: Guess | None, seed: int = 0) -> R
     known = _recovered(conv, network, recording, sizes)
     values = _filled(sizes, known), _filled(make_input(conv, _shape(sizes), seed + 1), known)
     given = values[0] if len(known) == len(list(leaves(sizes))) else None
-    judgement = Probe(conv, network, recording, values, rules).judge()
-    if not judgement.judged:
+    judgements = Probe(conv, network, recording, values, rules).judge()
+    if not judgements[0].judged:
         return None
-    stale = staleness(conv, judgement, rules.dtype)
-    ends = None if given is None or stale or judgement.training else _ends(network, recording, given, rules)
+    settled = settle(conv, recording, values, rules, judgements)
+    old = settled.before is not None or bool(settled.older)
+    trained = old or bool(settled.judgement.training)
+    ends = None if given is None or trained else _ends(network, recording, given, rules)
     if ends is None:
         guess = guess or Guess(moved(values[0]), "it has the size that Torch7's own input had")
         base = with_output(compute_self(conv, guess))
@@ -73,39 +75,43 @@ def read_recorded(conv: ConvertedModel, guess: Guess | None, seed: int = 0) -> R
         drawn = drawn_numbers(conv, moved(values[0]))
         why = "Torch7's input is not in the file" if given is None else "Torch7 ran some layers in training mode"
         why = str(drawn) if drawn.outputs else why
-        limits: tuple[str, ...] = (f"{whole}, since {why if not stale else 'the activations are stale'}.",)
+        limits: tuple[str, ...] = (f"{whole}, since {'the activations are older than the weights' if old else why}.",)
     else:
         base = Reference("recorded", "", given, ends, recording.dtype, notes=("Torch7's own input is in the file",))
         limits = ()
-    return _reference(conv, base, recording, judgement, None if ends is not None else values[0], limits, stale)
+    return _reference(conv, base, recording, settled, None if ends is not None else values[0], limits)
 
 
 def _reference(
     conv: ConvertedModel,
     base: Reference,
     recording: Recording,
-    judgement: Judgement,
+    settled: Settled,
     probe: Any,
     limits: tuple[str, ...],
-    stale: str,
 ) -> Reference:
-    judged, unjudged = dict(judgement.judged), dict(judgement.unjudged)
-    if stale:
-        inner = leaf_indices(conv.layers)
-        old = [key for key in judged if key[0] in inner and has_weights(conv, key)]
-        for key in old:
-            del judged[key]
-        unjudged |= dict.fromkeys([*old, *judgement.together], "its activations are stale: older than its weights")
+    judgement, before = settled.judgement, settled.before
+    judged = {key: difference for key, difference in judgement.judged.items() if key not in settled.older}
+    together = {key: blamed for key, blamed in judgement.together.items() if not {*blamed} & {*settled.older}}
+    unjudged = judgement.unjudged | dict.fromkeys([*settled.older, *({*judgement.together} - {*together})], OLDER)
     count = len(judged)
-    runs = "1 run of a layer" if count == 1 else f"{count} runs of layers"
-    proves = f"what was judged ({runs} of {count + len(unjudged)}) computes what Torch7 computed, on Torch7's own input"
+    judged_of = f"{_runs(count)} of {count + len(unjudged)}"
+    proves = f"what was judged ({judged_of}) computes what Torch7 computed, on Torch7's own input"
     reasons = Counter(unjudged.values())
     grouped = "; ".join(f"{number}: {reason}" for reason, number in reasons.most_common())
     notes = [*base.notes, f"not judged by the activations: {grouped}"] if grouped else list(base.notes)
+    proven = {key: before.remark(key) for key in judged if key in before.proven} if before is not None else {}
+    if before is not None:
+        notes.append(
+            f"the activations are older than the weights: {_runs(len(proven))} judged with the weights before the last "
+            f"step ({before.said(before.scale)})"
+        )
     if judgement.training:
         limits += (f"{len(judgement.training)} layers ran in training mode: their running statistics are not covered.",)
     if judgement.stopped:
         notes.append(f"the run on the activations ended early: {judgement.stopped}")
+    inner = leaf_indices(conv.layers)
+    none = settled.older and not any(key[0] in inner and has_weights(conv, key) for key in judged)
     return Reference(
         "recorded",
         proves,
@@ -121,9 +127,15 @@ def _reference(
         tuple(judgement.training),
         probe,
         coarse=recording.gpu,
-        together={} if stale else judgement.together,
-        stale=stale,
+        together=together,
+        stale="the activations in the file are older than its weights" if none else "",
+        changes={} if before is None else before.changes,
+        proven=proven,
     )
+
+
+def _runs(count: int) -> str:
+    return "1 run of a layer" if count == 1 else f"{count} runs of layers"
 
 
 def require_recorded(conv: ConvertedModel, guess: Guess | None, seed: int = 0) -> Reference:

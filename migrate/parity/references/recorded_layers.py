@@ -43,9 +43,9 @@ class Judgement:
         judged: the difference by itself of every layer that can be judged.
         unjudged: why the others can't.
         known: the recorded outputs that are what the layer gave.
-        together: layers that overwrote the output of another -> the layers that are judged by theirs.
+        together: layers that overwrote the output of another -> the layer that is judged by theirs.
         training: layers that behave in another way in training mode, and ran so.
-        rescaled: layers that are off, and give the recorded output when their weights are multiplied by a number.
+        mode: all layers that were in training mode.
         stopped: why the run ended early, or "".
     """
 
@@ -54,7 +54,7 @@ class Judgement:
     known: dict[Key, Any] = field(default_factory=dict)
     together: dict[Key, list[Key]] = field(default_factory=dict)
     training: list[int] = field(default_factory=list)
-    rescaled: set[Key] = field(default_factory=set)
+    mode: set[int] = field(default_factory=set)
     stopped: str = ""
 
     @property
@@ -108,27 +108,35 @@ class Probe:
             and self.recording.overwrites(j, index)
         ]
 
-    def judge(self) -> Judgement:
-        """Runs it with every layer in the mode in which the file says that it ran; if that fails, in the other one."""
+    def judge(self) -> list[Judgement]:
+        """Runs it in every mode in which Torch7 may have run the layers; what fits best comes first.
+
+        The file says in which mode each layer is now; a model may have been put into another one after it ran.
+        """
         layers = self.network.layers
         flagged = {
             i for i in self.leaves if layers[i].train or ran_in_training(layers[i], self.recording.outputs.get(i))
         }
-        best = self._judge_in(flagged)
+        found = [self.judge_in(flagged)]
         for other in (flagged | self.normalizing, flagged - self.normalizing):
-            if best.failed and other != flagged:
-                found = self._judge_in(other)
-                best = found if len(found.failed) < len(best.failed) else best
-        return best
+            if found[0].failed and other not in [judgement.mode for judgement in found]:
+                found.append(self.judge_in(other))
+        return sorted(found, key=_failures)
 
-    def _judge_in(self, training: set[int]) -> Judgement:
+    def judge_in(self, training: set[int]) -> Judgement:
+        """Runs it with these layers in training mode."""
         first = _Pass(self, training, 0, None)
         first.run()
         second = _Pass(self, training, 1, first.seen)
         second.run()
         judgement = second.judgement
         judgement.training = sorted(training & self.normalizing)
+        judgement.mode = training
         return judgement
+
+
+def _failures(judgement: Judgement) -> int:
+    return len(judgement.failed)
 
 
 def run_order(network: Network, value: Any) -> tuple[list[int], dict[int, int]]:
@@ -243,20 +251,20 @@ class _Pass:
         self.pending = [key for key in self.pending if key not in overwritten]
         layers = self.probe.network.layers
         name = f"{layers[step.index].typename} at {layers[step.index].path or 'the top'}"
-        if difference.passed or not overwritten:
+        with_weights = [key for key in overwritten if any(True for _ in layers[key[0]].module.parameters())]
+        if not overwritten or (difference.passed and not with_weights):
             self.judgement.judged[step.key] = difference
-            if not difference.passed and self.rescales(step, recorded):
-                self.judgement.rescaled.add(step.key)
             for key in overwritten:
                 self.judgement.unjudged[key] = f"{name} wrote over its output; the two were judged together"
             return
-        with_weights = [key for key in overwritten if any(True for _ in layers[key[0]].module.parameters())]
         blamed = (with_weights or overwritten)[0]
         first = layers[blamed[0]]
         for key in overwritten:
             if key != blamed:
                 self.judgement.unjudged[key] = f"it was judged together with {first.typename} at {first.path}"
         self.judgement.judged[blamed] = difference
+        if difference.passed:
+            self.judgement.judged[step.key] = difference
         self.judgement.together[step.key] = [blamed]
 
     def depends_on_mode(self, step: LayerRun) -> bool:
@@ -268,24 +276,6 @@ class _Pass:
         with torch.no_grad(), suppress(Exception):
             return _digest(module.forward(moved(step.input))) != self.seen[step.key].output
         return True
-
-    def rescales(self, step: LayerRun, recorded: Any) -> bool:
-        """Is the recorded output that of a linear layer with the same weights and bias, each times a number?"""
-        if not all(isinstance(value, torch.Tensor) for value in (step.input, step.output, recorded)):
-            return False
-        module = self.probe.network.layers[step.index].module
-        with torch.no_grad(), suppress(Exception):
-            bias = module(torch.zeros_like(step.input))
-            of_weight, of_bias = (step.output - bias).double().reshape(-1), bias.double().reshape(-1)
-            wanted = recorded.double().reshape(-1)
-            known = torch.stack([of_weight, of_bias], dim=1)
-            factors = torch.linalg.lstsq(known, wanted.unsqueeze(1), driver="gelsd").solution
-            rest = (known @ factors).squeeze(1) - wanted
-            allowed = 10 * self.probe.rules.layer(self.probe.network.layers[step.index]).absolute(
-                float(wanted.abs().max())
-            )
-            return len(wanted) > known.shape[1] + 1 and float(rest.abs().max()) <= allowed
-        return False
 
     def noise(self, output: Any) -> Any:
         """Numbers that are others in each run: whatever depends on them is not known."""

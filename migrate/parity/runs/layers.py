@@ -103,6 +103,8 @@ def compare_layers(network: Network, reference: Reference, own: Rule, accumulate
         The results. A layer that raises fails with what it raised, and ends its run.
     """
     fed = network.twin() if reference.training else network
+    if reference.changes:
+        fed = network.changed(reference.changes)
     fed.train(reference.training)
     comparison = _Comparison(network, reference, own, accumulated)
     value = fed.taken(reference.input if reference.probe is None else reference.probe)
@@ -216,8 +218,10 @@ class _Comparison:
             found.remark = reason
         else:
             found.own = worst(step.output, expected, self.own(self.layers[step.index]), self.known)
-            if not found.own.passed and step.key in self.reference.together:
+            if step.key in self.reference.together:
                 self.blame(found, self.reference.together[step.key])
+            elif step.key in self.reference.proven and found.own.passed:
+                found.remark = self.reference.proven[step.key]
             elif step.index in self.reference.training:
                 found.remark = TRAINING
             elif self.summarized and not self.is_whole(step.input):
@@ -241,11 +245,15 @@ class _Comparison:
         )
 
     def blame(self, found: LayerResult, others: Sequence[tuple[int, int]]) -> None:
-        """Gives the error of a layer to those whose outputs it overwrote in Torch7."""
-        own, found.own = found.own, None
+        """Judges layers by what overwrote their outputs in Torch7, which is not to blame if that is off."""
+        own = found.own
+        if own is None or not own.passed:
+            found.own = None
         for key in others:
             other = self.found[key]
             other.own, other.remark = own, f"its output was written over by {found.typename} at {found.path}"
+            if own is not None and own.passed and key in self.reference.proven:
+                other.remark = f"{self.reference.proven[key]}; {other.remark}"
             found.remark = f"it was judged together with {other.typename} at {other.path}"
 
 

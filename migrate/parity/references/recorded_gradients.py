@@ -1,0 +1,219 @@
+"""The backward pass that Torch7 left in a file: `gradInput` of a layer is what the layer before it was given.
+
+With it the gradients of parameters are known even where the file has zeroed them; it shows whether the activations are
+those of that pass; and it judges layers whose own input is gone, since what a linear layer hands back needs its weights
+alone.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from ...base.tensor_trees import leaves, moved
+from ...model.build import to_torch_tensor
+from ...t7 import LuaTable, Tensor, Value
+from ..judge.compare import Difference
+from ..judge.tolerances import Rules
+from ..network_copies import Network, leaf_indices
+from ..runs.layers import replacement, worst
+from ..trace import LayerRun, trace
+from .recorded_activations import MOST_NUMBERS
+from .recorded_layers import Judgement, Key
+
+#: Place of a tensor in a nested value.
+Place = tuple[int, ...]
+
+#: Deeper nesting than any input has; it bounds the recursion.
+_MAX_DEPTH = 16
+
+#: Layers through which several ways lead, that may be gone back in any order.
+_BRANCHING = ("branches", "joined", "slices", "entries", "graph")
+
+
+@dataclass(frozen=True)
+class Backward:
+    """What one layer does with the gradient that Torch7 gave it.
+
+    Attributes:
+        given: the gradient of its output.
+        input: the gradient of its input.
+        parameters: those of its parameters, by their names.
+        expected: what Torch7 recorded of the gradient of the input; None if that is not in the file, or overwritten.
+        sure: is `given` as the layer got it? Layers that hand back in place may have written over it.
+    """
+
+    given: torch.Tensor
+    input: torch.Tensor | None
+    parameters: Mapping[str, torch.Tensor]
+    expected: torch.Tensor | None
+    sure: bool
+
+    def agrees(self, rules: Rules, record: Any) -> Difference | None:
+        """Is the gradient of the input Torch7's? None where that can't be told."""
+        if self.input is None or self.expected is None or self.input.numel() != self.expected.numel():
+            return None
+        return worst(self.input.reshape(self.expected.shape), self.expected, rules.layer(record))
+
+
+def backward(network: Network, judgement: Judgement, values: tuple[Any, Any]) -> dict[Key, Backward]:
+    """What each layer hands back of the gradient that Torch7 gave it; what depends on made-up inputs is left out.
+
+    Args:
+        network: the converted model, with the weights with which the backward pass ran.
+        judgement: what came of a run on the activations.
+        values: two inputs, as `Probe` takes them.
+    """
+    recorded = _recorded_gradients(network)
+    if not recorded.found:
+        return {}
+    one, other = (_run(network, judgement, value, recorded) for value in values)
+    found = {}
+    for key, mine in one.items():
+        theirs = other.get(key)
+        if theirs is None:
+            continue
+        given = mine.input if _same(mine.input, theirs.input) else None
+        same = {name: g for name, g in mine.parameters.items() if _same(g, theirs.parameters.get(name))}
+        found[key] = Backward(mine.given, given, same, mine.expected, mine.sure)
+    return found
+
+
+def is_newer(found: Mapping[Key, Backward], network: Network, rules: Rules) -> bool:
+    """Are the activations of a later run than the gradients? Then the weights have not changed since.
+
+    Layers without weights tell: what they hand back depends on their own input or output alone.
+    """
+    agree = []
+    for key, back in found.items():
+        record = network.layers[key[0]]
+        if any(True for _ in record.module.parameters()) or back.expected is None or not back.sure:
+            continue
+        difference = back.agrees(rules, record)
+        if difference is not None and bool(back.expected.any()):
+            agree.append(difference.passed)
+    return bool(agree) and not any(agree)
+
+
+@dataclass(frozen=True)
+class _Gradients:
+    """The gradients of inputs in a file, by layer and place in a nested input, and those that nothing wrote over."""
+
+    found: Mapping[tuple[int, Place], torch.Tensor]
+    intact: frozenset[tuple[int, Place]]
+
+
+def _recorded_gradients(network: Network) -> _Gradients:
+    held: dict[tuple[int, Place], Tensor] = {}
+    for i, record in enumerate(network.layers):
+        for place, tensor in _tensors(record.object.get("gradInput")):
+            if 0 < tensor.numel() <= MOST_NUMBERS and tensor.storage is not None and tensor.dtype.kind == "f":
+                held[i, place] = tensor
+    inner = leaf_indices(network.layers)
+    users: dict[int, list[tuple[int, Place]]] = {}
+    for key, tensor in held.items():
+        if key[0] in inner:
+            users.setdefault(id(tensor.storage), []).append(key)
+    # a chain goes back through its layers one by one: what the first of them left there is the last that was written
+    chain = not any(record.traits.flow in _BRANCHING for record in network.layers)
+    intact = [sharing[0] for sharing in users.values() if chain or len(sharing) == 1]
+    return _Gradients({key: to_torch_tensor(tensor) for key, tensor in held.items()}, frozenset(intact))
+
+
+def _tensors(value: Value, place: Place = ()) -> Iterator[tuple[Place, Tensor]]:
+    if isinstance(value, Tensor):
+        yield place, value
+    elif isinstance(value, LuaTable) and value.is_list and len(place) < _MAX_DEPTH:
+        for i, item in enumerate(value.list(), 1):
+            yield from _tensors(item, (*place, i))
+
+
+def _run(network: Network, judgement: Judgement, value: Any, recorded: _Gradients) -> dict[Key, Backward]:
+    inner = leaf_indices(network.layers)
+    names = {id(parameter): name for name, parameter in network.module.named_parameters()}
+    twin = network.twin()
+    twin.train(sorted(judgement.mode))
+    runs: Counter[int] = Counter()
+    made: dict[int, torch.Tensor] = {}
+    alive: list[torch.Tensor] = []
+    readers: dict[int, list[tuple[int, Place]]] = {}
+    ran: list[tuple[Key, torch.Tensor, int]] = []
+
+    def keep(tensor: Any) -> None:
+        if isinstance(tensor, torch.Tensor):
+            alive.append(tensor)
+            made[id(tensor)] = tensor.clone()  # others may write into it
+
+    def see(step: LayerRun) -> Any:
+        runs[step.index] += 1
+        for place, tensor in leaves(step.input):
+            alive.append(tensor)
+            readers.setdefault(id(tensor), []).append((step.index, place))
+        if step.index not in inner:
+            return None
+        known = judgement.known.get(step.key)
+        output = None if known is None else replacement(known, step.output)
+        output = step.output if output is None else output
+        given = made.get(id(step.input))
+        if given is not None and isinstance(output, torch.Tensor):
+            ran.append((step.key, given, id(output)))
+        for _, tensor in leaves(output):
+            keep(tensor)
+        return output
+
+    taken = twin.taken(value)
+    for _, tensor in leaves(taken):
+        keep(tensor)
+    with suppress(Exception):  # made-up inputs may lead anywhere
+        trace(twin, taken, see)
+    found = {}
+    for key, given, output in ran:
+        reader = _outermost([reader for reader in readers.get(output, []) if reader[0] != key[0]], network)
+        if reader is None or runs[key[0]] > 1 or runs[reader[0]] > 1 or reader not in recorded.found:
+            continue
+        with suppress(RuntimeError, ValueError, TypeError, IndexError):
+            gradient, back, parameters = _back(twin, key[0], given, recorded.found[reader], names)
+            expected = recorded.found[key[0], ()] if (key[0], ()) in recorded.intact else None
+            sure = reader in recorded.intact
+            found[key] = Backward(gradient, back, parameters, expected, sure)
+    return found
+
+
+def _outermost(readers: list[tuple[int, Place]], network: Network) -> tuple[int, Place] | None:
+    """The layer around all others of these; None if there is none."""
+    for reader in readers:
+        path = network.layers[reader[0]].path
+        if all(reader == other or _is_inside(network.layers[other[0]].path, path) for other in readers):
+            return reader
+    return None
+
+
+def _is_inside(path: str, outer: str) -> bool:
+    return not outer or path.startswith(f"{outer}.")
+
+
+def _back(
+    network: Network, index: int, given: torch.Tensor, gradient: torch.Tensor, names: Mapping[int, str]
+) -> tuple[torch.Tensor, torch.Tensor | None, dict[str, torch.Tensor]]:
+    """The gradient of the output in its shape, and those of the input and of the parameters."""
+    module = network.layers[index].module
+    leaf = moved(given)
+    if leaf.is_floating_point():
+        leaf.requires_grad_()
+    parameters = {names[id(p)]: p for p in module.parameters() if id(p) in names and p.requires_grad}
+    with torch.enable_grad():
+        output = module.forward(leaf.clone())  # without the hooks of the trace
+        gradient = gradient.reshape(output.shape).to(output.dtype)
+        wanted = [*([leaf] if leaf.requires_grad else []), *parameters.values()]
+        made = list(torch.autograd.grad(output, wanted, gradient, allow_unused=True)) if wanted else []
+    back = made.pop(0) if leaf.requires_grad else None
+    return gradient, back, {name: g for name, g in zip(parameters, made, strict=True) if g is not None}
+
+
+def _same(one: torch.Tensor | None, other: torch.Tensor | None) -> bool:
+    return one is not None and other is not None and torch.equal(one, other)
