@@ -84,6 +84,6 @@ def test_missing_packages_are_problems(monkeypatch: pytest.MonkeyPatch, capsys: 
 
 
 def test_home_is_not_shown(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Path, "home", lambda: Path("/home/somebody"))
+    monkeypatch.setenv("HOME", "/home/somebody")
     assert doctor._short("/home/somebody/torch/install/bin/th") == "~/torch/install/bin/th"
     assert doctor._short("/home/somebodyelse/th") == "/home/somebodyelse/th"

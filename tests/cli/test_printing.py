@@ -79,7 +79,7 @@ ROWS: list[tuple[str, int, list[str]]] = [
         EXIT_UNSUPPORTED,
         [
             "file result compared with what was found",
-            "lenet_mnist converted itself no onnx: --no-onnx",
+            "lenet_mnist converted recorded by Torch7 no onnx: --no-onnx",
             "own unsupported no converter for my.Own (1)",
             "classes without a converter",
             "my.Own: blocks 1 file, alone in 1 (own)",
