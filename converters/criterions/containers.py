@@ -9,6 +9,7 @@ from torch import nn
 
 from ...model.layer import Layer
 from ...model.registry import converts
+from ...model.traits import Traits
 from .regression import CRITERION
 
 
@@ -76,7 +77,7 @@ class CriterionTable(nn.Module):
         return self.criterion(*x[:2])
 
 
-@converts("nn.CriterionTable")
+@converts("nn.CriterionTable", traits=Traits(reuses="nothing"))
 def criterion_table(layer: Layer) -> CriterionTable:
     """nn.CriterionTable(criterion)"""
     return CriterionTable(layer.module("criterion"))

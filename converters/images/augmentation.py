@@ -43,7 +43,7 @@ class PcaColorNoise(nn.Module):
         return f"{self.planes}, std={self.std}"
 
 
-@converts("nn.PCAColorTransform")
+@converts("nn.PCAColorTransform", traits=Traits(safe_on_own_output=True))
 def pca_color_transform(layer: Layer) -> PcaColorNoise:
     """nn.PCAColorTransform(inputChannels, eigenVectors, eigenValues, [std = 0.1])"""
     layer.ignore("noise", "alphas", "_tempNoise", "_tempNoiseExpanded", "_tempNoiseSamples", "_tempLambda")
@@ -72,7 +72,7 @@ class ColorNoise(nn.Module):
         return f"{self.planes}"
 
 
-@converts("nn.SimpleColorTransform")
+@converts("nn.SimpleColorTransform", traits=Traits(safe_on_own_output=True))
 def simple_color_transform(layer: Layer) -> ColorNoise:
     """nn.SimpleColorTransform(inputChannels, range)"""
     layer.ignore("noise", "_tempNoise", "_tempNoiseExpanded", "_tempNoiseSamples")

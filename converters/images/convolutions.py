@@ -91,7 +91,12 @@ def _convolution(
     return layer.put_all(module, "bias")
 
 
-@converts("nn.SpatialConvolution", "nn.SpatialConvolutionMM", "cudnn.SpatialConvolution", traits=IMAGE_WINDOWS)
+@converts(
+    "nn.SpatialConvolution",
+    "nn.SpatialConvolutionMM",
+    "cudnn.SpatialConvolution",
+    traits=replace(IMAGE_WINDOWS, safe_on_own_output=True),
+)
 def spatial_convolution(layer: Layer) -> nn.Module:
     """nn.SpatialConvolution(nInputPlane, nOutputPlane, kW, kH, [dW], [dH], [padW], [padH])"""
     return _convolution(layer, nn.Conv2d, ("H", "W"))
@@ -153,7 +158,7 @@ def volumetric_full_convolution(layer: Layer) -> nn.Module:
     return _convolution(layer, FullConvolution3d, ("T", "H", "W"), transposed=True)
 
 
-@converts("nn.SpatialDepthWiseConvolution", traits=IMAGE_WEIGHTS)
+@converts("nn.SpatialDepthWiseConvolution", traits=replace(IMAGE_WEIGHTS, safe_on_own_output=True))
 def spatial_depthwise_convolution(layer: Layer) -> nn.Conv2d:
     """nn.SpatialDepthWiseConvolution(nInputPlane, nOutputPlane, kW, kH, [dW], [dH], [padW], [padH])
 

@@ -32,7 +32,9 @@ def average_pooling(layer: Layer) -> nn.Module:
     return spatial_average_pooling(layer)
 
 
-@converts("inn.SpatialCrossResponseNormalization", traits=Traits(reads="images", keeps_size=True))
+@converts(
+    "inn.SpatialCrossResponseNormalization", traits=Traits(safe_on_own_output=False, reads="images", keeps_size=True)
+)
 def cross_response_normalization(layer: Layer) -> LRN:
     """inn.SpatialCrossResponseNormalization(size, [alpha], [beta], [k])"""
     layer.ignore("scale")
@@ -58,7 +60,7 @@ class ConstAffine(nn.Module):
         return f"{self.planes}"
 
 
-@converts("inn.ConstAffine")
+@converts("inn.ConstAffine", traits=Traits(safe_on_own_output=True))
 @converts("nn.SpatialConstDiagonal", traits=Traits(reads="images"))
 def const_affine(layer: Layer) -> ConstAffine:
     """inn.ConstAffine(nOutputPlane, [inplace]); nn.SpatialConstDiagonal of facebookresearch/deepmask is the same"""
@@ -84,7 +86,7 @@ class MeanSubtraction(nn.Module):
         return f"{self.size}"
 
 
-@converts("inn.MeanSubtraction")
+@converts("inn.MeanSubtraction", traits=Traits(safe_on_own_output=True))
 def mean_subtraction(layer: Layer) -> MeanSubtraction:
     """inn.MeanSubtraction(mean)
 

@@ -140,7 +140,7 @@ def spatial_graph(layer: Layer) -> NeighborDistance:
     return NeighborDistance(layer.integer("dist", 0) == 1, layer.flag("normalize", True))
 
 
-@converts("nn.PixelSort")
+@converts("nn.PixelSort", traits=Traits(reuses="storage"))
 def pixel_sort(layer: Layer) -> nn.PixelUnshuffle:
     """nn.PixelSort(downscaleFactor)"""
     layer.ignore("downscaleFactorSquared", "_intermediateShape", "_outShape", "_shuffleOut", "_shuffleIn")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
 from torch import nn
 from torch.nn import functional as F
@@ -39,7 +41,9 @@ class OnnxLRN(StandIn, LRN):
         return y if x.dim() == 4 else y.squeeze(0)
 
 
-@converts("nn.SpatialCrossMapLRN", "cudnn.SpatialCrossMapLRN", traits=IMAGE_NORMALIZATION)
+@converts(
+    "nn.SpatialCrossMapLRN", "cudnn.SpatialCrossMapLRN", traits=replace(IMAGE_NORMALIZATION, safe_on_own_output=False)
+)
 def spatial_cross_map_lrn(layer: Layer) -> LRN:
     """nn.SpatialCrossMapLRN(size, [alpha = 1e-4], [beta = 0.75], [k = 1])
 
@@ -72,7 +76,7 @@ class Normalize(nn.Module):
         return f"p={self.p}, eps={self.eps}"
 
 
-@converts("nn.Normalize")
+@converts("nn.Normalize", traits=Traits(safe_on_own_output=True))
 def normalize(layer: Layer) -> Normalize:
     """nn.Normalize(p, [eps = 1e-10])"""
     layer.ignore("norm", "normp", "buffer", "_indices", "cross", "buffer2", "indices")

@@ -261,7 +261,7 @@ class DynamicKMaxPool(nn.Module):
         return f"min_k={self.min_k}, factor={self.factor}"
 
 
-@converts("nn.TemporalDynamicKMaxPooling", traits=Traits(reads="frames", picture="pooling"))
+@converts("nn.TemporalDynamicKMaxPooling", traits=Traits(reuses="nothing", reads="frames", picture="pooling"))
 def temporal_dynamic_k_max_pooling(layer: Layer) -> DynamicKMaxPool:
     """nn.TemporalDynamicKMaxPooling(minK, [factor = 0])"""
     layer.ignore("indices")

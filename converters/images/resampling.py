@@ -139,7 +139,7 @@ class Resample(nn.Module):
         return f"average={self.average}, axis={self.axis}, size={self.size}, ratios={self.ratios}"
 
 
-@converts("nn.SpatialReSamplingEx", traits=Traits(reads="images"))
+@converts("nn.SpatialReSamplingEx", traits=Traits(reuses="unknown", reads="images"))
 def spatial_re_sampling_ex(layer: Layer) -> nn.Module:
     """nn.SpatialReSamplingEx{owidth, oheight | rwidth, rheight, [mode = 'simple'], [yDim = 2], [xDim = 3]}"""
     layer.ignore(
@@ -178,7 +178,7 @@ class RepeatPixels(nn.Module):
         return f"rows={self.rows}, columns={self.columns}, axis={self.axis}"
 
 
-@converts("nn.SpatialUpSampling", traits=Traits(reads="images", picture="pooling"))
+@converts("nn.SpatialUpSampling", traits=Traits(reuses="unknown", reads="images", picture="pooling"))
 def spatial_up_sampling(layer: Layer) -> RepeatPixels:
     """nn.SpatialUpSampling(dW, dH, [yDim = 2], [xDim = 3])"""
     layer.ignore("usage", "inputSize", "outputSize")
@@ -266,7 +266,7 @@ def spatial_padding(layer: Layer) -> SpatialPad:
     return SpatialPad(list(sides_of(layer)), rows, columns, layer.number("val", 0.0))
 
 
-@converts("nn.SpatialPyramid", traits=Traits(children=("unfocused_pipeline",), reads="images"))
+@converts("nn.SpatialPyramid", traits=Traits(reuses="unknown", children=("unfocused_pipeline",), reads="images"))
 def spatial_pyramid(layer: Layer) -> nn.Module:
     """nn.SpatialPyramid(ratios, processors, kW, kH, dW, dH, …)
 

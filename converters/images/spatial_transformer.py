@@ -8,6 +8,7 @@ from torch.nn import functional as F
 
 from ...model.layer import Layer
 from ...model.registry import converts, converts_to
+from ...model.traits import Traits
 
 
 class AffineTransformMatrix(nn.Module):
@@ -47,7 +48,7 @@ class AffineTransformMatrix(nn.Module):
         return f"rotation={self.rotation}, scale={self.scale}, translation={self.translation}"
 
 
-@converts("nn.AffineTransformMatrixGenerator")
+@converts("nn.AffineTransformMatrixGenerator", traits=Traits(reuses="nothing"))
 def affine_transform_matrix_generator(layer: Layer) -> AffineTransformMatrix:
     """nn.AffineTransformMatrixGenerator([useRotation], [useScale], [useTranslation])"""
     layer.ignore("rotationOutput", "scaleOutput")

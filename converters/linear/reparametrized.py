@@ -72,7 +72,7 @@ class Convert(nn.Module):
         return f"{self.input_shape!r}, {self.output_shape!r}"
 
 
-@converts("nn.Convert")
+@converts("nn.Convert", traits=Traits(safe_on_own_output=True))
 def convert(layer: Layer) -> Convert:
     """nn.Convert([inputShape = 'b*'], [outputShape = inputShape])"""
     layer.ignore("nInputDim", "nOutputDim", "inputBatchDim", "outputBatchDim", "transposition", "batchMode")
@@ -83,7 +83,7 @@ def convert(layer: Layer) -> Convert:
     if not transposed and not known.get(new, False):
         layer.refuse(f"Torch7 has no conversion of {old} to {new}")
     if old == new or not transposed:  # a view, if the types are the same
-        layer.traits(output="pass")
+        layer.traits(output="pass", reuses="nothing")
     module = Convert(old, new)
     module.like = cast_to(dtype_in(layer, "output") or torch.get_default_dtype()).like
     return module

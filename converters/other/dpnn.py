@@ -81,7 +81,7 @@ class Clip(nn.Module):
         return f"{self.low}, {self.high}"
 
 
-@converts("nn.Clip")
+@converts("nn.Clip", traits=Traits(safe_on_own_output=True))
 def clip(layer: Layer) -> Clip:
     """nn.Clip(minval, maxval)
 

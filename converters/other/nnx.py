@@ -21,7 +21,7 @@ class Minus(nn.Module):
         return -x
 
 
-converts_to(Minus, "nn.Minus")
+converts_to(Minus, "nn.Minus", traits=Traits(safe_on_own_output=True))
 
 
 class SaturatedLU(nn.Module):
@@ -42,13 +42,13 @@ class SaturatedLU(nn.Module):
         return f"{self.lower}, {self.lower_value}, {self.upper}, {self.upper_value}"
 
 
-@converts("nn.SaturatedLU")
+@converts("nn.SaturatedLU", traits=Traits(reuses="nothing", safe_on_own_output=True))
 def saturated_lu(layer: Layer) -> SaturatedLU:
     """nn.SaturatedLU([lower = -1], [value = -1], [upper = 1], [value2 = 1])"""
     return SaturatedLU(*(layer.number(name) for name in ("threshold", "val", "threshold2", "val2")))
 
 
-@converts("nn.MultiSoftMax", traits=Traits(picture="activation"))
+@converts("nn.MultiSoftMax", traits=Traits(safe_on_own_output=True, picture="activation"))
 def multi_soft_max(layer: Layer) -> nn.Softmax:
     """nn.MultiSoftMax()"""
     return nn.Softmax(dim=-1)
@@ -97,7 +97,7 @@ class Balance(nn.Module):
         return f"batches={self.batches}"
 
 
-@converts("nn.Balance")
+@converts("nn.Balance", traits=Traits(safe_on_own_output=True))
 def balance(layer: Layer) -> Balance:
     """nn.Balance([nBatch = 10])"""
     layer.ignore("inputCache", "prob", "sum", "batchSize", "startIdx")
@@ -210,7 +210,7 @@ class CategoricalEntropy(nn.Module):
         return f"scale={self.scale}, minimum={self.minimum}, average={self.average}"
 
 
-@converts("nn.CategoricalEntropy", traits=Traits(output="pass"))
+@converts("nn.CategoricalEntropy", traits=Traits(safe_on_own_output=True, output="pass"))
 def categorical_entropy(layer: Layer) -> CategoricalEntropy:
     """nn.CategoricalEntropy([scale = 1], [minEntropy])"""
     layer.ignore("modules", "module", "_mul", "minusOne", "entropy")

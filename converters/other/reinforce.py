@@ -122,7 +122,7 @@ class ReinforceCategorical(nn.Module):
         return f"stochastic={self.stochastic}"
 
 
-@converts("nn.ReinforceCategorical")
+@converts("nn.ReinforceCategorical", traits=Traits(safe_on_own_output=True))
 def reinforce_categorical(layer: Layer) -> ReinforceCategorical:
     """nn.ReinforceCategorical([stochastic = false])
 
@@ -160,7 +160,7 @@ class ReinforceBernoulli(nn.Module):
         return f"stochastic={self.stochastic}"
 
 
-@converts("nn.ReinforceBernoulli")
+@converts("nn.ReinforceBernoulli", traits=Traits(safe_on_own_output=True))
 def reinforce_bernoulli(layer: Layer) -> ReinforceBernoulli:
     """nn.ReinforceBernoulli([stochastic = false])
 

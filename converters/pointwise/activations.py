@@ -101,10 +101,15 @@ def soft_plus(layer: Layer) -> nn.Softplus:
     return nn.Softplus(layer.number("beta", 1.0), layer.number("threshold", 20.0))
 
 
-converts_to(nn.Softsign, "nn.SoftSign", ignore=("temp", "tempgrad"), traits=Traits(picture="activation"))
+converts_to(
+    nn.Softsign,
+    "nn.SoftSign",
+    ignore=("temp", "tempgrad"),
+    traits=Traits(safe_on_own_output=True, picture="activation"),
+)
 
 
-@converts("nn.SoftShrink")
+@converts("nn.SoftShrink", traits=Traits(safe_on_own_output=True))
 def soft_shrink(layer: Layer) -> nn.Softshrink:
     """nn.SoftShrink([lambda = 0.5])"""
     bound = layer.number("lambda", 0.5)
@@ -113,13 +118,13 @@ def soft_shrink(layer: Layer) -> nn.Softshrink:
     return nn.Softshrink(bound)
 
 
-@converts("nn.HardShrink")
+@converts("nn.HardShrink", traits=Traits(safe_on_own_output=True))
 def hard_shrink(layer: Layer) -> nn.Hardshrink:
     """nn.HardShrink([lambda = 0.5])"""
     return nn.Hardshrink(layer.number("lambda", 0.5))
 
 
-converts_to(nn.Tanhshrink, "nn.TanhShrink", ignore=("tanh",))
+converts_to(nn.Tanhshrink, "nn.TanhShrink", ignore=("tanh",), traits=Traits(safe_on_own_output=True))
 converts_to(nn.LogSigmoid, "nn.LogSigmoid", traits=ACTIVATION)
 converts_to(nn.Tanh, "nn.Tanh", traits=ACTIVATION)
 converts_to(nn.Sigmoid, "nn.Sigmoid", traits=ACTIVATION)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -45,7 +46,7 @@ class GradientReversal(nn.Module):
         return f"factor={self.factor}"
 
 
-@converts("nn.GradientReversal", traits=PASSES)
+@converts("nn.GradientReversal", traits=replace(PASSES, safe_on_own_output=True))
 def gradient_reversal(layer: Layer) -> GradientReversal:
     """nn.GradientReversal([lambda = 1])"""
     factor = layer.number("lambda", 1.0)
@@ -76,7 +77,7 @@ class ZeroGrad(nn.Module):
         return y
 
 
-converts_to(ZeroGrad, "nn.ZeroGrad", traits=PASSES)
+converts_to(ZeroGrad, "nn.ZeroGrad", traits=replace(PASSES, safe_on_own_output=True))
 
 
 class AddSignToGradient(torch.autograd.Function):
@@ -122,7 +123,7 @@ class L1Penalty(nn.Module):
         return f"weight={self.weight}, average={self.average}, provide_output={self.provide_output}"
 
 
-@converts("nn.L1Penalty", traits=PASSES)
+@converts("nn.L1Penalty", traits=replace(PASSES, reuses="nothing", safe_on_own_output=True))
 def l1_penalty(layer: Layer) -> L1Penalty:
     """nn.L1Penalty(l1weight, [sizeAverage = false], [provideOutput = true])"""
     layer.ignore("loss")

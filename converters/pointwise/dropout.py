@@ -116,6 +116,8 @@ def dropout(layer: Layer) -> nn.Dropout | MaskDropout:
     stochastic = layer.flag("stochastic_inference", default=False)
     passes = rescale and not stochastic
     layer.traits(output=("pass" if passes else "write") if inplace else "copy" if passes else "own", random=stochastic)
+    if inplace and layer.has("lazy"):  # package rnn's gives the very tensor that it gets
+        layer.traits(reuses="nothing")
     lazy, mono = layer.flag("lazy", default=False), layer.flag("mono", default=False)
     if rescale and not (stochastic or lazy or mono):
         return nn.Dropout(p, inplace=inplace)
@@ -177,7 +179,7 @@ class WhiteNoise(nn.Module):
         return f"mean={self.mean}, std={self.std}"
 
 
-@converts("nn.WhiteNoise", traits=Traits(picture="dropout"))
+@converts("nn.WhiteNoise", traits=Traits(safe_on_own_output=True, picture="dropout"))
 def white_noise(layer: Layer) -> WhiteNoise:
     """nn.WhiteNoise([mean = 0], [std = 0.1])"""
     layer.trains()  # unless it is told otherwise

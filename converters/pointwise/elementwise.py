@@ -22,7 +22,7 @@ class Abs(nn.Module):
         return torch.where(x >= 0, x, -x)
 
 
-converts_to(Abs, "nn.Abs")
+converts_to(Abs, "nn.Abs", traits=Traits(safe_on_own_output=True))
 
 
 class Exp(nn.Module):
@@ -37,7 +37,7 @@ def _exp(module: Exp, x: Variable) -> ast.expr:
     return python("x.exp()", x=x)
 
 
-converts_to(Exp, "nn.Exp")
+converts_to(Exp, "nn.Exp", traits=Traits(safe_on_own_output=True))
 
 
 class Log(nn.Module):
@@ -47,7 +47,7 @@ class Log(nn.Module):
         return torch.log(x)
 
 
-converts_to(Log, "nn.Log")
+converts_to(Log, "nn.Log", traits=Traits(safe_on_own_output=True))
 
 
 class Sqrt(nn.Module):
@@ -58,7 +58,9 @@ class Sqrt(nn.Module):
         return torch.where(zero, 0, torch.sqrt(torch.where(zero, 1, x)))
 
 
-converts_to(Sqrt, "nn.Sqrt", ignore=("eps",))  # stored, but Torch7 does not add it
+converts_to(
+    Sqrt, "nn.Sqrt", ignore=("eps",), traits=Traits(safe_on_own_output=True)
+)  # stored, but Torch7 does not add it
 
 
 class Square(nn.Module):
@@ -68,7 +70,7 @@ class Square(nn.Module):
         return x * x
 
 
-converts_to(Square, "nn.Square")
+converts_to(Square, "nn.Square", traits=Traits(safe_on_own_output=True))
 
 
 class Power(nn.Module):
@@ -85,7 +87,7 @@ class Power(nn.Module):
         return f"exponent={self.exponent}"
 
 
-@converts("nn.Power")
+@converts("nn.Power", traits=Traits(safe_on_own_output=True))
 def power(layer: Layer) -> Power:
     """nn.Power(p)"""
     return Power(layer.number("pow"))

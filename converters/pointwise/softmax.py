@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
 from torch import nn
 
@@ -47,8 +49,8 @@ def _stock(module: nn.Module, x: torch.Tensor) -> nn.Module:
     return (nn.Softmax if isinstance(module, SoftMax) else nn.LogSoftmax)(0 if x.dim() in (1, 3) else 1)
 
 
-@converts("nn.SoftMax", traits=ACTIVATION_OF_ROWS)
-@converts("nn.SpatialSoftMax", traits=Traits(reads="images", picture="activation"))
+@converts("nn.SoftMax", traits=replace(ACTIVATION_OF_ROWS, safe_on_own_output=True))
+@converts("nn.SpatialSoftMax", traits=Traits(safe_on_own_output=True, reads="images", picture="activation"))
 def soft_max(layer: Layer) -> SoftMax:
     """nn.SoftMax()
 
@@ -57,8 +59,8 @@ def soft_max(layer: Layer) -> SoftMax:
     return SoftMax()
 
 
-@converts("nn.LogSoftMax", traits=ACTIVATION_OF_ROWS)
-@converts("nn.SpatialLogSoftMax", traits=Traits(reads="images", picture="activation"))
+@converts("nn.LogSoftMax", traits=replace(ACTIVATION_OF_ROWS, safe_on_own_output=True))
+@converts("nn.SpatialLogSoftMax", traits=Traits(safe_on_own_output=True, reads="images", picture="activation"))
 def log_soft_max(layer: Layer) -> LogSoftMax:
     """nn.LogSoftMax()
 
@@ -67,7 +69,7 @@ def log_soft_max(layer: Layer) -> LogSoftMax:
     return LogSoftMax()
 
 
-@converts("nn.SoftMin")
+@converts("nn.SoftMin", traits=Traits(safe_on_own_output=True))
 def soft_min(layer: Layer) -> SoftMin:
     """nn.SoftMin()
 

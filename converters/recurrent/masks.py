@@ -103,7 +103,7 @@ class LookupTableMaskZero(nn.Module):
         return f"{self.rows}, {self.size}"
 
 
-@converts("nn.LookupTableMaskZero", traits=Traits(reads="indices", first_index=0, picture="weights"))
+@converts("nn.LookupTableMaskZero", traits=Traits(reuses="rows", reads="indices", first_index=0, picture="weights"))
 def lookup_table_mask_zero(layer: Layer) -> LookupTableMaskZero:
     """nn.LookupTableMaskZero(nIndex, nOutput)"""
     layer.ignore("__input", "_count", "_input", "copiedInput", "_sorted", "_indices")
@@ -132,7 +132,7 @@ def linear_no_bias(layer: Layer) -> nn.Linear:
     return layer.put(layer.make(nn.Linear, in_features, out_features, bias=False), "weight")
 
 
-converts_to(nn.Identity, "nn.CopyGrad", traits=Traits(output="pass"))
+converts_to(nn.Identity, "nn.CopyGrad", traits=Traits(reuses="nothing", safe_on_own_output=True, output="pass"))
 
 
 class SAdd(nn.Module):
@@ -158,7 +158,7 @@ def _sum(module: SAdd, x: Variable) -> ast.expr:
 module_form("cell part", SAdd)("function")
 
 
-@converts("nn.SAdd", traits=Traits(keeps_size=True))
+@converts("nn.SAdd", traits=Traits(reuses="unknown", keeps_size=True))
 def s_add(layer: Layer) -> SAdd:
     """nn.SAdd(addend, [negate = false])"""
     return SAdd(layer.number("addend"), layer.flag("negate", default=False))
@@ -178,7 +178,7 @@ class ReverseSequence(nn.Module):
         return f"dim={self.dim}"
 
 
-@converts("nn.SeqReverseSequence")
+@converts("nn.SeqReverseSequence", traits=Traits(reuses="unknown"))
 def seq_reverse_sequence(layer: Layer) -> ReverseSequence:
     """nn.SeqReverseSequence(dim)"""
     layer.ignore("outputIndices", "gradIndices")
@@ -222,7 +222,7 @@ class NormStabilizer(Remembering):
         return f"beta={self.beta}"
 
 
-@converts("nn.NormStabilizer", traits=Traits(output="pass"))
+@converts("nn.NormStabilizer", traits=Traits(reuses="nothing", safe_on_own_output=True, output="pass"))
 def norm_stabilizer(layer: Layer) -> NormStabilizer:
     """nn.NormStabilizer([beta = 1])"""
     ignore_bookkeeping(layer)

@@ -114,7 +114,7 @@ def _chain(module: nn.Module) -> list[nn.Module]:
     return [part for child in module for part in _chain(child)]
 
 
-@converts("nn.Sequencer", traits=Traits(flow="steps", recurrent=True, picture="recurrent"))
+@converts("nn.Sequencer", traits=Traits(safe_on_own_output=True, flow="steps", recurrent=True, picture="recurrent"))
 def sequencer(layer: Layer) -> Sequencer:
     """nn.Sequencer(module)
 
@@ -167,7 +167,7 @@ def repeater(layer: Layer) -> Repeater:
 
 
 @converts("nn.BiSequencer", traits=Traits(flow="steps", recurrent=True, picture="recurrent"))
-@converts("nn.SeqBLSTM", "nn.SeqBGRU", traits=Traits(picture="recurrent"))
+@converts("nn.SeqBLSTM", "nn.SeqBGRU", traits=Traits(safe_on_own_output=True, picture="recurrent"))
 def bi_sequencer(layer: Layer) -> nn.Module:
     """nn.BiSequencer(forward, [backward], [merge])
 
@@ -208,7 +208,7 @@ class BiSequencerLM(nn.Module):
         return torch.zeros_like(x) if isinstance(x, torch.Tensor) else [self.zeros(item) for item in x]
 
 
-@converts("nn.BiSequencerLM", traits=Traits(flow="steps", recurrent=True))
+@converts("nn.BiSequencerLM", traits=Traits(reuses="unknown", flow="steps", recurrent=True))
 def bi_sequencer_lm(layer: Layer) -> BiSequencerLM:
     """nn.BiSequencerLM(forward, [backward], [merge])"""
     layer.ignore("_remember", "forwardModule", "backwardModule", "mergeModule", "fwdSeq", "bwdSeq", "mergeSeq")

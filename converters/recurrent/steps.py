@@ -196,7 +196,7 @@ class Recurrent(Remembering):
         return self.state
 
 
-@converts("nn.Recurrent", traits=Traits(picture="recurrent"))
+@converts("nn.Recurrent", traits=Traits(reuses="nothing", picture="recurrent"))
 def recurrent(layer: Layer) -> Recurrent:
     """nn.Recurrent(start, input, feedback, [transfer = nn.Sigmoid()], [rho], [merge = nn.CAddTable()])
 

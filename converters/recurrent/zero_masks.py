@@ -214,7 +214,7 @@ class VariableLength(nn.Module):
         return f"last_only={self.last_only}"
 
 
-@converts("nn.VariableLength")
+@converts("nn.VariableLength", traits=Traits(reuses="storage"))
 def variable_length(layer: Layer) -> VariableLength:
     """nn.VariableLength(module, [lastOnly = false]), of torch/rnn"""
     layer.ignore("indexes", "mappedLengths", "_mask")

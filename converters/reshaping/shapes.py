@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import math
+from dataclasses import replace
 
 import torch
 from torch import nn
@@ -50,7 +51,7 @@ class View(nn.Module):
         return f"size={self.size}, num_input_dims={self.num_input_dims}"
 
 
-@converts("nn.View", traits=Traits(output="pass", keeps_numbers=True, label=("size",)))
+@converts("nn.View", traits=Traits(safe_on_own_output=True, output="pass", keeps_numbers=True, label=("size",)))
 def view(layer: Layer) -> View:
     """nn.View(size1, [size2, …])
 
@@ -86,7 +87,7 @@ class Reshape(nn.Module):
 module_form("cell part", Reshape)("function")
 
 
-@converts("nn.Reshape", traits=Traits(output="pass", keeps_numbers=True, label=("size",)))
+@converts("nn.Reshape", traits=Traits(safe_on_own_output=True, output="pass", keeps_numbers=True, label=("size",)))
 def reshape(layer: Layer) -> Reshape:
     """nn.Reshape(size1, [size2, …], [batchMode])
 
@@ -147,7 +148,7 @@ class Squeeze(nn.Module):
         return f"dim={self.dim}, num_input_dims={self.num_input_dims}"
 
 
-@converts("nn.Squeeze", traits=PASSES)
+@converts("nn.Squeeze", traits=replace(PASSES, safe_on_own_output=True))
 def squeeze(layer: Layer) -> Squeeze:
     """nn.Squeeze([dim], [numInputDims])
 
@@ -256,7 +257,7 @@ class ExpandAs(nn.Module):
 converts_to(ExpandAs, "nn.ExpandAs", ignore=("sum1", "sum2"), traits=PASSES)
 
 
-@converts("nn.PixelShuffle", traits=Traits(picture="pooling"))
+@converts("nn.PixelShuffle", traits=Traits(reuses="storage", picture="pooling"))
 def pixel_shuffle(layer: Layer) -> nn.PixelShuffle:
     """nn.PixelShuffle(upscaleFactor)"""
     layer.ignore(

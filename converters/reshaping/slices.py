@@ -147,7 +147,7 @@ class Narrow(nn.Module):
         return f"dim={self.dim}, offset={self.offset}, length={self.length}"
 
 
-@converts("nn.Narrow")
+@converts("nn.Narrow", traits=Traits(safe_on_own_output=True))
 def narrow(layer: Layer) -> Narrow:
     """nn.Narrow(dim, offset, [length = 1])"""
     offset = layer.integer("index")

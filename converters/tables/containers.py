@@ -111,15 +111,14 @@ def parallel(layer: Layer) -> Parallel:
     return Parallel(layer.modules(), zero_based(layer, "inputDimension"), zero_based(layer, "outputDimension"))
 
 
-class DepthConcat(nn.ModuleList):
-    """Joins the outputs of its children along `dim` (0-based, the batch counts); zeros surround the smaller ones."""
+class PaddedJoin(nn.Module):
+    """Joins the entries of a list along `dim` (0-based, the batch counts); zeros surround the smaller ones."""
 
-    def __init__(self, modules: list[nn.Module], dim: int) -> None:
-        super().__init__(modules)
+    def __init__(self, dim: int) -> None:
+        super().__init__()
         self.dim = dim
 
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        outputs: list[torch.Tensor] = [module(x) for module in self]
+    def forward(self, outputs: list[torch.Tensor]) -> torch.Tensor:
         sizes = [max(y.shape[d] for y in outputs) for d in range(outputs[0].dim())]
         return torch.cat([self.pad(y, sizes) for y in outputs], self.dim)
 
@@ -129,6 +128,21 @@ class DepthConcat(nn.ModuleList):
             missing = 0 if d == self.dim else sizes[d] - x.shape[d]
             pads += [missing // 2, missing - missing // 2]
         return functional.pad(x, pads) if any(pads) else x
+
+    def extra_repr(self) -> str:
+        return f"dim={self.dim}"
+
+
+class DepthConcat(nn.ModuleList):
+    """Joins the outputs of its children along `dim` (0-based, the batch counts); zeros surround the smaller ones."""
+
+    def __init__(self, modules: list[nn.Module], dim: int) -> None:
+        super().__init__(modules)
+        self.dim = dim
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        joined: torch.Tensor = PaddedJoin(self.dim)([module(x) for module in self])
+        return joined
 
     def extra_repr(self) -> str:
         return f"dim={self.dim}"
@@ -154,7 +168,7 @@ class MapTable(nn.ModuleList):
 module_form("structure", MapTable)(Structure(lists=True))
 
 
-@converts("nn.MapTable", traits=Traits(output="children"))
+@converts("nn.MapTable", traits=Traits(reuses="storage", output="children"))
 def map_table(layer: Layer) -> MapTable:
     """nn.MapTable(module, [shared = true])
 

@@ -50,7 +50,7 @@ def nan(layer: Layer) -> nn.Module:
     return only_child(layer)
 
 
-@converts("nn.PrintSize", traits=Traits(output="pass"))
+@converts("nn.PrintSize", traits=Traits(reuses="nothing", safe_on_own_output=True, output="pass"))
 @converts("nn.Print")
 def print_size(layer: Layer) -> nn.Identity:
     """nn.PrintSize([prefix]), of dpnn; nn.Print([label]), of kaishengtai/torch-ntm
@@ -115,7 +115,7 @@ def inception(layer: Layer) -> nn.Module:
     return only_child(layer)
 
 
-@converts("nn.FireModule", traits=Traits(reads="numbers"))
+@converts("nn.FireModule", traits=Traits(safe_on_own_output=True, reads="numbers"))
 def fire_module(layer: Layer) -> nn.Module:
     """nn.FireModule(nInputPlane, s1x1, e1x1, e3x3, [activation = 'ReLU']), of dpnn
 
@@ -187,7 +187,9 @@ def copy(layer: Layer) -> nn.Identity | Cast:
     layer.ignore("dontCast", "updateOutput", "updateGradInput")  # functions of its own where the types are equal
     source, target = dtype_in(layer, "gradInput"), dtype_in(layer, "output")
     if isinstance(layer.object.get("updateOutput"), LuaFunction):
-        layer.traits(output="pass")  # where the types are equal, Torch7 replaces the method by one that copies nothing
+        layer.traits(
+            output="pass", reuses="nothing"
+        )  # where the types are equal, Torch7 replaces the method by one that copies nothing
     return nn.Identity() if target is None or source == target else cast_to(target)
 
 

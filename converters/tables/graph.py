@@ -14,18 +14,21 @@ from ...model.traits import Traits
 from ...source.expressions import entry as entry_of
 from ...source.forms import Structure
 from ...t7 import LuaObject, LuaTable, Value
+from .containers import Concat, ConcatTable, DepthConcat, PaddedJoin, Parallel, ParallelTable
+from .table_layers import JoinTable
 
 
 class Graph(nn.ModuleList):
     """A graph of modules.
 
     Values are numbered: 0 is the graph's input, k the output of the k-th of `nodes`, in the order in which they run.
-    A source is a list: the number of a value, then the (0-based) entries to take of it where it is a list itself.
+    A source is a list: the number of a value, then the (0-based) entries to take of it where it is a list itself; or a
+    list of sources, which makes a list.
 
     Args:
         modules: the modules of the graph.
         nodes: [index of the module, its sources] of each node; a module gets a list where it has several sources.
-            Index -1 is no module: the node makes a list of its sources.
+            Index -1 is no module: the node makes a list of its sources. A dotted path is a module inside another.
         outputs: the sources of the graph's output, a list where there are several.
     """
 
@@ -38,20 +41,39 @@ class Graph(nn.ModuleList):
         values = [x]
         for index, sources in self.nodes:
             value = self.gather(values, sources)
-            values.append(value if index < 0 else self[index](value))
+            values.append(value if index == -1 else self.get_submodule(str(index))(value))
         return self.gather(values, self.outputs)
 
-    def gather(self, values: list[Any], sources: list[list[int]]) -> Any:
-        gathered = []
-        for number, *entries in sources:
-            value = values[number]
-            for entry in entries:
-                value = value[entry]
-            gathered.append(value)
+    def gather(self, values: list[Any], sources: list[Any]) -> Any:
+        gathered = [self.take(values, source) for source in sources]
         return gathered[0] if len(gathered) == 1 else gathered
+
+    def take(self, values: list[Any], source: list[Any]) -> Any:
+        if not source or isinstance(source[0], list):
+            return [self.take(values, inner) for inner in source]
+        value = values[source[0]]
+        for entry in source[1:]:
+            value = value[entry]
+        return value
 
 
 module_form("structure", Graph)(Structure(flow="graph"))
+module_form("graph", nn.Sequential, ConcatTable, ParallelTable, Concat, DepthConcat, Parallel, Graph)(Graph)
+
+
+@module_form("join", Concat)
+def _join_of_concat(module: Concat) -> JoinTable:
+    return JoinTable(module.dim)
+
+
+@module_form("join", Parallel)
+def _join_of_parallel(module: Parallel) -> JoinTable:
+    return JoinTable(module.output_dim)
+
+
+@module_form("join", DepthConcat)
+def _join_of_depth_concat(module: DepthConcat) -> PaddedJoin:
+    return PaddedJoin(module.dim)
 
 
 @module_form("node names", Graph)
@@ -94,39 +116,7 @@ def graph_module(layer: Layer) -> Graph:
             steps.append([-1 if module is None else index[id(module)], inputs])
             sources[id(node)] = [len(steps)]
     outputs = _sources(layer, outer, sources)
-    for number in overwritten(modules, steps, outputs):
-        layer.note(
-            f"its module {number} runs at several nodes, and what it gave at one is read after it ran at the next: "
-            "Torch7 reads there what the later run wrote over it, the converted model does not, so numbers may differ"
-        )
     return Graph(modules, steps, outputs)
-
-
-#: Modules whose output is a view of their input.
-_VIEWS = frozenset({"Contiguous", "Identity", "Narrow", "NarrowTable", "Reshape", "Select", "SelectTable", "View"})
-
-
-def overwritten(modules: list[nn.Module], steps: list[Any], outputs: list[Any]) -> list[int]:
-    """The (1-based) modules that run again before an output of theirs is read, which Torch7's write over by that.
-
-    Args:
-        modules: as `Graph` takes them.
-        steps: its nodes.
-        outputs: as `Graph` takes them.
-    """
-    found = []
-    for first, (index, _) in enumerate(steps, 1):
-        later = [number for number, step in enumerate(steps, 1) if step[0] == index and number > first]
-        if index < 0 or not later or isinstance(modules[index], nn.Identity):
-            continue
-        same = {first}
-        for number, (other, inputs) in enumerate(steps[first:], first + 1):
-            if other < 0 or type(modules[other]).__name__ in _VIEWS:
-                same |= {number} if any(source[0] in same for source in inputs) else set()
-        read = [source for _, inputs in steps[later[0] :] for source in inputs] + outputs
-        if any(source[0] in same for source in read):
-            found.append(index + 1)
-    return sorted(set(found))
 
 
 def _fields(layer: Layer, node: Value) -> Mapping[Any, Any]:

@@ -7,6 +7,7 @@ the first entry.
 from __future__ import annotations
 
 import ast
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -23,6 +24,7 @@ from ..reshaping.shapes import PASSES, optional_integer
 from ..reshaping.slices import dim_within, zero_based
 
 OPERANDS = Traits(flow="operands", picture="merge")
+TERMS = replace(OPERANDS, begins_with_first=True)
 
 
 def _operator(module: nn.Module, value: list[Variable], text: str, count: int | None = None) -> Value:
@@ -58,7 +60,7 @@ module_form("structure", AddEntries)(Structure(merges="sum"))
 module_form("python of a list", AddEntries)(partial(_operator, text="a + b"))
 
 
-@converts("nn.CAddTable", traits=OPERANDS)
+@converts("nn.CAddTable", traits=TERMS)
 def c_add_table(layer: Layer) -> AddEntries:
     """nn.CAddTable([inplace = false])"""
     return AddEntries(is_inplace(layer))
@@ -74,7 +76,7 @@ class SubtractEntries(nn.Module):
 module_form("python of a list", SubtractEntries)(partial(_operator, text="a - b", count=2))
 
 
-@converts("nn.CSubTable", traits=OPERANDS)
+@converts("nn.CSubTable", traits=TERMS)
 def c_sub_table(layer: Layer) -> SubtractEntries:
     """nn.CSubTable()
 
@@ -95,7 +97,7 @@ class MultiplyEntries(nn.Module):
 
 module_form("structure", MultiplyEntries)(Structure(merges="product"))
 module_form("python of a list", MultiplyEntries)(partial(_operator, text="a * b"))
-converts_to(MultiplyEntries, "nn.CMulTable", ignore=("tout",), traits=OPERANDS)
+converts_to(MultiplyEntries, "nn.CMulTable", ignore=("tout",), traits=TERMS)
 
 
 class DivideEntries(nn.Module):
@@ -108,7 +110,7 @@ class DivideEntries(nn.Module):
 module_form("python of a list", DivideEntries)(partial(_operator, text="a / b", count=2))
 
 
-@converts("nn.CDivTable", traits=Traits(picture="merge"))
+@converts("nn.CDivTable", traits=Traits(begins_with_first=True, picture="merge"))
 def c_div_table(layer: Layer) -> DivideEntries:
     """nn.CDivTable()
 
@@ -128,7 +130,12 @@ class MaxEntries(nn.Module):
         return y
 
 
-converts_to(MaxEntries, "nn.CMaxTable", ignore=("maxIdx", "mask", "maxVals", "gradMaxVals", "maskByteTensor"))
+converts_to(
+    MaxEntries,
+    "nn.CMaxTable",
+    ignore=("maxIdx", "mask", "maxVals", "gradMaxVals", "maskByteTensor"),
+    traits=Traits(begins_with_first=True),
+)
 
 
 class MinEntries(nn.Module):
@@ -142,7 +149,12 @@ class MinEntries(nn.Module):
         return y
 
 
-converts_to(MinEntries, "nn.CMinTable", ignore=("minIdx", "mask", "minVals", "gradMaxVals", "maskByteTensor"))
+converts_to(
+    MinEntries,
+    "nn.CMinTable",
+    ignore=("minIdx", "mask", "minVals", "gradMaxVals", "maskByteTensor"),
+    traits=Traits(begins_with_first=True),
+)
 
 
 class AddToEach(nn.Module):
@@ -153,7 +165,7 @@ class AddToEach(nn.Module):
         return [tensor + (item if item.shape == tensor.shape else item.reshape(tensor.shape)) for item in x[1]]
 
 
-converts_to(AddToEach, "nn.CAddTensorTable")
+converts_to(AddToEach, "nn.CAddTensorTable", traits=Traits(reuses="nothing"))
 
 
 class JoinTable(nn.Module):
@@ -232,7 +244,7 @@ def _split(module: SplitTable, x: Variable) -> Value:
     return python("x.unbind(dim)" if len(lengths) == 1 else "list(x.unbind(dim))", x=x, dim=dim)
 
 
-@converts("nn.SplitTable", traits=PASSES)
+@converts("nn.SplitTable", traits=replace(PASSES, reuses="nothing"))
 def split_table(layer: Layer) -> SplitTable:
     """nn.SplitTable(dimension, [nInputDims])
 
@@ -315,7 +327,12 @@ def _flatten(module: FlattenTable, value: Value) -> Value:
     return variables(value) if isinstance(value, list) else None
 
 
-converts_to(FlattenTable, "nn.FlattenTable", ignore=("input_map",), traits=Traits(output="pass", flow="flatten"))
+converts_to(
+    FlattenTable,
+    "nn.FlattenTable",
+    ignore=("input_map",),
+    traits=Traits(output="pass", reuses="nothing", flow="flatten"),
+)
 
 
 class ReverseTable(nn.Module):
@@ -349,7 +366,7 @@ def _zip(module: ZipTable, value: Value) -> Value:
     return python("[list(items) for items in zip(*value, strict=True)]", value=value)
 
 
-converts_to(ZipTable, "nn.ZipTable", traits=PASSES)
+converts_to(ZipTable, "nn.ZipTable", traits=replace(PASSES, reuses="nothing"))
 
 
 class ZipOneToMany(nn.Module):
@@ -365,7 +382,7 @@ def _zip_one_to_many(module: ZipOneToMany, value: Value) -> Value:
 
 
 module_form("structure", MaxEntries, MinEntries, AddToEach, SplitTable)(Structure(lists=True))
-converts_to(ZipOneToMany, "nn.ZipTableOneToMany", ignore=("gradInputEl",), traits=PASSES)
+converts_to(ZipOneToMany, "nn.ZipTableOneToMany", ignore=("gradInputEl",), traits=replace(PASSES, reuses="nothing"))
 
 
 module_form("cell part", AddEntries, FlattenTable, MultiplyEntries, NarrowTable, SelectTable, SplitTable)("function")

@@ -10,16 +10,18 @@ from typing import Any, Literal
 
 from torch import nn
 
+from ..base.errors import UnsupportedLayers
 from ..base.messages import file_text
 from ..t7 import LuaTable, Tensor, Value, load_file
 from ..t7.limits import DEFAULT_LIMITS, Limits
 from . import registry
-from .aliasing import settle_aliases
 from .build import Build, to_torch_tensor
 from .conversion import ConvertedModel, Provenance
 from .layer_record import LayerRecord
 from .layer_runs import check_runs
 from .locate import locate
+from .memory.aliasing import settle_aliases
+from .memory.rewriting import rewrite_overwritten
 from .torchfile import adopt
 
 Mode = Literal["eval", "saved"]
@@ -56,7 +58,11 @@ def convert_model(
     build = Build(aliases=dict(aliases or {}), allow_unsupported=allow_unsupported, track_gradients=track_gradients)
     module = build.root(candidate.object)
     check_runs(module, limits)
-    for path, text in settle_aliases(build.records):
+    overwritten, refused = rewrite_overwritten(build.records)
+    if refused and not allow_unsupported:
+        raise UnsupportedLayers(refused)
+    overwritten += [(refusal.path, refusal.reason) for refusal in refused]
+    for path, text in [*overwritten, *settle_aliases(build.records)]:
         build.note(path, text)
     set_training(module, build.records, mode)
     if candidate.others:

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from ..t7 import LuaObject
 
 Output = Literal["own", "copy", "pass", "write", "children"]
+Reuses = Literal["output", "storage", "rows", "nothing", "unknown"]
 Reads = Literal["", "images", "volumes", "frames", "indices", "numbers", "sequences"]
 Flow = Literal[
     "", "chain", "replicas", "wrapper", "branches", "joined", "slices", "entries", "graph", "steps", "operands",
@@ -33,6 +34,12 @@ class Traits:
             input, while the PyTorch module gives the very input (its form "copying" is the class that copies); "pass",
             that of the input, unchanged, maybe as a view; "write", that of the input, which it changes in place;
             "children", whatever its children give.
+        reuses: what Torch7 uses again when it runs again, and thereby overwrites: "output", the tensor (or table) that
+            it gave before; "storage", its memory, while the older tensor keeps its size; "rows", the older tensor,
+            which becomes a matrix of the new rows; "nothing", so that the older result stays; "unknown", in some way.
+        safe_on_own_output: does Torch7 compute the same where its input lies in its output, since it runs twice? None:
+            if it keeps the size.
+        begins_with_first: of a table of operands the first is copied to the output before the others are read.
         keeps_size: its output has the size of its input.
         enlarges: its output is larger than its input, as those of the first layers of a generator are.
         keeps_numbers: its output holds the numbers of its input in the same order, whatever the sizes.
@@ -57,6 +64,9 @@ class Traits:
     """
 
     output: Output = "own"
+    reuses: Reuses = "output"
+    safe_on_own_output: bool | None = None
+    begins_with_first: bool = False
     keeps_size: bool = False
     enlarges: bool = False
     keeps_numbers: bool = False

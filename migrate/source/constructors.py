@@ -9,6 +9,7 @@ from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from ..model.architecture import RECURRENT, constructor_arguments
+from .forms import structure_of
 from .scopes import Argument, Constructor
 
 #: Arguments that PyTorch takes as one number for all axes.
@@ -28,6 +29,9 @@ def constructor_of(module: nn.Module) -> Constructor:
         args = _arguments(module, cls)
         if isinstance(module, nn.Sequential):  # a user's own
             return Constructor(name, args, kids=kids, own=own)
+        if structure_of(module).flow == "graph":
+            for call in (call for kid in kids for call in kid.walk()):
+                call.fixed = True
         return Constructor(name, [Argument("modules", kids), *args], own=own)
     return Constructor(name, _arguments(module, cls), module=module, own=own)
 

@@ -69,6 +69,7 @@ class Forward:
         self.last.update({value: len(scope.statements) for value in variables(result)})
         self.held: dict[str, Variable] = {}
         self.bases: dict[Variable, list[Variable]] = {}
+        self.replaced = {statement.replaces for statement in scope.statements}
         nameless = [value for value in inputs if not value.hint]
         numbered = {value: f"x{i}" if len(nameless) > 1 else "x" for i, value in enumerate(nameless, 1)}
         names = [self._name(value, -1, default=numbered.get(value, "x")) for value in inputs]
@@ -95,16 +96,21 @@ class Forward:
             self.shown[out] = expression
             self.bases[out] = [base for value in statement.ins for base in self.bases[value]]
             return
+        if statement.replaces is not None:
+            self._rename(statement.replaces, statement.outs[0], place)
         names = [self._name(out, place) if self.uses[out] else "_" for out in statement.outs]
+        self.lines += [f"# {statement.comment}"] if statement.comment else []
         self.lines.append(f"{', '.join(names)} = {text}")
 
     def _stands_inside(self, statements: list[Statement], place: int, statement: Statement, text: str) -> bool:
         """May the result be written where it is used, without a name?"""
         out = statement.outs[0]
-        if self.uses[out] != 1 or statement.changes_input or len(text) > _INNER:
+        if self.uses[out] != 1 or statement.changes_input or statement.comment or len(text) > _INNER:
             return False
         user = self.last[out]
-        if any(other.changes_input for other in statements[place + 1 : user + 1]):
+        if any(other.changes_input or other.comment for other in statements[place + 1 : user + 1]):
+            return False
+        if out in self.replaced:
             return False
         if user == len(statements):
             return place == len(statements) - 1
@@ -115,6 +121,13 @@ class Forward:
                 # its name must not be given away before
                 self.last[base] = max(self.last[base], user)
         return True
+
+    def _rename(self, old: Variable, new: Variable, place: int) -> None:
+        """Wants the name of a value for another, if nobody reads it any more."""
+        name = self.shown.get(old)
+        if isinstance(name, ast.Name) and self.held.get(name.id) is old and self.last[old] <= place:
+            new.hint = name.id
+            del self.held[name.id]
 
     def _name(self, value: Variable, place: int, default: str = "x") -> str:
         wanted = identifier(value.hint) if value.hint else default

@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from ..base.tensor_trees import apply, leaves
+from ..model.memory.overwritten import Overwritten
 from ..model.recurrent_state import forget
 from ..model.registry import ENTRY_POINTS, form_of
 from ..shapes.dry_run import on_meta, run, run_without_numbers
@@ -19,6 +20,8 @@ from .expressions import Value, Variable, entry, python
 from .forms import as_python, is_chain, results, stock_layer, structure_of
 from .roles import is_pair, is_pure, is_structured, is_unit, kind_of, role, signature, size_of
 from .scopes import Block, Constructor, Scope, Statement, examples_of, module_call
+
+_OVERWRITTEN = "Torch7 runs one module twice: its second result overwrites the first"
 
 
 class Lowering:
@@ -179,7 +182,11 @@ class Lowering:
                 values.append(self.call(pair, given, scope))
                 skipped[follower] = number
             else:
-                values.append(given if index < 0 else self.node(module[index], given, scope))
+                part = None if index == -1 else module.get_submodule(str(index))
+                if isinstance(part, Overwritten) and (newer := newer_of(part, given)) is not None:
+                    values.append(scope.overwrite(given[0], newer, _OVERWRITTEN))
+                else:
+                    values.append(given if part is None else self.node(part, given, scope))
         return entries(values, module.outputs, scope)
 
     def node(self, module: nn.Module, value: Value, scope: Scope) -> Value:
@@ -196,7 +203,8 @@ class Lowering:
         index, nodes = module.nodes[number - 1][0], [*module.nodes, [-1, module.outputs]]
         users = [i for i, (_, sources) in enumerate(nodes, 1) for source in sources if source[0] == number]
         user, sources = nodes[users[0] - 1] if len(users) == 1 else (-1, [])
-        joined = min(index, user) >= 0 and sources == [[number]] and is_pair(module[index], module[user])
+        children = isinstance(index, int) and isinstance(user, int) and min(index, user) >= 0
+        joined = children and sources == [[number]] and is_pair(module[index], module[user])
         return users[0] if joined else None
 
     def constructor(self, module: Any, value: Value) -> tuple[Constructor, Variable]:
@@ -285,17 +293,30 @@ def core(module: nn.Sequential) -> tuple[int, int]:
     return (layers[0], layers[-1] + 1) if layers else (0, 0)
 
 
-def entries(values: list[Value], sources: list[list[int]], scope: Scope) -> Value:
+def entries(values: list[Value], sources: list[Any], scope: Scope) -> Value:
     """What a node of a Graph gets."""
-    found = []
-    for number, *path in sources:
-        value = values[number]
-        for index in path:
-            item = entry(value, index)
-            is_list = isinstance(value, list)
-            value = item if is_list else scope.assign(item, tuple(example[index] for example in value.values))
-        found.append(value)
+    found = [_taken(values, source, scope) for source in sources]
     return found[0] if len(found) == 1 else found
+
+
+def _taken(values: list[Value], source: list[Any], scope: Scope) -> Value:
+    if not source or isinstance(source[0], list):
+        return [_taken(values, inner, scope) for inner in source]
+    value = values[source[0]]
+    for index in source[1:]:
+        item = entry(value, index)
+        is_list = isinstance(value, list)
+        value = item if is_list else scope.assign(item, tuple(example[index] for example in value.values))
+    return value
+
+
+def newer_of(module: Overwritten, given: list[Value]) -> Variable | None:
+    """The newer one of two results, if it takes the place of the older one as it is."""
+    old, new = given
+    if not isinstance(new, Variable):
+        return None
+    same = module.resized or (isinstance(old, Variable) and bool(new.shapes) and old.shapes == new.shapes)
+    return new if same else None
 
 
 def first_input(module: nn.Module, child: nn.Module, value: Any) -> Any:

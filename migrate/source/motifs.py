@@ -46,7 +46,7 @@ def saves(times: int, members: int) -> int:
 
 def group_repeats(call: Constructor, least: int) -> None:
     """Puts what repeats within a chain, member for member, into chains of its own, if that saves more than `least`."""
-    if not call.is_chain:
+    if not call.is_chain or call.fixed:
         return
     for kid in call.kids:
         group_repeats(kid, least)
@@ -96,13 +96,13 @@ def group_motifs(roots: list[Constructor]) -> None:
             return
         for root in roots:
             for call in list(root.walk()):
-                if call.is_chain and len(call.kids) != len(motif):
+                if call.is_chain and not call.fixed and len(call.kids) != len(motif):
                     _group(call, motif)
 
 
 def _kinds(roots: list[Constructor]) -> list[tuple[Any, ...]]:
     """The chains without their hyperparameters; those that are alike as a whole, and will be written once, once."""
-    chains = [call for root in roots for call in root.walk() if call.is_chain]
+    chains = [call for root in roots for call in root.walk() if call.is_chain and not call.fixed]
     return list(dict.fromkeys(tuple(skeleton(kid) for kid in chain.kids) for chain in chains))
 
 
@@ -167,7 +167,7 @@ def _group(chain: Constructor, motif: tuple[Any, ...]) -> None:
 def splice(call: Constructor, dissolves: Callable[[Constructor], bool]) -> None:
     """Takes the members of chains that dissolve into the chain around them."""
     for chain in call.walk():
-        if chain.is_chain:
+        if chain.is_chain and not chain.fixed:
             members = [kid.kids if kid.is_chain and dissolves(kid) else [kid] for kid in chain.kids]
             chain.kids[:] = [member for group in members for member in group]
 

@@ -52,6 +52,7 @@ class Constructor:
         block: the body of the class, if it is one made from the structure of the model.
         inner: attribute of `module` -> the constructor call of what is there, where that is no leaf.
         chain: is it a repeated chain that became a class? Then `kids` are its members.
+        fixed: others find its members by their numbers, so that it must stay as it is.
     """
 
     cls: str
@@ -62,6 +63,7 @@ class Constructor:
     block: Block | None = None
     inner: dict[str, Constructor] = field(default_factory=dict)
     chain: bool = False
+    fixed: bool = False
 
     @property
     def is_identity(self) -> bool:
@@ -172,16 +174,20 @@ class Statement:
         outs: what it gives; several are unpacked.
         expression: what is computed.
         changes_input: does it change what it gets in place?
+        comment: why it is there.
+        replaces: the value whose name its result takes over.
     """
 
     outs: list[Variable]
     expression: ast.expr
     changes_input: bool = False
+    comment: str = ""
+    replaces: Variable | None = None
 
     @property
     def ins(self) -> list[Variable]:
-        """What it reads."""
-        return variables(self.expression)
+        """What it reads, or gives another value to the name of."""
+        return variables(self.expression) + ([] if self.replaces is None else [self.replaces])
 
     @property
     def calls(self) -> str:
@@ -210,6 +216,13 @@ class Scope:
         """Adds an expression with one result, whose value for each example is known; returns the result."""
         out = Variable(values, fresh=not is_view(expression))
         self.statements.append(Statement([out], expression, is_in_place(expression)))
+        return out
+
+    def overwrite(self, old: Value, new: Variable, comment: str) -> Variable:
+        """Adds that one value takes the place of another, and why; returns the result."""
+        out = Variable(new.values)
+        replaces = old if isinstance(old, Variable) else None
+        self.statements.append(Statement([out], new, comment=comment, replaces=replaces))
         return out
 
     def unpack(self, expression: ast.expr, values: tuple[Any, ...]) -> Value:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import json
 import subprocess
 import sys
@@ -16,16 +15,16 @@ import lua
 import onnxruntime
 import pytest
 import torch
+from memory_rows import TRAITS, case_of, marked
 from torch import nn
 
 import torchmigrate as tm
 from torchmigrate.base.tensor_trees import leaves
 from torchmigrate.converters.pointwise.dropout import CopyingDropout
 from torchmigrate.folder.write import write
-from torchmigrate.model import buffers as memory
+from torchmigrate.model.memory import buffers as memory
 from torchmigrate.model.registry import module_form
 
-TRAITS = golden.FIXTURES / "traits"
 ALONE = Path(__file__).parents[1] / "source" / "run_alone.py"
 
 EXPANDED = "Torch7 adds several times to numbers that an expanded tensor shows several times; PyTorch refuses"
@@ -46,28 +45,7 @@ GAPS = {
 }
 
 
-def memory_rows() -> list[dict[str, str]]:
-    with (TRAITS / "output_memory.tsv").open(newline="") as stream:
-        return list(csv.DictReader(stream, delimiter="\t", quoting=csv.QUOTE_NONE))
-
-
-def marked() -> list[Any]:
-    """The rows; the first of each class and outcome is not slow."""
-    met: set[tuple[str, ...]] = set()
-    found = []
-    for row in memory_rows():
-        outcome = (row["class"], row["output"], row["forward_writes"])
-        marks = [pytest.mark.slow] if outcome in met else []
-        met.add(outcome)
-        found.append(pytest.param(row, marks=marks, id=f"{row['file'].removesuffix('.t7')}[{row['case']}]"))
-    return found
-
-
-def case_of(row: dict[str, str]) -> tm.LuaTable:
-    return golden.read_cases(row["file"])[int(row["case"]) - 1]
-
-
-@pytest.mark.parametrize("row", marked())
+@pytest.mark.parametrize("row", marked("output", "forward_writes"))
 def test_traits_say_whose_memory_the_output_is(row: dict[str, str]) -> None:
     layers = tm.convert(case_of(row)["module"]).layers
     in_place = {id(record.module) for record in layers if memory.writes(record)}
@@ -97,7 +75,7 @@ def is_floating(value: Any) -> bool:
     return isinstance(value, torch.Tensor) and value.is_floating_point()
 
 
-@pytest.mark.parametrize("row", marked())
+@pytest.mark.parametrize("row", marked("output", "forward_writes"))
 def test_what_is_written_behind_a_layer_is_seen_before_it_as_in_torch7(row: dict[str, str]) -> None:
     case = case_of(row)
     given, output = tm.to_torch(case["input"]), tm.to_torch(case.get("output"))

@@ -12,10 +12,10 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from ...model.buffers import writes
 from ...model.build import to_torch_tensor
 from ...model.conversion import ConvertedModel
 from ...model.layer_record import LayerRecord
+from ...model.memory.buffers import writes
 from ...t7 import LuaObject, LuaTable, Tensor, Value
 from ..network_copies import leaf_indices
 

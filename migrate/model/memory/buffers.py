@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NamedTuple
 
-from .layer_record import LayerRecord
+from ..layer_record import LayerRecord
+from .overwritten import Overwritten
 
 #: So many steps of the analysis are worth their time; models have a few thousand.
 BUDGET = 300_000
@@ -82,6 +83,14 @@ class Layers:
     def children(self, record: LayerRecord) -> dict[str, LayerRecord]:
         """The layers right inside a layer, by their names there."""
         return self._children.get(id(record), {})
+
+    def child_at(self, record: LayerRecord, number: int) -> LayerRecord:
+        """The layer that the module of a layer holds at a number, counted from 0."""
+        children = self.children(record)
+        while len(children) == 1 and next(iter(children.values())).module is record.module:
+            (record,) = children.values()
+            children = self.children(record)
+        return children[str(number + 1)]
 
     def numbered(self, record: LayerRecord) -> list[LayerRecord]:
         """The children "1", "2", …"""
@@ -257,19 +266,39 @@ class MemoryRun:
         values = [value]
         for index, sources in module.nodes:
             given = self._gathered(values, sources)
-            child = by_number.get(str(index + 1))
-            values.append(given if child is None else self._layer(child, given))
+            child = by_number.get(str(index + 1)) if isinstance(index, int) else self._inside(record, index)
+            values.append(self._layer(child, given) if child else self._helped(module, index, given))
         return self._gathered(values, module.outputs)
 
-    def _gathered(self, values: list[Value], sources: list[list[int]]) -> Value:
-        gathered = []
-        for number, *entries in sources:
-            value = values[number]
-            self._spend(1)
-            for entry in entries:
-                value = _entry(value, entry)
-            gathered.append(value)
+    def _inside(self, record: LayerRecord, path: str) -> LayerRecord:
+        """The layer that a dotted path leads to, by numbers of modules."""
+        for name in path.split("."):
+            record = self.layers.child_at(record, int(name))
+        return record
+
+    def _helped(self, graph: Any, index: int, given: Value) -> Value:
+        """What a module gives that is none of Torch7's, or no module."""
+        if index < 0:
+            return given
+        module = graph[index]
+        if isinstance(module, Overwritten) and isinstance(given, list):
+            self._read(given[:0] if module.resized else given[0])
+            return _entry(given, 1)
+        self._read(given)
+        return self._new() if isinstance(given, list) else self._merged(given)
+
+    def _gathered(self, values: list[Value], sources: list[Any]) -> Value:
+        gathered = [self._taken(values, source) for source in sources]
         return gathered[0] if len(gathered) == 1 else gathered
+
+    def _taken(self, values: list[Value], source: list[Any]) -> Value:
+        self._spend(1)
+        if not source or isinstance(source[0], list):
+            return [self._taken(values, inner) for inner in source]
+        value: Value = values[source[0]]
+        for entry in source[1:]:
+            value = _entry(value, entry)
+        return value
 
     # Layers that pick from tables
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from ..layer_record import LayerRecord
+from ..registry import form_of
 from .buffers import Layers, MemoryRun, TooLarge, writes
-from .layer_record import LayerRecord
-from .registry import form_of
 
 _UNCOPIED = (
     "Torch7 copies its input here and the converted module does not: others may read what a layer behind it writes "

@@ -1,0 +1,1 @@
+"""Whose memory values are in Torch7: what layers write over, and what others then read."""
