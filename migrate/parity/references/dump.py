@@ -18,6 +18,7 @@ from ...t7 import LuaTable, Storage, Value, load
 from ..network_copies import copy_network
 from ..reference_numbers import GradientEntry, Gradients, Reference, TensorSummary
 from ..run_pairing import pair_runs
+from .changed_input import changed_by
 
 PROVES = "the converted model computes what Torch7 computed, on this input"
 
@@ -48,6 +49,11 @@ def _reference(conv: ConvertedModel, file: Path, value: LuaTable, kind: str, not
     given, output = to_torch(value["input"]), to_torch(value["output"])
     found = list(notes)
     layers = _layers(conv, file, given, value.get("layers"), found)
+    if changed := changed_by(conv, given, layers):
+        raise UsageError(
+            f"{file} holds its input as {changed} left it, which works in place: older scripts stored the input after "
+            "the run. Make the reference again with `torchmigrate reference --script`."
+        )
     dtypes = [tensor.dtype for _, tensor in leaves(output) if tensor.is_floating_point()]
     meta = value.get("meta")
     if isinstance(meta, LuaTable) and meta.get("mode") == "training":
