@@ -7,9 +7,10 @@ from typing import Any
 
 import torch
 from torch import nn
+from torch.nn import functional
 
 from ...model.layer import Layer
-from ...model.registry import converts
+from ...model.registry import converts, module_form
 from ...model.traits import Traits
 from ...t7 import LuaObject, Tensor
 
@@ -29,6 +30,26 @@ def linear(layer: Layer) -> nn.Linear:
     """nn.Linear(inputDimension, outputDimension, [bias = true])"""
     out_features, in_features = layer.tensor("weight").shape
     return layer.put_all(layer.make(nn.Linear, in_features, out_features, bias=layer.has("bias")), "weight", "bias")
+
+
+class TransposedLinear(nn.Module):
+    """A linear layer whose weight is the transpose of another layer's, which has the parameter: it is (in, out)."""
+
+    def __init__(self, in_features: int, out_features: int, bias: bool = True) -> None:
+        super().__init__()
+        self.in_features = in_features
+        self.out_features = out_features
+        self.weight = nn.Parameter(torch.empty(in_features, out_features))
+        self.bias = nn.Parameter(torch.empty(out_features)) if bias else None
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return functional.linear(x, self.weight.t(), self.bias)
+
+    def extra_repr(self) -> str:
+        return f"in_features={self.in_features}, out_features={self.out_features}, bias={self.bias is not None}"
+
+
+module_form("transposed", nn.Linear)(TransposedLinear)
 
 
 class IndexLinear(nn.Module):

@@ -18,6 +18,7 @@ from .architecture import describe
 from .frozen import BACKWARD, FORWARD, freeze
 from .layer import Layer, LayerRefused
 from .layer_record import LayerRecord
+from .ties import Place
 
 #: Deeper nesting than any network has; it bounds the recursion.
 MAX_DEPTH = 150
@@ -81,6 +82,7 @@ class Build:
     notes: list[tuple[str, str]] = field(default_factory=list)
     refusals: list[Refusal] = field(default_factory=list)
     sources: dict[Region, ParameterOrigin] = field(default_factory=dict)
+    places: list[Place] = field(default_factory=list)
     live: list[tuple[nn.Module, str, torch.Tensor]] = field(default_factory=list)
     _done: dict[int, LayerRecord | Unsupported] = field(default_factory=dict)
     _active: set[int] = field(default_factory=set)
@@ -245,12 +247,18 @@ class Build:
                 setattr(module, name, other)
                 break
         else:
-            if any(path != layer.path for _, path in placed):
-                layer.note(f"its {source} shares numbers with another layer's in another layout; they are not tied")
+            others = [path for _, path in placed if path != layer.path]
+            if others:
+                layer.note(
+                    f"its {source} is that of {others[0] or 'the top'} in Torch7; PyTorch needs it in another layout, "
+                    "so that they are not tied, and training changes one without the other"
+                )
             own = self._own(value)
             made = nn.Parameter(own, requires_grad=own.is_floating_point()) if is_parameter else own
             setattr(module, name, made)
             placed.append((made, layer.path))
+        if region and is_parameter and isinstance(lua, Tensor) and lua.numel():
+            self.places.append(Place(module, name, layer.path, source, *region))
         if value.requires_grad and is_parameter:
             self.live.append((module, name, value))
 

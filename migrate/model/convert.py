@@ -22,6 +22,7 @@ from .layer_runs import check_runs
 from .locate import locate
 from .memory.aliasing import settle_aliases
 from .memory.rewriting import rewrite_overwritten
+from .ties import tie_views
 from .torchfile import adopt
 
 Mode = Literal["eval", "saved"]
@@ -58,6 +59,8 @@ def convert_model(
     build = Build(aliases=dict(aliases or {}), allow_unsupported=allow_unsupported, track_gradients=track_gradients)
     module = build.root(candidate.object)
     check_runs(module, limits)
+    for path, text in [] if track_gradients else tie_views(build.places):  # each has its own gradient in Torch7
+        build.note(path, text)
     overwritten, refused = rewrite_overwritten(build.records)
     if refused and not allow_unsupported:
         raise UnsupportedLayers(refused)
