@@ -9,6 +9,7 @@ from typing import Any
 import torch
 
 from ..base.tensor_trees import apply, leaves
+from .judge.compare import Difference
 from .network_copies import Network
 
 
@@ -86,6 +87,7 @@ class Reference:
         changes: what is added to the parameters for the run in which each layer gets the reference's own input, by
             their names: the numbers of the layers are of an earlier time.
         proven: how it is known that a layer is right with other weights than its own, by (index, run).
+        witnessed: the error of layers that were judged by what a backward pass left, and how, likewise.
     """
 
     kind: str
@@ -108,6 +110,7 @@ class Reference:
     stale: str = ""
     changes: Mapping[str, torch.Tensor] = field(default_factory=dict, repr=False)
     proven: Mapping[tuple[int, int], str] = field(default_factory=dict, repr=False)
+    witnessed: Mapping[tuple[int, int], tuple[Difference, str]] = field(default_factory=dict, repr=False)
 
 
 def cast_like(reference: Any, output: Any) -> Any:

@@ -94,7 +94,10 @@ def _reference(
     judged = {key: difference for key, difference in judgement.judged.items() if key not in settled.older}
     together = {key: blamed for key, blamed in judgement.together.items() if not {*blamed} & {*settled.older}}
     unjudged = judgement.unjudged | dict.fromkeys([*settled.older, *({*judgement.together} - {*together})], OLDER)
-    count = len(judged)
+    whole = {key: witness.own for key, witness in settled.witnesses.items() if witness.own is not None}
+    unjudged = {key: reason for key, reason in unjudged.items() if key not in whole}
+    unjudged |= {key: witness.remark for key, witness in settled.witnesses.items() if key not in whole}
+    count = len(judged) + len(whole)
     judged_of = f"{_runs(count)} of {count + len(unjudged)}"
     proves = f"what was judged ({judged_of}) computes what Torch7 computed, on Torch7's own input"
     reasons = Counter(unjudged.values())
@@ -111,7 +114,7 @@ def _reference(
     if judgement.stopped:
         notes.append(f"the run on the activations ended early: {judgement.stopped}")
     inner = leaf_indices(conv.layers)
-    none = settled.older and not any(key[0] in inner and has_weights(conv, key) for key in judged)
+    none = settled.older and not any(key[0] in inner and has_weights(conv, key) for key in (*judged, *whole))
     return Reference(
         "recorded",
         proves,
@@ -131,6 +134,7 @@ def _reference(
         stale="the activations in the file are older than its weights" if none else "",
         changes={} if before is None else before.changes,
         proven=proven,
+        witnessed={key: (own, settled.witnesses[key].remark) for key, own in whole.items()},
     )
 
 

@@ -6,7 +6,8 @@ Where it does not, a layer that is off may be either, and is not judged. Nothing
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from ...model.conversion import ConvertedModel
@@ -14,6 +15,7 @@ from ...optim.last_step import counts_steps, gradients_of, objects_in, were_writ
 from ...t7 import LuaTable, Tensor, Value
 from ..judge.tolerances import Rules
 from ..network_copies import copy_network
+from .layers_without_input import Witness, witnesses
 from .recorded_activations import Recording
 from .recorded_gradients import backward, is_newer
 from .recorded_layers import Judgement, Key, Probe
@@ -31,11 +33,13 @@ class Settled:
         judgement: what the layers compute of the activations.
         before: the weights with which they did; None: those of the file.
         older: layers whose activations may be older than their weights, so that they are not judged.
+        witnesses: what the backward pass says of layers whose input is not known.
     """
 
     judgement: Judgement
     before: Before | None = None
     older: tuple[Key, ...] = ()
+    witnesses: Mapping[Key, Witness] = field(default_factory=dict)
 
 
 def settle(
@@ -52,7 +56,8 @@ def settle(
     """
     judgement = judgements[0]
     if not any(has_weights(conv, key) for key in judgement.failed):
-        return Settled(judgement)
+        same = copy_network(conv)
+        return Settled(judgement, witnesses=witnesses(conv, same, judgement, values, rules, sure=False))
     probe = Probe(conv, copy_network(conv), recording, values, rules)
     before = weights_before(conv, probe, judgements)
     if before is not None:
@@ -60,7 +65,10 @@ def settle(
         judgement = Probe(conv, network, recording, values, rules).judge_in(before.mode)
         failed = [key for key in judgement.failed if has_weights(conv, key)]
         older = tuple(key for key in failed if key in before.doubtful or not before.reaches(conv, key))
-        return Settled(judgement, before, older)
+        # a layer that nothing else judges may have had a learning rate of its own
+        alike = not older and len({round(scale / before.scale, 3) for scale in before.proven.values()}) == 1
+        seen = witnesses(conv, network, judgement, values, rules, sure=alike)
+        return Settled(judgement, before, older, {key: seen[key] for key in seen if before.reaches(conv, key)})
     if not was_trained(conv) or any(
         is_newer(backward(probe.network, found, values), probe.network, rules) for found in judgements
     ):

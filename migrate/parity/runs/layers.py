@@ -214,7 +214,9 @@ class _Comparison:
         if expected is None and reason is None:
             return None
         found = self.result(step.key, step.output)
-        if reason is not None:
+        if step.key in self.reference.witnessed:
+            found.own, found.remark = self.reference.witnessed[step.key]
+        elif reason is not None:
             found.remark = reason
         else:
             found.own = worst(step.output, expected, self.own(self.layers[step.index]), self.known)
