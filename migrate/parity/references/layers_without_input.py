@@ -24,6 +24,7 @@ from .recorded_layers import UNKNOWN, Judgement, Key
 
 _WHOLE = "its input is not in the file; judged by its gradInput, gradWeight and gradBias"
 _WEIGHT = "its input is not in the file; its gradInput shows that its weight is right, but nothing judges its bias"
+_RATE = "not judged: older than the weights; its gradInput fits a learning rate of its own"
 _GRADIENT = "its input is not in the file; judged by its gradInput"
 
 #: A change of a bias that is so many times what the output may be off has to show.
@@ -44,13 +45,21 @@ class Witness:
 
 
 def witnesses(
-    conv: ConvertedModel, network: Network, judgement: Judgement, values: tuple[Any, Any], rules: Rules, *, sure: bool
+    conv: ConvertedModel,
+    network: Network,
+    now: Network,
+    judgement: Judgement,
+    values: tuple[Any, Any],
+    rules: Rules,
+    *,
+    sure: bool,
 ) -> dict[Key, Witness]:
     """What the backward pass says of the layers with weights whose input is not known.
 
     Args:
         conv: the converted model.
         network: a copy of it with the weights with which the backward pass ran.
+        now: one with the weights of the file.
         judgement: what came of a run on the activations.
         values: two inputs, as `Probe` takes them.
         rules: the tolerances.
@@ -71,7 +80,9 @@ def witnesses(
             continue
         if not difference.passed:
             if sure:
-                found[key] = Witness(difference, _GRADIENT)
+                later = backward(now, judgement, values).get(key)
+                own = _own_rate(back, later, rules.layer(record).absolute(float(back.expected.abs().max())))
+                found[key] = Witness(None, _RATE) if own else Witness(difference, _GRADIENT)
             continue
         if getattr(record.module, "bias", None) is None:
             found[key] = Witness(difference, _GRADIENT)
@@ -81,6 +92,17 @@ def witnesses(
         if moments is not None and (moments.passed or (sure and _are_plain(conv, network, backs, rules))):
             found[key] = Witness(moments, _WHOLE)
     return found
+
+
+def _own_rate(back: Backward, later: Backward | None, atol: float) -> bool:
+    """Would another length of the step explain the gradient of the input?"""
+    if back.input is None or back.expected is None or later is None or later.input is None:
+        return False
+    before, after = back.input.double().reshape(-1), later.input.double().reshape(-1)
+    off, slope = back.expected.double().reshape(-1) - before, before - after
+    steep = float(slope @ slope)
+    more = float(slope @ off) / steep if steep > 0 else 0.0
+    return more > -1 and float((off - more * slope).abs().max()) <= atol
 
 
 def _gradients(conv: ConvertedModel) -> dict[str, torch.Tensor]:

@@ -57,18 +57,20 @@ def settle(
     judgement = judgements[0]
     if not any(has_weights(conv, key) for key in judgement.failed):
         same = copy_network(conv)
-        return Settled(judgement, witnesses=witnesses(conv, same, judgement, values, rules, sure=False))
+        return Settled(judgement, witnesses=witnesses(conv, same, same, judgement, values, rules, sure=False))
     probe = Probe(conv, copy_network(conv), recording, values, rules)
     before = weights_before(conv, probe, judgements)
     if before is not None:
         network = copy_network(conv).changed(before.changes)
         judgement = Probe(conv, network, recording, values, rules).judge_in(before.mode)
         failed = [key for key in judgement.failed if has_weights(conv, key)]
-        older = tuple(key for key in failed if key in before.doubtful or not before.reaches(conv, key))
-        # a layer that nothing else judges may have had a learning rate of its own
-        alike = not older and len({round(scale / before.scale, 3) for scale in before.proven.values()}) == 1
-        seen = witnesses(conv, network, judgement, values, rules, sure=alike)
-        return Settled(judgement, before, older, {key: seen[key] for key in seen if before.reaches(conv, key)})
+        older = tuple(key for key in failed if key in before.doubtful or key[0] not in before.told)
+        # where learning rates differ, that of a layer which nothing else judges is not known
+        alike = not older and all(
+            abs(scale / before.scale - 1) < 1e-3 for scales in before.proven.values() for scale in scales
+        )
+        seen = witnesses(conv, network, probe.network, judgement, values, rules, sure=alike)
+        return Settled(judgement, before, older, {key: seen[key] for key in seen if key[0] in before.told})
     if not was_trained(conv) or any(
         is_newer(backward(probe.network, found, values), probe.network, rules) for found in judgements
     ):

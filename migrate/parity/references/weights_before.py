@@ -15,7 +15,9 @@ import torch
 
 from ...base.tensor_trees import moved
 from ...model.conversion import ConvertedModel
-from ...optim.last_step import Step, change_of_parameters, last_steps
+from ...model.layer_record import LayerRecord
+from ...optim.flat_parameters import parameters
+from ...optim.last_step import Step, change_of_parameters, last_steps, region_of
 from ..network_copies import Network, copy_network, leaf_indices
 from ..runs.layers import replacement
 from ..trace import LayerRun, trace
@@ -45,10 +47,10 @@ class Before:
         known: did the file tell the scale?
         mode: the layers that ran in training mode.
         changes: what is added to the parameters of the converted module to get those of before, by their names.
-        proven: layers that give Torch7's numbers with these weights -> the scale of their own step.
+        proven: layers that give Torch7's numbers with these weights -> the scales of their own step.
         doubtful: layers that learning rates of their own would explain, of which nothing else tells.
         score: how many digits of independent numbers show that.
-        told: the parameters of which it is known what the step did to them.
+        told: the layers of which it is known what the step did to all of their parameters.
     """
 
     name: str
@@ -56,27 +58,22 @@ class Before:
     known: bool
     mode: set[int]
     changes: dict[str, torch.Tensor]
-    proven: dict[Key, float] = field(default_factory=dict)
+    proven: dict[Key, tuple[float, ...]] = field(default_factory=dict)
     doubtful: set[Key] = field(default_factory=set)
     score: float = 0.0
-    told: frozenset[str] = frozenset()
-
-    def reaches(self, conv: ConvertedModel, key: Key) -> bool:
-        """Is it known what the step did to all parameters of a layer?"""
-        names = {id(parameter): name for name, parameter in conv.module.named_parameters()}
-        return all(names.get(id(p)) in self.told for p in conv.layers[key[0]].module.parameters())
+    told: frozenset[int] = frozenset()
 
     def remark(self, key: Key) -> str:
         """How it is known that a layer is right."""
-        return (
-            f"proven before the last step ({self.said(self.proven[key])}): the activations are older than the weights"
-        )
+        step = self.said(*self.proven[key])
+        return f"proven before the last step ({step}): the activations are older than the weights"
 
-    def said(self, scale: float) -> str:
+    def said(self, *scales: float) -> str:
         """The step in words."""
+        numbers = " and ".join(dict.fromkeys(f"{scale:.4g}" for scale in sorted(scales)))
         if self.name == "SGD":
-            return f"{self.name}, lr {scale:.4g}"
-        return f"{self.name}, by its state in the file{'' if self.known else f', times {scale:.4g}'}"
+            return f"{self.name}, lr {numbers}"
+        return f"{self.name}, by its state in the file{'' if self.known else f', times {numbers}'}"
 
 
 def weights_before(conv: ConvertedModel, probe: Probe, judgements: list[Judgement]) -> Before | None:
@@ -94,12 +91,17 @@ def weights_before(conv: ConvertedModel, probe: Probe, judgements: list[Judgemen
             changes = change_of_parameters(conv, step.direction)
             found = _longest(_Search(step, changes, network, probe, judgement).run() for judgement in judgements)
             if found is not None and (best is None or found.score > best.score):
-                ones = {region: torch.ones_like(numbers) for region, numbers in step.direction.items()}
-                found.told = frozenset(name for name, c in change_of_parameters(conv, ones).items() if bool(c.all()))
+                found.told = frozenset(i for i, layer in enumerate(conv.layers) if _is_told(layer, step))
                 best = found
         if best is not None:
             return best
     return _longest(_by_gradients_of_inputs(network, probe, judgement) for judgement in judgements)
+
+
+def _is_told(layer: LayerRecord, step: Step) -> bool:
+    """Is it known what a step did to all parameters of a layer in the file?"""
+    held = parameters(layer.object, once=True)
+    return bool(held) and all(region_of(tensor) in step.direction for tensor in held)
 
 
 def _longest(found: Iterable[Before | None]) -> Before | None:
@@ -119,7 +121,8 @@ def _by_gradients_of_inputs(network: Network, probe: Probe, judgement: Judgement
             changes[name] = changes[name] + gradient if name in changes else gradient
     found = _Search(Step("SGD", None, {}), changes, network, probe, judgement).run() if changes else None
     if found is not None:
-        found.told = frozenset(changes)
+        known = ((i, names) for i, names in _names_of_parameters(network).items() if names)
+        found.told = frozenset(i for i, names in known if all(name in changes for name in names))
     return found
 
 
@@ -214,13 +217,13 @@ class _Search:
 
     def _found(self, scale: float, lines: Mapping[Key, _Line]) -> Before | None:
         scales = dict.fromkeys(self.changes, scale)
-        proven: dict[Key, float] = {}
+        proven: dict[Key, tuple[float, ...]] = {}
         score = 0.0
         for key, line in lines.items():
             if line.explained(scale):
                 score += line.digits(scale)
                 if not self.judgement.judged[key].passed:
-                    proven[key] = scale
+                    proven[key] = (scale,)
             elif self.judgement.judged[key].passed:
                 scales |= dict.fromkeys(self.names[key[0]], 0.0)
         if score < _DIGITS:
@@ -229,7 +232,7 @@ class _Search:
         for key, own in own_scales.items():
             if own.digits >= _DIGITS:
                 score += own.digits
-                proven[key] = max(own.scales.values())
+                proven[key] = tuple(own.scales.values())
                 scales |= own.scales
         if score < _DIGITS:
             return None
@@ -239,7 +242,7 @@ class _Search:
         known = scale == self.step.scale
         return Before(self.step.name, scale, known, self.judgement.mode, changes, proven, doubtful, score)
 
-    def _own_scales(self, scale: float, lines: Mapping[Key, _Line], proven: Mapping[Key, float]) -> dict[Key, _Own]:
+    def _own_scales(self, scale: float, lines: Mapping[Key, _Line], proven: Collection[Key]) -> dict[Key, _Own]:
         """The scales of parameters that may have learning rates of their own, in layers that these explain."""
         rest = [key for key in lines if key not in proven and not self.judgement.judged[key].passed]
         if not rest:
