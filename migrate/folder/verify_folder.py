@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -133,7 +134,7 @@ def verify_path(path: Path, options: VerifyOptions) -> Verified:
 def _check_outputs(path: Path, options: VerifyOptions) -> None:
     """Stops before work is done for nothing: nothing is written over what is read, or unasked over anything."""
     given = [*options.plugins, *options.input, options.reference, options.onnx, options.compare_run]
-    inputs = [path, *(None if each is None or not Path(each).exists() else each for each in given)]
+    inputs = [path, *(None if each is None or not os.path.exists(each) else each for each in given)]
     if options.bisect is not None:
         check_folder(options.bisect, force=options.force, inputs=inputs)
     inputs += [path / name for name in NAMES - {PARITY, REPORT}] if path.is_dir() else []

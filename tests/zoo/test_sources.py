@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -22,6 +23,14 @@ from torchmigrate.zoo.zoo_files import Shard, listed, plan
         (["https://h/d/net.t7?raw=1#sha256=" + "0" * 64], ["net"]),
         (["../we ird/<b>\x1b.t7", ".hidden.t7"], ["hidden", "_b__"]),
         (["same.t7", "same.t7"], ["same"]),
+        (["d/summary.json.t7"], ["d-summary.json"]),
+        (["summary.html.t7", "summary-1-of-2.json"], ["summary.html.t7", "summary-1-of-2.json-model"]),
+        (["-o.t7", "--force.t7"], ["o", "force"]),
+        (["a?.t7", "a*.t7", "a_.t7"], ["a_.t7", "a_.t7-2", "a_.t7-3"]),
+        (["a.t7", "a.net", "a.t7.gz"], ["a.net", "a.t7", "a.t7.gz"]),
+        (["line\nbreak.t7", os.fsdecode(b"caf\xe9.t7")], ["line_break", "caf_"]),
+        ([f"{'n' * 251}.t7", f"{'n' * 250}m.t7"], ["n" * 60 + "-" + "n" * 60, "n" * 60 + "-" + "n" * 59 + "m"]),
+        ([f"{'é' * 126}.t7"], ["é" * 30 + "-" + "é" * 30]),
     ],
 )
 def test_names_are_plain_and_distinct(sources: list[str], names: list[str]) -> None:
@@ -62,7 +71,7 @@ def test_folders_and_lists(tmp_path: Path) -> None:
     for name in ("nets/b.t7", "nets/deep/a.t7", "nets/readme.txt"):
         (tmp_path / name).touch()
     names = tmp_path / "list.txt"
-    names.write_text("# mine\n\nhttps://h/x.t7\n  other.t7\n")
+    names.write_bytes(b"# mine\n\nhttps://h/x.t7\r\n  other.t7\ncaf\xe9\x0cno.t7\n")
     found = listed([str(tmp_path / "nets"), "one.t7"], [names])
     assert found == [
         str(tmp_path / "nets/b.t7"),
@@ -70,6 +79,7 @@ def test_folders_and_lists(tmp_path: Path) -> None:
         "one.t7",
         "https://h/x.t7",
         "other.t7",
+        os.fsdecode(b"caf\xe9\x0cno.t7"),
     ]
 
 
