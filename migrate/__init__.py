@@ -6,6 +6,7 @@ Names are imported when they are first used, since reading a file needs no torch
 from __future__ import annotations
 
 import importlib
+import os
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -43,6 +44,9 @@ if TYPE_CHECKING:
     from .t7 import load as load
     from .t7.writing.dump import dump as dump
     from .zoo.convert_all import convert_all as convert_all
+
+# ONNX Runtime reads it when it is imported, here and in the processes that are started; a user's own choice stands
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 #: Module -> the public names in it.
 _HOMES = {

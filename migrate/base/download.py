@@ -6,8 +6,11 @@ import hashlib
 import json
 import os
 import re
+import socket
 import tempfile
+import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -18,6 +21,19 @@ from .errors import UsageError
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
 _SHA256 = re.compile(r"sha256=([0-9a-fA-F]{64})\Z")
 _BLOCK = 1 << 20
+
+#: Which addresses are opened. fsspec knows many more, some of which run what a server says.
+PROTOCOLS = frozenset({"http", "https", "s3", "gs", "hf", "file"})
+
+#: No model of Torch7 is larger; a server that never ends would fill the disk.
+MAX_DOWNLOAD = 20 * 10**9
+
+#: Seconds in which a server has to answer, and to send something more.
+CONNECT_TIMEOUT, READ_TIMEOUT = 30.0, 60.0
+
+#: What is left of a download that was never finished, and of one of an earlier version, which nobody writes any more.
+_PART = re.compile(r"\.(?P<host>[^/]*)\.(?P<pid>\d+)\.[^.]*\.part\Z")
+_OLD = 24 * 3600.0
 
 #: Where the cache is; by default `torchmigrate` in XDG_CACHE_HOME or ~/.cache.
 CACHE_VARIABLE = "TORCHMIGRATE_CACHE"
@@ -45,9 +61,12 @@ class Address:
         """Reads `URL` or `URL#sha256=…`.
 
         Raises:
-            UsageError: what follows the # is something else.
+            UsageError: what follows the # is something else, or it is an address of another kind.
         """
         url, hash_sign, fragment = text.partition("#")
+        if url.partition("://")[0].lower() not in PROTOCOLS or "::" in url:
+            kinds = ", ".join(f"{name}://" for name in sorted(PROTOCOLS))
+            raise UsageError(f"{url} is no address that is opened: these are {kinds}, without a chain of ::.")
         if not hash_sign:
             return cls(url, None)
         found = _SHA256.match(fragment)
@@ -72,19 +91,20 @@ def cache_folder() -> Path:
         raise UsageError(f"There is no home folder for the cache; {CACHE_VARIABLE} names one.") from error
 
 
-def local_copy(text: str, step: Callable[[str], None] | None = None) -> Path:
+def local_copy(text: str, step: Callable[[str], None] | None = None, most: int = MAX_DOWNLOAD) -> Path:
     """The path of a local copy of a remote file; it is downloaded if the cache has none, or another version of it.
 
     Args:
-        text: `https://…`, `s3://…`, `hf://…` or whatever else fsspec opens; with `#sha256=…`, its content is checked.
+        text: `https://…`, `s3://…`, `hf://…`, one of PROTOCOLS; with `#sha256=…`, its content is checked.
         step: is told what begins.
+        most: bytes that it may have.
 
     Raises:
-        UsageError: it can't be fetched, or is not the file that `#sha256=` promises.
+        UsageError: it can't be fetched, is too large, or is not the file that `#sha256=` promises.
     """
     address = Address.parse(text)
     folder = cache_folder() / hashlib.sha256(address.url.encode()).hexdigest()[:32]
-    target, note = folder / address.file, folder / "origin.json"
+    target, note = folder / address.file, folder / _NOTE
     system, path = _file_system(address.url)
     version = _version(system, path)
     if (kept := _kept(target, note)) is not None and _still_good(kept, address, version):
@@ -97,14 +117,41 @@ def local_copy(text: str, step: Callable[[str], None] | None = None) -> Path:
         raise UsageError(
             f"The cache {cache_folder()} can't be written: {error.strerror or error}; {CACHE_VARIABLE} names another."
         ) from error
-    found = _download(system, path, address, target)
-    if address.sha256 not in (None, found):
-        target.unlink()
-        raise UsageError(
-            f"{address.url} has the SHA-256 {found}, not {address.sha256}: it is another file, or it was damaged."
-        )
+    remove_unfinished(cache_folder())
+    found = _download(system, path, address, target, most)
     note.write_text(json.dumps({"url": address.url, "sha256": found, "version": version}) + "\n", encoding="utf-8")
     return target
+
+
+#: The name of what is known of a copy; no file of an address begins with a dot.
+_NOTE = ".origin.json"
+
+
+def remove_unfinished(cache: Path) -> None:
+    """Removes what is left of downloads of processes that have died."""
+    for part in cache.glob("*/.*.part"):
+        found = _PART.match(part.name)
+        with suppress(OSError):
+            if found is None:
+                left = time.time() - part.stat().st_mtime > _OLD
+            else:
+                left = found["host"] == _host() and not _is_running(int(found["pid"]))
+            if left:
+                part.unlink()
+
+
+def _host() -> str:
+    return re.sub(r"[^A-Za-z0-9_-]", "_", socket.gethostname())
+
+
+def _is_running(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:
+        pass
+    return True
 
 
 def _still_good(kept: dict[str, Any], address: Address, version: str | None) -> bool:
@@ -120,12 +167,29 @@ def _file_system(url: str) -> tuple[Any, str]:
     except ImportError as error:
         raise UsageError("Files behind URLs need fsspec: pip install 'torchmigrate[remote]'.") from error
     try:
-        system, path = url_to_fs(url)
+        system, path = url_to_fs(url, **_time_outs(url))
     except ImportError as error:
         raise UsageError(f"{url} can't be opened: {error}. Perhaps: pip install 'torchmigrate[remote]'.") from error
     except ValueError as error:
         raise UsageError(f"{url} can't be opened: {error}.") from error
     return system, str(path)
+
+
+def _time_outs(url: str) -> dict[str, Any]:
+    """Options of the file system of an address, with which it does not wait for ever."""
+    protocol = url.partition("://")[0].lower()
+    if protocol in ("http", "https"):
+        from aiohttp import ClientTimeout
+
+        # no bound of the whole: a large file takes as long as it takes
+        return {
+            "client_kwargs": {
+                "timeout": ClientTimeout(total=None, sock_connect=CONNECT_TIMEOUT, sock_read=READ_TIMEOUT)
+            }
+        }
+    if protocol == "s3":
+        return {"config_kwargs": {"connect_timeout": CONNECT_TIMEOUT, "read_timeout": READ_TIMEOUT}}
+    return {}
 
 
 def _version(system: Any, path: str) -> str | None:
@@ -149,31 +213,60 @@ def _kept(target: Path, note: Path) -> dict[str, Any] | None:
     return known if isinstance(known, dict) and known.get("sha256") == whole else None
 
 
-def _download(system: Any, path: str, address: Address, target: Path) -> str:
-    """Writes the file, whole or not at all.
+def _download(system: Any, path: str, address: Address, target: Path, most: int) -> str:
+    """Writes the file, whole and as it was promised, or not at all.
 
     Returns:
         Its SHA-256.
     """
-    handle, name = tempfile.mkstemp(prefix=".", suffix=".part", dir=target.parent)
+    handle, name = tempfile.mkstemp(prefix=f".{_host()}.{os.getpid()}.", suffix=".part", dir=target.parent)
     try:
         with os.fdopen(handle, "wb") as part:
             try:
                 with system.open(path, "rb") as stream:
-                    found = _copy(stream, part)
+                    found = _copy(stream, part, most)
             except FileNotFoundError as error:
                 raise UsageError(f"{address.url} can't be fetched: there is no such file, or no answer.") from error
+            except _TooLarge as error:
+                raise UsageError(
+                    f"{address.url} has more than {most / 10**9:g} GB: --max-download allows more."
+                ) from error
             except Exception as error:  # each file system has errors of its own
-                raise UsageError(f"{address.url} can't be fetched: {type(error).__name__}: {error}") from error
+                said = _timed_out(error) or f"{type(error).__name__}: {error}"
+                raise UsageError(f"{address.url} can't be fetched: {said}") from error
+        if address.sha256 not in (None, found):
+            raise UsageError(
+                f"{address.url} has the SHA-256 {found}, not {address.sha256}: it is another file, or it was damaged."
+            )
         Path(name).replace(target)
     finally:
         Path(name).unlink(missing_ok=True)
     return found
 
 
-def _copy(stream: BinaryIO, part: BinaryIO) -> str:
+def _timed_out(error: BaseException | None) -> str:
+    """Says that a server did not answer, which file systems take for a missing file; "" if it did."""
+    while error is not None:
+        if isinstance(error, TimeoutError):
+            return "the server did not answer in time"
+        error = error.__cause__ or error.__context__
+    return ""
+
+
+class _TooLarge(Exception):
+    """There is more than is allowed."""
+
+
+def _copy(stream: BinaryIO, part: BinaryIO, most: int) -> str:
+    size = getattr(stream, "size", None)
+    if isinstance(size, int) and size > most:
+        raise _TooLarge
     digest = hashlib.sha256()
+    written = 0
     while block := stream.read(_BLOCK):
+        written += len(block)
+        if written > most:
+            raise _TooLarge
         digest.update(block)
         part.write(block)
     return digest.hexdigest()

@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 
+from ..base.download import MAX_DOWNLOAD
 from ..base.errors import ExportError, GraphDiffers, UsageError
 from ..base.folder_files import ONNX, PARITY_FAILED, SOURCE, read_config
 from ..base.output_folder import CONVERTED, SOURCE_ONLY, output_folder
@@ -54,6 +55,7 @@ class ConvertOptions:
     atol: float | None = None
     rtol: float | None = None
     limits: Limits = DEFAULT_LIMITS
+    max_download: int = MAX_DOWNLOAD
 
 
 @dataclass

@@ -112,10 +112,14 @@ def write_record(folder: Path, outcome: Outcome, staging: Path) -> None:
     part.replace(record_path(folder, outcome.name))
 
 
+#: Options that do not change what a folder holds.
+_SAME_FOLDER = ("force", "reference", "limits", "max_download")
+
+
 def fingerprint(options: ConvertOptions) -> str:
     """Changes with everything that changes the folder of a file: options, plugins, the version of torchmigrate."""
     told: Mapping[str, Any] = {
-        **{name: str(value) for name, value in sorted(vars(options).items()) if name not in ("force", "reference")},
+        **{name: str(value) for name, value in sorted(vars(options).items()) if name not in _SAME_FOLDER},
         "plugins": [sha256(path) if path.is_file() else None for path in map(Path, options.plugins)],
         "reference": sha256(options.reference) if options.reference and options.reference.is_file() else None,
         "version": version("torchmigrate"),

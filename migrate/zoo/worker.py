@@ -104,7 +104,7 @@ class Converter:
         """Fills in the outcome, or returns that of an earlier run."""
         reference = Path(task.reference) if task.reference else None
         options = dataclasses.replace(self.options, reference=reference)
-        file = local_copy(task.source, step) if is_url(task.source) else Path(task.source)
+        file = local_copy(task.source, step, options.max_download) if is_url(task.source) else Path(task.source)
         step("reading")
         if not file.is_file():
             why = why_not_opened(file, FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT)))

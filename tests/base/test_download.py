@@ -6,8 +6,13 @@ import functools
 import hashlib
 import http.server
 import json
+import os
+import subprocess
+import sys
 import threading
+import time
 from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import golden
@@ -15,6 +20,7 @@ import pytest
 from click.testing import CliRunner
 
 import torchmigrate as tm
+from torchmigrate.base import download
 from torchmigrate.base.download import CACHE_VARIABLE, is_url, local_copy
 from torchmigrate.cli.main import cli
 
@@ -31,6 +37,12 @@ class Quiet(http.server.SimpleHTTPRequestHandler):
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - its base's word
         Quiet.gets += self.command == "GET"
+
+
+@pytest.fixture(autouse=True)
+def memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Files in memory stand for those of another machine."""
+    monkeypatch.setattr(download, "PROTOCOLS", download.PROTOCOLS | {"memory"})
 
 
 @pytest.fixture(autouse=True)
@@ -96,7 +108,7 @@ def test_the_promised_content_is_checked(cache: Path) -> None:
     assert local_copy(f"memory://zoo/net.t7#sha256={right}").read_bytes() == CONTENT
     with pytest.raises(tm.UsageError, match=f"has the SHA-256 {right}, not {'0' * 64}"):
         local_copy(f"memory://zoo/net.t7#sha256={'0' * 64}")
-    assert not list(cache.rglob("*.t7"))
+    assert [path.read_bytes() for path in cache.rglob("*.t7")] == [CONTENT]
 
 
 def test_what_is_pinned_needs_no_network_again(server: tuple[str, Path]) -> None:
@@ -112,7 +124,10 @@ def test_what_is_pinned_needs_no_network_again(server: tuple[str, Path]) -> None
     ("url", "words"),
     [
         ("memory://nowhere/x.t7", "can't be fetched"),
-        ("nonsense://x.t7", "can't be opened"),
+        ("nonsense://x.t7", "is no address that is opened: these are .*https://"),
+        ("reference://x.json::http://127.0.0.1:9/x", "is no address that is opened"),
+        ("file://simplecache::http://127.0.0.1:9/x", "without a chain of ::"),
+        ("ftp://h/x.t7", "is no address that is opened"),
         ("memory://x.t7#md5=00", "write #sha256="),
     ],
 )
@@ -136,3 +151,104 @@ def test_convert_takes_a_url(tmp_path: Path) -> None:
     done = CliRunner().invoke(cli, ["convert", url, "-o", str(tmp_path / "out"), "--no-onnx", "-q"])
     assert done.exit_code == 0, done.output
     assert (tmp_path / "out" / "model.safetensors").exists()
+
+
+@pytest.mark.parametrize("line", ["reference://x.json::http://127.0.0.1:9/x", "sftp://h/x.t7", "file://a::http://b/c"])
+@pytest.mark.slow
+def test_a_line_of_a_list_is_held_to_the_same(line: str, tmp_path: Path) -> None:
+    (tmp_path / "list.txt").write_text(f"{line}\n")
+    words = ["convert", "--files-from", str(tmp_path / "list.txt"), "-o", str(tmp_path / "out"), "--json"]
+    done = CliRunner().invoke(cli, words, standalone_mode=False)
+    (file,) = json.loads(done.output)["files"]
+    assert (file["exit_code"], "is no address that is opened" in file["message"]) == (2, True)
+
+
+def test_a_wrong_promise_leaves_the_good_copy() -> None:
+    fsspec.filesystem("memory").pipe("/zoo/net.t7", CONTENT)
+    kept = local_copy("memory://zoo/net.t7")
+    with pytest.raises(tm.UsageError, match="has the SHA-256"):
+        local_copy(f"memory://zoo/net.t7#sha256={'0' * 64}")
+    assert kept.read_bytes() == CONTENT
+    assert local_copy("memory://zoo/net.t7") == kept
+
+
+@pytest.mark.parametrize("name", ["origin.json", ".origin.json", "x.part"])
+def test_names_do_not_collide_with_our_notes(name: str) -> None:
+    fsspec.filesystem("memory").pipe(f"/zoo/{name}", CONTENT)
+    assert local_copy(f"memory://zoo/{name}").read_bytes() == CONTENT
+    assert local_copy(f"memory://zoo/{name}").read_bytes() == CONTENT
+
+
+class Endless(http.server.BaseHTTPRequestHandler):
+    """Sends zeros without end and without saying how many."""
+
+    def do_HEAD(self) -> None:
+        self.send_response(200)
+        self.end_headers()
+
+    def do_GET(self) -> None:
+        self.do_HEAD()
+        with suppress(OSError):
+            while True:
+                self.wfile.write(bytes(100_000))
+
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - its base's word
+        pass
+
+
+class Silent(Endless):
+    """Takes a request and says nothing."""
+
+    def do_HEAD(self) -> None:
+        time.sleep(2)
+
+    def do_GET(self) -> None:
+        self.do_HEAD()
+
+
+@contextmanager
+def serving(handler: type[http.server.BaseHTTPRequestHandler]) -> Iterator[str]:
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as running:
+        threading.Thread(target=running.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{running.server_port}"
+        running.shutdown()
+
+
+def test_a_download_has_an_end(cache: Path) -> None:
+    pytest.importorskip("aiohttp")
+    with serving(Endless) as address, pytest.raises(tm.UsageError, match=r"more than 0\.003 GB: --max-download"):
+        local_copy(f"{address}/net.t7", most=3_000_000)
+    fsspec.filesystem("memory").pipe("/zoo/net.t7", CONTENT)
+    with pytest.raises(tm.UsageError, match="--max-download"):
+        local_copy("memory://zoo/net.t7", most=len(CONTENT) - 1)
+    done = CliRunner().invoke(cli, ["inspect", "memory://zoo/net.t7", "--max-download", "0.000000005"])
+    assert "has more than 5e-09 GB" in str(done.exception)
+    assert not [path for path in cache.rglob("*") if path.is_file()]
+
+
+def test_a_server_that_says_nothing_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("aiohttp")
+    monkeypatch.setattr(download, "READ_TIMEOUT", 0.2)
+    with serving(Silent) as address, pytest.raises(tm.UsageError, match="the server did not answer in time"):
+        local_copy(f"{address}/net.t7")
+
+
+def test_what_a_dead_process_left_is_removed(cache: Path) -> None:
+    fsspec.filesystem("memory").pipe("/zoo/net.t7", CONTENT)
+    kept = local_copy("memory://zoo/net.t7")
+    kept.unlink()
+    done = subprocess.run([sys.executable, "-c", "import os; print(os.getpid())"], capture_output=True, check=True)
+    dead, own, elsewhere, old = (
+        kept.parent / f".{name}.part"
+        for name in (
+            f"{download._host()}.{int(done.stdout)}.abc",
+            f"{download._host()}.{os.getpid()}.abc",
+            "other-machine.1.abc",
+            "tmpabc",
+        )
+    )
+    for part in (dead, own, elsewhere, old):
+        part.touch()
+    os.utime(old, (0, 0))
+    local_copy("memory://zoo/net.t7")
+    assert [part.exists() for part in (dead, own, elsewhere, old)] == [False, True, True, False]

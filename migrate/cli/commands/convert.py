@@ -22,6 +22,7 @@ from .options import (
     TOLERANCES,
     VERBOSE,
     ZOO,
+    max_download,
     with_model_options,
 )
 
@@ -74,7 +75,8 @@ def convert(
     from ...folder.run import ConvertOptions
 
     several = {name: options.pop(name) for name in ("lists", "jobs", "ray", "shard", "timeout")}
-    settings = ConvertOptions(**with_model_options(options))
+    most = max_download(click.get_current_context())
+    settings = ConvertOptions(**with_model_options(options), max_download=most)
     single = len(files) == 1 and not any(several.values())
     if single and (is_url(files[0]) or not Path(files[0]).is_dir()):
         return _convert_one(files[0], output, settings, as_json, quiet)
@@ -94,7 +96,7 @@ def _convert_one(source: str, output: Path | None, settings: ConvertOptions, as_
                 raise click.UsageError("A file from standard input has no name; give the folder to write with -o.")
             file = stack.enter_context(standard_input())
         else:
-            file = local_copy(source, step) if is_url(source) else Path(source)
+            file = local_copy(source, step, settings.max_download) if is_url(source) else Path(source)
         target = output or Path(file.name.removesuffix(".gz")).with_suffix("")
         result = convert_file(file, target, settings, step)
     if as_json:

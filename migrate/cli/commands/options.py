@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 import click
 
 from ...t7.limits import Limits
-from ..context import VERBOSE_KEY
+from ..context import MAX_DOWNLOAD_KEY, VERBOSE_KEY
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -23,11 +23,34 @@ class PathOrUrl(click.Path):
         from ...base.download import is_url, local_copy
 
         text = os.fspath(value)
-        return local_copy(text) if is_url(text) else super().convert(value, param, ctx)
+        if not is_url(text):
+            return super().convert(value, param, ctx)
+        return local_copy(text, most=max_download(ctx))
 
 
-FILE = click.argument("file", type=PathOrUrl(path_type=Path))
-FILES = click.argument("files", metavar="FILE...", nargs=-1)
+def max_download(context: click.Context | None) -> int:
+    """How many bytes a download may have."""
+    from ...base.download import MAX_DOWNLOAD
+
+    given = None if context is None else context.meta.get(MAX_DOWNLOAD_KEY)
+    return MAX_DOWNLOAD if given is None else int(given * 10**9)
+
+
+def _keep_max_download(context: click.Context, _option: click.Parameter, value: float | None) -> None:
+    context.meta[MAX_DOWNLOAD_KEY] = value
+
+
+_MAX_DOWNLOAD = click.option(
+    "--max-download",
+    type=click.FloatRange(min=0, min_open=True),
+    metavar="GB",
+    is_eager=True,
+    expose_value=False,
+    callback=_keep_max_download,
+    help="How large the file of an address may be; default: 20 GB.",
+)
+
+
 JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON only, also on failure.")
 QUIET = click.option("-q", "--quiet", is_flag=True, help="Print nothing but errors.")
 
@@ -102,6 +125,8 @@ def options(*options: Callable[[F], F]) -> Callable[[F], F]:
     return decorate
 
 
+FILE = options(click.argument("file", type=PathOrUrl(path_type=Path)), _MAX_DOWNLOAD)
+FILES = options(click.argument("files", metavar="FILE...", nargs=-1), _MAX_DOWNLOAD)
 MAX_ELEMENTS = click.option(
     "--max-elements",
     type=click.IntRange(min=1),
