@@ -19,6 +19,7 @@ from ..base.folder_files import CONFIG, CONFIG_VERSION, SOURCE, WEIGHTS
 from ..model.architecture import describe
 from ..model.conversion import ConvertedModel
 from ..model.preprocessing import find_preprocessing
+from ..model.tied_names import first_names
 from ..shapes.infer import infer_input
 from ..source.generate import Source, generate
 
@@ -46,9 +47,13 @@ def write(conv: ConvertedModel, folder: Path, example: Any = None) -> str:
         names = {name: name for name in state}
     else:
         state, names = source.state, source.names
-    save_file(apart(state), folder / WEIGHTS, metadata={"format": "pt"})
+    first = first_names(state)
+    save_file(apart({name: state[name] for name in first.values()}), folder / WEIGHTS, metadata={"format": "pt"})
     (folder / WEIGHTS).chmod(0o644)  # safetensors leaves it to its owner alone
-    (folder / CONFIG).write_text(json.dumps(config_of(conv, names), indent=1, ensure_ascii=True) + "\n")
+    (folder / CONFIG).write_text(
+        json.dumps(config_of(conv, {name: first[place] for name, place in names.items()}), indent=1, ensure_ascii=True)
+        + "\n"
+    )
     return reason
 
 

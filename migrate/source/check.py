@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from ..base.tensor_trees import apply, leaves
+from ..model.tied_names import first_names
 from .examples import Example
 
 _NAME = "torchmigrate_generated_model"
@@ -46,7 +47,8 @@ def instance(text: str, state: Mapping[str, torch.Tensor]) -> nn.Module:
             raise ValueError(f"{name} would have the size {list(tensor.shape)}")
         if tensor.dtype != state[name].dtype:
             raise OtherType(name, state[name].dtype)
-    model.load_state_dict(dict(state), assign=True)
+    # as model.safetensors has them: each once
+    model.load_state_dict({name: state[name] for name in first_names(state).values()}, assign=True)
     if any(buffer.is_meta for buffer in model.buffers()):
         raise ValueError("a buffer is not saved")
     return model

@@ -14,6 +14,7 @@ from ..base.memory import is_out_of_memory
 from ..model.conversion import ConvertedModel
 from ..model.recurrent_state import Remembering
 from ..model.registry import form_of
+from ..model.tied_names import first_names
 from .check import OtherType, differs, instance
 from .classes import extract
 from .constructors import constructor_of
@@ -151,9 +152,10 @@ def _write(conv: ConvertedModel, draft: Draft) -> Source:
     places = dict(_places(draft.scope))
     forward = Forward(draft.scope, draft.inputs, draft.result)
     state = {place: tensor.detach() for place, tensor in places.items()}
+    tied = any(name != first for name, first in first_names(state).items())
     casts: dict[str, torch.dtype] = {}
     while True:
-        text = file_text(conv, draft, classes, copies, forward, casts)
+        text = file_text(conv, draft, classes, copies, forward, casts, tied=tied)
         try:
             instance(text, state)
         except OtherType as error:  # few models mix types

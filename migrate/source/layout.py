@@ -30,8 +30,20 @@ def file_text(
     copies: Copies,
     forward: Forward,
     casts: Mapping[str, torch.dtype],
+    *,
+    tied: bool,
 ) -> str:
-    """The text of model.py, not yet formatted; `casts` names the modules that are of another type than the rest."""
+    """The text of model.py, not yet formatted.
+
+    Args:
+        conv: the converted model.
+        draft: what it computes.
+        classes: classes of its parts.
+        copies: classes of ours that are copied.
+        forward: the method of the model.
+        casts: modules that are of another type than the rest.
+        tied: does a tensor stand in several places?
+    """
     imports = {"import torch", *copies.imports}
     imports |= {"from safetensors.torch import load_file", "from torch import Tensor", "from torch import nn"}
     if any("Any" in f.returns or "Any" in f.signature for f in [forward, *(c.forward for c in classes if c.forward)]):
@@ -39,7 +51,9 @@ def file_text(
     if copies.definitions:  # they may name each other before they are defined
         imports.add("from __future__ import annotations")
     parts = [*copies.definitions.values(), *(_class(item) for item in classes)]
-    parts.append(_model(conv, draft, forward, casts, "Model" if copies.definitions else '"Model"'))
+    parts.append(_model(conv, draft, forward, casts, "Model" if copies.definitions else '"Model"', tied=tied))
+    if tied:
+        parts.append(_FILL_TIED)
     body = "\n\n".join(parts)
     return "\n".join([_docstring(conv, draft), import_block(imports, body), body])
 
@@ -130,14 +144,22 @@ def _forward_text(forward: Forward) -> str:
 
 
 def _model(
-    conv: ConvertedModel, draft: Draft, forward: Forward, casts: Mapping[str, torch.dtype], own_name: str
+    conv: ConvertedModel,
+    draft: Draft,
+    forward: Forward,
+    casts: Mapping[str, torch.dtype],
+    own_name: str,
+    *,
+    tied: bool,
 ) -> str:
     lines = ["class Model(nn.Module):", "    def __init__(self) -> None:", "        super().__init__()"]
     lines += [f"        self.{name} = {call.text()}" for name, call in draft.scope.attrs.items()]
-    lines += _ties(draft.scope)
     if floating_type(conv.module) == torch.float64:
         lines.append("        self.double()")
     lines += [f"        self.{attribute_path(path)}.to({dtype})" for path, dtype in casts.items()]
+    lines += _ties(draft.scope)  # last, since a buffer of another type is another buffer
+    if tied:
+        lines.append("        self.register_load_state_dict_pre_hook(fill_tied)")
     lines += _frozen(draft.scope)
     load = (
         "    @classmethod\n"
@@ -147,6 +169,19 @@ def _model(
         "        return model\n"
     )
     return "\n".join(lines) + "\n\n" + _forward_text(forward) + "\n" + load
+
+
+#: Whatever loads a state into the model gives a tensor once, as the file does, or under all its names.
+_FILL_TIED = '''
+def fill_tied(model: nn.Module, state: dict[str, Tensor], prefix: str, *_: object) -> None:
+    """Completes a state that has a tensor once which stands in several places."""
+    places: dict[int, list[str]] = {}
+    for name, tensor in model.state_dict(keep_vars=True).items():
+        places.setdefault(id(tensor), []).append(prefix + name)
+    for names in places.values():
+        for held in [name for name in names if name in state][:1]:
+            state.update({name: state[held] for name in names if name not in state})
+'''
 
 
 def _ties(scope: Scope) -> list[str]:
