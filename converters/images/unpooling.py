@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -13,6 +14,7 @@ from ...model.layer import Layer
 from ...model.registry import converts, module_form
 from ...model.traits import Traits
 from ...onnx.operators.stand_ins import StandIn, operator
+from ...parity.choices import Choice
 from ...t7 import LuaObject, Tensor
 
 
@@ -109,6 +111,50 @@ def _window(pooling: Any, axes: int) -> list[list[int]]:
     """Size, stride, padding and dilation of a pooling, for each axis."""
     numbers = (pooling.kernel_size, pooling.stride, pooling.padding, pooling.dilation)
     return [[n] * axes if isinstance(n, int) else list(n) for n in numbers]
+
+
+def _with_choice(
+    module: MaxUnpool, x: torch.Tensor, pooled: torch.Tensor, expected: torch.Tensor, slack: float
+) -> torch.Tensor:
+    """The same unpooling, where each number goes to where the reference put it, if a maximum of its window is there."""
+    places = remembered(module.pooling)
+    own = places.indices
+    assert own is not None
+    axes = len(places.size)
+    # (..., windows along each axis, places in a window): the numbers there, those that the reference put there
+    numbers = _windows(pooled, module.pooling, own.shape[-axes:], -float("inf"))
+    put = _windows(expected, module.pooling, own.shape[-axes:], float("nan"))
+    grid = torch.arange(math.prod(places.size), device=x.device, dtype=torch.float64).reshape(places.size)
+    where = _windows(grid, module.pooling, own.shape[-axes:], -1.0).long()
+    allowed = (numbers >= numbers.amax(-1, keepdim=True) - slack) & ((put - x.unsqueeze(-1)).abs() <= slack)
+    allowed &= (where >= 0) & (x != 0).unsqueeze(-1)
+    where = where.expand(allowed.shape)
+    kept = (allowed & (where == own.unsqueeze(-1))).any(-1) | ~allowed.any(-1)
+    theirs = where.gather(-1, allowed.int().argmax(-1, keepdim=True)).squeeze(-1)
+    places.indices = torch.where(kept, own, theirs)
+    try:
+        found: torch.Tensor = module.forward(x)  # without the hooks that watch it
+        return found
+    finally:
+        places.indices = own
+
+
+def _windows(x: torch.Tensor, pooling: nn.Module, outputs: Sequence[int], fill: float) -> torch.Tensor:
+    """What is in each window of a pooling: (..., outputs of each axis, places in a window)."""
+    axes = len(outputs)
+    padding: list[int] = []
+    geometry = list(zip(*_window(pooling, axes), outputs, x.shape[-axes:], strict=True))
+    for kernel, stride, pad, dilation, count, size in geometry:
+        reach = (count - 1) * stride + dilation * (kernel - 1) + 1
+        padding = [pad, max(0, reach - size - pad), *padding]
+    x = F.pad(x, padding, value=fill)
+    for axis, (kernel, stride, _, dilation, count, _) in enumerate(geometry):
+        x = x.unfold(axis - axes - axis, dilation * (kernel - 1) + 1, stride)[..., ::dilation]
+        x = x.narrow(axis - axes - axis - 1, 0, count)
+    return x.flatten(-axes)
+
+
+module_form("choice", MaxUnpool)(Choice(_with_choice, chooser="pooling"))
 
 
 class _OnnxPairedMaxPool(StandIn):

@@ -11,8 +11,9 @@ from torch.nn import functional as F
 from torch.nn import grad
 
 from ...model.layer import Layer
-from ...model.registry import converts
+from ...model.registry import converts, module_form
 from ...model.traits import Traits
+from ...parity.choices import Choice
 from ..images.convolutions import padding_of, steps_of
 
 
@@ -38,6 +39,23 @@ class ArgMax(nn.Module):
 
     def extra_repr(self) -> str:
         return f"dim={self.dim}, input_dims={self.input_dims}, as_long={self.as_long}"
+
+
+def _with_choice(
+    module: ArgMax, x: torch.Tensor, scores: torch.Tensor, expected: torch.Tensor, slack: float
+) -> torch.Tensor:
+    """The reference's indices where they are of maxima."""
+    own: torch.Tensor = module.forward(x)  # without the hooks that watch it
+    dim = module.dim + 1 if x.dim() > module.input_dims else module.dim
+    size = x.shape[dim]
+    places = expected.long() - 1
+    there = (places >= 0) & (places < size)
+    picked = scores.gather(dim, places.clamp(0, size - 1).reshape(scores.amax(dim, keepdim=True).shape))
+    as_good = (picked >= scores.amax(dim, keepdim=True) - slack).reshape(own.shape)
+    return torch.where(as_good & there, expected, own)
+
+
+module_form("choice", ArgMax)(Choice(_with_choice))
 
 
 @converts("nn.ArgMax")

@@ -8,7 +8,8 @@ import torch
 from torch import nn
 
 from ...model.layer import Layer
-from ...model.registry import converts, converts_to
+from ...model.registry import converts, converts_to, module_form
+from ...parity.choices import Choice
 from ...t7 import LuaTable
 from ..tables.containers import only_child
 
@@ -93,6 +94,23 @@ class SelectBoxes(nn.Module):
 
     def extra_repr(self) -> str:
         return f"renormalize={self.renormalize}"
+
+
+def _with_choice(
+    module: SelectBoxes, x: list[torch.Tensor], given: list[torch.Tensor], expected: torch.Tensor, slack: float
+) -> torch.Tensor:
+    """The reference's boxes where they are those of classes with the best score."""
+    own: torch.Tensor = module.forward(x)  # without the hooks that watch it
+    scores, boxes = given
+    every = boxes.reshape(boxes.shape[0], -1, 4)
+    every = every * module.std + module.mean if module.renormalize else every
+    as_good = scores >= scores.amax(1, keepdim=True) - slack
+    distance = (every - expected.unsqueeze(1)).abs().amax(2).masked_fill(~as_good, float("inf"))
+    nearest = distance.argmin(1).reshape(-1, 1, 1).expand(-1, 1, 4)
+    return torch.where(as_good.sum(1, keepdim=True) > 1, every.gather(1, nearest).squeeze(1), own)
+
+
+module_form("choice", SelectBoxes)(Choice(_with_choice))
 
 
 @converts("nn.SelectBoxes")

@@ -20,6 +20,7 @@ from ...base.tensor_trees import apply, leaves, moved
 from ...model.conversion import ConvertedModel
 from ...model.recurrent_state import Remembering
 from ...shapes.random_layers import RandomNumbers, may_draw
+from ..choices import Choices
 from ..judge.compare import Difference
 from ..judge.tolerances import Rules
 from ..network_copies import Network, leaf_indices
@@ -184,6 +185,7 @@ class _Pass:
         self.generator = torch.Generator().manual_seed(number)
         self.pending: list[Key] = []
         self.twin = probe.network.twin()
+        self.choices = Choices(self.twin.layers)
         self.numbers = RandomNumbers() if may_draw(self.twin.layers) else None
 
     def run(self) -> None:
@@ -208,6 +210,7 @@ class _Pass:
         """Judges a layer; returns what the layers behind it are to get."""
         self.seen[step.key] = _Seen(_digest(step.input), _digest(step.output))
         probe, i = self.probe, step.index
+        self.choices.note(step)
         recorded = probe.recording.outputs.get(i)
         if i in probe.cells:
             self.judgement.unjudged[step.key] = STATEFUL
@@ -221,7 +224,10 @@ class _Pass:
         if probe.calls.get(i, 1) > 1 or step.call > 1:
             self.judgement.unjudged[step.key] = REPEATED
             return self.noise(step.output)
-        difference = worst(step.output, recorded, probe.rules.layer(probe.network.layers[i]))
+        rule = probe.rules.layer(probe.network.layers[i])
+        difference = worst(step.output, recorded, rule)
+        chosen = self.choices.output(step, recorded, difference, rule)
+        difference = difference if chosen is None else worst(chosen, recorded, rule)
         intact = i not in probe.shared or difference.passed
         if self.before is not None:
             self.conclude(step, recorded, difference, intact)

@@ -17,6 +17,7 @@ from ...base.tensor_memo import TensorMemo
 from ...base.tensor_trees import leaves, moved
 from ...model.layer_record import LayerRecord
 from ...shapes.random_layers import RandomNumbers, may_draw
+from ..choices import CHOSEN, Choices
 from ..judge.compare import Difference, Known, Tolerance, compare
 from ..network_copies import Network
 from ..reference_numbers import Reference, TensorSummary, cast_like
@@ -109,6 +110,7 @@ def compare_layers(network: Network, reference: Reference, own: Rule, accumulate
     comparison = _Comparison(network, reference, own, accumulated)
     value = fed.taken(reference.input if reference.probe is None else reference.probe)
     comparison.remember(value)
+    comparison.choices = Choices(fed.layers)
     comparison.run(fed, value, own=True)
     output = None
     if reference.probe is None:
@@ -130,6 +132,7 @@ class _Comparison:
         self.summarized = self.order is None and any(summarized(expected) for expected in reference.layers.values())
         self.whole: dict[int, weakref.ref[torch.Tensor]] = {}
         self.known = Known(exact=False)
+        self.choices = Choices(network.layers)
         self.numbers = RandomNumbers() if may_draw(network.layers) else None
         self.made: TensorMemo[torch.Tensor] = TensorMemo()
 
@@ -208,6 +211,7 @@ class _Comparison:
 
     def judge(self, step: LayerRun, expected: Any) -> Any:
         """Compares a layer by itself; returns what the layers behind it are to get."""
+        self.choices.note(step)
         reason = self.reference.unjudged.get(step.key) or self.randomness(step) or None
         if step.key in self.overwritten:
             self.result(step.key, step.output)
@@ -219,7 +223,7 @@ class _Comparison:
         elif reason is not None:
             found.remark = reason
         else:
-            found.own = worst(step.output, expected, self.own(self.layers[step.index]), self.known)
+            found.own, found.remark = self.by_itself(step, expected)
             if step.key in self.reference.together:
                 self.blame(found, self.reference.together[step.key])
             elif step.key in self.reference.proven and found.own.passed:
@@ -236,6 +240,15 @@ class _Comparison:
         for (_, mine), (_, theirs) in pairs:
             self.made.note(mine, theirs)
         return made
+
+    def by_itself(self, step: LayerRun, expected: Any) -> tuple[Difference, str]:
+        """A layer's own error, and in which way it was judged."""
+        rule = self.own(self.layers[step.index])
+        own = worst(step.output, expected, rule, self.known)
+        chosen = self.choices.output(step, expected, own, rule)
+        if chosen is None or not (other := worst(chosen, expected, rule)).passed:
+            return own, ""
+        return other, CHOSEN
 
     def is_made_of(self, expected: Any, output: Any) -> bool:
         """Does a container hand on what has taken the place of the last layer's output, untouched?"""

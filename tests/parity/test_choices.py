@@ -1,0 +1,100 @@
+"""Layers that choose among numbers are judged with the reference's own choice, where that is as good as theirs."""
+
+from __future__ import annotations
+
+import lua
+import numpy as np
+import pytest
+import torch
+
+import torchmigrate as tm
+from torchmigrate.parity.choices import CHOSEN, Choices
+from torchmigrate.parity.judge.tolerances import Rules
+from torchmigrate.parity.runs.layers import worst
+from torchmigrate.parity.trace import LayerRun
+
+
+def recorded(module: tm.LuaObject, output: np.ndarray) -> tm.LuaObject:
+    module.fields["output"] = tm.Tensor.from_numpy(np.ascontiguousarray(output))
+    return module
+
+
+def unpooling(given: np.ndarray, put: list[tuple[int, int]], *, window: int = 2, step: int = 2) -> tm.LuaObject:
+    """A Tanh, a pooling and its unpooling as Torch7 leaves them; `put` is where it put each number, row by row."""
+    axes = {f"{kind}{axis}": size for kind, size in (("k", window), ("d", step)) for axis in ("W", "H")}
+    pooling = lua.module("nn.SpatialMaxPooling", **axes, padW=0, padH=0, ceil_mode=False)
+    rows, columns = ((n - window) // step + 1 for n in given.shape)
+    pooled = np.array(
+        [
+            [given[i * step : i * step + window, j * step : j * step + window].max() for j in range(columns)]
+            for i in range(rows)
+        ]
+    )
+    output = np.zeros_like(given)
+    for (i, j), number in zip(put, pooled.reshape(-1), strict=True):
+        output[i, j] = number
+    images = [lua.module("nn.Copy"), pooling, lua.module("nn.SpatialMaxUnpooling", pooling=pooling)]
+    for module, image in zip(images, (given, pooled, output), strict=True):
+        recorded(module, image[None, None])
+    return recorded(lua.sequential(*images), output[None, None])
+
+
+#: Two windows of two rows; the left one has its maximum twice.
+TWICE = np.array([[3.0, 1.0, 2.0, 5.0], [0.5, 3.0, 4.0, 1.0]])
+
+
+@pytest.mark.parametrize(
+    ("put", "passes", "remark"),
+    [
+        ([(0, 0), (0, 3)], True, ""),  # as PyTorch does
+        ([(1, 1), (0, 3)], True, CHOSEN),
+        ([(0, 1), (0, 3)], False, ""),  # there is no maximum there
+        ([(1, 1), (1, 2)], False, ""),
+        ([(0, 3), (0, 0)], False, ""),  # in the other window
+    ],
+)
+def test_an_unpooling_between_equal_maxima(put: list[tuple[int, int]], passes: bool, remark: str) -> None:
+    report = tm.verify(tm.convert(unpooling(TWICE, put)), batches=())
+    assert report.reference.kind == "recorded"
+    (layer,) = [layer for layer in report.backends[0].layers if layer.typename == "nn.SpatialMaxUnpooling"]
+    assert layer.own is not None
+    assert layer.own.passed == passes
+    if passes:
+        assert layer.remark == remark
+    else:
+        assert not report
+
+
+def test_overlapping_windows() -> None:
+    given = np.array([[1.0, 7.0, 2.0, 7.0, 0.0], [0.0, 1.0, 7.0, 1.0, 3.0], [4.0, 0.0, 1.0, 2.0, 7.0]])
+    put = [(0, 1), (0, 3)]  # the second window also has 7 at (1, 2), which the first has too
+    report = tm.verify(tm.convert(unpooling(given, put, window=3, step=2)), batches=())
+    (layer,) = [layer for layer in report.backends[0].layers if layer.typename == "nn.SpatialMaxUnpooling"]
+    assert layer.own is not None
+    assert layer.own.passed
+
+
+@pytest.mark.parametrize(("indices", "passes"), [([1, 3], True), ([2, 3], True), ([3, 3], False), ([1, 1], False)])
+def test_an_argmax_between_equal_maxima(indices: list[int], passes: bool) -> None:
+    scores = np.array([[4.0, 4.0, 1.0], [0.0, 2.0, 3.0]])
+    copy = recorded(lua.module("nn.Copy"), scores)
+    chosen = recorded(lua.module("nn.ArgMax", dim=1, nInputDim=1, asLong=False), np.array(indices, float))
+    report = tm.verify(tm.convert(recorded(lua.sequential(copy, chosen), np.array(indices, float))), batches=())
+    (layer,) = [layer for layer in report.backends[0].layers if layer.typename == "nn.ArgMax"]
+    assert layer.own is not None
+    assert layer.own.passed == passes
+
+
+@pytest.mark.parametrize(("box", "passes"), [(0, True), (1, True), (2, False)])
+def test_boxes_of_equal_scores(box: int, passes: bool) -> None:
+    scores, boxes = np.array([[4.0, 4.0, 1.0]]), np.arange(12.0).reshape(1, 12)
+    output = boxes.reshape(3, 4)[[box]]
+    conversion = tm.convert(lua.module("nn.SelectBoxes"))
+    given = [torch.from_numpy(scores), torch.from_numpy(boxes)]
+    step = LayerRun(0, 1, given, conversion.module(given))
+    choices, rule = Choices(conversion.layers), Rules(torch.float64).layer(conversion.layers[0])
+    choices.note(step)
+    expected = torch.from_numpy(output)
+    found = worst(step.output, expected, rule)
+    chosen = choices.output(step, expected, found, rule)
+    assert (found if chosen is None else worst(chosen, expected, rule)).passed == passes
