@@ -112,13 +112,16 @@ class Graph:
 
 def cell(first: tm.LuaObject, inputs: int, units: int) -> tm.LuaObject:
     """An LSTM cell of char-rnn: {x, c, h} become {c, h}; `first` makes `inputs` numbers of x."""
-    add, product = [lua.module(f"nn.{kind}", inplace=False) for kind in ("CAddTable", "CMulTable")]
+
+    def node(kind: str, *sources: tm.LuaObject) -> tm.LuaObject:
+        return graph(lua.module(f"nn.{kind}", inplace=False), *sources)
+
     graph = Graph()
     start = graph(None)
     x, c, h = [graph(lua.module("nn.Identity"), graph(None, start, selectindex=i)) for i in (1, 2, 3)]
-    gates = graph(add, graph(linear(inputs, 4 * units), graph(first, x)), graph(linear(units, 4 * units), h))
+    gates = node("CAddTable", graph(linear(inputs, 4 * units), graph(first, x)), graph(linear(units, 4 * units), h))
     split = graph(lua.module("nn.SplitTable", dimension=2), graph(reshape(4, units), gates))
     parts = [graph(None, split, selectindex=i) for i in (1, 2, 3, 4)]
     i, f, o = [graph(lua.module("nn.Sigmoid"), part) for part in parts[:3]]
-    c = graph(add, graph(product, f, c), graph(product, i, graph(lua.module("nn.Tanh"), parts[3])))
-    return graph.module(start, c, graph(product, o, graph(lua.module("nn.Tanh"), c)))
+    c = node("CAddTable", node("CMulTable", f, c), node("CMulTable", i, graph(lua.module("nn.Tanh"), parts[3])))
+    return graph.module(start, c, node("CMulTable", o, graph(lua.module("nn.Tanh"), c)))

@@ -15,14 +15,12 @@ class Variable(ast.expr):
     Attributes:
         values: the value itself, for each example input that the model was run on; empty if there is none.
         hint: a name for it.
-        fresh: was it made by an operation that returns no view of its input?
     """
 
-    def __init__(self, values: tuple[Any, ...] = (), hint: str = "", fresh: bool = False) -> None:
+    def __init__(self, values: tuple[Any, ...] = (), hint: str = "") -> None:
         super().__init__()
         self.values = values
         self.hint = hint
-        self.fresh = fresh
 
     @property
     def shapes(self) -> list[tuple[int, ...]] | None:
@@ -93,17 +91,9 @@ def called_method(tree: ast.expr, of: str | None = None) -> str:
     return ""
 
 
-def is_view(tree: ast.expr) -> bool:
-    """May the result share the memory of a tensor that the expression reads?"""
-    return isinstance(tree, ast.Subscript) or called_method(tree) in _VIEWS
-
-
 def is_in_place(tree: ast.expr) -> bool:
     """Does the expression change a tensor that it reads?"""
     return called_method(tree) == "add_"
-
-
-_VIEWS = ("contiguous", "flatten", "reshape", "select", "transpose", "unbind", "unflatten")
 
 
 def entry(value: Value, index: int) -> Value:

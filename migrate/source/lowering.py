@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from ..base.tensor_trees import apply, leaves
+from ..base.tensor_trees import apply
 from ..model.memory.overwritten import Overwritten
 from ..model.recurrent_state import forget
 from ..model.registry import ENTRY_POINTS, form_of
@@ -71,7 +71,7 @@ class Lowering:
                 return value
         constructor, result = self.constructor(module, value)
         name = name or self.names.get(id(module)) or role(constructor)
-        called = scope.call(constructor, value, result.values, name, fresh=result.fresh)
+        called = scope.call(constructor, value, result.values, name)
         if id(module) in self.names:
             scope.given.add(next(reversed(scope.attrs)))
         return called
@@ -82,7 +82,7 @@ class Lowering:
         if layer is None:
             return None
         rows = scope.assign(python("x.long() - 1", x=value), tuple(v.long() - 1 for v in value.values))
-        return scope.call(constructor_of(layer), rows, results(layer, rows), "embedding", fresh=True)
+        return scope.call(constructor_of(layer), rows, results(layer, rows), "embedding")
 
     def recurrent(self, module: nn.Module, value: Variable, scope: Scope) -> Variable | None:
         """A call of a recurrent layer of torch.nn, whose last state nobody reads; None if its numbers are others."""
@@ -93,7 +93,7 @@ class Lowering:
         if not all(same(a, b) for a, b in zip(outputs, self.run(module, value.values).values, strict=True)):
             return None
         attribute = scope.attribute(constructor_of(layer), type(layer).__name__.lower())
-        out = Variable(outputs, fresh=True)
+        out = Variable(outputs)
         scope.statements.append(Statement([out, Variable()], module_call(attribute, value)))
         return out
 
@@ -213,16 +213,14 @@ class Lowering:
         if is_chain(module) and is_pure(module):
             kids: list[Constructor] = []
             result = Variable(inputs)
-            fresh = False
             for child in module:
                 if structure_of(child).nothing:
                     continue
                 kid, result = self.constructor(child, Variable(result.values))
-                kids.append(kid.out_of_place() if fresh else kid)
-                fresh = result.fresh or (fresh and kid.is_identity)
+                kids.append(kid)
             kids = [kid for kid in kids if not kid.is_identity] or [Constructor("nn.Identity")]
             kept = kids[0] if len(kids) == 1 else Constructor("nn.Sequential", kids=kids)
-            return kept, Variable(result.values, fresh=fresh)
+            return kept, Variable(result.values)
         structured = is_chain(module) or structure_of(module).flow in ("branches", "joined", "graph")
         if (structured or self.is_concat(module, value)) and isinstance(value, Variable) and value.values:
             return self.block(module, value)
@@ -252,7 +250,7 @@ class Lowering:
 
     def run(self, module: nn.Module, inputs: tuple[Any, ...]) -> Variable:
         """What a module gives for each example; the examples stay as they are."""
-        results, fresh = [], bool(inputs)
+        results = []
         parts = list(module.modules())
         for i, value in enumerate(inputs):
             forget(module)
@@ -260,16 +258,12 @@ class Lowering:
                 part.__dict__.pop("places", None)
                 if (id(part), i) in self.places:
                     part.__dict__["places"] = self.places[id(part), i]
-            given = apply(value, torch.clone)
-            memory = {tensor.untyped_storage().data_ptr() for _, tensor in leaves(given)}
-            result = module(given)
-            fresh = fresh and isinstance(result, torch.Tensor) and result.untyped_storage().data_ptr() not in memory
-            results.append(result)
+            results.append(module(apply(value, torch.clone)))
             for part in parts:
                 if "places" in part.__dict__:
                     self.places[id(part), i] = part.__dict__.pop("places")
         forget(module)
-        return Variable(tuple(results), fresh=fresh)
+        return Variable(tuple(results))
 
     def block(self, module: nn.Module, value: Variable) -> tuple[Constructor, Variable]:
         """A class with a forward method of its own."""
@@ -283,7 +277,7 @@ class Lowering:
                     member.hint = name
         result = self.lower(module, given, scope)
         constructor = Constructor("", block=Block(scope, [parameter], result, kind_of(module)))
-        return constructor, Variable(examples_of(result), fresh=isinstance(result, Variable) and result.fresh)
+        return constructor, Variable(examples_of(result))
 
 
 def core(module: nn.Sequential) -> tuple[int, int]:

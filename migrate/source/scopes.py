@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from itertools import groupby
 from typing import Any
 
 import torch
 from torch import nn
 
-from .expressions import Value, Variable, called_method, is_in_place, is_view, python, variables
+from .expressions import Value, Variable, called_method, is_in_place, python, variables
 
 #: From so many equal members of a chain on, they are written as one.
 _MANY = 3
@@ -102,13 +102,6 @@ class Constructor:
         if self.is_chain and self.kids:
             return self.kids[0].changes_input
         return any(arg.name == "inplace" and arg.value is True for arg in self.args)
-
-    def out_of_place(self) -> Constructor:
-        """The same call without `inplace` in the module, or in the first of a chain."""
-        if self.is_chain and self.kids:
-            return replace(self, kids=[self.kids[0].out_of_place(), *self.kids[1:]])
-        args = [replace(arg, value=False) if arg.name == "inplace" else arg for arg in self.args]
-        return replace(self, args=args)
 
     def owns(self, name: str) -> bool:
         """Does what has this name in `module` belong to the leaf itself?"""
@@ -214,7 +207,7 @@ class Scope:
 
     def assign(self, expression: ast.expr, values: tuple[Any, ...]) -> Variable:
         """Adds an expression with one result, whose value for each example is known; returns the result."""
-        out = Variable(values, fresh=not is_view(expression))
+        out = Variable(values)
         self.statements.append(Statement([out], expression, is_in_place(expression)))
         return out
 
@@ -234,14 +227,9 @@ class Scope:
         self.statements.append(Statement(outs, expression))
         return [self.unpack(out, out.values) for out in outs]
 
-    def call(
-        self, constructor: Constructor, value: Value, results: tuple[Any, ...], name: str, fresh: bool = False
-    ) -> Value:
+    def call(self, constructor: Constructor, value: Value, results: tuple[Any, ...], name: str) -> Value:
         """Adds a call of a module; the same module gets the same attribute."""
-        called = self.unpack(module_call(self.attribute(constructor, name), value), results)
-        if isinstance(called, Variable):
-            called.fresh = fresh
-        return called
+        return self.unpack(module_call(self.attribute(constructor, name), value), results)
 
     def attribute(self, constructor: Constructor, name: str) -> str:
         """The attribute that holds a module: a new one, unless a module with the very tensors is known."""

@@ -23,7 +23,8 @@ def tidy(scope: Scope, result: Value) -> None:
     uses = count_uses(scope, result)
     made_by = {out: statement for statement in scope.statements for out in statement.outs}
     for statement in scope.statements:
-        _release(scope, statement, uses, made_by)
+        name = called(statement)
+        statement.changes_input = scope.attrs[name].changes_input if name else is_in_place(statement.expression)
     _chain(scope, uses)
     _functions(scope)
     _subtract(scope, uses, made_by)
@@ -43,25 +44,6 @@ def called(statement: Statement) -> str:
         case ast.Call(args=[Variable()]) if len(statement.outs) == 1:
             return statement.calls
     return ""
-
-
-def _release(scope: Scope, statement: Statement, uses: Counter[Variable], made_by: dict[Variable, Statement]) -> None:
-    """Takes `inplace` away where nobody can see it: the value is new, and nobody else reads it."""
-    source = statement.ins[0] if statement.ins else None
-    name = called(statement)
-    if source is not None and source.fresh and uses[source] == 1 and source in made_by:
-        statement.expression = _out_of_place(statement.expression)
-        if name:
-            scope.attrs[name] = scope.attrs[name].out_of_place()
-    statement.changes_input = scope.attrs[name].changes_input if name else is_in_place(statement.expression)
-
-
-def _out_of_place(expression: ast.expr) -> ast.expr:
-    """`a + b + c` for `a.add_(b).add_(c)`."""
-    match expression:
-        case ast.Call(func=ast.Attribute(value=first, attr="add_"), args=[second]):
-            return python("a + b", a=_out_of_place(first), b=second)
-    return expression
 
 
 def _is_link(scope: Scope, statement: Statement) -> bool:

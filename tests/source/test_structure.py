@@ -165,15 +165,18 @@ def test_residuals_that_are_nodes_of_an_nngraph_are_one_class() -> None:
 
 def lstm(graph: Graph, x: tm.LuaObject, c: tm.LuaObject, h: tm.LuaObject) -> tuple[tm.LuaObject, tm.LuaObject]:
     """A layer of char-rnn with 3 units that gets 5 numbers."""
-    add, product = [lua.module(f"nn.{kind}", inplace=False) for kind in ("CAddTable", "CMulTable")]
-    sums = graph(add, graph(lua.linear(5, 12, dtype="f4"), x), graph(lua.linear(3, 12, seed=7, dtype="f4"), h))
+
+    def node(kind: str, *sources: tm.LuaObject) -> tm.LuaObject:
+        return graph(lua.module(f"nn.{kind}", inplace=False), *sources)
+
+    sums = node("CAddTable", graph(lua.linear(5, 12, dtype="f4"), x), graph(lua.linear(3, 12, seed=7, dtype="f4"), h))
     sizes = {name: tm.Storage("torch.LongStorage", np.array(size)) for name, size in (("size", [4, 3]),)}
     split = graph(lua.module("nn.SplitTable", dimension=2), graph(lua.module("nn.Reshape", nelement=12, **sizes), sums))
     parts = [graph(None, split, selectindex=i) for i in (1, 2, 3, 4)]
     i, f, o = [graph(lua.module("nn.Sigmoid"), part) for part in parts[:3]]
     g = graph(lua.module("nn.Tanh"), parts[3])
-    c = graph(add, graph(product, f, c), graph(product, i, g))
-    return c, graph(product, o, graph(lua.module("nn.Tanh"), c))
+    c = node("CAddTable", node("CMulTable", f, c), node("CMulTable", i, g))
+    return c, node("CMulTable", o, graph(lua.module("nn.Tanh"), c))
 
 
 def test_states_and_gates_have_their_names() -> None:

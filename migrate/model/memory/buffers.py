@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NamedTuple
 
+from torch import nn
+
 from ..layer_record import LayerRecord
 from .overwritten import Overwritten
 
@@ -175,7 +177,7 @@ class MemoryRun:
     def _layer(self, record: LayerRecord, value: Value) -> Value:
         self._spend(1)
         children = self.layers.children(record)
-        flow = record.traits.flow
+        flow = "graph" if is_graph(record) else record.traits.flow
         if len(children) == 1:
             (child,) = children.values()
             if child.module is record.module:  # it became the module that it holds
@@ -346,6 +348,11 @@ def _entry(value: Value, index: int) -> Value:
     if isinstance(value, Memory):
         return value
     return value[index] if -len(value) <= index < len(value) else Memory()  # as it is, the model can't run
+
+
+def is_graph(record: LayerRecord) -> bool:
+    """Did a layer become a graph of modules, whatever it was in Torch7?"""
+    return isinstance(record.module, nn.ModuleList) and hasattr(record.module, "nodes")
 
 
 def writes(record: LayerRecord) -> bool:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import copy
 from collections import Counter
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 from torch import nn
@@ -230,7 +230,6 @@ def rewrite_overwritten(records: list[LayerRecord]) -> tuple[list[tuple[str, str
             module.add_module(str(len(module)), helper)
         module.__class__ = form_of("graph", module)
         module.nodes, module.outputs = graph.nodes, graph.outputs
-        target.record.traits = replace(target.record.traits, flow="graph")
     return [], refusals
 
 
