@@ -14,7 +14,8 @@ import torch
 from torch import nn
 
 from ...model.conversion import ConvertedModel
-from ...optim.last_step import change_of_parameters, gradients_of
+from ...optim.last_step import change_of_parameters, gradients_of, region_of
+from ...t7 import Tensor
 from ..judge.compare import Difference
 from ..judge.tolerances import Rules
 from ..network_copies import Network, leaf_indices
@@ -105,11 +106,6 @@ def _own_rate(back: Backward, later: Backward | None, atol: float) -> bool:
     return more > -1 and float((off - more * slope).abs().max()) <= atol
 
 
-def _gradients(conv: ConvertedModel) -> dict[str, torch.Tensor]:
-    """The gradients that the file holds, by the names of the parameters."""
-    return change_of_parameters(conv, gradients_of(conv.layers[0].object))
-
-
 def _moments(
     conv: ConvertedModel, network: Network, key: Key, back: Backward, judgement: Judgement, rules: Rules
 ) -> Difference | None:
@@ -123,12 +119,14 @@ def _moments(
         return None
     if not isinstance(answer, torch.Tensor) or module.bias is None or answer.numel() != back.given.numel():
         return None
-    names = {id(parameter): name for name, parameter in network.module.named_parameters()}
-    gradients = _gradients(conv)
-    slopes = [gradients.get(names.get(id(p), "")) for p in (module.weight, module.bias)]
-    if any(slope is None or not bool(slope.any()) for slope in slopes):
+    gradients = gradients_of(conv.layers[0].object)
+    held = [record.object.get(name) for name in ("weight", "bias")]
+    slopes = [gradients[region_of(p)] for p in held if isinstance(p, Tensor) and region_of(p) in gradients]
+    if [slope.numel() for slope in slopes] != [module.weight.numel(), module.bias.numel()]:
         return None
-    of_weight, of_bias = (slope.double() for slope in slopes if slope is not None)
+    of_weight, of_bias = slopes
+    if not bool(of_weight.any()) or not bool(of_bias.any()):
+        return None
     outputs = len(of_bias)
     rows = [_by_channel(tensor, module, outputs) for tensor in (back.given, answer)]
     if rows[0] is None or rows[1] is None or rows[0].shape != rows[1].shape:
@@ -154,7 +152,7 @@ def _by_channel(tensor: torch.Tensor, module: nn.Module, outputs: int) -> torch.
 
 def _are_plain(conv: ConvertedModel, network: Network, backs: Mapping[Key, Backward], rules: Rules) -> bool:
     """Are the gradients in the file just those of this backward pass: not summed up, clipped, or with a decay?"""
-    gradients = _gradients(conv)
+    gradients = change_of_parameters(conv, gradients_of(conv.layers[0].object))
     agree = []
     for key, back in backs.items():
         for name, mine in back.parameters.items():

@@ -102,10 +102,21 @@ def is_newer(found: Mapping[Key, Backward], network: Network, rules: Rules) -> b
 
 @dataclass(frozen=True)
 class _Gradients:
-    """The gradients of inputs in a file, by layer and place in a nested input, and those that nothing wrote over."""
+    """The gradients of inputs in a file, by layer and place in a nested input.
+
+    Attributes:
+        found: the gradients.
+        intact: those that nothing wrote over.
+        users: the layers without layers inside that have a gradient in the same memory.
+    """
 
     found: Mapping[tuple[int, Place], torch.Tensor]
     intact: frozenset[tuple[int, Place]]
+    users: Mapping[tuple[int, Place], frozenset[int]]
+
+    def only(self, key: tuple[int, Place], *others: int) -> bool:
+        """Has no other layer than these written a gradient there?"""
+        return key in self.intact or self.users.get(key, frozenset({-1})) <= {key[0], *others}
 
 
 def _recorded_gradients(network: Network) -> _Gradients:
@@ -122,7 +133,9 @@ def _recorded_gradients(network: Network) -> _Gradients:
     # a chain goes back through its layers one by one: what the first of them left there is the last that was written
     chain = not any(record.traits.flow in _BRANCHING for record in network.layers)
     intact = [sharing[0] for sharing in users.values() if chain or len(sharing) == 1]
-    return _Gradients({key: to_torch_tensor(tensor) for key, tensor in held.items()}, frozenset(intact))
+    found = {key: to_torch_tensor(tensor) for key, tensor in held.items()}
+    sharing = {key: frozenset(i for i, _ in users.get(id(tensor.storage), [])) for key, tensor in held.items()}
+    return _Gradients(found, frozenset(intact), sharing)
 
 
 def _tensors(value: Value, place: Place = ()) -> Iterator[tuple[Place, Tensor]]:
@@ -178,8 +191,12 @@ def _run(network: Network, judgement: Judgement, value: Any, recorded: _Gradient
             continue
         with suppress(RuntimeError, ValueError, TypeError, IndexError):
             gradient, back, parameters = _back(twin, key[0], given, recorded.found[reader], names)
-            expected = recorded.found[key[0], ()] if (key[0], ()) in recorded.intact else None
-            sure = reader in recorded.intact
+            own: tuple[int, Place] = (key[0], ())
+            expected = recorded.found.get(own) if recorded.only(own, reader[0]) else None
+            sure = recorded.only(reader, key[0])
+            if key[0] in recorded.users.get(reader, ()) and back is not None:
+                # it wrote its answer over what it was given: only what does nothing more the second time can be judged
+                sure = sure and _same(_back(twin, key[0], given, back, names)[1], back)
             found[key] = Backward(gradient, back, parameters, expected, sure)
     return found
 
