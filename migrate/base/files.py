@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from .errors import UsageError
+from .errors import T7Error, UsageError
 from .messages import file_text
 
 #: Errors of a disk that takes no more; nobody's fault but the disk's.
@@ -60,4 +60,8 @@ def standard_input() -> Iterator[Path]:
         path = Path(folder) / "stdin.t7"
         with path.open("wb") as stream:
             shutil.copyfileobj(sys.stdin.buffer, stream)
-        yield path
+        try:
+            yield path
+        except T7Error as error:
+            error.file = "standard input"
+            raise

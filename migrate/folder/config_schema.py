@@ -36,6 +36,7 @@ def check_config(config: Mapping[str, Any]) -> None:
         UsageError: a part is missing or of another form; it says which.
     """
     _check(config, _SCHEMA, "")
+    _check(config.get("frozen", []), [str], "frozen")
     for i, note in enumerate(config["notes"]):
         if len(note) != 2:
             raise wrong(f"notes[{i}]", "a pair of texts")

@@ -59,7 +59,7 @@ def load_converted(
         owner, _, attribute = name.rpartition(".")
         first_owner, _, first_attribute = first.rpartition(".")
         setattr(module.get_submodule(owner), attribute, getattr(module.get_submodule(first_owner), first_attribute))
-    for name in config.get("frozen", []):
+    for name in config.get("frozen", []):  # folders of models without such layers have no such entry
         module.get_parameter(name).requires_grad_(False)
     training = set(config["training"])
     for name, submodule in module.named_modules():
@@ -72,6 +72,9 @@ def _check_names(config: Mapping[str, Any], wanted: Mapping[str, torch.Tensor]) 
     if config["tensors"].keys() != wanted.keys():
         other = min(config["tensors"].keys() ^ wanted.keys())
         raise UsageError(f"{CONFIG}: tensors and architecture do not fit together at {other}.")
+    for i, name in enumerate(config.get("frozen", [])):
+        if not isinstance(wanted.get(name), nn.Parameter):
+            raise wrong(f"frozen[{i}]", "the name of a parameter of the model")
     for name, first in config["tied"].items():
         if name not in wanted or first not in wanted:
             raise wrong(f"tied.{name}", "the names of two tensors of the model")

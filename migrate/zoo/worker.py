@@ -31,7 +31,7 @@ from ..base.errors import (
 )
 from ..base.files import disk_refusal
 from ..base.memory import memory_refusal
-from ..base.messages import why_not_opened
+from ..base.messages import shell_words, why_not_opened
 from ..base.output_folder import MEMBER, read_marker, recover
 from ..folder.run import ConvertedFolder, ConvertOptions, Progress, convert_file
 from ..model.convert import sha256
@@ -145,7 +145,7 @@ def _blame(outcome: Outcome, error: TorchMigrateError) -> None:
     outcome.status = _STATUS.get(error.exit_code, "fault")
     if isinstance(error, ModelNotFound) and not error.keys:
         outcome.status = "no model"
-    outcome.message = str(error)
+    outcome.message = shell_words(str(error))
     if isinstance(error, UnsupportedLayers):
         _refuse(outcome, error.refusals)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import lua
@@ -54,6 +55,16 @@ def test_gradients_are_torch7s() -> None:
     conversion.module(x).sum().backward()
     given = {name: parameter.grad is not None for name, parameter in conversion.module.named_parameters()}
     assert given == {name: not name.startswith("0.") for name in given}
+
+
+@pytest.mark.parametrize("names", [5, [1], ["__class__"], ["0"], ["0.weight", "none.weight"], {"0.weight": 1}])
+def test_names_of_frozen_parameters_are_checked(names: object, tmp_path: Path) -> None:
+    tm.convert(FOLDER / "u_lua_frozen.t7").save(tmp_path / "out")
+    config = json.loads((tmp_path / "out" / "config.json").read_text())
+    config["frozen"] = names
+    (tmp_path / "out" / "config.json").write_text(json.dumps(config))
+    with pytest.raises(tm.UsageError, match="frozen"):
+        tm.load_converted(tmp_path / "out")
 
 
 @pytest.mark.parametrize("method", ["updateOutput", "forward", "__call__"])

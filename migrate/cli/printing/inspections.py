@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.tree import Tree
 
-from ...base.messages import visible
+from ...base.messages import shell_words, visible
 from ...inspection.byte_sizes import Sizes
 from ...inspection.contents import Content
 from ...inspection.inspect import Inspection
@@ -38,7 +38,7 @@ def show_inspection(found: Inspection, depth: int | None, given: str) -> None:
     for remark in found.remarks:
         console.print(f"  {printable(remark)}")
     if found.error is not None:
-        console.print(f"  [red]{printable(found.error)}[/]")
+        console.print(f"  [red]{printable(shell_words(found.error))}[/]")
         for lost in found.lost:
             console.print(f"    lost: {printable(lost)}")
     console.print(f"  {printable(found.origin.text)}")
