@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from .errors import UsageError
+from .errors import T7Error, UsageError
 from .unfinished import FILE, FOLDER, left_behind, unfinished_path
 
 #: What a command reads; nothing is written over it.
@@ -102,6 +102,10 @@ def clear_errors(path: Path) -> Iterator[None]:
         yield
     except OSError as error:
         raise UsageError(f"{path} can't be written: {error.strerror or error}.") from error
+    except T7Error as error:
+        if isinstance(error.__cause__, OSError):  # of a .t7 file that is written
+            raise UsageError(f"{path} can't be written: {error.__cause__.strerror or error.__cause__}.") from error
+        raise
 
 
 @contextmanager

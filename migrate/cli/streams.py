@@ -16,7 +16,7 @@ def prepare_streams() -> None:
             os.fstat(number)
         except OSError:  # closed: the next file that is opened would take its number, and what is printed
             with suppress(OSError):
-                os.open(os.devnull, os.O_RDWR)
+                os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)  # workers have the same files closed
     for name, number in (("stdout", 1), ("stderr", 2)):
         stream = getattr(sys, name)
         if _is_descriptor(stream, number):

@@ -161,8 +161,9 @@ def _note(file: Path, step: str) -> None:
 
 def set_up(threads: int, log: Path) -> None:
     """What a worker does first: sends what libraries print to a file, takes its share of the processor."""
-    sys.stdout.flush()
-    sys.stderr.flush()
+    for stream in (sys.stdout, sys.stderr):
+        if stream is not None:
+            stream.flush()
     with log.open("ab") as file:
         os.dup2(file.fileno(), 1)
         os.dup2(file.fileno(), 2)

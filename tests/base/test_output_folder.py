@@ -198,6 +198,22 @@ def test_the_old_folder_is_back_if_the_last_rename_fails(tmp_path: Path, monkeyp
     assert listing(tmp_path) == {"out/config.json": "{}", "out/model.py": "old"}
 
 
+def test_a_folder_that_can_not_be_renamed_is_filled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    out = tmp_path / "out"
+    out.mkdir()
+    number = out.stat().st_ino
+    monkeypatch.setattr(folders.os.path, "ismount", Path(out).samefile)
+    with pytest.raises(ZeroDivisionError), output_folder(out, CONVERTED):
+        raise ZeroDivisionError
+    assert list(out.iterdir()) == []
+    write(out)
+    assert listing(tmp_path) == {"out/config.json": "{}", "out/model.py": "new"}
+    assert out.stat().st_ino == number
+    with pytest.raises(tm.UsageError, match="can't be renamed"):
+        write(out, "newer", force=True)
+    assert listing(tmp_path) == {"out/config.json": "{}", "out/model.py": "new"}
+
+
 def test_nothing_is_left_of_a_failure(tmp_path: Path) -> None:
     with pytest.raises(ZeroDivisionError), output_folder(tmp_path / "a" / "b" / "out", CONVERTED):
         raise ZeroDivisionError

@@ -181,16 +181,28 @@ main(sys.argv[2:])
 """
 
 
+def limited(size: int, *words: object) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-c", _LIMITED, str(size), *map(str, words)]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("size", [0, 20_000])
-def test_a_file_that_can_not_grow(size: int, here: Path) -> None:
-    words = ["convert", str(LENET), "-o", "a/b/out", "--no-onnx"]
-    done = subprocess.run(
-        [sys.executable, "-c", _LIMITED, str(size), *words], capture_output=True, text=True, check=False
-    )
+@pytest.mark.parametrize(
+    ("size", "words"),
+    [
+        (5_000, ["convert", LENET, "-o", "a/b/out", "--no-onnx"]),
+        (20_000, ["convert", LENET, "-o", "a/b/out", "--no-onnx"]),
+        (100, ["extract", LENET, "-o", "a/model.t7"]),
+        (100, ["extract", LENET, "-o", "a/model.npz"]),
+        (100, ["extract", LENET, "-o", "a/model.safetensors"]),
+    ],
+)
+def test_a_file_that_can_not_grow(size: int, words: list[object], here: Path) -> None:
+    done = limited(size, *words)
     assert done.returncode == 2, done.stderr
     assert "File too large" in done.stderr
-    assert "Traceback" not in done.stderr
+    for word in ("Traceback", ".part", ".new"):
+        assert word not in done.stderr
     assert list(here.iterdir()) == []
 
 
