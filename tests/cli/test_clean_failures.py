@@ -117,6 +117,7 @@ def test_words_of_python_stay_in_python() -> None:
     assert visible("n\udcc3\udca9t\x1b") == r"n\xc3\xa9t\x1b"
 
 
+@pytest.mark.slow
 def test_no_words_of_python_where_a_shape_is_asked_for(capsys: pytest.CaptureFixture[str]) -> None:
     tm.dump(lua.sequential(lua.module("nn.Tanh")), "net.t7")
     run("export", "net.t7")

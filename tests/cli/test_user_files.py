@@ -93,7 +93,7 @@ def test_places_that_can_not_be_written_are_refused_before_anything_is_read(
 @pytest.mark.parametrize(
     ("words", "output"),
     [
-        (["export", LENET, "--input-shape", "2x1x28x28", "-o"], "a/b/net.onnx"),
+        pytest.param(["export", LENET, "--input-shape", "2x1x28x28", "-o"], "a/b/net.onnx", marks=pytest.mark.slow),
         (["inspect", LENET, "--svg"], "a/b/net.svg"),
         (["extract", LENET, "-o"], "a/b/net.json"),
         (["pack", "x.npy", "-o"], "a/b/x.t7"),
