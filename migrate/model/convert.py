@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from torch import nn
 
-from ..base.errors import UnsupportedLayers
+from ..base.errors import ModelNotFound, UnsupportedLayers
 from ..base.messages import file_text
 from ..t7 import LuaTable, Tensor, Value, load_file
 from ..t7.limits import DEFAULT_LIMITS, Limits
@@ -55,7 +55,10 @@ def convert_model(
         value = adopt(source)
     for plugin in plugins:
         registry.load_plugin(Path(plugin))
-    candidate = locate(value, key, {*registry.all_converters(), *(aliases or ())})
+    try:
+        candidate = locate(value, key, {*registry.all_converters(), *(aliases or ())})
+    except ModelNotFound as error:  # a command reads several files
+        raise ModelNotFound(f"{provenance.file}: {error}" if provenance.file else str(error), error.keys) from error
     build = Build(aliases=dict(aliases or {}), allow_unsupported=allow_unsupported, track_gradients=track_gradients)
     module = build.root(candidate.object)
     check_runs(module, limits)

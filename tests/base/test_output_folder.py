@@ -16,7 +16,7 @@ from torchmigrate.base import output_folder as folders
 from torchmigrate.base.folder_files import COLLECTION, CONFIG, MARKER
 from torchmigrate.base.output_file import check_file, whole_file
 from torchmigrate.base.output_folder import CONVERTED, check_folder, output_folder, read_marker
-from torchmigrate.base.unfinished import FILE, FOLDER, REPLACED, is_alive, unfinished_path
+from torchmigrate.base.unfinished import FILE, FOLDER, REPLACED, host, is_alive, unfinished_path
 
 
 def write(folder: Path, text: str = "new", name: str = "model.py", **options: object) -> None:
@@ -282,7 +282,9 @@ def test_what_others_are_writing_is_left(tmp_path: Path) -> None:
     dead = subprocess.Popen([sys.executable, "-c", ""])
     dead.wait()
     assert not is_alive(dead.pid)
-    elsewhere = Path(str(ours[0]).replace(f"-{os.getpid()}-", f"-{dead.pid}-").replace("torchmigrate-", "torchmigrat-"))
+    # a process of another machine, which sees the same folder
+    elsewhere = Path(str(ours[0]).replace(f"-{host()}-{os.getpid()}-", f"-other-{dead.pid}-"))
+    assert elsewhere != ours[0]
     for path in (*ours, elsewhere, tmp_path / ".out.mine.new"):
         path.mkdir()
     write(tmp_path / "out")
