@@ -8,7 +8,7 @@ import zipfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 
@@ -25,6 +25,9 @@ from ..t7.limits import DEFAULT_LIMITS, Limits
 from ..t7.writing.dump import dump
 
 Array = np.ndarray[Any, np.dtype[Any]]
+
+#: Elements that are written at a time.
+_BLOCK = 1 << 18
 
 #: Deeper than any checkpoint; it bounds the walk.
 _MAX_DEPTH = 200
@@ -160,7 +163,16 @@ def _npy(value: Value, part: Path, found: Extraction, full: bool) -> None:
         raise UsageError(f"A .npy file holds one tensor, and here is {found.what}{there}. A .npz file holds several.")
     found.tensors = {found.key: _described(array)}
     with part.open("wb") as stream:
-        np.lib.format.write_array(stream, np.ascontiguousarray(array), allow_pickle=False)
+        _write_npy(stream, array)
+
+
+def _write_npy(stream: IO[bytes], array: Array) -> None:
+    """Writes an array in C order, block by block: views may be larger than what they are views of."""
+    header = {"descr": np.lib.format.dtype_to_descr(array.dtype), "fortran_order": False, "shape": array.shape}
+    np.lib.format.write_array_header_1_0(stream, header)
+    if array.size:
+        for block in np.nditer(array, ["external_loop", "buffered"], order="C", buffersize=_BLOCK):
+            stream.write(block.tobytes())
 
 
 def _npz(value: Value, part: Path, found: Extraction, full: bool) -> None:
@@ -169,13 +181,13 @@ def _npz(value: Value, part: Path, found: Extraction, full: bool) -> None:
         for name, array in arrays.items():
             # an entry without a time of day, so that two runs write the same bytes
             with archive.open(zipfile.ZipInfo(f"{name}.npy"), "w", force_zip64=True) as stream:
-                np.lib.format.write_array(stream, array, allow_pickle=False)
+                _write_npy(stream, array)
 
 
 def _safetensors(value: Value, part: Path, found: Extraction, full: bool) -> None:
     from safetensors.numpy import save_file
 
-    save_file(_arrays(value, found), part)
+    save_file({name: np.ascontiguousarray(array) for name, array in _arrays(value, found).items()}, part)
     part.chmod(0o644)  # safetensors leaves it to its owner alone
 
 
@@ -186,7 +198,7 @@ def _arrays(value: Value, found: Extraction) -> dict[str, Array]:
         name = entry_name(path or "value")
         if name in arrays:
             raise UsageError(f"Two tensors would have the name {name}; extract them one by one with --key.")
-        arrays[name] = np.ascontiguousarray(tensor.numpy())
+        arrays[name] = tensor.numpy()
     if not arrays:
         raise UsageError(f"There is no tensor in {found.what}; a .json file holds it.")
     found.tensors = {name: _described(array) for name, array in arrays.items()}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -56,7 +57,7 @@ def statistics_of(path: str, tensor: Tensor) -> Statistics:
     """The statistics of one tensor, computed in double precision."""
     import numpy as np
 
-    numbers = tensor.numpy()
+    numbers, times = _distinct(tensor.numpy())
     count = nan = inf = zeros = 0
     low, high, total = np.inf, -np.inf, 0.0
     for block in _blocks(numbers):
@@ -69,13 +70,26 @@ def statistics_of(path: str, tensor: Tensor) -> Statistics:
             low, high = min(low, float(finite.min())), max(high, float(finite.max()))
             total += float(finite.sum())
     size = size_text(tensor)
+    counts = nan * times, inf * times, zeros * times
     if not count:
-        return Statistics(path, tensor.type, size, None, None, None, None, nan, inf, zeros)
+        return Statistics(path, tensor.type, size, None, None, None, None, *counts)
     mean = total / count
     squares = sum(float(((block[np.isfinite(block)] - mean) ** 2).sum()) for block in _blocks(numbers))
-    return Statistics(path, tensor.type, size, low, high, mean, float(np.sqrt(squares / count)), nan, inf, zeros)
+    return Statistics(path, tensor.type, size, low, high, mean, float(np.sqrt(squares / count)), *counts)
 
 
-def _blocks(numbers: npt.NDArray[Any]) -> list[npt.NDArray[np.float64]]:
-    rows = max(1, _BLOCK * len(numbers) // numbers.size)
-    return [numbers[i : i + rows].astype("f8").reshape(-1) for i in range(0, len(numbers), rows)]
+def _distinct(numbers: npt.NDArray[Any]) -> tuple[npt.NDArray[Any], int]:
+    """The numbers without the repetitions of expanded dimensions, and how often each is there."""
+    times = 1
+    for axis, (extent, step) in enumerate(zip(numbers.shape, numbers.strides, strict=True)):
+        if step == 0 and extent > 1:
+            numbers = numbers[(slice(None),) * axis + (slice(0, 1),)]
+            times *= extent
+    return numbers, times
+
+
+def _blocks(numbers: npt.NDArray[Any]) -> Iterator[npt.NDArray[np.float64]]:
+    import numpy as np
+
+    for block in np.nditer(numbers, ["external_loop", "buffered"], order="C", buffersize=_BLOCK):
+        yield block.astype("f8")

@@ -45,8 +45,8 @@ def check_sizes(conv: ConvertedModel, value: Any) -> tuple[Exception | None, str
             failed = dry_run(conv, value, end, running.append)
     except Spent:
         raise LimitExceeded(
-            f"{_where(running)} runs more than {_OPERATORS_PER_LAYER * conv.limits.runs:,} operators on an input of "
-            f"{shapes(value)}",
+            f"The model runs more than {_OPERATORS_PER_LAYER * conv.limits.runs:,} operators on an input of "
+            f"{shapes(value)}; the run was ended in {_where(running)}",
             hint="If you trust the file, --max-runs allows more.",
         ) from None
     if isinstance(failed, TooLarge):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from contextlib import ExitStack, suppress
 from functools import partial
 from typing import Any
@@ -15,6 +16,7 @@ from ..model.conversion import ConvertedModel
 from ..model.layer_record import LayerRecord
 from ..t7 import Tensor
 from .dry_run import run
+from .search_budget import Budget
 
 #: Operators whose output holds numbers of their inputs unchanged, in a storage of its own.
 _COPYING = frozenset(
@@ -86,7 +88,8 @@ def _followed(conv: ConvertedModel, lookups: list[LayerRecord], value: Any) -> d
                 others = found.get(i, takes)
                 found[i] = range(max(takes.start, others.start), min(takes.stop, others.stop))
 
-    with ExitStack() as hooks, suppress(Exception), torch.no_grad(), origins:
+    budget = Budget(math.inf, conv.limits.expanded_elements)
+    with ExitStack() as hooks, suppress(Exception), torch.no_grad(), origins, budget:
         for record in lookups:
             hooks.enter_context(record.module.register_forward_pre_hook(partial(note, indices_of(record))))
         run(conv.module, value)

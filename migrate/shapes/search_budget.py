@@ -31,6 +31,17 @@ _POOLING = {
 }
 
 
+_META = torch.device("meta")
+
+
+def _on_meta(item: Any) -> Any:
+    if isinstance(item, torch.Tensor):
+        return torch.empty_strided(item.shape, item.stride(), dtype=item.dtype, device=_META)
+    if isinstance(item, list):
+        return [_on_meta(part) for part in item]
+    return _META if isinstance(item, torch.device) else item
+
+
 class TooLarge(Exception):
     """A value of a run would have, or be computed from, more numbers than the limits allow.
 
@@ -78,7 +89,9 @@ class Budget(TorchDispatchMode):  # type: ignore[no-untyped-call]
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         if self.spent:
             raise Spent
-        output = func(*args, **(kwargs or {}))
+        kwargs = kwargs or {}
+        self._try(func, args, kwargs)
+        output = func(*args, **kwargs)
         self.left -= 1
         first = output[0] if isinstance(output, tuple) and output else output
         if isinstance(first, torch.Tensor):
@@ -86,8 +99,23 @@ class Budget(TorchDispatchMode):  # type: ignore[no-untyped-call]
         if isinstance(output, torch.Tensor) and not output.is_meta:
             self.left -= output.numel() / _NUMBERS
             if count := flop_registry.get(func.overloadpacket):
-                self.left -= count(*args, **(kwargs or {}), out_val=output) / _ARITHMETIC
+                self.left -= count(*args, **kwargs, out_val=output) / _ARITHMETIC
         return output
+
+    def _try(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        """Runs an operator that has numbers without them first, since it would take the memory before it is checked."""
+        given = [part for item in (*args, *kwargs.values()) for part in (item if isinstance(item, list) else [item])]
+        given = [part for part in given if isinstance(part, torch.Tensor)]
+        if any(tensor.is_meta for tensor in given) or kwargs.get("device") == _META:
+            return
+        sized = tuple(map(_on_meta, args))
+        named = {name: _on_meta(item) for name, item in kwargs.items()} | ({} if given else {"device": _META})
+        try:
+            output = func(*sized, **named)
+        except Exception:  # it needs numbers
+            return
+        if isinstance(output, torch.Tensor):
+            self._check(func, output, args)
 
     def _check(self, func: Any, output: torch.Tensor, args: tuple[Any, ...]) -> None:
         window = 1
