@@ -48,8 +48,8 @@ def load_converted(
             module = restore(config["architecture"], tensors=len(file.keys()))
             check_runs(module, limits)
             wanted = module.state_dict(keep_vars=True)
-            _check_names(config, wanted)
             _check_sizes(config["tensors"], wanted, file)
+            _check_names(config, wanted)
             # copies, since the speed and the last bits of a sum depend on the alignment of its numbers
             tensors = {place: file.get_tensor(place).clone() for place in dict.fromkeys(config["tensors"].values())}
         module.load_state_dict({name: tensors[place] for name, place in config["tensors"].items()}, assign=True)
@@ -68,10 +68,7 @@ def load_converted(
 
 
 def _check_names(config: Mapping[str, Any], wanted: Mapping[str, torch.Tensor]) -> None:
-    """Checks that config.json speaks of the tensors of its module, and of no others."""
-    if config["tensors"].keys() != wanted.keys():
-        other = min(config["tensors"].keys() ^ wanted.keys())
-        raise UsageError(f"{CONFIG}: tensors and architecture do not fit together at {other}.")
+    """Checks that only parameters are frozen, that only tensors of the module are tied, and only what is alike."""
     for i, name in enumerate(config.get("frozen", [])):
         if not isinstance(wanted.get(name), nn.Parameter):
             raise wrong(f"frozen[{i}]", "the name of a parameter of the model")
@@ -84,7 +81,10 @@ def _check_names(config: Mapping[str, Any], wanted: Mapping[str, torch.Tensor]) 
 
 
 def _check_sizes(places: Mapping[str, str], wanted: Mapping[str, torch.Tensor], file: Any) -> None:
-    """Checks the sizes that the header of model.safetensors tells."""
+    """Checks that every tensor of the module has a place, and the size that the header of model.safetensors tells."""
+    if places.keys() != wanted.keys():
+        other = min(places.keys() ^ wanted.keys())
+        raise UsageError(f"{CONFIG}: tensors and architecture do not fit together at {other}.")
     held = set(file.keys())
     for name, place in places.items():
         if place not in held:

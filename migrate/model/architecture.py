@@ -136,7 +136,7 @@ def restore(description: Description, tensors: int | None = None) -> nn.Module:
 
 
 #: A module makes a few tensors, and fills each.
-_OPERATORS_PER_TENSOR, _OPERATORS_AT_LEAST = 100, 100_000
+_OPERATORS_PER_TENSOR, _OPERATORS_AT_LEAST = 100, 2000
 
 
 class _FewTensors(TorchDispatchMode):  # type: ignore[no-untyped-call]

@@ -192,7 +192,8 @@ def _ties(scope: Scope) -> list[str]:
         for path, part, module in call.leaves(name):
             tied: list[str] = []
             modules = module.named_modules(remove_duplicate=False)
-            for inner, item in [*modules, *module.named_parameters(remove_duplicate=False)]:
+            tensors = [*module.named_parameters(remove_duplicate=False), *module.named_buffers(remove_duplicate=False)]
+            for inner, item in [*modules, *tensors]:
                 place = f"{path}.{inner}".rstrip(".")
                 known = places.setdefault(id(item), place) if part.owns(inner) else place
                 if known != place and not place.startswith(tuple(tied)):
