@@ -172,7 +172,7 @@ def _write_npy(stream: IO[bytes], array: Array) -> None:
     np.lib.format.write_array_header_1_0(stream, header)
     if array.size:
         for block in np.nditer(array, ["external_loop", "buffered"], order="C", buffersize=_BLOCK):
-            stream.write(block.tobytes())
+            stream.write(np.asarray(block).tobytes())
 
 
 def _npz(value: Value, part: Path, found: Extraction, full: bool) -> None:

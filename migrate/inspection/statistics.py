@@ -92,4 +92,4 @@ def _blocks(numbers: npt.NDArray[Any]) -> Iterator[npt.NDArray[np.float64]]:
     import numpy as np
 
     for block in np.nditer(numbers, ["external_loop", "buffered"], order="C", buffersize=_BLOCK):
-        yield block.astype("f8")
+        yield np.asarray(block, "f8")
