@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from ..base.errors import ExportError, GraphDiffers, UsageError
 from ..base.folder_files import ONNX, PARITY_FAILED, SOURCE, read_config
 from ..base.output_folder import CONVERTED, SOURCE_ONLY, output_folder
 from ..base.tensor_trees import apply, leaves, moved
+from ..model.answers import Answers
 from ..model.conversion import ConvertedModel
 from ..model.convert import convert_model, to_torch
 from ..onnx.export.axes import name_axes
@@ -137,7 +139,8 @@ def convert_file(
             allow_unsupported=options.allow_unsupported,
             limits=options.limits,
         )
-        return _write(conversion, made, folder, options, step)
+        with _keeping_answers(conversion):
+            return _write(conversion, made, folder, options, step)
 
 
 def _write(
@@ -183,6 +186,16 @@ def _write(
         write_card(made, conversion, exported, report, [note for note in (source_note, notes) if note])
     files = {path.name: path.stat().st_size for path in sorted(made.iterdir())}
     return ConvertedFolder(folder, files, conversion, exported, report, not_run, source_note)
+
+
+@contextmanager
+def _keeping_answers(conversion: ConvertedModel) -> Iterator[None]:
+    """Inside the block, what the model has answered is not computed again."""
+    conversion.answers = Answers()
+    try:
+        yield
+    finally:
+        conversion.answers = None
 
 
 def _export(conversion: ConvertedModel, path: Path, options: ConvertOptions, example: Any) -> OnnxExport:

@@ -13,6 +13,7 @@ from torch import nn
 from ..base.errors import Refusal, UsageError
 from ..t7 import Value
 from ..t7.limits import DEFAULT_LIMITS, Limits
+from .answers import Answers
 from .build import Build, Region
 from .layer_record import LayerRecord
 from .locate import is_criterion
@@ -68,6 +69,7 @@ class ConvertedModel:
         input_sizes: what was found of its input, by whoever asked for it first; see `shapes.infer`.
         file: where the file is that it comes from, since nothing is written over it; None for a value.
         indexed: sizes of an input -> which of its tensors hold indices, and which ones; see `shapes.random_input`.
+        answers: what it has answered, while nobody changes it; None: each asks anew.
     """
 
     module: nn.Module
@@ -82,6 +84,7 @@ class ConvertedModel:
     input_sizes: InputSizes | None = field(default=None, repr=False, compare=False)
     file: Path | None = field(default=None, repr=False, compare=False)
     indexed: dict[Any, dict[int, range]] = field(default_factory=dict, repr=False, compare=False)
+    answers: Answers | None = field(default=None, repr=False, compare=False)
 
     @property
     def unread(self) -> dict[str, list[str]]:

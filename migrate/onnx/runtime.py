@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import torch
 from ..base.errors import ExportError
 from ..base.memory import is_out_of_memory
 from ..base.messages import cause
+from ..model.answers import Answers
 
 
 def open_session(
@@ -65,3 +67,30 @@ def run_session(session: Any, inputs: dict[str, torch.Tensor]) -> list[torch.Ten
         if is_out_of_memory(error):
             raise
         raise ExportError(f"ONNX Runtime fails on the model: {cause(error)}") from error
+
+
+def ask_session(
+    known: Answers | None,
+    file: Path,
+    session: Any,
+    inputs: dict[str, torch.Tensor],
+    provider: str = "CPUExecutionProvider",
+) -> list[torch.Tensor]:
+    """What `run_session` gives, or has given.
+
+    Args:
+        known: what is kept; None: nothing is.
+        file: that the session was opened on, or the name that it will have.
+        session: of ONNX Runtime.
+        inputs: as of `run_session`.
+        provider: what runs it.
+
+    Raises:
+        ExportError: ONNX Runtime fails.
+    """
+    if known is None:
+        return run_session(session, inputs)
+    wanted = {value.name for value in session.get_inputs()}
+    feeds = {name: tensor for name, tensor in inputs.items() if name in wanted}
+    found: list[torch.Tensor] = known.of(f"{provider} {file}", feeds, partial(run_session, session, feeds))
+    return found

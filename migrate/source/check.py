@@ -76,4 +76,6 @@ def differs(text: str, state: Mapping[str, torch.Tensor], examples: list[Example
 
 def same(a: torch.Tensor, b: torch.Tensor) -> bool:
     """Are two tensors equal bit by bit (a NaN being equal to a NaN)?"""
-    return a.shape == b.shape and a.dtype == b.dtype and bool(torch.equal(a.nan_to_num(), b.nan_to_num()))
+    if a.shape != b.shape or a.dtype != b.dtype:
+        return False
+    return torch.equal(a, b) or torch.equal(a.nan_to_num(), b.nan_to_num())

@@ -19,7 +19,7 @@ from .check import OtherType, differs, instance
 from .classes import extract
 from .constructors import constructor_of
 from .copied_classes import Copies
-from .examples import Example, several_sizes
+from .examples import Calls, Example, several_sizes
 from .expressions import Value, Variable, variables
 from .forward_methods import Forward, identifier
 from .layout import file_text, formatted
@@ -71,8 +71,10 @@ def generate(conv: ConvertedModel, example: Any = None) -> Source:
         reason = "no input is known"
         if example is not None:
             try:
-                examples = several_sizes(conv, example)
-                source = _write(conv, _structured(conv, [e.input for e in examples]))
+                calls = Calls()
+                examples = several_sizes(conv, example, calls)
+                source = _write(conv, _structured(conv, [e.input for e in examples], calls))
+                del calls
                 reason = differs(source.text, source.state, examples)
                 if not reason:
                     return source
@@ -112,7 +114,7 @@ def evaluating(conv: ConvertedModel) -> Iterator[None]:
             module.__dict__.pop("places", None)
 
 
-def _structured(conv: ConvertedModel, inputs: list[Any]) -> Draft:
+def _structured(conv: ConvertedModel, inputs: list[Any], calls: Calls) -> Draft:
     scope = Scope()
     if isinstance(inputs[0], list):  # the members of a table are separate parameters
         parameters = [Variable(members) for members in zip(*inputs, strict=True)]
@@ -120,7 +122,7 @@ def _structured(conv: ConvertedModel, inputs: list[Any]) -> Draft:
     else:
         parameters = [Variable(tuple(inputs), hint="x")]
         entries = parameters[0]
-    result = Lowering(conv.module, _node_names(conv)).lower(conv.module, entries, scope, top=True)
+    result = Lowering(conv.module, _node_names(conv), calls).lower(conv.module, entries, scope, top=True)
     return Draft(scope, parameters, result)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import gc
 import json
 import os
 import re
@@ -229,3 +230,17 @@ def test_a_full_disk_is_no_fault_of_ours(
     assert run("convert", LENET, "-o", tmp_path / "out") == 2
     assert "No space left on device" in capsys.readouterr().err
     assert not list(tmp_path.iterdir())
+
+
+def test_garbage_is_looked_for_less_often_while_a_command_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    usual, seen = gc.get_threshold(), []
+
+    def interrupt(*_: object, **__: object) -> None:
+        seen.append(gc.get_threshold())
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(cli.cli, "main", interrupt)
+    assert run("doctor") == 130
+    assert seen[0][0] > usual[0]
+    assert gc.get_threshold() == usual
+    assert gc.isenabled()

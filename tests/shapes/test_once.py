@@ -15,7 +15,7 @@ import torchmigrate as tm
 from torchmigrate.base.tensor_trees import shapes
 from torchmigrate.shapes import infer
 from torchmigrate.shapes.infer import infer_input
-from torchmigrate.source.examples import several_sizes
+from torchmigrate.source.examples import Calls, several_sizes
 
 
 def test_everybody_uses_the_input_that_was_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -56,7 +56,7 @@ def test_sizes_that_mix_samples_are_seen_without_numbers() -> None:
         ran.append((args[0].is_meta, tuple(args[0].shape)))
 
     conversion.module.register_forward_pre_hook(note)
-    several_sizes(conversion, torch.zeros(2, 1, 8, 8))
+    several_sizes(conversion, torch.zeros(2, 1, 8, 8), Calls())
     assert (True, (2, 1, 16, 8)) in ran
     assert [sizes for without_numbers, sizes in ran if not without_numbers] == [
         *((2, 1, 8, 8), (3, 1, 8, 8)),

@@ -15,7 +15,7 @@ from ruff.__main__ import find_ruff_bin
 
 import torchmigrate as tm
 from torchmigrate.folder.write import write
-from torchmigrate.source.examples import several_sizes
+from torchmigrate.source.examples import Calls, several_sizes
 
 ROWS = golden.model_rows()
 ALONE = Path(__file__).parent / "run_alone.py"
@@ -58,7 +58,7 @@ def test_alone(rows: list[dict[str, str]], tmp_path: Path) -> None:
         assert write(conversion, folder, example) == "", row["name"]
         data = [
             (found.input if isinstance(found.input, list) else [found.input], found.output)
-            for found in several_sizes(conversion, example)
+            for found in several_sizes(conversion, example, Calls())
         ]
         torch.save(data, folder / "examples.pt")
         folders.append(str(folder))

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import onnx
 import torch
 
 from ...base.errors import ExportError, GraphDiffers
-from ..runtime import open_session, run_session
+from ...model.answers import Answers
+from ..runtime import ask_session, open_session
 from .save import Stored
 
 #: |a - b| <= tolerance * (largest |b| + |b|), by the type of the numbers in the file.
@@ -64,22 +66,36 @@ class Checker:
     """Runs a graph in ONNX Runtime and compares it with PyTorch.
 
     Args:
-        stored: the graph.
+        graph: it, or the file that holds it with its weights.
         input_names: of the graph.
         output_names: of the graph.
         tolerance: as `difference` takes it.
+        known: what ONNX Runtime has answered.
+        path: where the graph will be; it tells its answers from those of others.
     """
 
     def __init__(
-        self, stored: Stored, input_names: Sequence[str], output_names: Sequence[str], tolerance: float
+        self,
+        graph: Stored | Path,
+        input_names: Sequence[str],
+        output_names: Sequence[str],
+        tolerance: float,
+        known: Answers | None,
+        path: Path,
     ) -> None:
-        # ONNX Runtime copies large weights while it opens a session, but not what it is fed
-        model, fed = stored.with_inputs(_FED)
-        rest = {name: numbers for name, numbers in stored.weights.items() if name not in fed}
-        self._session = open_session(model.SerializeToString(), weights=rest)
-        self._fed = {name: torch.from_numpy(numbers) for name, numbers in fed.items()}
+        self._fed: dict[str, torch.Tensor] = {}
+        if isinstance(graph, Stored):
+            # ONNX Runtime copies large weights while it opens a session, but not what it is fed
+            model, fed = graph.with_inputs(_FED)
+            rest = {name: numbers for name, numbers in graph.weights.items() if name not in fed}
+            self._session = open_session(model.SerializeToString(), weights=rest)
+            self._fed = {name: torch.from_numpy(numbers) for name, numbers in fed.items()}
+            known = None
+        else:
+            self._session = open_session(graph)
         self._input_names, self._output_names = input_names, output_names
         self._tolerance = tolerance
+        self._known, self._path = known, path
 
     def compare(self, inputs: Sequence[torch.Tensor], expected: Sequence[torch.Tensor]) -> float:
         """Runs the graph once; returns the largest relative difference.
@@ -88,7 +104,8 @@ class Checker:
             ExportError: it fails.
             GraphDiffers: it differs from what PyTorch answered.
         """
-        got = run_session(self._session, {**self._fed, **dict(zip(self._input_names, inputs, strict=True))})
+        feeds = dict(zip(self._input_names, inputs, strict=True))
+        got = ask_session(self._known, self._path, self._session, {**self._fed, **feeds})
         if len(got) != len(expected):
             raise GraphDiffers(f"the graph has {len(got)} outputs, the model {len(expected)}")
         worst = 0.0

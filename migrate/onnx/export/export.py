@@ -34,7 +34,7 @@ from ..settings import Settings
 from .check import TOLERANCES, Checker, check_graph
 from .metadata import describe_file, paths_of, sizes_in
 from .plan import FixedBatch, Plan, Run
-from .save import LARGEST_FILE, Stored, store, write
+from .save import LARGEST_FILE, Stored, is_external, store, write
 from .trace import Untraceable, trace
 
 
@@ -128,8 +128,15 @@ def _export(
     stored.model.ir_version = max(10, onnx.helper.find_min_ir_version_for(opset_ids))
     check_graph(stored)
     checked = plan.compared()
-    worst = _compare(settings, stored, checked, *names)
-    data = write(stored, path, external=settings.external_data, force=force)
+    worst = 0.0
+
+    def compare(graph: Stored | Path) -> None:
+        nonlocal worst
+        worst = _compare(plan, graph, checked, *names, path)
+
+    if is_external(stored, settings.external_data):
+        compare(stored)  # its weights need not be copied
+    data = write(stored, path, external=settings.external_data, force=force, check=compare)
     quantized = None
     if settings.int8:
         pairs = [(run.inputs, run.outputs) for run in checked]
@@ -241,13 +248,14 @@ def _trace(plan: Plan, module: nn.Module, input_names: list[str], output_names: 
 
 
 def _compare(
-    settings: Settings, stored: Stored, runs: list[Run], input_names: list[str], output_names: list[str]
+    plan: Plan, graph: Stored | Path, runs: list[Run], input_names: list[str], output_names: list[str], path: Path
 ) -> float:
     """The largest difference between ONNX Runtime and PyTorch."""
+    settings = plan.settings
     types = (tensor.dtype for tensor in runs[0].outputs if tensor.is_floating_point())
     limit = TOLERANCES.get(settings.number_type or next(types, torch.float32), 0.0)
     try:
-        checker = Checker(stored, input_names, output_names, limit)
+        checker = Checker(graph, input_names, output_names, limit, plan.conv.answers, path)
     except ExportError as error:
         if settings.number_type is not None:
             raise

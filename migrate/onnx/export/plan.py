@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, NoReturn
 
 import torch
@@ -12,6 +13,7 @@ from torch import nn
 
 from ...base.errors import ExportError
 from ...base.tensor_trees import apply, leaves, moved
+from ...model.answers import ask
 from ...model.conversion import ConvertedModel
 from ...shapes.dry_run import on_meta, run, run_without_numbers
 from ...shapes.random_input import indexed_leaves
@@ -89,7 +91,10 @@ class Plan:
     def answer(self, value: Any) -> Any:
         """What PyTorch answers to an input."""
         with torch.no_grad():
-            return moved(run(self.reference, moved(value)))
+            return ask(self.conv.answers, self.reference, value, partial(self._run_reference, value))
+
+    def _run_reference(self, value: Any) -> Any:
+        return moved(run(self.reference, moved(value)))
 
     def _grown(self, example: Any) -> Any:
         """The example with axes of two at least, where they will be dynamic: a size of one tells nothing of others."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -101,7 +101,15 @@ def store(model: ir.Model) -> Stored:
     return Stored(proto, weights)
 
 
-def write(stored: Stored, path: Path, *, external: bool | None, force: bool) -> Path | None:
+def is_external(stored: Stored, external: bool | None) -> bool:
+    """Are the weights put into a second file? None: those of more than 256 MB."""
+    wanted = stored.size > _LARGE_FILE if external is None else external
+    return wanted and bool(stored.weights)
+
+
+def write(
+    stored: Stored, path: Path, *, external: bool | None, force: bool, check: Callable[[Path], None] | None = None
+) -> Path | None:
     """Writes a graph; the files take their names when both are whole.
 
     Args:
@@ -109,6 +117,7 @@ def write(stored: Stored, path: Path, *, external: bool | None, force: bool) -> 
         path: of the file; its folder is made.
         external: put the weights into a second file, `path` with `.data` appended? None: those of more than 256 MB.
         force: replace existing files.
+        check: is shown a file that holds its weights before it takes its name; if it raises, nothing is written.
 
     Returns:
         The second file, or None.
@@ -117,14 +126,14 @@ def write(stored: Stored, path: Path, *, external: bool | None, force: bool) -> 
         UsageError: it is too large for one file, a file exists and `force` is not set, or it can't be written.
     """
     data = path.with_name(path.name + ".data")
-    if external is None:
-        external = stored.size > _LARGE_FILE
-    if not external or not stored.weights:
+    if not is_external(stored, external):
         if stored.size > LARGEST_FILE:
             raise UsageError(f"{path.name} would have {stored.size} bytes; an ONNX file has {LARGEST_FILE} at most.")
         left = _belongs(data, path)
         with whole_file(path, force=force) as part:
             part.write_bytes(stored.whole().SerializeToString(deterministic=True))
+            if check is not None:
+                check(part)
         if left:
             data.unlink()
         return None

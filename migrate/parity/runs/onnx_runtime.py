@@ -17,7 +17,7 @@ from ...base.tensor_trees import leaves, moved, put
 from ...model.conversion import ConvertedModel
 from ...onnx.export.metadata import INPUTS_KEY, OUTPUTS_KEY
 from ...onnx.passes.graph import PATH_KEY
-from ...onnx.runtime import open_session, run_session
+from ...onnx.runtime import ask_session, open_session, run_session
 from ...shapes.random_input import indexed_leaves
 from ..judge.compare import Difference, Tolerance, compare
 from ..judge.tolerances import Rules
@@ -66,7 +66,7 @@ class OnnxRuntime(Backend):
 
     def outputs(self, conv: ConvertedModel, value: Any) -> Any:
         session = self.session()
-        found = run_session(session, feeds_of(conv, session, value))
+        found = ask_session(conv.answers, self.file, session, feeds_of(conv, session, value), self.provider)
         names = [item.name for item in session.get_outputs()]
         return _nested(dict(zip(names, found, strict=True)), _places(session, OUTPUTS_KEY, "output"))
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any, Protocol
 
 import torch
 
+from ...model.answers import ask
 from ...model.conversion import ConvertedModel
 from ...shapes.random_input import floating_type
 from ..judge.tolerances import Rules
@@ -100,8 +102,11 @@ class PyTorch(Backend):
         return self._network
 
     def outputs(self, conv: ConvertedModel, value: Any) -> Any:
+        network = self.network(conv)
         with tf32(self._tf32):
-            return self.network(conv).run(value)
+            if self.gpu:
+                return network.run(value)
+            return ask(conv.answers, network.module, network.taken(value), partial(network.run, value))
 
     def layers(self, conv: ConvertedModel, reference: Reference, rules: Rules) -> Layered:
         with tf32(self._tf32):
