@@ -1,4 +1,4 @@
-"""Keeps the outputs of all layers of a network in a temporary file, so that memory does not grow with depth."""
+"""Keeps the outputs of all layers of a network, most in a temporary file: memory does not grow with depth."""
 
 from __future__ import annotations
 
@@ -17,10 +17,13 @@ from .trace import LayerRun
 #: Where a map may begin: at a multiple of it.
 _PAGE = ALLOCATIONGRANULARITY
 
+#: So many bytes stay in memory, which is faster; what comes behind them goes to the file.
+IN_MEMORY = 1 << 27
+
 
 @dataclass(frozen=True)
 class _Stored:
-    """Where a tensor lies; no tensor without storage, since many small ones break up the memory between large ones."""
+    """Where a tensor lies: at an offset in the file, or in memory, at an offset below 0."""
 
     offset: int
     dtype: torch.dtype
@@ -32,15 +35,18 @@ class Spool(Mapping[tuple[int, int], Any]):
     """Outputs by (index of the layer, run of it), in the order in which they were added.
 
     What is written twice, as the output of a layer and of the container around it, is stored once and stays one tensor.
-    Tensors are mapped when they are asked for, and given back with the last who uses them.
+    Tensors of the file are mapped when they are asked for, and given back with the last who uses them.
 
     Args:
         file: an empty file, open for reading and writing.
+        in_memory: how many bytes are not written to it.
     """
 
-    def __init__(self, file: IO[bytes]) -> None:
+    def __init__(self, file: IO[bytes], in_memory: int | None = None) -> None:
         self._file = file
         self._end = 0
+        self._left = IN_MEMORY if in_memory is None else in_memory
+        self._held: list[torch.Tensor] = []
         self._outputs: dict[tuple[int, int], Any] = {}
         self._written: TensorMemo[_Stored] = TensorMemo()
         self._mapped: WeakValueDictionary[int, torch.Tensor] = WeakValueDictionary()
@@ -59,10 +65,16 @@ class Spool(Mapping[tuple[int, int], Any]):
         if found is None:
             packed = torch.empty_like(tensor, device="meta").stride() == tensor.stride()
             dense = tensor if packed else tensor.clone()
-            numbers = dense.detach().as_strided((dense.numel(),), (1,)).view(torch.uint8).numpy()
-            found = _Stored(self._file.seek(self._end), dense.dtype, dense.shape, dense.stride())
-            self._file.write(numbers.data)
-            self._end += (len(numbers) // _PAGE + 1) * _PAGE  # no two begin at one place
+            numbers = dense.detach().as_strided((dense.numel(),), (1,)).view(torch.uint8)
+            held = numbers.numel() <= self._left
+            offset = ~len(self._held) if held else self._file.seek(self._end)
+            found = _Stored(offset, dense.dtype, dense.shape, dense.stride())
+            if held:
+                self._held.append(numbers.clone())
+                self._left -= numbers.numel()
+            else:
+                self._file.write(numbers.numpy().data)
+                self._end += (numbers.numel() // _PAGE + 1) * _PAGE  # no two begin at one place
             self._written.note(tensor, found)
         return found
 
@@ -79,6 +91,8 @@ class Spool(Mapping[tuple[int, int], Any]):
         count = stored.size.numel() * stored.dtype.itemsize
         if not count:
             return torch.empty(stored.size, dtype=stored.dtype)
+        if stored.offset < 0:
+            return self._held[~stored.offset].view(stored.dtype).as_strided(stored.size, stored.stride)
         self._file.flush()
         mapped = mmap(self._file.fileno(), count, access=ACCESS_COPY, offset=stored.offset)
         return torch.frombuffer(mapped, dtype=stored.dtype).as_strided(stored.size, stored.stride)

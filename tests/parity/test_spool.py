@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import tempfile
 import weakref
 from collections.abc import Iterator
@@ -17,6 +18,7 @@ import torch
 
 import torchmigrate as tm
 from torchmigrate.cli import main as cli
+from torchmigrate.parity import spooled_outputs
 from torchmigrate.parity.references import self_reference
 from torchmigrate.parity.references.self_reference import compute_self, with_layers
 from torchmigrate.parity.spooled_outputs import Spool
@@ -24,10 +26,16 @@ from torchmigrate.parity.trace import LayerRun
 from torchmigrate.shapes.infer import Guess
 
 
-@pytest.fixture
-def spool() -> Iterator[Spool]:
+@pytest.fixture(params=[0, 1 << 20], ids=["in the file", "in memory"])
+def spool(request: pytest.FixtureRequest) -> Iterator[Spool]:
     with tempfile.TemporaryFile() as file:
-        yield Spool(file)
+        yield Spool(file, in_memory=request.param)
+
+
+@pytest.fixture
+def in_the_file(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing is small enough to stay in memory."""
+    monkeypatch.setattr(spooled_outputs, "IN_MEMORY", 0)
 
 
 def numbers(*size: int, dtype: torch.dtype = torch.float64) -> torch.Tensor:
@@ -75,6 +83,7 @@ def test_what_a_container_hands_on_is_the_same_tensor_until_somebody_writes_to_i
     assert torch.equal(changed, inner + 1)
 
 
+@pytest.mark.usefixtures("in_the_file")
 def test_little_of_it_lies_in_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     """A layer's numbers are mapped while it is compared, however many layers there are."""
     mapped: list[weakref.ref[torch.Tensor]] = []
@@ -97,6 +106,7 @@ def test_little_of_it_lies_in_memory(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt(), ZeroDivisionError()])
+@pytest.mark.usefixtures("in_the_file")
 def test_the_file_is_gone_after_an_error(error: BaseException, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     seen = []
 
@@ -113,6 +123,7 @@ def test_the_file_is_gone_after_an_error(error: BaseException, tmp_path: Path, m
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.usefixtures("in_the_file")
 def test_a_full_disk_is_said(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     def full(**_: object) -> io.BufferedRandom:
         return open("/dev/full", "r+b")
@@ -122,6 +133,19 @@ def test_a_full_disk_is_said(monkeypatch: pytest.MonkeyPatch, capsys: pytest.Cap
         cli.main(["verify", str(golden.MODELS / "lenet_mnist.t7"), "--reference", "self"])
     assert stopped.value.code == 2
     assert "No space left on device" in capsys.readouterr().err
+
+
+def test_what_is_beyond_the_limit_goes_to_the_file() -> None:
+    first, second, third = numbers(10), numbers(10), numbers(3)
+    with tempfile.TemporaryFile() as file:
+        spool = Spool(file, in_memory=120)
+        for i, tensor in enumerate((first, second, third)):
+            spool.add(LayerRun(i, 1, None, tensor))
+        expected = [tensor.clone() for tensor in (first, second, third)]
+        first.zero_(), third.zero_()
+        assert all(torch.equal(spool[i, 1], tensor) for i, tensor in enumerate(expected))
+        file.flush()
+        assert os.fstat(file.fileno()).st_size == 80
 
 
 def test_a_model_that_does_not_run_is_said() -> None:
