@@ -26,12 +26,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from fuzzing import mutations
 
 import torchmigrate as tm
-from fuzzing import mutations
 from torchmigrate.base.errors import EXIT_BUG, T7Error
 from torchmigrate.cli import main as command_line
-from torchmigrate.model import convert, registry
+from torchmigrate.model import registry
 from torchmigrate.model.build import Build
 
 FIXTURES = Path(__file__).parents[2] / "fixtures"
