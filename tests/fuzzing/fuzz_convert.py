@@ -78,13 +78,10 @@ def corpus() -> list[Any]:
     found: list[Any] = []
     for file in sorted((FIXTURES / "layers").glob("*.t7")):
         if file.stat().st_size <= _LARGEST:
-            for case in tm.load(file).list():
-                if isinstance(case, tm.LuaTable) and isinstance(case.get("module"), tm.LuaObject):
-                    found.append(case)
-    for file in sorted((FIXTURES / "models").glob("*.t7")):
-        if file.stat().st_size <= _LARGEST and ".reference" not in file.name:
-            found.append(tm.LuaTable([("module", tm.load(file))]))
-    return found
+            cases = [case for case in tm.load(file).list() if isinstance(case, tm.LuaTable)]
+            found += [case for case in cases if isinstance(case.get("module"), tm.LuaObject)]
+    models = [file for file in sorted((FIXTURES / "models").glob("*.t7")) if file.stat().st_size <= _LARGEST]
+    return found + [tm.LuaTable([("module", tm.load(file))]) for file in models if ".reference" not in file.name]
 
 
 def _shape(value: Any) -> str | None:
