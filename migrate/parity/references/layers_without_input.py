@@ -20,7 +20,7 @@ from ..judge.compare import Difference
 from ..judge.tolerances import Rules
 from ..network_copies import Network, leaf_indices
 from ..runs.layers import worst
-from .recorded_gradients import Backward, backward
+from .recorded_gradients import Backward, backward, of_whole
 from .recorded_layers import UNKNOWN, Judgement, Key
 
 _WHOLE = "its input is not in the file; judged by its gradInput, gradWeight and gradBias"
@@ -138,7 +138,7 @@ def _moments(
     allowed = tolerance.absolute(float(answer.abs().max()))
     if float(of_bias.abs().max()) * _SHOWN * allowed < tolerance.absolute(float(expected.abs().max())):
         return None
-    return worst(got, expected, tolerance)
+    return worst(got, expected, of_whole(tolerance, expected))
 
 
 def _by_channel(tensor: torch.Tensor, module: nn.Module, outputs: int) -> torch.Tensor | None:
@@ -157,5 +157,6 @@ def _are_plain(conv: ConvertedModel, network: Network, backs: Mapping[Key, Backw
     for key, back in backs.items():
         for name, mine in back.parameters.items():
             if name in gradients and bool(gradients[name].any()):
-                agree.append(worst(mine.double(), gradients[name], rules.layer(network.layers[key[0]])).passed)
+                tolerance = of_whole(rules.layer(network.layers[key[0]]), gradients[name])
+                agree.append(worst(mine.double(), gradients[name], tolerance).passed)
     return bool(agree) and all(agree)

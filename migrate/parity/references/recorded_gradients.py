@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -18,7 +18,7 @@ import torch
 from ...base.tensor_trees import leaves, moved
 from ...model.build import to_torch_tensor
 from ...t7 import LuaTable, Tensor, Value
-from ..judge.compare import Difference
+from ..judge.compare import Difference, Tolerance
 from ..judge.tolerances import Rules
 from ..network_copies import Network, leaf_indices
 from ..runs.layers import replacement, worst
@@ -58,7 +58,13 @@ class Backward:
         """Is the gradient of the input Torch7's? None where that can't be told."""
         if self.input is None or self.expected is None or self.input.numel() != self.expected.numel():
             return None
-        return worst(self.input.reshape(self.expected.shape), self.expected, rules.layer(record))
+        tolerance = of_whole(rules.layer(record), self.expected)
+        return worst(self.input.reshape(self.expected.shape), self.expected, tolerance)
+
+
+def of_whole(tolerance: Tolerance, expected: torch.Tensor) -> Tolerance:
+    """A tolerance for all numbers of a gradient alike: many of them are what is left of sums of larger ones."""
+    return replace(tolerance, atol=tolerance.absolute(float(expected.abs().max())), relative_to_largest=False)
 
 
 def backward(network: Network, judgement: Judgement, values: tuple[Any, Any]) -> dict[Key, Backward]:
