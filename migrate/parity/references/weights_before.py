@@ -50,6 +50,7 @@ class Before:
         proven: layers that give Torch7's numbers with these weights -> the scales of their own step.
         doubtful: layers that learning rates of their own would explain, of which nothing else tells.
         score: how many digits of independent numbers show that.
+        unexplained: how many layers are off nevertheless.
         told: the layers of which it is known what the step did to all of their parameters.
     """
 
@@ -61,6 +62,7 @@ class Before:
     proven: dict[Key, tuple[float, ...]] = field(default_factory=dict)
     doubtful: set[Key] = field(default_factory=set)
     score: float = 0.0
+    unexplained: int = 0
     told: frozenset[int] = frozenset()
 
     def remark(self, key: Key) -> str:
@@ -84,17 +86,14 @@ def weights_before(conv: ConvertedModel, probe: Probe, judgements: list[Judgemen
         probe: runs it on the activations of its file.
         judgements: what came of that in each mode in which the layers may have run.
     """
-    best: Before | None = None
     network = copy_network(conv, torch.float64)
     for step in last_steps(conv):
         with suppress(RuntimeError, ValueError, TypeError, LookupError, AssertionError):
             changes = change_of_parameters(conv, step.direction)
             found = _longest(_Search(step, changes, network, probe, judgement).run() for judgement in judgements)
-            if found is not None and (best is None or found.score > best.score):
+            if found is not None:
                 found.told = frozenset(i for i, layer in enumerate(conv.layers) if _is_told(layer, step))
-                best = found
-        if best is not None:
-            return best
+                return found
     return _longest(_by_gradients_of_inputs(network, probe, judgement) for judgement in judgements)
 
 
@@ -105,12 +104,12 @@ def _is_told(layer: LayerRecord, step: Step) -> bool:
 
 
 def _longest(found: Iterable[Before | None]) -> Before | None:
-    """What explains most."""
+    """What leaves the fewest layers unexplained, and explains most."""
     return max((before for before in found if before is not None), key=_score, default=None)
 
 
-def _score(before: Before) -> float:
-    return before.score
+def _score(before: Before) -> tuple[int, float]:
+    return -before.unexplained, before.score
 
 
 def _by_gradients_of_inputs(network: Network, probe: Probe, judgement: Judgement) -> Before | None:
@@ -239,8 +238,17 @@ class _Search:
         grouped = any(key in proven for key in own_scales)
         doubtful = {key for key, own in own_scales.items() if key not in proven and (own.digits > 0 or grouped)}
         changes = {name: scales[name] * change for name, change in self.changes.items()}
-        known = scale == self.step.scale
-        return Before(self.step.name, scale, known, self.judgement.mode, changes, proven, doubtful, score)
+        return Before(
+            name=self.step.name,
+            scale=scale,
+            known=scale == self.step.scale,
+            mode=self.judgement.mode,
+            changes=changes,
+            proven=proven,
+            doubtful=doubtful,
+            score=score,
+            unexplained=len(set(self.judgement.failed) - set(proven)),
+        )
 
     def _own_scales(self, scale: float, lines: Mapping[Key, _Line], proven: Collection[Key]) -> dict[Key, _Own]:
         """The scales of parameters that may have learning rates of their own, in layers that these explain."""
