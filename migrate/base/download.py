@@ -6,7 +6,6 @@ import hashlib
 import json
 import os
 import re
-import socket
 import tempfile
 import time
 from collections.abc import Callable
@@ -16,6 +15,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from .errors import UsageError
+from .unfinished import host, is_alive
 
 #: `https://…`, `s3://…`; a single letter is the drive of a Windows path.
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
@@ -135,23 +135,9 @@ def remove_unfinished(cache: Path) -> None:
             if found is None:
                 left = time.time() - part.stat().st_mtime > _OLD
             else:
-                left = found["host"] == _host() and not _is_running(int(found["pid"]))
+                left = found["host"] == host() and not is_alive(int(found["pid"]))
             if left:
                 part.unlink()
-
-
-def _host() -> str:
-    return re.sub(r"[^A-Za-z0-9_-]", "_", socket.gethostname())
-
-
-def _is_running(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except OSError:
-        pass
-    return True
 
 
 def _still_good(kept: dict[str, Any], address: Address, version: str | None) -> bool:
@@ -219,20 +205,19 @@ def _download(system: Any, path: str, address: Address, target: Path, most: int)
     Returns:
         Its SHA-256.
     """
-    handle, name = tempfile.mkstemp(prefix=f".{_host()}.{os.getpid()}.", suffix=".part", dir=target.parent)
+    handle, name = tempfile.mkstemp(prefix=f".{host()}.{os.getpid()}.", suffix=".part", dir=target.parent)
     try:
         with os.fdopen(handle, "wb") as part:
             try:
                 with system.open(path, "rb") as stream:
                     found = _copy(stream, part, most)
-            except FileNotFoundError as error:
-                raise UsageError(f"{address.url} can't be fetched: there is no such file, or no answer.") from error
             except _TooLarge as error:
                 raise UsageError(
                     f"{address.url} has more than {most / 10**9:g} GB: --max-download allows more."
                 ) from error
             except Exception as error:  # each file system has errors of its own
-                said = _timed_out(error) or f"{type(error).__name__}: {error}"
+                missing = "there is no such file, or no answer" if isinstance(error, FileNotFoundError) else ""
+                said = _timed_out(error) or missing or f"{type(error).__name__}: {error}"
                 raise UsageError(f"{address.url} can't be fetched: {said}") from error
         if address.sha256 not in (None, found):
             raise UsageError(

@@ -241,8 +241,8 @@ def test_what_a_dead_process_left_is_removed(cache: Path) -> None:
     dead, own, elsewhere, old = (
         kept.parent / f".{name}.part"
         for name in (
-            f"{download._host()}.{int(done.stdout)}.abc",
-            f"{download._host()}.{os.getpid()}.abc",
+            f"{download.host()}.{int(done.stdout)}.abc",
+            f"{download.host()}.{os.getpid()}.abc",
             "other-machine.1.abc",
             "tmpabc",
         )
