@@ -215,6 +215,9 @@ def _download(system: Any, path: str, address: Address, target: Path, most: int)
                 raise UsageError(
                     f"{address.url} has more than {most / 10**9:g} GB: --max-download allows more."
                 ) from error
+            except FileNotFoundError as error:
+                said = _timed_out(error) or "there is no such file, or no answer"
+                raise UsageError(f"{address.url} can't be fetched: {said}.") from error
             except Exception as error:  # each file system has errors of its own
                 missing = "there is no such file, or no answer" if isinstance(error, FileNotFoundError) else ""
                 said = _timed_out(error) or missing or f"{type(error).__name__}: {error}"
