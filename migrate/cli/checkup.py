@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, requires, version
 
 from ..base.json_values import JsonValues
+from ..model.registry import installed_plugins
 
 #: Packages that only some options need, and what for.
 OPTIONAL = {
@@ -61,6 +62,7 @@ class Checkup(JsonValues):
         system: operating system, processor, Python.
         packages: the packages that torchmigrate needs: version, or "missing".
         optional: those that some options need.
+        plugins: installed packages whose converters are used.
         devices: name -> description: cpu, cuda:0, …
         providers: what ONNX Runtime can run on.
         programs: other programs that are used where they are there.
@@ -71,6 +73,7 @@ class Checkup(JsonValues):
     system: dict[str, str]
     packages: dict[str, str]
     optional: dict[str, str]
+    plugins: dict[str, str]
     devices: dict[str, str]
     providers: list[str]
     programs: dict[str, str]
@@ -97,6 +100,7 @@ def examine() -> Checkup:
         },
         packages=packages,
         optional={name: _version(name) for name in OPTIONAL},
+        plugins=installed_plugins(),
         devices=devices,
         providers=providers,
         programs={name: _short(path) for name, path in programs.items() if path},

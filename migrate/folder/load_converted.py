@@ -49,7 +49,7 @@ def load_converted(
             check_runs(module, limits)
             wanted = module.state_dict(keep_vars=True)
             _check_sizes(config["tensors"], wanted, file)
-            _check_ties(config["tied"], wanted)
+            _check_names(config, wanted)
             # copies, since the speed and the last bits of a sum depend on the alignment of its numbers
             tensors = {place: file.get_tensor(place).clone() for place in dict.fromkeys(config["tensors"].values())}
         module.load_state_dict({name: tensors[place] for name, place in config["tensors"].items()}, assign=True)
@@ -59,7 +59,7 @@ def load_converted(
         owner, _, attribute = name.rpartition(".")
         first_owner, _, first_attribute = first.rpartition(".")
         setattr(module.get_submodule(owner), attribute, getattr(module.get_submodule(first_owner), first_attribute))
-    for name in config.get("frozen", []):
+    for name in config.get("frozen", []):  # folders of models without such layers have no such entry
         module.get_parameter(name).requires_grad_(False)
     training = set(config["training"])
     for name, submodule in module.named_modules():
@@ -67,9 +67,12 @@ def load_converted(
     return module
 
 
-def _check_ties(tied: Mapping[str, str], wanted: Mapping[str, torch.Tensor]) -> None:
-    """Checks that only tensors of the module are tied, and only what is alike."""
-    for name, first in tied.items():
+def _check_names(config: Mapping[str, Any], wanted: Mapping[str, torch.Tensor]) -> None:
+    """Checks that only parameters are frozen, that only tensors of the module are tied, and only what is alike."""
+    for i, name in enumerate(config.get("frozen", [])):
+        if not isinstance(wanted.get(name), nn.Parameter):
+            raise wrong(f"frozen[{i}]", "the name of a parameter of the model")
+    for name, first in config["tied"].items():
         if name not in wanted or first not in wanted:
             raise wrong(f"tied.{name}", "the names of two tensors of the model")
         one, other = wanted[name], wanted[first]

@@ -19,6 +19,7 @@ from ..base.folder_files import CONFIG, CONFIG_VERSION, SOURCE, WEIGHTS
 from ..model.architecture import describe
 from ..model.conversion import ConvertedModel
 from ..model.preprocessing import find_preprocessing
+from ..model.registry import installed_plugins
 from ..model.tied_names import first_names
 from ..shapes.infer import infer_input
 from ..source.generate import Source, generate
@@ -109,7 +110,7 @@ def config_of(conv: ConvertedModel, names: Mapping[str, str]) -> dict[str, Any]:
             "key": conv.key,
             "lua_functions": conv.provenance.functions,
         },
-        "versions": {name: version(name) for name in ("torchmigrate", "torch", "safetensors")},
+        "versions": {name: version(name) for name in ("torchmigrate", "torch", "safetensors")} | installed_plugins(),
         "torch7_classes": conv.classes,
         "preprocessing": find_preprocessing(conv.value, conv.layers[0].object if conv.layers else None).to_json(),
         "layers": [

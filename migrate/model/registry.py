@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import os
 import pkgutil
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from hashlib import sha256
-from importlib.metadata import entry_points
+from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -25,6 +26,9 @@ C = TypeVar("C", bound="Callable[[Layer], nn.Module]")
 F = TypeVar("F")
 
 ENTRY_POINTS = "torchmigrate.converters"
+
+#: Where it is set, the converters of other installed packages are left out, here and in the processes that are started.
+NO_PLUGINS = "TORCHMIGRATE_NO_PLUGINS"
 
 #: What the names begin with under which files of users are imported.
 PLUGIN = "torchmigrate_plugin_"
@@ -149,9 +153,19 @@ def load_all() -> None:
     package = importlib.import_module(ENTRY_POINTS)
     for info in pkgutil.walk_packages(package.__path__, package.__name__ + "."):
         importlib.import_module(info.name)
-    for entry in entry_points(group=ENTRY_POINTS):
+    for entry in _entry_points():
         entry.load()
     _loaded.add(ENTRY_POINTS)  # last, so that a file that fails to import is not forgotten
+
+
+def _entry_points() -> Iterable[EntryPoint]:
+    return () if os.environ.get(NO_PLUGINS) else entry_points(group=ENTRY_POINTS)
+
+
+def installed_plugins() -> dict[str, str]:
+    """The installed packages whose converters are used beside torchmigrate's: name -> version."""
+    found = {entry.dist.name: entry.dist.version for entry in _entry_points() if entry.dist is not None}
+    return {f"{name} (converters)": number for name, number in sorted(found.items())}
 
 
 def module_class(home: str, name: str) -> object:

@@ -22,6 +22,9 @@ KINDS = ("Float", "Double", "Half", "Long", "Int", "Byte", "Cuda", "CudaDouble",
 
 Place = Callable[[Any], None]
 
+#: Changes something of what `Parts` found; an IndexError says that there is nothing of the kind.
+Mutation = Callable[[random.Random, "Parts"], None]
+
 
 class Parts:
     """All that a value holds, each with a way to put something else there."""
@@ -194,7 +197,7 @@ def long_list(rng: random.Random, parts: Parts) -> None:
 
 CLASSES: tuple[str, ...] = ()
 
-MUTATIONS = {
+MUTATIONS: dict[Mutation, int] = {
     number: 10,
     flag: 3,
     other_type: 3,

@@ -115,6 +115,8 @@ HOSTILE: dict[str, tuple[Change, str]] = {
     "deep lists": (of(*LINEAR, "args", "bias", to=json.loads("[" * 900 + "]" * 900)), "nested deeper|no config.json"),
     "doubled 40 times": (of("architecture", to=doubled(40)), "runs of layers"),
     "training of numbers": (of("training", to=[3]), r"training\[0\] should be a text"),
+    "frozen is a text": (of("frozen", to="0.weight"), "frozen should be a list"),
+    "frozen is a method": (of("frozen", to=["forward"]), r"frozen\[0\] should be the name of a parameter"),
     "training of nothing": (of("training", to=None), "training should be a list"),
 }
 

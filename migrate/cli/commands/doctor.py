@@ -5,10 +5,11 @@ from __future__ import annotations
 import click
 
 from ...base.errors import EXIT_OK
-from .options import JSON
+from .options import JSON, NO_PLUGINS
 
 
 @click.command()
+@NO_PLUGINS
 @JSON
 def doctor(as_json: bool) -> int:
     """Show versions, devices, backends and an old Torch7, to be pasted into a report.

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from ...base.errors import EXIT_OK
-from .options import FILE, JSON, KEY, LIMITS, QUIET, SHAPE, VERBOSE, limits_of
+from .options import FILE, JSON, KEY, LIMITS, NO_PLUGINS, QUIET, SHAPE, VERBOSE, limits_of
 
 
 @click.command()
@@ -19,6 +19,7 @@ from .options import FILE, JSON, KEY, LIMITS, QUIET, SHAPE, VERBOSE, limits_of
 @click.option("--salvage", is_flag=True, help="Of a torn or damaged file, show what can be read, and what is lost.")
 @SHAPE
 @click.option("--svg", type=click.Path(path_type=Path), help="Write a picture of the network.")
+@NO_PLUGINS
 @LIMITS
 @click.option("--force", is_flag=True, help="Replace an existing picture.")
 @JSON

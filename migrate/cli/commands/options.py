@@ -71,6 +71,21 @@ KEY = click.option("--key", help="Where the model is inside a checkpoint, such a
 PLUGINS = click.option(
     "--plugin", "plugins", multiple=True, type=click.Path(path_type=Path), help="Python file that adds converters."
 )
+
+
+def _leave_out(_context: click.Context, _option: click.Parameter, value: bool) -> None:
+    if value:
+        os.environ["TORCHMIGRATE_NO_PLUGINS"] = "1"  # workers are to leave them out too
+
+
+NO_PLUGINS = click.option(
+    "--no-plugins",
+    is_flag=True,
+    is_eager=True,
+    expose_value=False,
+    callback=_leave_out,
+    help="Leave out the converters of other installed packages.",
+)
 ALIASES = click.option(
     "--alias",
     "aliases",
@@ -136,7 +151,7 @@ MAX_RUNS = click.option(
     "--max-runs", type=click.IntRange(min=1), help="How many layers one run of the model may run; default: 100,000."
 )
 LIMITS = options(MAX_ELEMENTS, MAX_RUNS)
-MODEL = options(KEY, PLUGINS, ALIASES, LIMITS)
+MODEL = options(KEY, PLUGINS, NO_PLUGINS, ALIASES, LIMITS)
 CONVERSION = options(FILE, MODEL)
 TOLERANCES = options(ATOL, RTOL)
 ZOO = options(

@@ -20,6 +20,7 @@ def show_diagnosis(found: Checkup) -> None:
         for name, version in found.optional.items()
     }
     _show_lines(console, optional, "optional")
+    _show_lines(console, found.plugins, "installed converters (--no-plugins leaves them out)")
     _show_lines(console, found.devices, "devices")
     console.print(f"ONNX Runtime: {printable(', '.join(found.providers) or 'no providers')}")
     _show_lines(console, found.programs, "programs")

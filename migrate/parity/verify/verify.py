@@ -15,6 +15,7 @@ from ...base.errors import ExportError, UsageError
 from ...base.memory import is_out_of_device_memory, is_out_of_memory
 from ...base.tensor_trees import apply, leaves, moved, position, shapes
 from ...model.conversion import ConvertedModel
+from ...model.registry import installed_plugins
 from ...shapes.infer import Guess
 from ...shapes.random_input import floating_type
 from ...shapes.random_layers import Drawn, drawn_numbers
@@ -347,7 +348,8 @@ def _model(conv: ConvertedModel) -> list[ModelLayer]:
 
 def _environment() -> dict[str, Any]:
     return {
-        "versions": {name: version(name) for name in ("torchmigrate", "torch", "onnx", "onnxruntime", "numpy")},
+        "versions": {name: version(name) for name in ("torchmigrate", "torch", "onnx", "onnxruntime", "numpy")}
+        | installed_plugins(),
         "cuda": torch.version.cuda if torch.cuda.is_available() else None,
         "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
         "tf32": "off",
