@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from ..t7 import Tensor, Value
+from ..t7.tensors import distinct
 from .tree import size_text
 from .walk import everything
 
@@ -57,7 +58,7 @@ def statistics_of(path: str, tensor: Tensor) -> Statistics:
     """The statistics of one tensor, computed in double precision."""
     import numpy as np
 
-    numbers, times = _distinct(tensor.numpy())
+    numbers, times = distinct(tensor.numpy())
     count = nan = inf = zeros = 0
     low, high, total = np.inf, -np.inf, 0.0
     for block in _blocks(numbers):
@@ -76,16 +77,6 @@ def statistics_of(path: str, tensor: Tensor) -> Statistics:
     mean = total / count
     squares = sum(float(((block[np.isfinite(block)] - mean) ** 2).sum()) for block in _blocks(numbers))
     return Statistics(path, tensor.type, size, low, high, mean, float(np.sqrt(squares / count)), *counts)
-
-
-def _distinct(numbers: npt.NDArray[Any]) -> tuple[npt.NDArray[Any], int]:
-    """The numbers without the repetitions of expanded dimensions, and how often each is there."""
-    times = 1
-    for axis, (extent, step) in enumerate(zip(numbers.shape, numbers.strides, strict=True)):
-        if step == 0 and extent > 1:
-            numbers = numbers[(slice(None),) * axis + (slice(0, 1),)]
-            times *= extent
-    return numbers, times
 
 
 def _blocks(numbers: npt.NDArray[Any]) -> Iterator[npt.NDArray[np.float64]]:

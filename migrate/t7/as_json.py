@@ -25,10 +25,14 @@ import numpy as np
 
 from ..base.errors import UsageError
 from .keys import join
+from .tensors import distinct
 from .values import ELEMENT_TYPES, LuaFunction, LuaObject, LuaTable, Storage, Tensor, Value
 
 #: Tensors of so many numbers are written whole in any case.
 SMALL = 64
+
+#: Each takes some hundred bytes on the way to a text; a tensor of few numbers may expand to many more.
+MOST_NUMBERS = 1 << 24
 
 #: Deeper than any checkpoint; it bounds the recursion, here and in the readers of JSON.
 MAX_DEPTH = 200
@@ -47,6 +51,7 @@ class ToJson:
     def __init__(self, *, full: bool = False) -> None:
         self.full = full
         self.left_out: list[str] = []
+        self._written = 0
         self._places: dict[int, str] = {}
         self._kept: list[Value] = []
 
@@ -128,10 +133,17 @@ class ToJson:
 
     def _numbers(self, array: _Array, path: str, text: str) -> dict[str, Any]:
         if self.full or array.size <= SMALL:
+            self._written += int(array.size)
+            if self._written > MOST_NUMBERS:
+                raise UsageError(
+                    f"JSON of more than {MOST_NUMBERS} numbers, up to {path}: write -o x.npz in its place."
+                )
             return {"values": _listed(array)}
         self._leave(path, f"the numbers of {text}; --full writes them, -o x.npz or x.safetensors too")
+        array, times = distinct(array)
         finite = array[np.isfinite(array)]
-        summary: dict[str, Any] = {"not_finite": int(array.size - finite.size)} if finite.size < array.size else {}
+        lost = int(array.size - finite.size) * times
+        summary: dict[str, Any] = {"not_finite": lost} if lost else {}
         if finite.size:
             mean = float(finite.mean(dtype=np.float64))
             summary |= {"min": _number(float(finite.min())), "max": _number(float(finite.max())), "mean": _number(mean)}

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
 from .faults import Fault
 from .values import Tensor, Value
+
+if TYPE_CHECKING:
+    from .values import Array
 
 #: Size, stride, lowest and highest element relative to the first one, number of elements.
 Layout = tuple[tuple[int, ...], tuple[int, ...], int, int, int]
@@ -83,3 +87,13 @@ class Views:
 
 def _view(tensor: Tensor) -> tuple[int, int, tuple[int, ...], tuple[int, ...]]:
     return id(tensor.storage), tensor.offset, tensor.size, tensor.stride
+
+
+def distinct(numbers: Array) -> tuple[Array, int]:
+    """The numbers without the repetitions of expanded dimensions, and how often each is there."""
+    times = 1
+    for axis, (extent, step) in enumerate(zip(numbers.shape, numbers.strides, strict=True)):
+        if step == 0 and extent > 1:
+            numbers = numbers[(slice(None),) * axis + (slice(0, 1),)]
+            times *= extent
+    return numbers, times

@@ -252,3 +252,22 @@ def test_what_a_dead_process_left_is_removed(cache: Path) -> None:
     os.utime(old, (0, 0))
     local_copy("memory://zoo/net.t7")
     assert [part.exists() for part in (dead, own, elsewhere, old)] == [False, True, True, False]
+
+
+class Stuck(Silent):
+    """Says nothing for longer than anybody waits."""
+
+    def do_HEAD(self) -> None:
+        time.sleep(30)
+
+
+@pytest.mark.slow
+def test_the_deadline_of_a_file_covers_its_download(tmp_path: Path) -> None:
+    pytest.importorskip("aiohttp")
+    began = time.monotonic()
+    with serving(Stuck) as address:
+        words = ["convert", f"{address}/net.t7", "-o", str(tmp_path / "out"), "--timeout", "2", "--json"]
+        done = CliRunner().invoke(cli, words, standalone_mode=False)
+    (file,) = json.loads(done.output)["files"]
+    assert "it took longer than 2 seconds" in file["message"]
+    assert time.monotonic() - began < 25

@@ -105,6 +105,18 @@ def test_an_expanded_tensor_stays_so_in_a_t7_file(tmp_path: Path) -> None:
     assert tm.load(tmp_path / "y.t7").stride == (0, 0)
 
 
+def test_json_of_an_expanded_tensor(tmp_path: Path) -> None:
+    tm.dump(expanded(50_000_000), tmp_path / "x.t7")
+    tracemalloc.start()
+    found = extract(tmp_path / "x.t7")
+    with pytest.raises(tm.UsageError, match=r"JSON of more than 16777216 numbers"):
+        extract(tmp_path / "x.t7", full=True)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert (found.value["mean"], found.value["max"]) == (1, 1)
+    assert peak < 1_000_000
+
+
 @pytest.mark.parametrize("suffix", ["npy", "npz"])
 def test_an_expanded_tensor_is_written_by_and_by(suffix: str, tmp_path: Path) -> None:
     tm.dump(expanded(4_000_000), tmp_path / "x.t7")
