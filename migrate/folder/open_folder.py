@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import nn
 
 from ..base.errors import UsageError
@@ -17,10 +18,12 @@ from ..model.layer_record import LayerRecord
 from ..model.registry import traits_of
 from ..shapes.parse import parse_shape
 from ..t7 import LuaObject, LuaTable, Tensor
+from ..t7.limits import DEFAULT_LIMITS, Limits
+from .config_schema import wrong
 from .load_converted import load_converted
 
 
-def open_folder(folder: Path, plugins: Iterable[Path] = ()) -> ConvertedModel:
+def open_folder(folder: Path, plugins: Iterable[Path] = (), limits: Limits = DEFAULT_LIMITS) -> ConvertedModel:
     """The conversion that a folder was written from, as far as the folder tells: no recorded activations, no fields.
 
     Raises:
@@ -28,7 +31,7 @@ def open_folder(folder: Path, plugins: Iterable[Path] = ()) -> ConvertedModel:
     """
     plugins = list(plugins)
     config = read_config(folder)
-    module = load_converted(folder, plugins=plugins)
+    module = load_converted(folder, plugins=plugins, limits=limits)
     source = config["source"]
     return ConvertedModel(
         module=module,
@@ -41,15 +44,19 @@ def open_folder(folder: Path, plugins: Iterable[Path] = ()) -> ConvertedModel:
             source["file"], source["sha256"], source["format"], source["long_size"], source["lua_functions"]
         ),
         build=Build(),
+        limits=limits,
     )
 
 
 def _record(module: nn.Module, entry: Mapping[str, Any]) -> LayerRecord:
-    made = module.get_submodule(entry["module"])
+    try:
+        made = module.get_submodule(entry["module"])
+    except AttributeError as error:
+        raise wrong("layers", f"layers whose modules are there, and not {entry['module']}") from error
     fields = LuaTable()
     weight = getattr(made, "weight", None)
     traits = traits_of(entry["class"])
-    if weight is not None and traits.reads == "indices":
+    if isinstance(weight, torch.Tensor) and traits.reads == "indices":
         fields = LuaTable([("weight", Tensor.from_numpy(weight.detach().numpy()))])  # tells how many rows there are
     path = entry["path"]
     return LayerRecord(path, entry["class"], made, False, [], [], [path], LuaObject(entry["class"], fields), traits)

@@ -158,7 +158,7 @@ def _conversion(path: Path, options: VerifyOptions) -> ConvertedModel:
     for name, value in (("--key", options.key), ("--alias", options.aliases)):
         if value:
             raise UsageError(f"{name} is for .t7 files; {path} is a folder, whose model is chosen already.")
-    return open_folder(path, options.plugins)
+    return open_folder(path, options.plugins, options.limits)
 
 
 def _input(options: VerifyOptions, conversion: ConvertedModel) -> Guess | None:

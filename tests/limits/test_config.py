@@ -158,3 +158,13 @@ def test_a_good_folder_loads(folder: Path, tmp_path: Path) -> None:
     (tmp_path / "config.json").write_bytes((folder / "config.json").read_bytes())
     module = tm.load_converted(tmp_path)
     assert module.get_submodule("0").weight is module.get_submodule("2").weight
+
+
+@pytest.mark.parametrize("name", ["nothing", "0.weight", "0..1", "forward"])
+def test_a_layer_of_no_module_is_refused(name: str, folder: Path, tmp_path: Path) -> None:
+    config = json.loads((folder / "config.json").read_text())
+    config["layers"][1]["module"] = name
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    (tmp_path / "model.safetensors").write_bytes((folder / "model.safetensors").read_bytes())
+    with pytest.raises(tm.UsageError, match="layers should be layers whose modules are there"):
+        open_folder(tmp_path)
