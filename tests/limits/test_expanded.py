@@ -158,7 +158,7 @@ def test_runs_are_counted_before_anything_runs(kind: str, command: str, tmp_path
 
 
 def test_runs_are_those_that_happen() -> None:
-    conv = tm.convert(doubled("Sequential", 5))
+    conv = tm.convert(doubled("ConcatTable", 5))
     runs = 0
 
     def count(*_: object) -> None:
@@ -172,7 +172,7 @@ def test_runs_are_those_that_happen() -> None:
 
 
 def test_max_runs_raises_the_bound(tmp_path: Path) -> None:
-    tm.dump(doubled("Sequential", 4), tmp_path / "model.t7")
+    tm.dump(doubled("ConcatTable", 4), tmp_path / "model.t7")
     words = ["verify", str(tmp_path / "model.t7"), "--no-layers", "-q"]
     assert "31 runs of layers" in str(invoke(*words, "--max-runs", "30").exception)
     assert invoke(*words, "--max-runs", "31").exception is None
