@@ -208,3 +208,26 @@ def test_hostile_activations_are_left_alone(kind: str) -> None:
     report = tm.verify(tm.convert(model))
     assert report, report.summary()
     assert report.reference.kind == "self"
+
+
+def test_a_layer_that_ran_before_and_runs_again_overwrites_too() -> None:
+    """One ReLU in place runs behind the first two of three linear layers; of its runs the file holds the last."""
+    linears = [lua.linear(4, 4, seed=seed) for seed in (1, 2, 3)]
+
+    def forward(obj: tm.LuaObject, x: np.ndarray) -> np.ndarray:
+        return x @ obj["weight"].numpy().T + obj["bias"].numpy()
+
+    first = np.maximum(forward(linears[0], np.random.default_rng(5).normal(size=(3, 4))), 0)
+    second = np.tanh(first)
+    third = np.maximum(forward(linears[1], second), 0)
+    relu, tanh = lua.module("nn.ReLU", threshold=0, val=0, inplace=True), lua.module("nn.Tanh")
+    last = lua.module("nn.Sigmoid")
+    fourth = forward(linears[2], third)
+    outputs = [tm.Tensor.from_numpy(y) for y in (first, second, third, fourth, 1 / (1 + np.exp(-fourth)))]
+    for module, output in zip((linears[0], tanh, linears[1], linears[2], last), outputs, strict=True):
+        module.fields["output"] = output
+    relu.fields["output"] = outputs[2]
+    model = lua.sequential(linears[0], relu, tanh, linears[1], relu, linears[2], last)
+    model.fields["output"] = outputs[4]
+    report = tm.verify(tm.convert(model), reference="recorded")
+    assert report, report.summary()

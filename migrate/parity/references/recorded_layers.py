@@ -100,7 +100,8 @@ class Probe:
         """The layers that may have written over the recorded output of another."""
         if index not in self.order:
             return []
-        later = self.order[self.order.index(index) + 1 :]
+        # a layer that ran before may run again
+        later = [j for j in dict.fromkeys(reversed(self.order[self.order.index(index) + 1 :])) if j != index]
         return [
             j
             for j in later
@@ -141,14 +142,13 @@ def _failures(judgement: Judgement) -> int:
 
 
 def run_order(network: Network, value: Any) -> tuple[list[int], dict[int, int]]:
-    """The layers as they first end, and how often each runs; as far as the input leads."""
+    """The layers as their runs end, and how often each runs; as far as the input leads."""
     order: list[int] = []
     calls: dict[int, int] = {}
     twin = network.twin()
 
     def see(step: LayerRun) -> None:
-        if step.call == 1:
-            order.append(step.index)
+        order.append(step.index)
         calls[step.index] = step.call
 
     with suppress(Exception):
