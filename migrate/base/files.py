@@ -15,6 +15,18 @@ from pathlib import Path
 from .errors import T7Error, UsageError
 from .messages import file_text
 
+#: The end of the name of a file with what Torch7 answered, beside `NAME.t7`.
+REFERENCE_ENDING = ".reference.t7"
+
+
+def reference_beside(file: Path) -> Path | None:
+    """`NAME.reference.t7` beside `NAME.t7`, which holds what Torch7 answered; None if there is none."""
+    if file.name.endswith(REFERENCE_ENDING):
+        return None
+    found = file.with_name(file.name.removesuffix(".t7") + REFERENCE_ENDING)
+    return found if found.is_file() else None
+
+
 #: Errors of a disk that takes no more; nobody's fault but the disk's.
 _DISK = frozenset([errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS])
 

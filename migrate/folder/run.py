@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from ..base.download import MAX_DOWNLOAD
-from ..base.errors import ExportError, GraphDiffers, UsageError
+from ..base.errors import EXIT_OK, EXIT_PARITY, ExportError, GraphDiffers, UsageError
+from ..base.files import reference_beside
 from ..base.folder_files import ONNX, PARITY_FAILED, SOURCE, read_config
 from ..base.output_folder import CONVERTED, SOURCE_ONLY, output_folder
 from ..base.tensor_trees import apply, leaves, moved
@@ -22,9 +23,10 @@ from ..onnx.export.axes import name_axes
 from ..onnx.result import OnnxExport
 from ..optim.convert import optimizer_beside
 from ..parity.reference_numbers import Reference
-from ..parity.references.choose import choose_reference
+from ..parity.references.choose import choose_reference, read_beside
 from ..parity.references.dump import load_dump
 from ..parity.report.report import ParityReport
+from ..parity.runs.pytorch import require_devices
 from ..parity.verify.verify import verify
 from ..shapes.dry_run import run
 from ..shapes.infer import input_of
@@ -58,6 +60,7 @@ class ConvertOptions:
     rtol: float | None = None
     limits: Limits = DEFAULT_LIMITS
     max_download: int = MAX_DOWNLOAD
+    require_proof: bool = False
 
 
 @dataclass
@@ -72,6 +75,7 @@ class ConvertedFolder:
         report: what was compared, or None.
         not_run: what was left out, and why.
         source_note: why model.py follows the file module by module, or is missing; "" if neither.
+        require_proof: was a proof of parity asked for?
     """
 
     folder: Path
@@ -81,11 +85,25 @@ class ConvertedFolder:
     report: ParityReport | None
     not_run: dict[str, str]
     source_note: str = ""
+    require_proof: bool = False
 
     @property
     def passed(self) -> bool:
-        """Did everything that was compared agree?"""
+        """Did nothing fail of what was compared?"""
         return self.report is None or bool(self.report)
+
+    @property
+    def unproven(self) -> str:
+        """Why a proof of parity that was asked for is missing; "" if it is there, or was not asked for."""
+        if not self.require_proof or (self.report is not None and self.report.proven):
+            return ""
+        found = self.not_run.get("parity", "") if self.report is None else self.report.verdict.title
+        return f"there is no proof of parity, which --require-proof asks for: {found}"
+
+    @property
+    def exit_code(self) -> int:
+        """What `torchmigrate convert` exits with."""
+        return EXIT_OK if self.passed and not self.unproven else EXIT_PARITY
 
     def to_json(self) -> dict[str, Any]:
         """The same as JSON values."""
@@ -102,6 +120,8 @@ class ConvertedFolder:
             "not_run": self.not_run,
             "source_note": self.source_note,
             "passed": self.passed,
+            "proven": self.report is not None and self.report.proven,
+            "unproven": self.unproven,
         }
 
 
@@ -127,8 +147,11 @@ def convert_file(
     Raises:
         TorchMigrateError: of any kind; nothing is written then.
     """
+    if not (options.no_verify or options.source_only):
+        require_devices(options.devices)
     kind = SOURCE_ONLY if options.source_only and kind == CONVERTED else kind
-    inputs = [file, options.reference, *options.plugins]
+    beside = reference_beside(file) if options.reference is None else None
+    inputs = [file, options.reference or beside, *options.plugins]
     with output_folder(folder, kind, force=options.force, inputs=inputs, work=work) as made:
         step("reading and converting")
         conversion = convert_model(
@@ -140,11 +163,11 @@ def convert_file(
             limits=options.limits,
         )
         with _keeping_answers(conversion):
-            return _write(conversion, made, folder, options, step)
+            return _write(conversion, made, folder, options, step, beside)
 
 
 def _write(
-    conversion: ConvertedModel, made: Path, folder: Path, options: ConvertOptions, step: Progress
+    conversion: ConvertedModel, made: Path, folder: Path, options: ConvertOptions, step: Progress, beside: Path | None
 ) -> ConvertedFolder:
     """Writes all files of a folder that will have another name."""
     exported: OnnxExport | None = None
@@ -153,7 +176,7 @@ def _write(
     reference: Reference | None = None
     if "parity" not in not_run:
         step("looking for what to compare with")
-        reference = choose_reference(conversion, options.reference, input_shape=options.input_shape)
+        reference = _reference(conversion, beside, options)
     example = _example(conversion, options, reference)
     if options.source_only:
         step("writing the source")
@@ -185,7 +208,17 @@ def _write(
     if not options.source_only:
         write_card(made, conversion, exported, report, [note for note in (source_note, notes) if note])
     files = {path.name: path.stat().st_size for path in sorted(made.iterdir())}
-    return ConvertedFolder(folder, files, conversion, exported, report, not_run, source_note)
+    return ConvertedFolder(folder, files, conversion, exported, report, not_run, source_note, options.require_proof)
+
+
+def _reference(conversion: ConvertedModel, beside: Path | None, options: ConvertOptions) -> Reference:
+    """What to compare with: what the user named, what lies beside the file, or the strongest that there is."""
+    if beside is not None and options.input_shape is None:
+        return read_beside(conversion, beside)
+    found = choose_reference(conversion, options.reference, input_shape=options.input_shape)
+    if beside is None:
+        return found
+    return replace(found, chosen=f"{beside.name} lies beside the file, and was left out since --input-shape was given")
 
 
 @contextmanager

@@ -8,16 +8,19 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ..base.errors import UsageError
+from ..base.errors import EXIT_OK, EXIT_PARITY, UsageError
+from ..base.files import reference_beside
 from ..base.folder_files import NAMES, ONNX, PARITY, REPORT
 from ..base.output_file import check_file, whole_file
 from ..base.output_folder import check_folder
 from ..base.tensor_trees import position
 from ..model.conversion import ConvertedModel
 from ..model.convert import convert_model
+from ..parity.references.choose import read_beside
 from ..parity.references.input_files import read_inputs
 from ..parity.references.saved_runs import save_run
 from ..parity.report.report import ParityReport
+from ..parity.runs.pytorch import require_devices
 from ..parity.verify.bisect import Reproduction, write_reproduction
 from ..parity.verify.verify import verify
 from ..shapes.infer import Guess
@@ -53,6 +56,7 @@ class VerifyOptions:
     markdown: Path | None = None
     force: bool = False
     limits: Limits = DEFAULT_LIMITS
+    require_proof: bool = False
 
 
 @dataclass(frozen=True)
@@ -63,11 +67,25 @@ class Verified:
         report: what was compared.
         reproduction: the smallest part that fails, if it was asked for and there is one.
         saved: the run that was saved, if it was asked for.
+        require_proof: was a proof of parity asked for?
     """
 
     report: ParityReport
     reproduction: Reproduction | None = None
     saved: Path | None = None
+    require_proof: bool = False
+
+    @property
+    def unproven(self) -> str:
+        """Why a proof of parity that was asked for is missing; "" if it is there, or was not asked for."""
+        if not self.require_proof or self.report.proven:
+            return ""
+        return f"there is no proof of parity, which --require-proof asks for: {self.report.verdict.title}"
+
+    @property
+    def exit_code(self) -> int:
+        """What `torchmigrate verify` exits with."""
+        return EXIT_OK if self.report and not self.unproven else EXIT_PARITY
 
     def to_json(self) -> dict[str, Any]:
         """The same as JSON values."""
@@ -75,6 +93,7 @@ class Verified:
         return {
             **self.report.to_json(),
             "reproduction": None if made is None else {"folder": str(made.folder), "path": made.path},
+            "unproven": self.unproven,
             "saved_run": None if self.saved is None else str(self.saved),
         }
 
@@ -85,6 +104,7 @@ def verify_path(path: Path, options: VerifyOptions) -> Verified:
     Raises:
         TorchMigrateError: of any kind.
     """
+    require_devices(options.devices)
     _check_outputs(path, options)
     folder = path if path.is_dir() else None
     conversion = _conversion(path, options)
@@ -94,14 +114,15 @@ def verify_path(path: Path, options: VerifyOptions) -> Verified:
         onnx = onnx or (folder / ONNX if (folder / ONNX).is_file() else None)
         shape = shape or shape_of_folder(folder)
     given = _input(options, conversion)
+    beside = _beside(path, options)
     report = verify(
         conversion,
-        reference=options.reference,
+        reference=options.reference if beside is None else read_beside(conversion, beside),
         devices=options.devices,
         onnx=onnx,
         input=None if given is None else given.value,
         input_reason="" if given is None else given.reason,
-        input_shape=None if given is not None else shape,
+        input_shape=None if given is not None or beside is not None else shape,
         atol=by_place(options.atol, "--atol"),
         rtol=by_place(options.rtol, "--rtol"),
         layers=options.layers,
@@ -128,12 +149,20 @@ def verify_path(path: Path, options: VerifyOptions) -> Verified:
         made = write_reproduction(conversion, report, options.bisect, plugins=options.plugins, force=options.force)
     if options.save_run is not None:
         save_run(conversion, report.reference, report.summary(), options.save_run, force=options.force)
-    return Verified(report, made, options.save_run)
+    return Verified(report, made, options.save_run, options.require_proof)
+
+
+def _beside(path: Path, options: VerifyOptions) -> Path | None:
+    """The reference beside the file, where the user has chosen neither a reference nor an input."""
+    chosen = (options.reference, options.torch7, options.compare_run, options.input_shape)
+    taken = all(choice is None for choice in chosen) and not (options.input or options.require) and not path.is_dir()
+    return reference_beside(path) if taken else None
 
 
 def _check_outputs(path: Path, options: VerifyOptions) -> None:
     """Stops before work is done for nothing: nothing is written over what is read, or unasked over anything."""
     given = [*options.plugins, *options.input, options.reference, options.onnx, options.compare_run]
+    given.append(_beside(path, options))
     inputs = [path, *(None if each is None or not os.path.exists(each) else each for each in given)]
     if options.bisect is not None:
         check_folder(options.bisect, force=options.force, inputs=inputs)

@@ -88,6 +88,7 @@ class Reference:
             their names: the numbers of the layers are of an earlier time.
         proven: how it is known that a layer is right with other weights than its own, by (index, run).
         witnessed: the error of layers that were judged by what a backward pass left, and how, likewise.
+        chosen: why it was chosen, where that is worth a word; "" else.
     """
 
     kind: str
@@ -111,6 +112,7 @@ class Reference:
     changes: Mapping[str, torch.Tensor] = field(default_factory=dict, repr=False)
     proven: Mapping[tuple[int, int], str] = field(default_factory=dict, repr=False)
     witnessed: Mapping[tuple[int, int], tuple[Difference, str]] = field(default_factory=dict, repr=False)
+    chosen: str = ""
 
 
 def cast_like(reference: Any, output: Any) -> Any:

@@ -61,9 +61,7 @@ def convert_all(
         UsageError: there is nothing to convert, an option has no meaning for many files, or there is no Ray.
     """
     if options.reference is not None:
-        raise UsageError(
-            "--reference belongs to one file. For several, keep model.reference.t7 beside model.t7 and list both."
-        )
+        raise UsageError("--reference belongs to one file. For several, keep model.reference.t7 beside model.t7.")
     everything = plan(sources)
     part = shard or Shard()
     tasks = part.of(everything)

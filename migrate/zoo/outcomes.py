@@ -23,6 +23,7 @@ SEVERITY = (EXIT_BUG, EXIT_PARITY, EXIT_EXPORT, EXIT_UNSUPPORTED, EXIT_UNREADABL
 
 CONVERTED = "converted"
 PARITY_FAILED = "parity failed"
+NOT_PROVEN = "not proven"
 DIED = "died"
 
 _LONGEST_MESSAGE, _LONGEST_NAME = 4000, 500
@@ -35,10 +36,11 @@ class Outcome(JsonValues):
     Attributes:
         source: path or URL.
         name: of its folder.
-        status: "converted", "parity failed", "unsupported", "unreadable", "no model", "needs an option",
-            "export failed", "fault" or "died".
+        status: "converted", "parity failed", "not proven" (with --require-proof), "unsupported", "unreadable",
+            "no model", "needs an option", "export failed", "fault" or "died".
         exit_code: what `torchmigrate convert` would have exited with for this file alone.
-        message: what went wrong, or the verdict.
+        message: what went wrong, or what was compared.
+        verdict: its title, such as PASSED or NOT COMPARED; "" where nothing was converted or compared.
         sha256: of the file, once it was read.
         size: of the file in bytes.
         seconds: how long it took.
@@ -68,11 +70,12 @@ class Outcome(JsonValues):
     refused: list[tuple[str, str, str]] = field(default_factory=list)
     resumed: bool = False
     options: str = field(default="", repr=False)
+    verdict: str = ""
 
     @property
     def has_folder(self) -> bool:
         """Was a folder written?"""
-        return self.status in (CONVERTED, PARITY_FAILED)
+        return self.status in (CONVERTED, PARITY_FAILED, NOT_PROVEN)
 
 
 def shorten(outcome: Outcome) -> None:
@@ -116,12 +119,17 @@ def write_record(folder: Path, outcome: Outcome, staging: Path) -> None:
 _SAME_FOLDER = ("force", "reference", "limits", "max_download")
 
 
-def fingerprint(options: ConvertOptions) -> str:
-    """Changes with everything that changes the folder of a file: options, plugins, the version of torchmigrate."""
+def fingerprint(options: ConvertOptions, reference: Path | None) -> str:
+    """Changes with everything that changes the folder of a file: options, plugins, the version of torchmigrate.
+
+    Args:
+        options: of the conversion.
+        reference: what Torch7 answered, beside the file.
+    """
     told: Mapping[str, Any] = {
         **{name: str(value) for name, value in sorted(vars(options).items()) if name not in _SAME_FOLDER},
         "plugins": [sha256(path) if path.is_file() else None for path in map(Path, options.plugins)],
-        "reference": sha256(options.reference) if options.reference and options.reference.is_file() else None,
+        "reference": None if reference is None else sha256(reference),
         "version": version("torchmigrate"),
     }
     return hashlib.sha256(json.dumps(told).encode()).hexdigest()

@@ -66,6 +66,12 @@ class ZooSummary:
         return dict(Counter(outcome.status for outcome in self.outcomes).most_common())
 
     @property
+    def verdicts(self) -> dict[str, int]:
+        """Title of a verdict, without its numbers -> number of files."""
+        titles = (outcome.verdict.partition(" (")[0] for outcome in self.outcomes if outcome.verdict)
+        return dict(Counter(titles).most_common())
+
+    @property
     def resumed(self) -> int:
         """How many files an earlier run had done."""
         return sum(outcome.resumed for outcome in self.outcomes)
@@ -96,6 +102,7 @@ class ZooSummary:
             "interrupted": self.interrupted,
             "exit_code": self.exit_code,
             "counts": self.counts,
+            "verdicts": self.verdicts,
             "resumed": self.resumed,
             "files": [{**outcome.to_json(), "source": file_text(outcome.source)} for outcome in self.outcomes],
             "waiting": [file_text(source) for source in self.waiting],

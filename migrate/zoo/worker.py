@@ -18,8 +18,6 @@ from ..base.download import is_url, local_copy
 from ..base.errors import (
     EXIT_BUG,
     EXIT_EXPORT,
-    EXIT_OK,
-    EXIT_PARITY,
     EXIT_UNREADABLE,
     EXIT_UNSUPPORTED,
     EXIT_USAGE,
@@ -29,13 +27,13 @@ from ..base.errors import (
     UnsupportedLayers,
     UsageError,
 )
-from ..base.files import disk_refusal
+from ..base.files import disk_refusal, reference_beside
 from ..base.memory import memory_refusal
 from ..base.messages import shell_words, why_not_opened
 from ..base.output_folder import MEMBER, read_marker, recover
 from ..folder.run import ConvertedFolder, ConvertOptions, Progress, convert_file
 from ..model.convert import sha256
-from .outcomes import CONVERTED, PARITY_FAILED, Outcome, fingerprint, read_record, shorten, write_record
+from .outcomes import CONVERTED, NOT_PROVEN, PARITY_FAILED, Outcome, fingerprint, read_record, shorten, write_record
 from .zoo_files import Task
 
 _STATUS = {
@@ -58,7 +56,7 @@ class Converter:
 
     Attributes:
         folder: the output folder of the zoo.
-        options: as for a single file; `reference` comes from the task.
+        options: as for a single file.
         threads: of torch.
     """
 
@@ -102,15 +100,15 @@ class Converter:
 
     def _convert(self, task: Task, staging: Path, step: Progress, outcome: Outcome) -> Outcome | None:
         """Fills in the outcome, or returns that of an earlier run."""
-        reference = Path(task.reference) if task.reference else None
-        options = dataclasses.replace(self.options, reference=reference)
+        options = self.options
         file = local_copy(task.source, step, options.max_download) if is_url(task.source) else Path(task.source)
         step("reading")
         if not file.is_file():
             why = why_not_opened(file, FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT)))
             raise UsageError(f"{file} can't be read: {why}.")
+        options = self.options
         outcome.sha256, outcome.size = sha256(file), file.stat().st_size
-        outcome.options = fingerprint(options)
+        outcome.options = fingerprint(options, reference_beside(file))
         before = read_record(self.folder, task.name)
         target = self.folder / task.name
         recover(Path(os.path.realpath(target)))
@@ -129,14 +127,15 @@ class Converter:
 
 
 def _describe(outcome: Outcome, result: ConvertedFolder) -> None:
-    outcome.status = CONVERTED if result.passed else PARITY_FAILED
-    outcome.exit_code = EXIT_OK if result.passed else EXIT_PARITY
+    outcome.status = PARITY_FAILED if not result.passed else NOT_PROVEN if result.unproven else CONVERTED
+    outcome.exit_code = result.exit_code
     outcome.key = result.conversion.key
     outcome.parameters = result.conversion.parameter_count
     outcome.not_run = result.not_run
     if result.report is not None:
         outcome.reference = result.report.reference.kind
-        outcome.message = result.report.summary()
+        outcome.verdict = result.report.verdict.title
+        outcome.message = result.report.details()
     _refuse(outcome, result.conversion.refusals)
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from ..base.download import is_url
 from ..base.errors import UsageError
+from ..base.files import REFERENCE_ENDING
 from ..base.messages import why_not_opened
 
 #: What people call files of Torch7; the folder of `resnet-1.0.t7` is `resnet-1.0`.
@@ -19,9 +20,6 @@ _ENDINGS = (".gz", ".t7", ".t7b", ".th7", ".net", ".torch", ".ascii", ".bin", ".
 _SUMMARY = re.compile(r"summary(-\d+-of-\d+)?\.(json|html)", re.IGNORECASE)
 _LONGEST = 120
 
-#: Beside `model.t7`, what Torch7 answered.
-_REFERENCE = ".reference.t7"
-
 
 @dataclass(frozen=True)
 class Task:
@@ -30,12 +28,10 @@ class Task:
     Attributes:
         source: path or URL.
         name: of its folder below the output folder.
-        reference: a file with what Torch7 answered, or None.
     """
 
     source: str
     name: str
-    reference: str | None = None
 
 
 def listed(arguments: Sequence[str], lists: Sequence[Path]) -> list[str]:
@@ -74,16 +70,16 @@ def plan(sources: Iterable[str]) -> list[Task]:
     `X.reference.t7` is no model but the reference of `X.t7` where both are listed.
     """
     distinct = sorted(set(sources))
-    models = {source.removesuffix(".t7") for source in distinct if not source.endswith(_REFERENCE)}
-    references = {
-        source.removesuffix(_REFERENCE): source
+    models = {source.removesuffix(".t7") for source in distinct if not source.endswith(REFERENCE_ENDING)}
+    files = [
+        source
         for source in distinct
-        if source.endswith(_REFERENCE) and source.removesuffix(_REFERENCE) in models and not is_url(source)
-    }
-    used = set(references.values())
-    files = [source for source in distinct if source not in used]
+        if is_url(source)
+        or not source.endswith(REFERENCE_ENDING)
+        or source.removesuffix(REFERENCE_ENDING) not in models
+    ]
     names = _names(files)
-    return [Task(file, names[file], references.get(file.removesuffix(".t7"))) for file in files]
+    return [Task(file, names[file]) for file in files]
 
 
 def _names(files: Sequence[str]) -> dict[str, str]:

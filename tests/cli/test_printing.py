@@ -78,13 +78,55 @@ ROWS: list[tuple[str, int, list[str]]] = [
         "convert lenet_mnist.t7 own.t7 -o zoo --no-onnx",
         EXIT_UNSUPPORTED,
         [
-            "file result compared with what was found",
-            "lenet_mnist converted recorded by Torch7 no onnx: --no-onnx",
+            "file result parity compared with what was found",
+            "lenet_mnist converted PASSED Torch7's answers no onnx: --no-onnx",
             "own unsupported no converter for my.Own (1)",
             "classes without a converter",
             "my.Own: blocks 1 file, alone in 1 (own)",
             "2 files: 1 converted, 1 unsupported",
+            "parity: 1 PASSED",
             "zoo/summary.html",
+        ],
+    ),
+    (
+        "convert alone.t7 -o alone --no-onnx --require-proof",
+        EXIT_PARITY,
+        [
+            "NOT COMPARED against itself in float64: *",
+            "not proven: there is no proof of parity, which --require-proof asks for: NOT COMPARED",
+        ],
+    ),
+    (
+        "convert alone.t7 more.t7 -o two --no-onnx --require-proof",
+        EXIT_PARITY,
+        [
+            "alone not proven NOT COMPARED itself *",
+            "2 files: 2 not proven",
+            "parity: 2 NOT COMPARED",
+        ],
+    ),
+    (
+        "verify lenet_mnist.t7 --require-proof",
+        EXIT_OK,
+        [
+            "reference: lenet_mnist.reference.t7 lies beside the file, so it was taken as the reference",
+            "PASSED against Torch7's own numbers (lenet_mnist.reference.t7): *",
+        ],
+    ),
+    (
+        "convert lenet_mnist.t7 -o lenet --no-onnx",
+        EXIT_OK,
+        [
+            "reference: lenet_mnist.reference.t7 lies beside the file, so it was taken as the reference",
+            "PASSED against Torch7's own numbers (lenet_mnist.reference.t7): *",
+        ],
+    ),
+    (
+        "verify alexnet.t7 --require-proof --no-layers",
+        EXIT_PARITY,
+        [
+            "PARTLY COMPARED (0 of 7 layers with weights) against the activations that Torch7 left in the file*",
+            "not proven: there is no proof of parity, which --require-proof asks for: PARTLY COMPARED (0 of 7 *",
         ],
     ),
     (
@@ -115,7 +157,7 @@ ROWS: list[tuple[str, int, list[str]]] = [
         EXIT_PARITY,
         [
             "FAILED against Torch7's own numbers (lenet_mnist.reference.t7): *nn.SpatialConvolutionMM at 1*",
-            "no layer fails by itself with input and output that are known whole: there is no part to write",
+            "part: nn.SpatialConvolutionMM at 1; run reproduce.py in it",
         ],
     ),
     (
@@ -206,6 +248,9 @@ def files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     tm.dump(lua.sequential(lua.linear(3, 2), lua.module("my.Own")), "own.t7")
     tm.dump(lua.value({"data": np.arange(2 * 3 * 4 * 5, dtype=np.float32).reshape(2, 3, 4, 5)}), "images.t7")
     np.save("x.npy", np.arange(6.0).reshape(2, 3))
+    for name in ("alone.t7", "more.t7"):
+        tm.dump(lua.sequential(lua.linear(3, 2), lua.module("nn.Tanh")), name)
+    Path("alexnet.t7").symlink_to(golden.MODELS / "alexnet_grouped_lrn.t7")  # away from its reference
     Path("options.json").write_text(json.dumps({"lr": 0.5}))
     for name, layer in (("wrong.t7", 8), ("first.t7", 1)):
         model: Any = tm.load("lenet_mnist.t7")

@@ -45,7 +45,9 @@ def test_tolerance_relative_to_the_largest() -> None:
     [
         (t(1.0, float("nan")), t(1.0, 2.0), "it has 1 NaN or Inf"),
         (t(1.0, 2.0), t(1.0, float("inf")), "the reference has 1 NaN or Inf"),
-        (t(float("nan")), t(float("nan")), "NaN"),
+        (t(1.0, float("nan")), t(float("nan"), 1.0), "has 1 NaN or Inf"),
+        (t(float("inf")), t(float("-inf")), "NaN or Inf"),
+        (t(float("inf")), t(float("nan")), "NaN or Inf"),
         (t(1.0, 2.0), t(1.0), "shape"),
         (torch.tensor([1]), t(1.0), "type"),
         ([t(1.0)], [t(1.0), t(2.0)], "missing"),

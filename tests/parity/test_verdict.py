@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from typing import Any
+
 import pytest
 import reports
+import torch
 
-from torchmigrate.parity.report.comparison import BackendResult
+from torchmigrate.parity.judge.compare import compare
+from torchmigrate.parity.reference_numbers import Reference
+from torchmigrate.parity.report.comparison import BackendResult, ModelLayer
+from torchmigrate.parity.report.report import ParityReport
 from torchmigrate.parity.report.verdict import is_summary
 
 
@@ -20,11 +27,71 @@ def test_only_torch7s_numbers_prove_parity(kind: str) -> None:
     assert (report.verdict.level, report.verdict.title) == ("passed", "PASSED")
 
 
+def recorded(judged: list[bool], weights: list[int], **changes: Any) -> ParityReport:
+    """Layers with activations in the file, whose outputs were compared with the model itself."""
+    results = [reports.layer(i, own=1e-7 if known else None) for i, known in enumerate(judged, 1)]
+    backend = BackendResult("pytorch-cpu", "passed", "", reports.RULE, [reports.difference()], results)
+    model = [ModelLayer(("",), "nn.Sequential", "Sequential", sum(weights))]
+    model += [ModelLayer((str(i),), "nn.Linear", "Linear", count, count) for i, count in enumerate(weights, 1)]
+    reference = Reference(
+        "recorded", "what was judged is right", torch.zeros(2, 6), torch.zeros(2, 6), torch.float32, probe=torch.ones(1)
+    )
+    return reports.by_hand(backends=[backend], model=model, reference=reference, **changes)
+
+
+@pytest.mark.parametrize(
+    ("judged", "weights", "title"),
+    [
+        ([True, True, True], [6, 0, 6], "PASSED"),
+        ([True, False, True], [6, 0, 6], "PASSED"),
+        ([True, True, False], [6, 0, 6], "PARTLY COMPARED (1 of 2 layers with weights)"),
+        ([False, True, False], [6, 0, 6], "PARTLY COMPARED (0 of 2 layers with weights)"),
+        ([True], [0], "PARTLY COMPARED (0 of 0 layers with weights)"),
+    ],
+)
+def test_layers_with_weights_decide_where_the_ends_are_not_torch7s(
+    judged: list[bool], weights: list[int], title: str
+) -> None:
+    report = recorded(judged, weights)
+    assert report, "nothing failed"
+    assert report.verdict.title == title
+    assert report.proven == (title == "PASSED")
+    written = report.to_json()
+    assert (written["proven"], written["verdict"]["title"]) == (report.proven, title)
+    assert report.summary().startswith(f"{title} against the activations that Torch7 left in the file: ")
+    assert title in report.markdown()
+    assert title in report.html()
+
+
+def test_why_a_layer_was_not_judged_is_said() -> None:
+    report = recorded([True, False], [6, 6])
+    report.backends[0].layers[1].remark = "its output is not in the file"
+    assert "The others were not: 1: its output is not in the file." in report.verdict.meaning
+
+
+def test_constant_outputs_prove_little_and_empty_ones_nothing() -> None:
+    rule = reports.RULE
+    constant = compare(torch.full((2, 3), 0.5), torch.full((2, 3), 0.5), rule, details=True)
+    report = reports.by_hand(backends=[BackendResult("a", "passed", "", rule, constant)])
+    assert report.verdict.title == "PARTLY COMPARED (0 of 10 layers with weights)"
+    assert "Output is the same number everywhere (0.5): that it agrees proves little." in report.verdict.limits
+    empty = compare(torch.zeros(0, 3), torch.zeros(0, 3), rule, details=True)
+    report = reports.by_hand(backends=[BackendResult("a", "passed", "", rule, empty)])
+    assert not report.proven
+    assert "Output is empty: nothing was compared." in report.verdict.limits
+    mixed = compare([torch.zeros(0), torch.ones(1)], [torch.zeros(0), torch.ones(1)], rule, details=True)
+    report = reports.by_hand(backends=[BackendResult("a", "passed", "", rule, mixed)])
+    assert not report.proven, "the reference has one output"
+    report.reference = replace(report.reference, output=[torch.zeros(0), torch.ones(1)])
+    assert report.proven
+    assert "Output[1] is empty: nothing was compared." in report.verdict.limits
+
+
 @pytest.mark.parametrize("kind", ["self", "run", "a kind to come"])
 def test_nothing_else_does(kind: str) -> None:
     report = reports.by_hand(kind=kind)
     assert report
-    assert (report.verdict.level, report.verdict.title) == ("rounding", "NOT COMPARED WITH TORCH7")
+    assert (report.verdict.level, report.verdict.title) == ("rounding", "NOT COMPARED")
     assert "not that the mapping is right" in report.summary()
 
 

@@ -12,6 +12,9 @@ import pytest
 import torch
 
 import torchmigrate as tm
+from torchmigrate.parity.judge.compare import compare
+from torchmigrate.parity.judge.tolerances import Rules
+from torchmigrate.parity.references.choose import choose_reference
 
 
 def model(dtype: str = "f8") -> tm.LuaObject:
@@ -122,13 +125,11 @@ def test_a_file_that_is_no_reference(conversion: tm.Conversion, tmp_path: Path) 
         tm.verify(conversion, reference=tmp_path / "x.t7")
 
 
-def test_a_device_that_is_not_there_is_not_run(conversion: tm.Conversion) -> None:
-    report = tm.verify(conversion, devices=["cpu", "cuda:99"])
-    row = next(backend for backend in report.backends if backend.name == "pytorch-cuda:99")
-    assert row.status == "not run"
-    assert row.reason
-    assert report
-    assert not tm.verify(conversion, devices=["cuda:99"]), "what did not run has not passed"
+def test_a_device_that_was_named_and_is_not_there_is_refused(conversion: tm.Conversion) -> None:
+    with pytest.raises(tm.UsageError, match="cuda:99"):
+        tm.verify(conversion, devices=["cpu", "cuda:99"])
+    row = next(backend for backend in tm.verify(conversion).backends if backend.name == "pytorch-cuda")
+    assert row.status == "not run", "nobody asked for it"
 
 
 def test_tolerances_of_the_user(conversion: tm.Conversion, tmp_path: Path) -> None:
@@ -166,3 +167,44 @@ def test_what_a_layer_passes_on_may_be_changed_in_place() -> None:
     )
     assert report, report.summary()
     assert all(layer.passed for layer in report.backends[0].layers)
+
+
+def test_the_random_generator_of_the_caller_stays_as_it_was(conversion: tm.Conversion) -> None:
+    torch.manual_seed(11)
+    before = torch.get_rng_state()
+    tm.verify(conversion)
+    assert torch.equal(torch.get_rng_state(), before)
+    recorded = tm.convert(golden.MODELS / "siamese_cosine.t7")
+    tm.verify(recorded, batches=())
+    choose_reference(recorded, "recorded")
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_nan_in_the_weights_of_the_file_is_said_first_and_equal_nan_agree(
+    conversion: tm.Conversion, tmp_path: Path
+) -> None:
+    with torch.no_grad():
+        conversion.module.get_submodule("2").bias[1] = float("nan")  # type: ignore[index, operator, unused-ignore]
+    report = tm.verify(conversion, reference=reference_of(conversion, tmp_path))
+    assert report, report.summary()
+    assert report.verdict.limits[0] == "The file's own weights hold NaN or Inf: 1 in bias of nn.Linear at 3."
+    assert (
+        "the file's own weights hold NaN or Inf (1 in bias of nn.Linear at 3); pytorch-cpu passed" in report.summary()
+    )
+    assert any("2 NaN or Inf, in the reference and here alike" in limit for limit in report.verdict.limits)
+    assert report.proven, "the other outputs were compared"
+
+
+def test_whole_numbers_are_equal_or_not() -> None:
+    assert compare(torch.tensor([3, 2**53]), torch.tensor([3, 2**53]), Rules(torch.float32).output())[0].passed
+    for wrong in ([4, 2**53], [3, 2**53 + 1]):
+        (found,) = compare(torch.tensor(wrong), torch.tensor([3, 2**53]), Rules(torch.float32).output())
+        assert not found.passed
+    assert compare(torch.tensor([4]), torch.tensor([3]), Rules(torch.float32, atol={"": 1.0}).output())[0].passed
+
+
+def test_an_error_is_shown_beside_the_scale_of_the_numbers() -> None:
+    expected = torch.tensor([1e6, 2.0], dtype=torch.float64)
+    (found,) = compare(expected + 0.84, expected, Rules(torch.float64).output())
+    assert found.error == "0.84 (8.4e-07 of the largest number)"
+    assert "by up to 0.84, 8.4e-07 of the largest number" in found.problem

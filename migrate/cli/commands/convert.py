@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ...base.errors import EXIT_OK, EXIT_PARITY
 from .options import (
     DEVICES,
     DTYPE,
@@ -16,6 +15,7 @@ from .options import (
     JSON,
     MODEL,
     OPSET,
+    PROOF,
     QUIET,
     REFERENCE,
     SHAPE,
@@ -50,6 +50,7 @@ if TYPE_CHECKING:
 @REFERENCE
 @DEVICES
 @TOLERANCES
+@PROOF
 @JSON
 @QUIET
 @VERBOSE
@@ -103,7 +104,7 @@ def _convert_one(source: str, output: Path | None, settings: ConvertOptions, as_
         console.print_json(result.to_json())
     elif not quiet:
         show_result(result)
-    return EXIT_OK if result.passed else EXIT_PARITY
+    return result.exit_code
 
 
 def _convert_all(

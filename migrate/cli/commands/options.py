@@ -105,7 +105,16 @@ DTYPE = click.option(
     help="Numbers in the ONNX file.",
 )
 REFERENCE = click.option(
-    "--reference", type=click.Path(path_type=Path), help="What Torch7 answered: see `torchmigrate reference`."
+    "--reference",
+    metavar="FILE|recorded|self",
+    type=click.Path(path_type=Path),
+    help="What Torch7 answered: see `torchmigrate reference`. Default: model.reference.t7 beside model.t7, or else the "
+    "strongest that there is.",
+)
+PROOF = click.option(
+    "--require-proof",
+    is_flag=True,
+    help="Exit 1 unless the verdict is PASSED: Torch7's own numbers, and every layer with weights judged by them.",
 )
 
 

@@ -7,8 +7,7 @@ from typing import Any
 
 import click
 
-from ...base.errors import EXIT_OK, EXIT_PARITY
-from .options import CONVERSION, DEVICES, JSON, QUIET, SHAPE, VERBOSE, options, with_model_options
+from .options import CONVERSION, DEVICES, JSON, PROOF, QUIET, SHAPE, VERBOSE, options, with_model_options
 
 _PATH = click.Path(path_type=Path)
 
@@ -25,7 +24,7 @@ REFERENCES = options(
         "--reference",
         metavar="FILE|auto|recorded|self",
         help="What Torch7 answered (see `torchmigrate reference`); recorded: the activations in the file; self: the "
-        "model in float64. Default: the strongest that there is.",
+        "model in float64. Default: model.reference.t7 beside model.t7, or else the strongest that there is.",
     ),
     click.option("--torch7", metavar="COMMAND", help="Ask a Torch7 of this machine, such as th. For files you trust."),
     click.option(
@@ -70,6 +69,7 @@ RESULTS = options(
 @INPUTS
 @DEVICES
 @RULES
+@PROOF
 @RESULTS
 @JSON
 @QUIET
@@ -101,4 +101,4 @@ def verify(file: Path, as_json: bool, quiet: bool, **options: Any) -> int:
         console.print_json(finite(verified.to_json()))
     elif not quiet:
         show_verified(verified, bisect=options["bisect"] is not None)
-    return EXIT_OK if verified.report else EXIT_PARITY
+    return verified.exit_code

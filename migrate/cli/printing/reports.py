@@ -15,10 +15,12 @@ if TYPE_CHECKING:
 
 
 def show_verdict(console: Console, report: ParityReport) -> None:
-    """The verdict in one line."""
+    """The verdict in one line, and why this reference was chosen if nobody named it."""
     verdict = report.verdict
     colour = {"passed": "green", "failed": "red"}.get(verdict.level, "yellow")
-    console.print(f"[bold {colour}]{verdict.title}[/] {printable(report.summary())}")
+    if report.reference.chosen:
+        console.print(f"  reference: {printable(report.reference.chosen)}")
+    console.print(f"[bold {colour}]{verdict.title}[/] {printable(report.details())}")
 
 
 def show_report(report: ParityReport) -> None:
@@ -44,6 +46,8 @@ def show_verified(verified: Verified, *, bisect: bool) -> None:
     """
     show_report(verified.report)
     console = text_console()
+    if verified.unproven:
+        console.print(f"[bold red]not proven[/]: {printable(verified.unproven)}")
     made = verified.reproduction
     if made is not None:
         where = printable(f"{made.typename} at {made.path or 'the top'}")

@@ -43,6 +43,8 @@ def show_result(result: ConvertedFolder) -> None:
             console.print(f"  ONNX: {printable(note)}")
     if result.report is not None:
         show_verdict(console, result.report)
+    if result.unproven:
+        console.print(f"[bold red]not proven[/]: {printable(result.unproven)}")
     console.print(
         f'next: python -c "import torchmigrate as tm; print(tm.load_converted({str(result.folder)!r}))"', markup=False
     )

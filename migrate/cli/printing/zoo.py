@@ -15,7 +15,7 @@ from ...zoo.summary import ZooSummary
 from ...zoo.worker_pool import Began, Ended, Event, Lost
 from .terminal import printable, text_console
 
-_COLOURS = {"converted": "green", "needs an option": "yellow", "no model": "yellow"}
+_COLOURS = {"converted": "green", "not proven": "yellow", "needs an option": "yellow", "no model": "yellow"}
 _COMPARED = {"dump": "Torch7's answers", "recorded": "recorded by Torch7", "live": "a running Torch7", "self": "itself"}
 
 
@@ -67,7 +67,7 @@ def show_summary(summary: ZooSummary, folder: Path) -> None:
     """What became of each file, which classes are missing, where it is written."""
     console = text_console()
     table = Table(box=None, pad_edge=False)
-    for heading in ("file", "result", "compared with", "what was found"):
+    for heading in ("file", "result", "parity", "compared with", "what was found"):
         table.add_column(heading, overflow="fold")
     for outcome in summary.outcomes:
         status = f"[{_COLOURS.get(outcome.status, 'red')}]{outcome.status}[/]"
@@ -77,7 +77,9 @@ def show_summary(summary: ZooSummary, folder: Path) -> None:
             found = f"no converter for {', '.join(f'{name} ({count})' for name, count in outcome.missing.items())}"
         found = found or "; ".join(f"no {name}: {reason}" for name, reason in outcome.not_run.items())
         compared = _COMPARED.get(outcome.reference or "", outcome.reference or "")
-        table.add_row(printable(outcome.name), status + earlier, compared, printable(_short(found)))
+        table.add_row(
+            printable(outcome.name), status + earlier, printable(outcome.verdict), compared, printable(_short(found))
+        )
     console.print(table)
     if summary.missing:
         console.print("[bold]classes without a converter[/]")
@@ -91,6 +93,10 @@ def show_summary(summary: ZooSummary, folder: Path) -> None:
     part = f"part {summary.shard.index} of {summary.shard.count}: " if summary.shard.count > 1 else ""
     earlier = f" ({summary.resumed} by an earlier run)" if summary.resumed else ""
     console.print(f"[bold]{part}{counted(len(summary.outcomes), 'file')}: {counts or 'none'}[/]{earlier}")
+    if summary.verdicts:
+        console.print(
+            f"  parity: {', '.join(f'{count} {printable(title)}' for title, count in summary.verdicts.items())}"
+        )
     console.print(f"  {printable(str(folder / f'summary{summary.shard.suffix}.html'))}")
     if summary.interrupted:
         console.print(f"[red]interrupted[/]: {len(summary.waiting)} files were not reached; the same command goes on")

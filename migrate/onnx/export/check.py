@@ -2,19 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 import onnx
 import torch
 
 from ...base.errors import ExportError, GraphDiffers
+from ...base.tensor_slices import worst_slice
 from ...model.answers import Answers
 from ..runtime import ask_session, open_session
 from .save import Stored
 
-#: |a - b| <= tolerance * (largest |b| + |b|), by the type of the numbers in the file.
+#: |a - b| <= tolerance * (largest |b| + |b|), by the type of the numbers in the file; of a slice, such as a channel,
+#: |a - b| <= tolerance * its largest |b|, unless rounding before it makes more of it.
 TOLERANCES = {torch.float16: 1e-2, torch.float32: 1e-4, torch.float64: 1e-9}
+
+#: So many times the rounding noise of a slice is allowed then: 4 roundings of the type.
+_ROUNDINGS = {torch.float16: 2.0**-9, torch.float32: 2.0**-22, torch.float64: 2.0**-51}
+
+#: Gives the rounding noise of each output, None where it is not known.
+Noise = Callable[[], Sequence[torch.Tensor] | None]
 
 #: Weights of at least so many bytes are fed to ONNX Runtime when it checks.
 _FED = 1 << 24
@@ -34,8 +43,21 @@ def check_graph(stored: Stored) -> None:
         raise ExportError(f"the exported graph is not valid ONNX: {str(error)[:400]}") from error
 
 
-def difference(name: str, got: torch.Tensor, expected: torch.Tensor, tolerance: float) -> float:
+def difference(
+    name: str,
+    got: torch.Tensor,
+    expected: torch.Tensor,
+    tolerance: float,
+    noise: Callable[[], torch.Tensor | None] | None = None,
+) -> float:
     """The largest difference, relative to the largest expected number.
+
+    Args:
+        name: of the output.
+        got: what ONNX Runtime gives.
+        expected: what PyTorch gives.
+        tolerance: of the type.
+        noise: gives the rounding noise of the output; without it the tensor is judged as a whole.
 
     Raises:
         GraphDiffers: sizes differ, one is NaN or infinite where the other is not, or the tolerance is exceeded.
@@ -54,12 +76,26 @@ def difference(name: str, got: torch.Tensor, expected: torch.Tensor, tolerance: 
         return 0.0
     scale = max(float(b[finite].abs().max()), 1e-30)
     distance = (a - b)[finite].abs()
-    if bool((distance > tolerance * (scale + b[finite].abs())).any()):
+    worst = None
+    if noise is not None and tolerance > 0 and bool(finite.all()):
+        rounding = _ROUNDINGS.get(got.dtype, 0.0)
+        worst = worst_slice(a, b, share=tolerance, rounding=rounding, noise=noise)
+    if worst is not None and worst.used > 1:
         raise GraphDiffers(
-            f"{name} differs between ONNX Runtime and PyTorch by {float(distance.max()):.3g} "
-            f"(largest output {scale:.3g}, tolerance {tolerance:g} relative to it)"
+            f"{name} differs between ONNX Runtime and PyTorch by {worst.error:.3g} in its slice {worst.name(b.dim())} "
+            f"(largest number there {worst.largest:.3g}, at most {worst.allowed:.3g} is allowed)"
+        )
+    if worst is None and bool((distance > tolerance * (scale + b[finite].abs())).any()):
+        raise GraphDiffers(
+            f"{name} differs between ONNX Runtime and PyTorch by {float(distance.max()):.3g}, "
+            f"{float(distance.max()) / scale:.2g} of the largest output {scale:.3g} (tolerance {tolerance:g} of it)"
         )
     return float(distance.max()) / scale
+
+
+def _one(noise: Noise, number: int) -> torch.Tensor | None:
+    found = noise()
+    return None if found is None or number >= len(found) else found[number]
 
 
 class Checker:
@@ -97,8 +133,13 @@ class Checker:
         self._tolerance = tolerance
         self._known, self._path = known, path
 
-    def compare(self, inputs: Sequence[torch.Tensor], expected: Sequence[torch.Tensor]) -> float:
+    def compare(self, inputs: Sequence[torch.Tensor], expected: Sequence[torch.Tensor], noise: Noise) -> float:
         """Runs the graph once; returns the largest relative difference.
+
+        Args:
+            inputs: the input.
+            expected: what PyTorch answered.
+            noise: the rounding noise of that.
 
         Raises:
             ExportError: it fails.
@@ -109,9 +150,9 @@ class Checker:
         if len(got) != len(expected):
             raise GraphDiffers(f"the graph has {len(got)} outputs, the model {len(expected)}")
         worst = 0.0
-        for name, a, b in zip(self._output_names, got, expected, strict=True):
+        for i, (name, a, b) in enumerate(zip(self._output_names, got, expected, strict=True)):
             if a.is_floating_point() and b.is_floating_point():
-                worst = max(worst, difference(name, a, b.to(a.dtype), self._tolerance))
+                worst = max(worst, difference(name, a, b.to(a.dtype), self._tolerance, partial(_one, noise, i)))
             else:
                 difference(name, a, b, 0.0)  # whole numbers must be equal
         return worst

@@ -12,9 +12,10 @@ import torch
 from torch import nn
 
 from ...base.errors import ExportError
-from ...base.tensor_trees import apply, leaves, moved
+from ...base.tensor_trees import apply, leaves, moved, numbered
 from ...model.answers import ask
 from ...model.conversion import ConvertedModel
+from ...model.rounding_noise import rounding_noise
 from ...shapes.dry_run import on_meta, run, run_without_numbers
 from ...shapes.random_input import indexed_leaves
 from ..layer_watch import Dynamic, LayerNames
@@ -190,6 +191,15 @@ class Plan:
         else:
             return None
         return Run([t for _, t in leaves(single)], rows)
+
+    def noise(self, run: Run) -> list[torch.Tensor] | None:
+        """How far rounding moves each output of a run; None where that is not known."""
+
+        def take(number: int, value: Any) -> torch.Tensor:
+            return run.inputs[number]
+
+        found = rounding_noise(self.reference, numbered(self.example, take))
+        return None if found is None else [tensor for _, tensor in leaves(found)]
 
     def find_factors(self) -> dict[str, int]:
         """What the sizes of each axis but the batch have in common; only its multiples are wanted from here on."""

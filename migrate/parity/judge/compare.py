@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -12,14 +14,13 @@ import torch
 
 from ...base.json_values import JsonValues
 from ...base.tensor_memo import TensorMemo
+from ...base.tensor_slices import worst_slice
 from ...base.tensor_trees import leaves, position
-from .measures import Measures, Numbers, errors, measure, p99
+from .details import Agreement, Histogram, agreement_of, histogram_of
+from .measures import Measures, Numbers, errors, index_of, measure, p99
 
-#: How many bins of a histogram make a factor of ten.
-BINS_PER_DECADE = 4
-
-#: Smaller errors are counted in the first bin, larger ones in the last.
-_SMALLEST, _LARGEST = 1e-20, 1e10
+#: Place in a nested value.
+Place = tuple[int, ...]
 
 
 @dataclass(frozen=True)
@@ -27,16 +28,18 @@ class Tolerance:
     """How far numbers may differ: |a - b| <= atol + rtol * |b|, b being the reference.
 
     Attributes:
-        atol: absolute tolerance; when `relative_to_largest`, a factor of the largest |b| of the tensor.
+        atol: absolute tolerance; when `relative_to_largest`, a factor of the largest |b| of a slice, such as a channel.
         rtol: relative tolerance.
         relative_to_largest: is `atol` multiplied by the largest |b|?
         reason: where these numbers come from.
+        rounding: a slice whose numbers are the rest of larger ones may be off by so many times their rounding noise.
     """
 
     atol: float
     rtol: float
     relative_to_largest: bool
     reason: str
+    rounding: float = 0.0
 
     def absolute(self, largest: float) -> float:
         """The absolute tolerance for a tensor whose largest |b| is `largest`."""
@@ -45,42 +48,6 @@ class Tolerance:
     def __str__(self) -> str:
         largest = "*max|b|" if self.relative_to_largest else ""
         return f"{self.atol:g}{largest} + {self.rtol:g}*|b|"
-
-
-@dataclass(frozen=True)
-class Histogram:
-    """How many elements have an error |a - b| of which size.
-
-    Bin i counts the errors from 10**((first + i) / per_decade) up to the next bin's.
-
-    Attributes:
-        zeros: how many elements are equal.
-        per_decade: bins per factor of ten.
-        first: number of the first bin; 0 begins at 1.
-        counts: one number per bin, the first and the last of them not 0.
-    """
-
-    zeros: int
-    per_decade: int
-    first: int
-    counts: tuple[int, ...]
-
-
-@dataclass(frozen=True)
-class Agreement:
-    """How often two sets of class scores name the same classes; equal scores of the reference are interchangeable.
-
-    Attributes:
-        samples: how many samples there are.
-        classes: how many classes each has.
-        top1: samples whose largest score belongs to the same class.
-        top5: samples whose five largest scores belong to the same classes; None if there are no more than five classes.
-    """
-
-    samples: int
-    classes: int
-    top1: int
-    top5: int | None
 
 
 @dataclass(frozen=True)
@@ -103,8 +70,12 @@ class Difference(JsonValues):
         cosine: of the angle between the two tensors.
         snr_db: signal to noise in decibel; None if there is no noise.
         needed_atol: the smallest atol with which, and the same rtol, the tensor would have passed.
+        slice: (axis, index) of the slice, such as a channel, to whose tolerance `atol` and `needed_atol` belong; ()
+            where they are those of the whole tensor.
+        not_finite: how many numbers are NaN or Inf, in both alike.
         histogram: of |a - b|; None where it was not asked for or the tensors can't be compared.
         agreement: None where the tensor does not look like class scores, or as above.
+        constant: are all numbers of the reference the same, of which there are several? Known where details were asked.
     """
 
     place: str
@@ -128,6 +99,40 @@ class Difference(JsonValues):
     needed_atol: float = 0.0
     histogram: Histogram | None = None
     agreement: Agreement | None = None
+    constant: bool = False
+    slice: tuple[int, ...] = ()
+    not_finite: int = 0
+
+    @property
+    def share(self) -> float:
+        """The largest error as a share of the largest number; 0 where that is 0."""
+        return self.max_abs / self.largest if self.largest else 0.0
+
+    @property
+    def error(self) -> str:
+        """The largest error in words, beside the scale of the numbers: `0.84 (8.4e-07 of the largest)`."""
+        share = f" ({self.share:.2g} of the largest number)" if self.largest and self.max_abs else ""
+        return f"{self.max_abs:.2g}{share}"
+
+    @property
+    def proves(self) -> bool:
+        """Would a wrong network have shown: are there finite numbers, and not all the same?"""
+        return not self.empty and not self.constant and self.not_finite < math.prod(self.shape)
+
+    @property
+    def empty(self) -> bool:
+        """Were there no numbers to compare?"""
+        return math.prod(self.shape) == 0
+
+
+#: Gives what `rounding_noise` says of the numbers that are compared.
+Noise = Callable[[], Any]
+
+#: No rounding is looked for behind an error of more than so many times the tolerance.
+_HOPELESS = 100
+
+#: How whole numbers are compared, unless a user says otherwise.
+_WHOLE = Tolerance(0.0, 0.0, False, "whole numbers are equal or not")
 
 
 class Known:
@@ -156,7 +161,13 @@ class Known:
 
 
 def compare(
-    got: Any, expected: Any, tolerance: Tolerance, *, details: bool = False, known: Known | None = None
+    got: Any,
+    expected: Any,
+    tolerance: Tolerance,
+    *,
+    details: bool = False,
+    known: Known | None = None,
+    noise: Noise | None = None,
 ) -> list[Difference]:
     """Compares nested values tensor by tensor; a missing or an additional tensor is a failure of its own.
 
@@ -166,6 +177,8 @@ def compare(
         tolerance: the rule.
         details: also count the errors by size, and see whether class scores agree.
         known: what was compared before.
+        noise: gives the rounding noise of the reference, nested alike, or None; asked where a slice is off by more than
+            the tolerance of its own numbers. Without it tensors are judged as a whole.
     """
     ours, theirs = dict(leaves(got)), dict(leaves(expected))
     found = []
@@ -174,7 +187,7 @@ def compare(
         if a is None:
             found.append(Difference(position(place), False, "it is missing", tuple(b.shape)))
         else:
-            found.append(_compare_tensors(position(place), a, b, tolerance, details, known or Known()))
+            found.append(_compare_tensors(place, a, b, tolerance, details, known or Known(), noise))
     for place, a in ours.items():
         if place not in theirs:
             found.append(Difference(position(place), False, "the reference has no such output", tuple(a.shape)))
@@ -182,24 +195,94 @@ def compare(
 
 
 def _compare_tensors(
-    place: str, got: torch.Tensor, expected: torch.Tensor, tolerance: Tolerance, details: bool, known: Known
+    where: tuple[int, ...],
+    got: torch.Tensor,
+    expected: torch.Tensor,
+    tolerance: Tolerance,
+    details: bool,
+    known: Known,
+    noise: Noise | None,
 ) -> Difference:
-    shape = tuple(expected.shape)
+    place, shape = position(where), tuple(expected.shape)
     if problem := _unlike(got, expected):
         return Difference(place, False, problem, shape)
     if expected.numel() == 0:
         return Difference(place, True, "", shape)
+    if not expected.is_floating_point() and tolerance.relative_to_largest:
+        tolerance = _WHOLE
     found = known.measure(got, expected, tolerance.rtol)
     a, b = (_numbers(tensor).numpy() for tensor in (got, expected))
-    for name, numbers, squares in (("it", a, found.noise), ("the reference", b, found.squares)):
-        if math.isfinite(squares):  # much faster than isfinite, and right whenever it says yes
-            continue
-        bad = np.flatnonzero(~np.isfinite(numbers))
-        if len(bad):
-            index = _index(int(bad[0]), shape)
-            problem = f"{name} has {len(bad)} NaN or Inf, the first ({float(numbers[bad[0]])}) at {list(index)}"
+    lost = 0
+    if not (math.isfinite(found.noise) and math.isfinite(found.squares)):  # much faster than isfinite
+        lost, problem, index = _not_finite(a, b, shape)
+        if problem:
             return Difference(place, False, problem, shape, worst=index)
-    return _statistics(place, a, b, shape, found, tolerance, details)
+        if lost:
+            got, expected = (torch.where(tensor.isfinite(), tensor, 0.0) for tensor in (got, expected))
+            a, b = (_numbers(tensor).numpy() for tensor in (got, expected))
+            found = measure(_numbers(got), _numbers(expected), tolerance.rtol)
+    made = replace(_statistics(place, a, b, shape, found, tolerance, details), not_finite=lost)
+    if tolerance is _WHOLE and made.passed and not torch.equal(got.long().reshape(shape), expected.long()):
+        return replace(made, passed=False, problem="its whole numbers are not equal")  # beyond 2**53
+    if noise is None or not tolerance.relative_to_largest or tolerance.rtol or not made.max_abs:
+        return made
+    return _by_slices(made, got.detach().cpu().reshape(shape), expected.detach().cpu(), tolerance, where, noise)
+
+
+def _not_finite(a: Numbers, b: Numbers, shape: tuple[int, ...]) -> tuple[int, str, tuple[int, ...]]:
+    """How many numbers are NaN or Inf in both alike; else what is wrong, and where first."""
+    bad = ~np.isfinite(b)
+    unlike = np.flatnonzero((np.isfinite(a) == bad) | (bad & (a != b) & ~(np.isnan(a) & np.isnan(b))))
+    if not len(unlike):
+        return int(bad.sum()), "", ()
+    first = int(unlike[0])
+    index = index_of(first, shape)
+    name, numbers = ("the reference", b) if np.isfinite(a[first]) else ("it", a)
+    count = int((~np.isfinite(numbers)).sum())
+    problem = (
+        f"{name} has {count} NaN or Inf, the first that the other has not ({float(numbers[first])}) at {list(index)}"
+    )
+    return 0, problem, index
+
+
+def _by_slices(
+    whole: Difference, got: torch.Tensor, expected: torch.Tensor, tolerance: Tolerance, where: Place, noise: Noise
+) -> Difference:
+    """The same difference, judged by the slice, such as a channel, that is off most for what its own numbers allow."""
+    if whole.largest and whole.needed_atol > _HOPELESS * whole.atol:
+        return whole
+    worst = worst_slice(
+        got,
+        expected,
+        share=tolerance.atol,
+        rounding=tolerance.rounding,
+        noise=partial(_noise_at, noise, where),
+    )
+    if worst is None or whole.passed == (worst.used <= 1):
+        return whole
+    ours, theirs = (tensor.select(worst.axis, worst.index).double() for tensor in (got, expected))
+    apart = (ours - theirs).abs()
+    inner = index_of(int(apart.argmax()), tuple(apart.shape))
+    count = f"{int((apart > worst.allowed).sum())} of {apart.numel()} numbers"
+    problem = (
+        f"{count} of the slice {worst.name(expected.dim())}, the largest of which is {worst.largest:.3g}, "
+        f"differ by more than {worst.allowed:.3g}, by up to {worst.error:.3g}"
+    )
+    return replace(
+        whole,
+        passed=worst.used <= 1,
+        problem=problem if worst.used > 1 else "",
+        atol=worst.allowed,
+        needed_atol=worst.error,
+        worst=(*inner[: worst.axis], worst.index, *inner[worst.axis :]),
+        worst_got=float(ours[inner]),
+        worst_expected=float(theirs[inner]),
+        slice=(worst.axis, worst.index),
+    )
+
+
+def _noise_at(noise: Noise, where: Place) -> torch.Tensor | None:
+    return dict(leaves(noise())).get(where)
 
 
 def _unlike(got: torch.Tensor, expected: torch.Tensor) -> str:
@@ -233,11 +316,15 @@ def _statistics(
     problem = ""
     if not passed:
         count = int((errors(a, b)[0] - tolerance.rtol * np.abs(b, dtype=np.float64) > atol).sum())
-        problem = f"{max(count, 1)} of {len(a)} numbers differ by more than {atol:.3g} + {tolerance.rtol:g}*|b|"
+        share = f", {found.absolute.largest / found.largest:.2g} of the largest number" if found.largest else ""
+        problem = (
+            f"{max(count, 1)} of {len(a)} numbers differ by more than {atol:.3g} + {tolerance.rtol:g}*|b|, "
+            f"by up to {found.absolute.largest:.3g}{share}"
+        )
     p99_abs, p99_rel, histogram = found.absolute.p99, found.relative.p99, None
     if details:
         distance, relative = errors(a, b)
-        p99_abs, p99_rel, histogram = p99(distance), p99(relative[b != 0]), _histogram(distance)
+        p99_abs, p99_rel, histogram = p99(distance), p99(relative[b != 0]), histogram_of(distance)
     nonzero = found.count - found.zeros
     ratio = found.squares / found.noise if found.noise else 0.0
     return Difference(
@@ -254,14 +341,15 @@ def _statistics(
         max_rel=found.relative.largest,
         mean_rel=found.relative.total / nonzero if nonzero else 0.0,
         p99_rel=p99_rel,
-        worst=_index(found.worst, shape),
+        worst=index_of(found.worst, shape),
         worst_got=float(a[found.worst]),
         worst_expected=float(b[found.worst]),
         cosine=_cosine(a, b, found),
         snr_db=10 * math.log10(ratio) if 0 < ratio < math.inf else None,
         needed_atol=needed,
         histogram=histogram,
-        agreement=_agreement(a, b, shape) if details else None,
+        agreement=agreement_of(a, b, shape) if details else None,
+        constant=details and len(b) > 1 and bool((b == b[0]).all()),
     )
 
 
@@ -274,36 +362,3 @@ def _cosine(a: npt.NDArray[Any], b: npt.NDArray[Any], found: Measures) -> float 
         product, ours = float(numbers @ b.astype(np.float64)), float(numbers @ numbers)
     norms = math.sqrt(ours) * math.sqrt(theirs)
     return product / norms if 0 < norms < math.inf else None
-
-
-def _histogram(distance: Numbers) -> Histogram:
-    errors = distance[distance > 0]
-    zeros = len(distance) - len(errors)
-    if not len(errors):
-        return Histogram(zeros, BINS_PER_DECADE, 0, ())
-    bins = np.floor(np.log10(errors.clip(_SMALLEST, _LARGEST)) * BINS_PER_DECADE).astype(int)
-    first = int(bins.min())
-    return Histogram(zeros, BINS_PER_DECADE, first, tuple(np.bincount(bins - first).tolist()))
-
-
-def _agreement(a: npt.NDArray[Any], b: npt.NDArray[Any], shape: tuple[int, ...]) -> Agreement | None:
-    """Of one score per class, for one sample or for a batch."""
-    if len(shape) not in (1, 2) or shape[-1] < 2:
-        return None
-    classes = shape[-1]
-    ours, theirs = a.reshape(-1, classes), b.reshape(-1, classes)
-
-    def agreeing(count: int) -> int:
-        chosen = np.argpartition(ours, classes - count, axis=1)[:, classes - count :]
-        least = np.partition(theirs, classes - count, axis=1)[:, classes - count]
-        return int((np.take_along_axis(theirs, chosen, axis=1) >= least[:, None]).all(axis=1).sum())
-
-    return Agreement(len(ours), classes, agreeing(1), agreeing(5) if classes > 5 else None)
-
-
-def _index(flat: int, shape: tuple[int, ...]) -> tuple[int, ...]:
-    index = []
-    for size in reversed(shape):
-        flat, i = divmod(flat, size)
-        index.append(i)
-    return tuple(reversed(index))

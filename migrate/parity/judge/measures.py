@@ -199,3 +199,12 @@ def errors(a: npt.NDArray[np.generic], b: npt.NDArray[np.generic]) -> tuple[Numb
         distance = np.abs(np.subtract(a, b, dtype=np.float64))
         size = np.abs(b, dtype=np.float64)
         return distance, distance / np.where(size, size, np.inf)
+
+
+def index_of(flat: int, shape: tuple[int, ...]) -> tuple[int, ...]:
+    """The index of an element of a tensor of this shape, from its number in row-major order."""
+    index = []
+    for size in reversed(shape):
+        flat, i = divmod(flat, size)
+        index.append(i)
+    return tuple(reversed(index))

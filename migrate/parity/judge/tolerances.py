@@ -32,6 +32,12 @@ _FLOAT64_FLOOR = 1e-9
 #: Layers add to each other's errors like steps of a random walk; this many times that is allowed.
 _OF_DEPTH = 0.5
 
+#: So many times the rounding noise of a slice is allowed where its own numbers allow less.
+_ROUNDINGS = 2
+
+#: Of constants in single precision such a slice feels this part.
+_OF_THE_FLOOR = 8
+
 #: Nothing looser than this is ever called equal.
 _LOOSEST = {torch.float64: 1e-7, torch.float32: 1e-3, torch.float16: 1e-1, torch.bfloat16: 3e-1}
 
@@ -85,9 +91,7 @@ class Rules:
         return Tolerance(atol or 0.0, rtol or 0.0, False, "given by the user")
 
     def _derived(self, fan_in: int, depth: int) -> Tolerance:
-        unit = ROUNDING.get(self.dtype)
-        if unit is None:
-            return Tolerance(0.0, 0.0, True, "whole numbers are equal or not")
+        unit = ROUNDING[self.dtype]
         name = str(self.dtype).removeprefix("torch.")
         roundings = _OF_A_LAYER + _OF_A_SUM * math.sqrt(fan_in)
         reason = (
@@ -109,7 +113,12 @@ class Rules:
             found, reason = _FLOAT64_FLOOR, f"{reason}; at least {_FLOAT64_FLOOR:g}, since Torch7 rounds some constants"
         if found > _LOOSEST[self.dtype]:
             found, reason = _LOOSEST[self.dtype], f"{reason}; at most {_LOOSEST[self.dtype]:g}"
-        return Tolerance(float(f"{found:.2g}"), 0.0, True, f"{reason}; of the largest number of the tensor")
+        rounding = _ROUNDINGS * unit * (_GPU if self.gpu else 1)
+        rounding *= _ONNX if self.onnx and self.dtype == torch.float32 else 1
+        if self.dtype == torch.float64:
+            rounding = max(rounding, _FLOAT64_FLOOR / _OF_THE_FLOOR)
+        reason += "; of the largest number of each slice, such as a channel, or of what rounding before it makes of it"
+        return Tolerance(float(f"{found:.2g}"), 0.0, True, reason, rounding)
 
 
 def fan_in_of(record: LayerRecord) -> int:

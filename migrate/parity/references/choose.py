@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from ...base.errors import UsageError
@@ -18,6 +19,22 @@ from .self_reference import compute_self
 
 #: What `reference` may say instead of naming a file.
 AUTO, RECORDED, SELF = "auto", "recorded", "self"
+
+
+def read_beside(conv: ConvertedModel, file: Path) -> Reference:
+    """The reference that lies beside the model's file, which nobody named.
+
+    Raises:
+        T7Error: it can't be read.
+        UsageError: it is no reference, or one of another model.
+    """
+    try:
+        found = read_dump(conv, file)
+    except UsageError as error:
+        raise UsageError(
+            f"{error} It was taken since it lies beside the file; --reference names another, or `self` or `recorded`."
+        ) from error
+    return replace(found, chosen=f"{file.name} lies beside the file, so it was taken as the reference")
 
 
 def choose_reference(

@@ -73,13 +73,23 @@ def read_recorded(conv: ConvertedModel, guess: Guess | None, seed: int = 0) -> R
         base = with_output(compute_self(conv, guess))
         whole = "The outputs of the whole network are compared with the converted model in float64"
         drawn = drawn_numbers(conv, moved(values[0]))
-        why = "Torch7's input is not in the file" if given is None else "Torch7 ran some layers in training mode"
-        why = str(drawn) if drawn.outputs else why
-        limits: tuple[str, ...] = (f"{whole}, since {'the activations are older than the weights' if old else why}.",)
+        why = str(drawn) if drawn.outputs and not old else _why(given, old, trained)
+        limits: tuple[str, ...] = (f"{whole}, since {why}.",)
     else:
         base = Reference("recorded", "", given, ends, recording.dtype, notes=("Torch7's own input is in the file",))
         limits = ()
     return _reference(conv, base, recording, settled, None if ends is not None else values[0], limits)
+
+
+def _why(given: Any, old: bool, trained: bool) -> str:
+    """Why the outputs of the whole network can't be compared with Torch7's."""
+    if old:
+        return "the activations are older than the weights"
+    if given is None:
+        return "Torch7's input is not in the file"
+    if trained:
+        return "Torch7 ran some layers in training mode"
+    return "the output in the file is not what the whole network answers to the input in it"
 
 
 def _reference(

@@ -12,13 +12,16 @@ import hashlib
 from collections.abc import Mapping
 from contextlib import nullcontext, suppress
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import torch
 
+from ...base.random_state import random_state_of_our_own
 from ...base.tensor_trees import apply, leaves, moved
 from ...model.conversion import ConvertedModel
 from ...model.recurrent_state import Remembering
+from ...model.rounding_noise import rounding_noise
 from ...shapes.random_layers import RandomNumbers, may_draw
 from ..choices import Choices
 from ..judge.compare import Difference
@@ -191,13 +194,13 @@ class _Pass:
     def run(self) -> None:
         twin = self.twin
         twin.train(sorted(self.training))
-        torch.manual_seed(self.number)
         value = twin.taken(self.probe.values[self.number])
-        try:
-            with self.numbers or nullcontext():
-                trace(twin, value, self.see, copy_inputs=True)
-        except Exception as error:  # made-up inputs may lead anywhere
-            self.judgement.stopped = f"{type(error).__name__}: {error}".splitlines()[0]
+        with random_state_of_our_own(self.number):
+            try:
+                with self.numbers or nullcontext():
+                    trace(twin, value, self.see, copy_inputs=True)
+            except Exception as error:  # made-up inputs may lead anywhere
+                self.judgement.stopped = f"{type(error).__name__}: {error}".splitlines()[0]
         for key in self.pending:
             self.judgement.unjudged[key] = "its output was written over, and what did it can't be judged"
 
@@ -224,8 +227,10 @@ class _Pass:
         if probe.calls.get(i, 1) > 1 or step.call > 1:
             self.judgement.unjudged[step.key] = REPEATED
             return self.noise(step.output)
-        rule = probe.rules.layer(probe.network.layers[i])
-        difference = worst(step.output, recorded, rule)
+        layer = probe.network.layers[i]
+        rule = probe.rules.layer(layer)
+        noise = None if i in self.training else partial(rounding_noise, layer.module, step.input)
+        difference = worst(step.output, recorded, rule, noise=noise)
         chosen = self.choices.output(step, recorded, difference, rule)
         difference = difference if chosen is None else worst(chosen, recorded, rule)
         intact = i not in probe.shared or difference.passed

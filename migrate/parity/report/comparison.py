@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from operator import attrgetter
 from typing import Any
 
 from ...base.json_values import JsonValues
@@ -25,12 +26,14 @@ class ModelLayer(JsonValues):
         typename: its Torch7 class.
         module: class of the PyTorch module.
         parameters: how many distinct numbers its parameters and those of the layers in it have.
+        own_parameters: the same without the layers in it.
     """
 
     paths: tuple[str, ...]
     typename: str
     module: str
     parameters: int
+    own_parameters: int = 0
 
 
 @dataclass
@@ -74,6 +77,12 @@ class BackendResult:
         """The largest absolute difference of all outputs."""
         return max((difference.max_abs for difference in self.outputs), default=0.0)
 
+    @property
+    def largest_in_words(self) -> str:
+        """The same beside the scale of that output."""
+        worst = max(self.outputs, key=attrgetter("max_abs"), default=None)
+        return "0" if worst is None else worst.error
+
     def to_json(self) -> dict[str, Any]:
         """The same as JSON values."""
         tolerance = self.tolerance
@@ -102,7 +111,7 @@ class BackendResult:
 
 @dataclass
 class Comparison:
-    """The outcome of a comparison; true when everything that ran agrees, and something ran.
+    """The outcome of a comparison; true when nothing failed, and something ran: no proof yet, see `verdict`.
 
     Attributes:
         reference: what was compared with.
@@ -112,6 +121,7 @@ class Comparison:
         environment: versions and settings.
         model: every layer of the model, in its order.
         options: what `torchmigrate verify` was told, by the names of its options; None and False stand for the default.
+        not_finite: which weights of the file itself hold NaN or Inf, in words; "" if none does.
     """
 
     reference: Reference
@@ -121,6 +131,7 @@ class Comparison:
     environment: dict[str, Any]
     model: Sequence[ModelLayer] = ()
     options: Mapping[str, Any] = field(default_factory=dict)
+    not_finite: str = ""
 
     def __bool__(self) -> bool:
         statuses = [backend.status for backend in self.backends if backend.decides]

@@ -16,8 +16,18 @@ from ...base.messages import visible
 from ..judge.status import TORCH7, name_of
 from .charts import depth_chart
 from .histograms import HistogramChart, histogram_chart, histogram_range
-from .layer_table import STATES, Row, chart_series, layer_rows, measure, table_rows, watched_backends, worst_of
-from .quantities import cosine, nine_digits, percent, scientific, sizes
+from .layer_table import (
+    STATES,
+    Row,
+    chart_series,
+    layer_rows,
+    measure,
+    share_of,
+    table_rows,
+    watched_backends,
+    worst_of,
+)
+from .quantities import cosine, nine_digits, of_scale, percent, scientific, sizes
 from .tree import tree_nodes
 
 _TEMPLATES = Path(__file__).parent / "templates"
@@ -61,7 +71,7 @@ def render(report: Mapping[str, Any]) -> str:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    filters = (scientific, nine_digits, cosine, percent, sizes, measure)
+    filters = (scientific, nine_digits, cosine, of_scale, percent, sizes, measure)
     environment.filters.update({f.__name__: f for f in filters}, exact=_exact, coordinate=_coordinate)
     style, script = (_TEMPLATES.joinpath(name).read_text("utf-8") for name in ("report.css", "report.js"))
     rows = layer_rows(report)
@@ -118,6 +128,7 @@ def _backend(backend: Mapping[str, Any], rows: list[Row]) -> dict[str, Any]:
         **backend,
         "largest": largest,
         "used": used,
+        "scale": share_of(backend["outputs"]),
         "judged": len(judged),
         "within": sum(layer["own"]["passed"] for layer in judged),
     }

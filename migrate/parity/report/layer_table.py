@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from .charts import Point, Series
-from .quantities import number, share, sizes
+from .quantities import number, of_scale, share, sizes
 from .verdict import is_summary
 
 #: What a row may be, the worst first: its words in the report.
@@ -175,6 +175,17 @@ def worst_of(differences: Sequence[Mapping[str, Any]]) -> tuple[float | None, fl
         max(float(measured.difference["max_abs"]) for measured in found) if comparable else None,
         max(used) if comparable and len(used) == len(found) else None,
     )
+
+
+def share_of(differences: Sequence[Mapping[str, Any]]) -> float | None:
+    """The largest error of several outputs as a share of the largest number of that output."""
+    if worst_of(differences)[0] is None:
+        return None
+    return of_scale(max(differences, key=_error))
+
+
+def _error(difference: Mapping[str, Any]) -> float:
+    return float(difference["max_abs"])
 
 
 def _state(cells: Sequence[Cell]) -> str:

@@ -8,7 +8,7 @@ from typing import Any
 
 from ...base.messages import visible
 from ..judge.status import TORCH7
-from .layer_table import layer_rows, watched_backends, worst_of, worst_rows
+from .layer_table import layer_rows, share_of, watched_backends, worst_of, worst_rows
 from .quantities import DASH, percent, scientific
 
 #: How many layers are named.
@@ -57,8 +57,8 @@ def _lines(report: Mapping[str, Any]) -> Iterator[str]:
     yield f"{code(source['file'] or 'a value that was no file')}{where}. {_sentence(verdict['meaning'])}"
     yield ""
     rounding = "" if reference["kind"] in TORCH7 else " (rounding only)"
-    yield f"| backend | result{rounding} | largest error | of the tolerance | tolerance | why |"
-    yield "|---|---|--:|--:|---|---|"
+    yield f"| backend | result{rounding} | largest error | of the largest number | of the tolerance | tolerance | why |"
+    yield "|---|---|--:|--:|--:|---|---|"
     for backend in report["backends"]:
         yield _backend(backend)
     worst = list(_worst(report))
@@ -89,6 +89,7 @@ def _backend(backend: Mapping[str, Any]) -> str:
         code(backend["backend"]) + ("" if backend["decides"] else " (information)"),
         f"**{backend['status']}**" if backend["status"] in ("passed", "failed") else code(backend["status"]),
         scientific(largest),
+        scientific(share_of(backend["outputs"])),
         percent(used),
         code(backend["tolerance"]["rule"]) if backend["tolerance"] else DASH,
         code(backend["reason"]) if backend["reason"] else "",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import Any
 
 #: Stands where there is no number.
@@ -55,6 +56,12 @@ def share(needed: Any, allowed: Any) -> float | None:
         return 0.0 if error == 0 else None
     found = error / tolerance
     return found if math.isfinite(found) else None
+
+
+def of_scale(difference: Mapping[str, Any]) -> float | None:
+    """The largest error of a difference of parity.json as a share of the largest number; None where there is none."""
+    error, largest = number(difference["max_abs"]), number(difference["largest"])
+    return None if error is None or not largest else error / largest
 
 
 def percent(value: float | None) -> str:

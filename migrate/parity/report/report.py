@@ -20,22 +20,31 @@ PARITY_VERSION = 1
 
 
 class ParityReport(Comparison):
-    """The outcome of `verify`; true when everything that ran agrees, and something ran."""
+    """The outcome of `verify`; true when nothing failed, and something ran. `proven` says more."""
 
     @property
     def verdict(self) -> Verdict:
         """What it shows, and what it does not show."""
         return judge(self)
 
+    @property
+    def proven(self) -> bool:
+        """Do Torch7's own numbers agree, with every layer that has weights judged by them: is the verdict PASSED?"""
+        return self.verdict.level == "passed"
+
     def summary(self) -> str:
         """The verdict in one line: what was compared with what, and how far it is off."""
+        return f"{self.verdict.title} {self.details()}"
+
+    def details(self) -> str:
+        """What was compared with what, and how far it is off, without the verdict's title."""
         against = "itself in float64" if self.reference.kind == "self" else name_of(self.reference.kind)
         if self.reference.file is not None:
             against += f" ({self.reference.file})"
         ran = [backend for backend in self.backends if backend.status != NOT_RUN]
         parts = []
         for backend in ran:
-            text = f"{backend.name} {backend.status}, largest difference {backend.largest:.2g}"
+            text = f"{backend.name} {backend.status}, largest difference {backend.largest_in_words}"
             if not backend.outputs:
                 text = f"{backend.name} {backend.status} by what its layers do, no output being comparable"
             if backend.status == FAILED:
@@ -47,6 +56,8 @@ class ParityReport(Comparison):
             parts.append(text)
         end = "" if self.reference.kind in TORCH7 else " This shows rounding, not that the mapping is right."
         verdict = "; ".join(parts) or "nothing ran"
+        if self.not_finite:
+            verdict = f"the file's own weights hold NaN or Inf ({self.not_finite}); {verdict}"
         return f"against {against}: {verdict}.{end}"
 
     def rows(self) -> list[tuple[str, str, str, str, str]]:
@@ -55,7 +66,7 @@ class ParityReport(Comparison):
             (
                 backend.name,
                 backend.status,
-                f"{backend.largest:.3g}" if backend.comparable else "",
+                backend.largest_in_words if backend.comparable else "",
                 "" if backend.tolerance is None else str(backend.tolerance),
                 backend.reason,
             )
@@ -69,6 +80,7 @@ class ParityReport(Comparison):
             "format": "torchmigrate-parity",
             "format_version": PARITY_VERSION,
             "passed": bool(self),
+            "proven": self.proven,
             "summary": self.summary(),
             "verdict": {**asdict(self.verdict), "limits": list(self.verdict.limits)},
             "source": self.source,
@@ -79,6 +91,7 @@ class ParityReport(Comparison):
                 "sha256": reference.sha256,
                 "input": shapes(reference.input),
                 "notes": list(reference.notes),
+                "chosen": reference.chosen,
             },
             "rule": "|a-b| <= atol + rtol*|b|, b being the reference",
             "seed": self.seed,

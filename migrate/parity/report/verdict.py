@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import prod
 
-from ...base.tensor_trees import shapes
+from ...base.tensor_trees import leaves, shapes
 from ..judge.status import FAILED, NOT_RUN, PASSED, TORCH7, name_of
 from ..runs.layers import LayerResult
 from .comparison import Comparison
@@ -17,17 +18,21 @@ class Verdict:
     """What a report says first.
 
     Attributes:
-        level: "passed", "failed", "rounding" (all agrees, but Torch7's numbers were not there) or "nothing" (nothing
-            was compared).
+        level: "passed" (Torch7's numbers, and all layers with weights), "partly" (Torch7's numbers, and some of them),
+            "failed", "rounding" (all agrees, but Torch7's numbers were not there) or "nothing" (nothing was compared).
         title: the same in a few words.
         meaning: what follows from it.
         limits: what does not follow from it, one sentence each.
+        judged: how many layers with weights were compared with Torch7's numbers, by themselves or end to end.
+        weighted: how many layers with weights there are.
     """
 
     level: str
     title: str
     meaning: str
     limits: tuple[str, ...]
+    judged: int = 0
+    weighted: int = 0
 
 
 def judge(report: Comparison) -> Verdict:
@@ -41,25 +46,54 @@ def judge(report: Comparison) -> Verdict:
     if PASSED not in statuses.values():
         return Verdict("nothing", "NOTHING WAS COMPARED", "No backend ran, so nothing is known.", _limits(report))
     if report.reference.kind not in TORCH7:
+        weighted = sum(layer.own_parameters > 0 for layer in report.model)
         meaning = (
             "This is not a proof of parity. No numbers of Torch7 were there to compare with, so the converted model "
             f"was compared with {against}. They agree within the tolerance, but a layer that was converted wrongly "
             "would look just the same."
         )
-        return Verdict("rounding", "NOT COMPARED WITH TORCH7", meaning, _limits(report))
-    if report.reference.stale:
-        meaning = (
-            f"This is no proof of parity: {report.reference.stale}. Nothing says that a layer is wrong, and nothing "
-            "that the layers with weights are right."
-        )
-        return Verdict("rounding", "ACTIVATIONS OLDER THAN THE WEIGHTS", meaning, _limits(report))
+        return Verdict("rounding", "NOT COMPARED", meaning, _limits(report), 0, weighted)
+    return _of_torch7(report)
+
+
+def _of_torch7(report: Comparison) -> Verdict:
+    """The verdict where all that was compared with Torch7's numbers agrees."""
     proves = report.reference.proves
     meaning = f"{proves[:1].upper()}{proves[1:].rstrip('.')}, within the tolerance."
-    return Verdict("passed", "PASSED", meaning, _limits(report))
+    weighted = [layer for layer in report.model if layer.own_parameters]
+    runs = [run for backend in report.backends if backend.decides for run in backend.layers]
+    known = {run.path for run in runs if run.judged}
+    ends = _ends_prove(report)
+    missing = [] if ends else [layer for layer in weighted if known.isdisjoint(layer.paths)]
+    judged = len(weighted) - len(missing)
+    if ends or (not missing if weighted else "" in known):
+        return Verdict("passed", "PASSED", meaning, _limits(report), judged, len(weighted))
+    count = f"{judged} of {len(weighted)} {'layer' if len(weighted) == 1 else 'layers'} with weights"
+    why = Counter(_reason(layer.paths, runs) for layer in missing)
+    reasons = "; ".join(f"{number}: {reason}" for reason, number in why.most_common())
+    rest = (
+        f"The others were not: {reasons}." if missing else "No output of the whole network was compared with Torch7's."
+    )
+    meaning = f"{meaning} That is no proof of the whole: {count} {'was' if judged == 1 else 'were'} compared. {rest}"
+    return Verdict("partly", f"PARTLY COMPARED ({count})", meaning, _limits(report), judged, len(weighted))
+
+
+def _reason(paths: Sequence[str], runs: Sequence[LayerResult]) -> str:
+    """Why a layer was not judged."""
+    return next((run.remark for run in runs if run.path in paths and run.remark), "") or "it was not compared"
+
+
+def _ends_prove(report: Comparison) -> bool:
+    """Were the outputs of the whole network compared with Torch7's, and do they depend on anything?"""
+    if report.reference.probe is not None:
+        return False  # they are those of the converted model in float64
+    count = len(list(leaves(report.reference.output)))  # more than were compared, where some are random
+    found = [backend.outputs for backend in report.backends if backend.decides and backend.status == PASSED]
+    return any(len(outputs) == count and any(output.proves for output in outputs) for outputs in found)
 
 
 def _limits(report: Comparison) -> tuple[str, ...]:
-    found = []
+    found = [f"The file's own weights hold NaN or Inf: {report.not_finite}."] if report.not_finite else []
     ran = [backend for backend in report.backends if backend.status != NOT_RUN]
     absent = [backend for backend in report.backends if backend.status == NOT_RUN]
     if absent:
@@ -71,10 +105,11 @@ def _limits(report: Comparison) -> tuple[str, ...]:
     if ran:
         found.append(f"One input was compared, of size {shapes(report.reference.input)}. Others were not.")
     found += _of_gradients(report)
+    found += _of_outputs(report)
     layers = max((backend.layers for backend in ran), key=len, default=[])
     if ran and not layers:
         found.append("The layers were not compared one by one: the outputs alone decide.")
-    if unjudged := sum(layer.own is None for layer in layers):
+    if unjudged := sum(not layer.judged for layer in layers):
         found.append(f"{unjudged} of {_runs(layers)} could not be judged by what they do themselves.")
     if summarized := sum(layer.own is not None and is_summary(layer.own.shape, layer.shape) for layer in layers):
         found.append(
@@ -96,6 +131,22 @@ def _of_gradients(report: Comparison) -> list[str]:
     if report.reference.gradients is not None:
         reason = "they are compared where PyTorch runs on the CPU, which did not come to that"
     return [f"Gradients were asked for and not compared: {reason}."]
+
+
+def _of_outputs(report: Comparison) -> list[str]:
+    """Which outputs prove little or nothing, although they agree."""
+    outputs = {output.place: output for backend in report.backends for output in backend.outputs if output.passed}
+    found = [
+        f"Output{place} has {output.not_finite} NaN or Inf, in the reference and here alike."
+        for place, output in outputs.items()
+        if output.not_finite
+    ]
+    found += [f"Output{place} is empty: nothing was compared." for place, output in outputs.items() if output.empty]
+    return found + [
+        f"Output{place} is the same number everywhere ({output.worst_expected:g}): that it agrees proves little."
+        for place, output in outputs.items()
+        if output.constant
+    ]
 
 
 def _runs(layers: Sequence[LayerResult]) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -13,7 +14,7 @@ from ...base.json_values import JsonValues
 from ...base.memory import is_out_of_memory
 from ...base.tensor_trees import apply, leaves
 from ...model.conversion import ConvertedModel
-from ..judge.compare import Difference
+from ..judge.compare import Difference, Noise
 from ..judge.status import FAILED, NOT_RUN, PASSED
 from ..judge.tolerances import Rules
 from ..network_copies import copy_network
@@ -51,8 +52,18 @@ def repeated(value: Any, batch: int) -> Any:
     return apply(value, take)
 
 
+def _repeated_noise(noise: Noise, batch: int) -> Any:
+    found = noise()
+    return None if found is None else repeated(found, batch)
+
+
 def compare_batches(
-    backend: Backend, conv: ConvertedModel, reference: Reference, rules: Rules, sizes: Sequence[int] = BATCHES
+    backend: Backend,
+    conv: ConvertedModel,
+    reference: Reference,
+    rules: Rules,
+    sizes: Sequence[int] = BATCHES,
+    noise: Noise | None = None,
 ) -> list[BatchResult]:
     """Feeds a backend the reference's samples in batches of other sizes, and compares with the reference's answers.
 
@@ -62,6 +73,7 @@ def compare_batches(
         reference: the samples and the answers.
         rules: the tolerances.
         sizes: of the batches.
+        noise: of the outputs, as `compare` takes it.
     """
     given, answers = (
         {tensor.shape[0] if tensor.dim() else 0 for _, tensor in leaves(value)}
@@ -71,16 +83,19 @@ def compare_batches(
     if not own or given != {own} or answers != {own}:
         reason = "input and output do not begin with the same dimension, so samples can't be told apart"
         return [BatchResult(size, NOT_RUN, reason) for size in sizes if size != own]
-    return [_compare(backend, conv, reference, rules, size) for size in sizes if size != own]
+    return [_compare(backend, conv, reference, rules, size, noise) for size in sizes if size != own]
 
 
-def _compare(backend: Backend, conv: ConvertedModel, reference: Reference, rules: Rules, size: int) -> BatchResult:
+def _compare(
+    backend: Backend, conv: ConvertedModel, reference: Reference, rules: Rules, size: int, noise: Noise | None
+) -> BatchResult:
     if reason := backend.fixed_batch(size):
         return BatchResult(size, NOT_RUN, reason)
     given, expected = repeated(reference.input, size), repeated(reference.output, size)
     difference: Difference | None = None
     try:
-        difference = worst(backend.outputs(conv, given), expected, rules.output())
+        behind = None if noise is None else partial(_repeated_noise, noise, size)
+        difference = worst(backend.outputs(conv, given), expected, rules.output(), noise=behind)
         problem = difference.problem
     except (RuntimeError, ValueError, TypeError, LookupError, ExportError) as error:
         if is_out_of_memory(error):

@@ -103,7 +103,7 @@ def _unless_unsteady(found: GradientResult, nearby: Sequence[GradientResult], ru
     if widest is None or widest.passed or found.difference.needed_atol > _UNSTEADY * widest.needed_atol:
         return found
     remark = (
-        f"it is off by {found.difference.max_abs:.3g}, and by {widest.max_abs:.3g} after a change of the input in its "
+        f"it is off by {found.difference.error}, and by {widest.error} after a change of the input in its "
         "seventh digit: at an edge of a ReLU or between equal maxima rounding decides which way it goes"
     )
     return dataclasses.replace(found, difference=None, remark=remark)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import math
 import weakref
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -16,12 +16,14 @@ from ...base.memory import is_out_of_memory
 from ...base.tensor_memo import TensorMemo
 from ...base.tensor_trees import leaves, moved
 from ...model.layer_record import LayerRecord
+from ...model.rounding_noise import rounding_noise
 from ...shapes.random_layers import RandomNumbers, may_draw
 from ..choices import CHOSEN, Choices
-from ..judge.compare import Difference, Known, Tolerance, compare
+from ..judge.compare import Difference, Known, Noise, Tolerance, compare
 from ..network_copies import Network
 from ..reference_numbers import Reference, TensorSummary, cast_like
 from ..trace import LayerRun, trace
+from .summaries import compare_summary
 
 
 @dataclass
@@ -49,6 +51,11 @@ class LayerResult(JsonValues):
     remark: str = ""
 
     @property
+    def judged(self) -> bool:
+        """Was it compared by itself?"""
+        return self.own is not None and not self.own.empty
+
+    @property
     def passed(self) -> bool:
         """Is its own error within the tolerance?"""
         return self.own is None or self.own.passed
@@ -58,7 +65,7 @@ class LayerResult(JsonValues):
 TRAINING = "compared in training mode, in which Torch7 ran it; its running statistics are not covered"
 
 #: Said of a layer behind one whose output the reference does not keep whole.
-SUMMARIZED = "the reference keeps a summary of its input, so errors of the layers before it show in it too"
+SUMMARIZED = "the reference keeps a summary of its input only: not judged by itself, but in the running network"
 
 
 #: Said of a layer that draws, or that holds one whose numbers the reference does not keep whole.
@@ -80,9 +87,6 @@ class Layered:
     results: list[LayerResult]
     output: Any = None
 
-
-#: Rounding averages out: the mean and the deviation of many numbers may be off by this share of what one of them may.
-_OF_AN_AVERAGE = 1 / 8
 
 #: The tolerance of one layer.
 Rule = Callable[[LayerRecord], Tolerance]
@@ -107,7 +111,9 @@ def compare_layers(network: Network, reference: Reference, own: Rule, accumulate
     if reference.changes:
         fed = network.changed(reference.changes)
     fed.train(reference.training)
-    comparison = _Comparison(network, reference, own, accumulated)
+    spare = network.twin()  # without the hooks of a trace
+    spare.train(reference.training)
+    comparison = _Comparison(network, spare, reference, own, accumulated)
     value = fed.taken(reference.input if reference.probe is None else reference.probe)
     comparison.remember(value)
     comparison.choices = Choices(fed.layers)
@@ -121,8 +127,11 @@ def compare_layers(network: Network, reference: Reference, own: Rule, accumulate
 class _Comparison:
     """What is known after some layers have run."""
 
-    def __init__(self, network: Network, reference: Reference, own: Rule, accumulated: Tolerance) -> None:
+    def __init__(
+        self, network: Network, spare: Network, reference: Reference, own: Rule, accumulated: Tolerance
+    ) -> None:
         self.layers = network.layers
+        self.spare = spare
         self.reference = reference
         self.own = own
         self.accumulated = accumulated
@@ -181,10 +190,10 @@ class _Comparison:
         text = str(error).strip().splitlines()
         problem = f"it fails: {type(error).__name__}: {text[0][:200] if text else ''}"
         found = self.result(key, [])
-        if own:
+        if own and not self.summarized:
             found.own = Difference("", False, problem, ())
-            found.remark = SUMMARIZED if self.summarized else ""
         else:
+            found.remark = SUMMARIZED if self.summarized else found.remark
             found.accumulated = Difference("", False, problem, ())
 
     def result(self, key: tuple[int, int], output: Any) -> LayerResult:
@@ -222,6 +231,8 @@ class _Comparison:
             found.own, found.remark = self.reference.witnessed[step.key]
         elif reason is not None:
             found.remark = reason
+        elif self.summarized and not self.is_whole(step.input):
+            found.remark = SUMMARIZED
         else:
             found.own, found.remark = self.by_itself(step, expected)
             if step.key in self.reference.together:
@@ -230,8 +241,6 @@ class _Comparison:
                 found.remark = self.reference.proven[step.key]
             elif step.index in self.reference.training:
                 found.remark = TRAINING
-            elif self.summarized and not self.is_whole(step.input):
-                found.remark = SUMMARIZED
         if expected is None or passed_on(step, found.own) or self.is_made_of(expected, step.output):
             return None
         made = replacement(expected, step.output)
@@ -244,7 +253,8 @@ class _Comparison:
     def by_itself(self, step: LayerRun, expected: Any) -> tuple[Difference, str]:
         """A layer's own error, and in which way it was judged."""
         rule = self.own(self.layers[step.index])
-        own = worst(step.output, expected, rule, self.known)
+        noise = partial(rounding_noise, self.spare.layers[step.index].module, step.input)
+        own = worst(step.output, expected, rule, self.known, noise)
         chosen = self.choices.output(step, expected, own, rule)
         if chosen is None or not (other := worst(chosen, expected, rule)).passed:
             return own, ""
@@ -289,62 +299,43 @@ def summarized(expected: Any) -> bool:
     return isinstance(expected, TensorSummary)
 
 
-def worst(output: Any, expected: Any, tolerance: Tolerance, known: Known | None = None) -> Difference:
-    """The difference of the tensor that fails first, or is farthest off, among all of a nested output."""
-    found = _differences(output, expected, tolerance, known)
+def worst(
+    output: Any, expected: Any, tolerance: Tolerance, known: Known | None = None, noise: Noise | None = None
+) -> Difference:
+    """The difference of the tensor that fails first, or is farthest off, among all of a nested output.
+
+    Args:
+        output: what is judged.
+        expected: the reference; a `TensorSummary` for large tensors.
+        tolerance: the rule.
+        known: what was compared before.
+        noise: as `compare` takes it.
+    """
+    found = _differences(output, expected, tolerance, known, noise)
     if not found:
-        return Difference("", True, "", ())
+        return Difference("", True, "", (0,))
     failed = [difference for difference in found if not difference.passed]
     return failed[0] if failed else max(found, key=_relative)
 
 
-def _differences(output: Any, expected: Any, tolerance: Tolerance, known: Known | None) -> list[Difference]:
+def _differences(
+    output: Any, expected: Any, tolerance: Tolerance, known: Known | None, noise: Noise | None
+) -> list[Difference]:
     if not summarized(expected):
-        return compare(output, expected, tolerance, known=known)
+        return compare(output, expected, tolerance, known=known, noise=noise)
     if isinstance(expected, TensorSummary):
-        return [_compare_summary(output, expected, tolerance)]
+        return [compare_summary(output, expected, tolerance, noise)]
     if not isinstance(output, (list, tuple)) or len(output) != len(expected):
         return [Difference("", False, f"it is no table of {len(expected)}, as the reference's is", ())]
     return [
         difference
         for ours, theirs in zip(output, expected, strict=True)
-        for difference in _differences(ours, theirs, tolerance, known)
+        for difference in _differences(ours, theirs, tolerance, known, None)
     ]
-
-
-def _used(difference: Difference) -> float:
-    """The share of the tolerance that a difference needs."""
-    return difference.needed_atol / difference.atol if difference.atol else 0.0
 
 
 def _relative(difference: Difference) -> float:
     return difference.max_abs / difference.largest if difference.largest else difference.max_abs
-
-
-def _compare_summary(output: Any, expected: TensorSummary, tolerance: Tolerance) -> Difference:
-    """Compares the first elements, the mean and the deviation, all relative to the size that the numbers have.
-
-    A single wrong number among many shows in the mean and the deviation only, and there little.
-    """
-    tensors = [tensor for _, tensor in leaves(output)]
-    if len(tensors) != 1 or tuple(tensors[0].shape) != expected.size:
-        sizes = [tuple(tensor.shape) for tensor in tensors]
-        return Difference("", False, f"its shape is {sizes}, the reference's {expected.size}", expected.size)
-    numbers = tensors[0].detach().cpu().double().reshape(-1)
-    known = torch.cat([expected.head.double(), torch.tensor([expected.mean, expected.std], dtype=torch.float64)])
-    spread = numbers.std() if len(numbers) > 1 else torch.zeros((), dtype=torch.float64)
-    ours = torch.cat([numbers[: len(expected.head)], torch.stack([numbers.mean(), spread])])
-    (found,) = compare(ours, known, tolerance)
-    if not found.passed or not tolerance.relative_to_largest:
-        return found
-    typical = math.hypot(expected.mean, expected.std)
-    narrow = replace(tolerance, atol=_OF_AN_AVERAGE * tolerance.absolute(typical), relative_to_largest=False)
-    (averages,) = compare(ours[-2:], known[-2:], narrow)
-    if not averages.passed:
-        which = "mean" if averages.worst == (0,) else "deviation"
-        problem = f"the {which} of its {len(numbers)} numbers differs by more than {narrow.atol:.3g}"
-        return replace(averages, problem=problem)
-    return max(found, averages, key=_used)
 
 
 def first_diverging(layers: Sequence[LayerResult]) -> LayerResult | None:

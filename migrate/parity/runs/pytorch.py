@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from typing import Any, Protocol
 
 import torch
 
+from ...base.errors import UsageError
 from ...model.answers import ask
 from ...model.conversion import ConvertedModel
 from ...shapes.random_input import floating_type
@@ -114,6 +115,20 @@ class PyTorch(Backend):
 
     def close(self) -> None:
         self._network = None
+
+
+def require_devices(devices: Sequence[str]) -> None:
+    """Sees that there are the devices that somebody named.
+
+    Raises:
+        UsageError: one is not a device, or not there.
+    """
+    for device in devices:
+        kind, _, number = device.partition(":")
+        if kind not in ("cpu", "cuda") or (":" in device and (kind == "cpu" or not number.isdecimal())):
+            raise UsageError(f"There is no device {device!r} to compare on; there are cpu, cuda, and cuda:1 and so on.")
+        if reason := PyTorch(device).missing():
+            raise UsageError(f"Nothing can be compared on the device {device}: {reason}.")
 
 
 @contextmanager

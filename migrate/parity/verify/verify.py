@@ -2,26 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import nullcontext, suppress
 from dataclasses import asdict, dataclass, replace
+from functools import cache, partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
 
 from ...base.errors import ExportError, UsageError
 from ...base.memory import is_out_of_device_memory, is_out_of_memory
+from ...base.random_state import random_state_of_our_own
 from ...base.tensor_trees import apply, leaves, moved, position, shapes
 from ...model.conversion import ConvertedModel
 from ...model.registry import installed_plugins
+from ...model.rounding_noise import rounding_noise
 from ...shapes.infer import Guess
 from ...shapes.random_input import floating_type
 from ...shapes.random_layers import Drawn, drawn_numbers
-from ..judge.compare import Difference, Tolerance, compare
+from ..judge.compare import Difference, Noise, Tolerance, compare
 from ..judge.status import FAILED, NOT_RUN, PASSED
 from ..judge.tolerances import Rules, coarser, depth_of, fan_in_of
+from ..network_copies import copy_network
 from ..reference_numbers import Reference
 from ..references.choose import AUTO, choose_reference
 from ..references.live import without_folder
@@ -31,7 +37,7 @@ from ..report.report import ParityReport
 from ..runs.batches import BATCHES, compare_batches
 from ..runs.gradients import compare_gradients
 from ..runs.layers import Layered
-from ..runs.pytorch import Backend, PyTorch
+from ..runs.pytorch import Backend, PyTorch, require_devices
 
 #: A tolerance for all outputs, or by the place of an output such as "[2]"; "" stands for the others.
 Allowed = float | Mapping[str, float] | None
@@ -40,6 +46,7 @@ Allowed = float | Mapping[str, float] | None
 _ERRORS = (RuntimeError, ValueError, TypeError, LookupError, ExportError)
 
 
+@random_state_of_our_own()
 def verify(
     conv: ConvertedModel,
     *,
@@ -67,7 +74,7 @@ def verify(
         reference: a file that dump_reference.lua wrote on a Torch7; "recorded": the activations in the model's file;
             "self": the converted model in float64, which shows rounding only; None or "auto": the strongest there
             is; or a reference that was chosen before.
-        devices: where PyTorch runs: "cpu", "cuda", "cuda:1"; one that is absent is reported as "not run".
+        devices: where PyTorch runs: "cpu", "cuda", "cuda:1".
         onnx: an exported file to compare too, with ONNX Runtime on the same devices.
         input: a tensor or nested list to feed; only without a reference file, which has its own.
         input_shape: sizes of random input, as `export_onnx` takes them; only without a reference file.
@@ -87,9 +94,11 @@ def verify(
         The report; true when every backend that ran agrees.
 
     Raises:
-        UsageError: the reference belongs to another model, or no input was given and none could be found.
+        UsageError: the reference belongs to another model, a device is not there, or no input was given and none could
+            be found.
         OSError: the disk of the temporary file is full.
     """
+    require_devices(devices)
     found = (
         reference
         if isinstance(reference, Reference)
@@ -106,11 +115,11 @@ def verify(
             requires=requires,
         )
     )
-    _check_devices(devices)
     with with_layers(found) if layers else nullcontext(with_output(found)) as whole:
         _check_places({*by_place(atol), *by_place(rtol)} - {""}, whole)
         drawn = drawn_numbers(conv, moved(whole.input, floating_type(conv.module)))
-        comparison = Comparer(conv, whole, by_place(atol), by_place(rtol), layers, gradients, batches, drawn)
+        noise = cache(partial(_noise, conv, whole.input))
+        comparison = Comparer(conv, whole, by_place(atol), by_place(rtol), layers, gradients, batches, drawn, noise)
         results = [comparison.of(backend) for backend in backends_for(conv, whole, devices, onnx)]
         found = replace(found, output=whole.output)  # the layers' outputs end with the block
         if drawn.outputs:
@@ -137,14 +146,7 @@ def verify(
         "gradients": gradients,
     }
     source = {**asdict(conv.provenance), "key": conv.key, "layers": len(conv.layers)}
-    return ParityReport(found, results, source, seed, _environment(), _model(conv), options)
-
-
-def _check_devices(devices: Sequence[str]) -> None:
-    for device in devices:
-        kind, _, number = device.partition(":")
-        if kind not in ("cpu", "cuda") or (":" in device and not number.isdecimal()):
-            raise UsageError(f"There is no device {device!r} to compare on; there are cpu, cuda, and cuda:1 and so on.")
+    return ParityReport(found, results, source, seed, _environment(), _model(conv), options, _not_finite(conv))
 
 
 def _check_places(places: set[str], reference: Reference) -> None:
@@ -210,6 +212,7 @@ class Comparer:
         gradients: compare gradients too.
         batches: sizes in which the samples are run again.
         drawn: what depends on random numbers.
+        noise: gives the rounding noise of the outputs.
     """
 
     conv: ConvertedModel
@@ -220,6 +223,7 @@ class Comparer:
     gradients: bool
     batches: Sequence[int]
     drawn: Drawn
+    noise: Noise
 
     def of(self, backend: Backend) -> BackendResult:
         """What a backend does."""
@@ -271,7 +275,7 @@ class Comparer:
             with suppress(*_ERRORS, UsageError):  # what is known already is what counts
                 result.layers = backend.locate(conv, reference.input, rules)
         if backend.decides and not problems and not self.drawn.outputs:
-            result.batches = compare_batches(backend, conv, reference, rules, self.batches)
+            result.batches = compare_batches(backend, conv, reference, rules, self.batches, self.noise)
         problems += [f"in a batch of {b.batch}: {b.reason}" for b in result.batches if b.status == FAILED]
         random = bool(self.drawn.outputs)
         if self.gradients and backend.name == "pytorch-cpu" and reference.gradients is not None and not random:
@@ -312,8 +316,14 @@ class Comparer:
     def _compared(self, got: Any, tolerance: Tolerance) -> list[Difference]:
         """The difference of every output that depends on no random numbers."""
         random = {position(place) for place in self.drawn.outputs}
-        found = compare(got, self.reference.output, tolerance, details=True)
+        found = compare(got, self.reference.output, tolerance, details=True, noise=self.noise)
         return [difference for difference in found if difference.place not in random]
+
+
+def _noise(conv: ConvertedModel, value: Any) -> Any:
+    """The rounding noise of the outputs of the whole network; None where it is not known."""
+    network = copy_network(conv)
+    return rounding_noise(network.module, network.taken(value))
 
 
 def with_dropped_batch(got: Any, reference: Reference) -> tuple[Any, bool]:
@@ -335,15 +345,37 @@ def _line(error: Exception) -> str:
 
 
 def _model(conv: ConvertedModel) -> list[ModelLayer]:
+    ours = {id(record.module) for record in conv.layers}
     return [
         ModelLayer(
             tuple(record.paths),
             record.typename,
             type(record.module).__name__,
             sum(parameter.numel() for parameter in record.module.parameters()),
+            sum(parameter.numel() for parameter in _own_parameters(record.module, ours)),
         )
         for record in conv.layers
     ]
+
+
+def _not_finite(conv: ConvertedModel) -> str:
+    """Which weights and statistics of the model hold NaN or Inf: the first few, by their layers; "" if none does."""
+    by_module = {id(record.module): f"{record.typename} at {record.path or 'the top'}" for record in conv.layers}
+    found = []
+    for name, part in conv.module.named_modules():
+        for field, tensor in [*part.named_parameters(recurse=False), *part.named_buffers(recurse=False)]:
+            if tensor.is_floating_point() and not math.isfinite(float(tensor.detach().sum())):
+                bad = int((~tensor.detach().isfinite()).sum())
+                if bad:
+                    found.append(f"{bad} in {field} of {by_module.get(id(part), name or 'the top')}")
+    return ", ".join(found[:3]) + (f", and in {len(found) - 3} more" if len(found) > 3 else "")
+
+
+def _own_parameters(module: nn.Module, layers: Collection[int]) -> list[nn.Parameter]:
+    """The parameters of a layer that belong to no layer in it."""
+    inner = [part for part in module.modules() if part is not module and id(part) in layers]
+    theirs = {id(parameter) for part in inner for parameter in part.parameters()}
+    return [parameter for parameter in module.parameters() if id(parameter) not in theirs]
 
 
 def _environment() -> dict[str, Any]:
