@@ -20,7 +20,11 @@ from .config_schema import check_config, wrong
 
 
 def load_converted(
-    folder: str | Path, *, plugins: Iterable[str | Path] = (), limits: Limits = DEFAULT_LIMITS
+    folder: str | Path,
+    *,
+    plugins: Iterable[str | Path] = (),
+    limits: Limits = DEFAULT_LIMITS,
+    device: str = "cpu",
 ) -> nn.Module:
     """The module of a folder that `Conversion.save` wrote, without the .t7 file.
 
@@ -30,6 +34,7 @@ def load_converted(
         folder: holds model.safetensors and config.json.
         plugins: Python files that define the module classes of the user's own layers.
         limits: how much a run of the model may ask for.
+        device: where its weights are put, such as "cuda".
 
     Returns:
         The module, each submodule in the mode in which it was saved.
@@ -44,7 +49,7 @@ def load_converted(
     config = read_config(path)
     check_config(config)
     try:
-        with safetensors.safe_open(path / WEIGHTS, framework="pt") as file:
+        with safetensors.safe_open(path / WEIGHTS, framework="pt", device=device) as file:
             module = restore(config["architecture"], tensors=len(file.keys()))
             check_runs(module, limits)
             wanted = module.state_dict(keep_vars=True)

@@ -9,10 +9,8 @@ from planted_faults import FAULTS, FRESH, golden_model, outcomes
 QUICK = {
     ("mobile_b32", False): list(FAULTS),
     ("mobile_b32", True): ["rows reversed", "bias forgotten"],
-    ("lm_seqlstm", False): ["gates swapped", "bias + 0.001"],
+    ("lm_seqlstm", False): ["gates swapped"],
     ("legacy_bn_v1", False): ["eps x 1000"],
-    ("squeezenet_half", False): ["ceil_mode"],
-    ("superres_vgg7", True): ["default of a field"],
 }
 
 #: One model of each family.
@@ -22,7 +20,6 @@ SLOW = (
     "c3d",
     "charrnn_checkpoint",
     "dcgan_generator",
-    "googlenet_aux",
     "lenet_mnist",
     "lm_sequencer_fastlstm",
     "siamese_cosine",
@@ -64,5 +61,5 @@ def test_planted_faults(name: str, recorded: bool, faults: list[str]) -> None:
         f"{o.fault} in {o.typename} at {o.path} ({o.change:.3g} tolerances): {o.said}" for o in found if not o.right
     ]
     assert not wrong, "\n".join(wrong)
-    if len(faults) <= 2 and name != "squeezenet_half":
+    if len(faults) <= 2:
         assert all(outcome.matters for outcome in found)
