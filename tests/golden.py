@@ -48,6 +48,14 @@ def layer_rows() -> list[Row]:
         ]
 
 
+def is_further(row: Row) -> bool:
+    """Is it a further case of a class that some project defined? The first one tests by default."""
+    if row.package != "projects":
+        return False
+    cases = read_cases(row.file)
+    return any(case["class"] == cases[row.index]["class"] for case in cases[: row.index])
+
+
 def model_rows() -> list[dict[str, str]]:
     """The lines of the manifest of whole models."""
     with (MODELS / "MANIFEST.tsv").open(newline="") as stream:

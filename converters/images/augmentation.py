@@ -12,7 +12,7 @@ from torch.nn import functional as F
 from ...model.layer import Layer
 from ...model.registry import converts
 from ...model.traits import Traits
-from ...t7 import LuaTable
+from ...t7 import LuaObject, LuaTable
 from .resampling import BilinearResample
 
 
@@ -189,15 +189,26 @@ class Glimpse(nn.Module):
         height, width: of the output.
         depth: number of windows.
         scale: how much larger each window is than the one before.
+        scaler: brings a window to the size of the output; None: bilinear resampling does.
+        pooled: averages bring it to that size instead; None: if each window is twice as large.
     """
 
-    def __init__(self, height: int, width: int, depth: int, scale: float) -> None:
+    def __init__(
+        self,
+        height: int,
+        width: int,
+        depth: int,
+        scale: float,
+        scaler: nn.Module | None = None,
+        pooled: bool | None = None,
+    ) -> None:
         super().__init__()
         self.height = height
         self.width = width
         self.depth = depth
         self.scale = scale
-        self.scaler = BilinearResample(size=[height, width])
+        self.scaler = BilinearResample(size=[height, width]) if scaler is None else scaler
+        self.pooled = scale == 2 if pooled is None else pooled
 
     def forward(self, x: list[torch.Tensor]) -> torch.Tensor:
         images, places = x[0], x[1]
@@ -211,7 +222,7 @@ class Glimpse(nn.Module):
             if level > 0:
                 rows, columns = math.floor(rows * self.scale), math.floor(columns * self.scale)
             window = self.cut(images, centers, rows, columns)
-            if level > 0 and self.scale == 2:
+            if level > 0 and self.pooled:
                 window = F.avg_pool2d(window, (rows // self.height, columns // self.width))
             elif level > 0:
                 window = self.scaler(window)
@@ -232,13 +243,25 @@ class Glimpse(nn.Module):
         return padded.permute(0, 2, 3, 1)[which, down[:, :, None], right[:, None, :]].permute(0, 3, 1, 2)
 
     def extra_repr(self) -> str:
-        return f"{self.height}, {self.width}, depth={self.depth}, scale={self.scale}"
+        return f"{self.height}, {self.width}, depth={self.depth}, scale={self.scale}, pooled={self.pooled}"
 
 
 @converts("nn.SpatialGlimpse", traits=Traits(reads="images"))
 def spatial_glimpse(layer: Layer) -> Glimpse:
-    """nn.SpatialGlimpse(size, [depth = 3], [scale = 2])"""
-    layer.ignore("module", "modules", "_crop", "_pad")
-    return Glimpse(
-        layer.integer("height"), layer.integer("width"), layer.integer("depth", 3), layer.number("scale", 2.0)
-    )
+    """nn.SpatialGlimpse(size, [depth = 3], [scale = 2])
+
+    Torch7 scales with the module in the field `module`, whatever `modules` holds.
+    """
+    layer.ignore("modules", "_crop", "_pad")
+    height, width, depth = layer.integer("height"), layer.integer("width"), layer.integer("depth", 3)
+    scale, held = layer.number("scale", 2.0), layer.value("module")
+    listed = layer.object.get("modules")
+    if isinstance(listed, LuaTable) and listed.get(1) is not None and listed.get(1) is not held:
+        layer.note("its field `module`, which Torch7 runs, is another module than the one in its `modules`")
+    if not isinstance(held, LuaObject) or held.typename != "nn.SpatialAveragePooling":
+        return Glimpse(height, width, depth, scale, layer.module("module"), pooled=False)
+    if held.get("padW") or held.get("padH") or held.get("divide") is False or held.get("ceil_mode"):
+        layer.refuse("its pooling has padding, rounds up, or does not divide")
+    if scale != int(scale) or (depth > 1 and int(scale) % 2):
+        layer.refuse("its pooling wants windows that are larger by an even factor, as Torch7 does")
+    return Glimpse(height, width, depth, scale, pooled=True)

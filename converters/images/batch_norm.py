@@ -67,6 +67,22 @@ class BatchNorm(nn.modules.batchnorm._BatchNorm):
         )
 
 
+class BatchStatisticsNorm(BatchNorm):
+    """Batch normalization by the statistics of each batch in evaluation too: evaluate() does not reach it in Torch7."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        if self.training or (self.freeze_single and x.shape[0] == 1):
+            return super().forward(x)
+        self._check_input_dim(x)
+        others = [0, *range(2, x.dim())]
+        away = x - x.mean(others, keepdim=True)
+        y = away / (away.square().mean(others, keepdim=True) + self.eps).sqrt()
+        sizes = [1, -1, *[1] * (x.dim() - 2)]
+        if self.weight is not None:
+            y = y * self.weight.reshape(sizes)
+        return y if self.bias is None else y + self.bias.reshape(sizes)
+
+
 class BatchNorm1d(nn.BatchNorm1d):  # noqa: D101 - it stands in generated source, where each line counts
     def forward(self, input: torch.Tensor) -> torch.Tensor:  # noqa: A002 - PyTorch's name
         updates = self.training and len(input) > 1  # one sample leaves the statistics, as in Torch7

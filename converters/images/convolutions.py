@@ -95,6 +95,7 @@ def _convolution(
     "nn.SpatialConvolution",
     "nn.SpatialConvolutionMM",
     "cudnn.SpatialConvolution",
+    "nn.SpatialConvolutionNoBias",
     traits=replace(IMAGE_WINDOWS, safe_on_own_output=True),
 )
 def spatial_convolution(layer: Layer) -> nn.Module:

@@ -9,6 +9,7 @@ from torch import nn
 
 from ...model.layer import Layer
 from ...model.registry import converts, converts_to, module_form
+from ...model.traits import Traits
 from ...parity.choices import Choice
 from ...t7 import LuaTable
 from ..tables.containers import only_child
@@ -28,7 +29,7 @@ class NoBackprop(nn.Module):
         return value.detach() if isinstance(value, torch.Tensor) else [self.detached(item) for item in value]
 
 
-@converts("nn.NoBackprop")
+@converts("nn.NoBackprop", traits=Traits(output="children", flow="wrapper"))
 def no_backprop(layer: Layer) -> NoBackprop:
     """nn.NoBackprop(module), of facebookresearch/multipathnet"""
     if layer.has("inner"):  # before version 2
@@ -42,24 +43,31 @@ class BoxNorm(nn.Module):
     mean: torch.Tensor
     std: torch.Tensor
 
-    def __init__(self) -> None:
+    def __init__(self, inplace: bool = False) -> None:
         super().__init__()
+        self.inplace = inplace
         self.register_buffer("mean", torch.empty(4))
         self.register_buffer("std", torch.empty(4))
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         if self.training:
             return x
+        if self.inplace and x.is_contiguous():
+            x.view(-1, 4).mul_(self.std).add_(self.mean)
+            return x
         return (x.reshape(x.shape[0], -1, 4) * self.std + self.mean).flatten(1)
 
+    def extra_repr(self) -> str:
+        return f"inplace={self.inplace}"
 
-@converts("nn.BBoxNorm")
+
+@converts("nn.BBoxNorm", traits=Traits(output="write", keeps_size=True))
 def bbox_norm(layer: Layer) -> BoxNorm:
     """nn.BBoxNorm(mean, std), of facebookresearch/multipathnet
 
     Torch7 changes its input in place.
     """
-    module = layer.make(BoxNorm)
+    module = layer.make(BoxNorm, inplace=True)
     _put_statistics(layer, module)
     return module
 
@@ -193,14 +201,14 @@ class ModeSwitch(nn.Module):
         return self.train_module(x) if self.training else self.eval_module(x)
 
 
-@converts("nn.ModeSwitch")
+@converts("nn.ModeSwitch", traits=Traits(output="children"))
 def mode_switch(layer: Layer) -> ModeSwitch:
     """nn.ModeSwitch(train_module, test_module), of facebookresearch/multipathnet"""
     train_module, eval_module = layer.modules()
     return ModeSwitch(train_module, eval_module)
 
 
-@converts("nn.SequentialSplitBatch")
+@converts("nn.SequentialSplitBatch", traits=Traits(output="children", flow="chain"))
 def sequential_split_batch(layer: Layer) -> nn.Sequential:
     """nn.SequentialSplitBatch(size), of facebookresearch/multipathnet
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import nn
 
@@ -12,7 +14,7 @@ from ..pointwise.activations import relu
 from .upscaling import ScaleGradient
 
 
-@converts("nn.GradientRescale")
+@converts("nn.GradientRescale", traits=Traits(output="pass", keeps_size=True, keeps_numbers=True))
 def gradient_rescale(layer: Layer) -> ScaleGradient:
     """nn.GradientRescale(scaleFactor, [inplace]), of Kaixhin/Atari
 
@@ -22,15 +24,50 @@ def gradient_rescale(layer: Layer) -> ScaleGradient:
     return ScaleGradient(layer.number("scaleFactor"))
 
 
+class SalientBackward(torch.autograd.Function):
+    """ReLU that passes back positive gradients only; with `deconv` also where its input was negative."""
+
+    @staticmethod
+    def forward(x: torch.Tensor, deconv: bool) -> torch.Tensor:
+        return x.clamp(min=0)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[torch.Tensor, bool], output: torch.Tensor) -> None:
+        ctx.deconv = inputs[1]
+        ctx.save_for_backward(output)
+
+    @staticmethod
+    def backward(ctx: Any, grad: torch.Tensor) -> tuple[torch.Tensor, None]:
+        (y,) = ctx.saved_tensors
+        passed = grad.clamp(min=0)
+        return passed if ctx.deconv else passed * (y > 0), None
+
+
+class SalientReLU(nn.Module):
+    """ReLU that passes back positive gradients only; with `deconv` also where its input was negative."""
+
+    def __init__(self, deconv: bool = False) -> None:
+        super().__init__()
+        self.deconv = deconv
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        y: torch.Tensor = SalientBackward.apply(x, self.deconv)  # type: ignore[no-untyped-call]
+        return y
+
+    def extra_repr(self) -> str:
+        return f"deconv={self.deconv}"
+
+
 @converts("nn.GuidedReLU", "nn.DeconvnetReLU", traits=Traits(keeps_size=True, picture="activation"))
 def salient_relu(layer: Layer) -> nn.Module:
     """nn.GuidedReLU([inplace]), of Kaixhin/Atari
 
-    nn.ReLU. The gradient that shows what the network looks at, after salientBackprop, is not converted;
-    nn.DeconvnetReLU is another such layer.
+    nn.ReLU. After salientBackprop, which shows what the network looks at, only positive gradients go back:
+    nn.GuidedReLU's where the input was positive, nn.DeconvnetReLU's everywhere.
     """
     if layer.flag("guide", default=False) or layer.flag("deconv", default=False):
-        layer.note("in Torch7 it passes back positive gradients only (salientBackprop); here it passes back nn.ReLU's")
+        layer.ignore("threshold", "val", "inplace")
+        return SalientReLU(deconv=layer.flag("deconv", default=False))
     return relu(layer)
 
 
@@ -49,7 +86,7 @@ class MinDim(nn.Module):
         return f"position={self.position}, min_dims={self.min_dims}"
 
 
-@converts("nn.MinDim")
+@converts("nn.MinDim", traits=Traits(output="pass", keeps_numbers=True))
 def min_dim(layer: Layer) -> MinDim:
     """nn.MinDim(pos, minInputDims), of Kaixhin/Atari"""
     return MinDim(layer.integer("pos") - 1, layer.integer("numInputDims"))

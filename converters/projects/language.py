@@ -138,7 +138,7 @@ def over_sequences(layer: Layer, holder: Any, views: list[Any], prefix: str = ""
     return modules
 
 
-@converts("nn.LanguageModel")
+@converts("nn.LanguageModel", traits=Traits(children=("net", "core", "lookup_table"), recurrent=True))
 def language_model(layer: Layer) -> nn.Module:
     """nn.LanguageModel{idx_to_token, model_type, wordvec_size, rnn_size, num_layers, …}, of jcjohnson/torch-rnn
 
@@ -243,7 +243,7 @@ class CaptionModel(nn.Module):
 
 def caption_model(layer: Layer) -> CaptionModel:
     """The nn.LanguageModel of karpathy/neuraltalk2."""
-    layer.traits(flow="entries", children=("core", "lookup_table"), recurrent=True)
+    layer.traits(flow="entries", children=("core", "lookup_table"))
     layer.ignore("input_encoding_size", "seq_length", "init_state", "clones", "lookup_tables", "state", "inputs")
     layer.ignore("lookup_tables_inputs", "tmax", "num_state")
     layer.note(
@@ -276,7 +276,10 @@ class FeatExpander(nn.Module):
 @converts("nn.FeatExpander")
 def feat_expander(layer: Layer) -> FeatExpander:
     """nn.FeatExpander(n), of karpathy/neuraltalk2"""
-    return FeatExpander(layer.integer("n"))
+    times = layer.integer("n")
+    if times == 1:
+        layer.traits(output="pass")
+    return FeatExpander(times)
 
 
 class CaptionCriterion(nn.Module):

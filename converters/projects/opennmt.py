@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -9,11 +10,14 @@ from torch import nn
 
 from ...model.layer import Layer
 from ...model.recurrent_state import Remembering
-from ...model.registry import converts
+from ...model.registry import converts, module_form
 from ...model.traits import Traits
 from ...t7 import LuaObject, LuaTable, Value
 from ..criterions.containers import ParallelCriterion, parallel_criterion
 from ..tables.containers import ConcatTable
+
+#: A network around one module.
+WRAPPER = Traits(output="children", flow="wrapper")
 
 
 def network_of(layer: Layer, *ignored: str) -> nn.Module:
@@ -22,7 +26,7 @@ def network_of(layer: Layer, *ignored: str) -> nn.Module:
     return layer.module("net")
 
 
-@converts("onmt.Network")
+@converts("onmt.Network", traits=WRAPPER)
 def network(layer: Layer) -> nn.Module:
     """onmt.Network(net), of OpenNMT/OpenNMT
 
@@ -31,7 +35,7 @@ def network(layer: Layer) -> nn.Module:
     return network_of(layer)
 
 
-@converts("onmt.LSTM", "onmt.GRU", traits=Traits(recurrent=True, picture="recurrent"))
+@converts("onmt.LSTM", "onmt.GRU", traits=replace(WRAPPER, recurrent=True, picture="recurrent"))
 def stacked_cell(layer: Layer) -> nn.Module:
     """onmt.LSTM(layers, inputSize, hiddenSize, [dropout = 0], [residual], …), of OpenNMT/OpenNMT
 
@@ -41,7 +45,7 @@ def stacked_cell(layer: Layer) -> nn.Module:
     return network_of(layer, "dropout", "numStates", "outputSize", "numEffectiveLayers")
 
 
-@converts("onmt.WordEmbedding")
+@converts("onmt.WordEmbedding", traits=WRAPPER)
 def word_embedding(layer: Layer) -> nn.Module:
     """onmt.WordEmbedding(vocabSize, vecSize, [preTrained], [fix]), of OpenNMT/OpenNMT
 
@@ -50,7 +54,7 @@ def word_embedding(layer: Layer) -> nn.Module:
     return network_of(layer, "preTrained", "preTrainedVecSize", "fix", "vocabSize", "vecSize")
 
 
-@converts("onmt.FeaturesEmbedding")
+@converts("onmt.FeaturesEmbedding", traits=WRAPPER)
 def features_embedding(layer: Layer) -> nn.Module:
     """onmt.FeaturesEmbedding(vocabSizes, vecSizes, merge), of OpenNMT/OpenNMT
 
@@ -59,7 +63,7 @@ def features_embedding(layer: Layer) -> nn.Module:
     return network_of(layer, "outputSize")
 
 
-@converts("onmt.GlobalAttention", "onmt.NoAttention", "onmt.MaskedSoftmax")
+@converts("onmt.GlobalAttention", "onmt.NoAttention", "onmt.MaskedSoftmax", traits=WRAPPER)
 def attention(layer: Layer) -> nn.Module:
     """onmt.GlobalAttention(opt, dim), of OpenNMT/OpenNMT
 
@@ -75,7 +79,7 @@ class NoState(nn.Module):
         return []
 
 
-@converts("onmt.Bridge")
+@converts("onmt.Bridge", traits=WRAPPER)
 def bridge(layer: Layer) -> nn.Module:
     """onmt.Bridge(bridgeType, encoderRnnSize, encoderNumStates, decoderRnnSize, decoderNumStates), of OpenNMT/OpenNMT
 
@@ -127,6 +131,42 @@ def _children(layer: Layer, holder: Value) -> list[Value]:
     if not found:
         layer.refuse("its network holds no modules")
     return found
+
+
+class PositionEmbedding(nn.Module):
+    """Vectors of the positions in sequences, of [entries (N, T, D), lengths (N)] whose padding comes first.
+
+    Args:
+        positions: the later ones get the vector of the last; the first vector is that of padding.
+        size: numbers of a vector.
+    """
+
+    def __init__(self, positions: int, size: int) -> None:
+        super().__init__()
+        self.positions = positions
+        self.size = size
+        self.weight = nn.Parameter(torch.empty(positions + 1, size))
+
+    def forward(self, x: list[torch.Tensor]) -> torch.Tensor:
+        lengths, steps = x[1].long(), x[0].shape[1]
+        place = torch.arange(1, steps + 1, device=lengths.device) - steps + lengths.unsqueeze(1)
+        return nn.functional.embedding(place.clamp(0, self.positions), self.weight, padding_idx=0)
+
+    def extra_repr(self) -> str:
+        return f"{self.positions}, {self.size}"
+
+
+@converts("onmt.PositionEmbedding", traits=Traits(picture="weights"))
+def position_embedding(layer: Layer) -> PositionEmbedding:
+    """onmt.PositionEmbedding(dimension, nIndex, nOutput), of OpenNMT/OpenNMT
+
+    Takes {entries (N, T, D), lengths (N)}; the sequences end together, padding comes first.
+    """
+    layer.ignore("input", "nOutput", "shouldScaleGradByFreq")
+    if layer.integer("dimension") not in (2, -2) or layer.has("maxNorm"):
+        layer.refuse("OpenNMT indexes dimension 2 of (N, T, D), and limits no norm")
+    size = layer.tensor("weight").shape[1]
+    return layer.put_all(layer.make(PositionEmbedding, layer.integer("max_pos"), size), "weight")
 
 
 class JoinReplicateTable(nn.Module):
@@ -189,7 +229,18 @@ class VariationalDropout(Remembering):
         return f"p={self.p}"
 
 
-@converts("onmt.VariationalDropout", traits=Traits(keeps_size=True, picture="dropout", label=("p",)))
+class CopyingVariationalDropout(VariationalDropout):
+    """VariationalDropout that copies its input in evaluation: a layer behind may work in place."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        y = super().forward(x)
+        return y.clone() if y is x else y
+
+
+module_form("copying", VariationalDropout)(CopyingVariationalDropout)
+
+
+@converts("onmt.VariationalDropout", traits=Traits(output="copy", keeps_size=True, picture="dropout", label=("p",)))
 def variational_dropout(layer: Layer) -> VariationalDropout:
     """onmt.VariationalDropout([p = 0.5]), of OpenNMT/OpenNMT
 
@@ -216,7 +267,10 @@ def parallel_class_nll_criterion(layer: Layer) -> ParallelCriterion:
     "onmt.GoogleEncoder",
     "onmt.CNNEncoder",
 )
-@converts("onmt.Sequencer", traits=Traits(flow="steps", recurrent=True, picture="recurrent"))
+@converts(
+    "onmt.Sequencer",
+    traits=Traits(flow="steps", recurrent=True, picture="recurrent"),
+)
 def encoder(layer: Layer) -> nn.Module:
     """onmt.Encoder(args, inputNetwork), of OpenNMT/OpenNMT
 

@@ -14,6 +14,9 @@ from ..recurrent.steps import LSTMStep, lstm
 from ..tables.containers import MapTable
 from .language import over_sequences
 
+NEEDS_CUDNN = "cudnn's recurrent layers run on a GPU only"
+NOT_PUBLIC = "the project's source is no longer public"
+
 
 class UnrolledLSTM(nn.Module):
     """Runs a cell over a list of entries (N, D); returns the list of its outputs.
@@ -42,7 +45,7 @@ class UnrolledLSTM(nn.Module):
         return f"hidden_size={self.hidden_size}, reverse={self.reverse}"
 
 
-@converts("nn.LstmLayer")
+@converts("nn.LstmLayer", traits=Traits(children=("lstmUnit",), flow="steps", recurrent=True, picture="recurrent"))
 def lstm_layer(layer: Layer) -> UnrolledLSTM:
     """nn.LstmLayer(nIn, nHidden, maxT, [dropout = 0], [reverse = false]), of bgshih/crnn
 
@@ -64,7 +67,7 @@ class JoinSequences(nn.Module):
         return [self.module([x[0][i], x[1][i]]) for i in range(len(x[0]))]
 
 
-@converts("nn.BiRnnJoin")
+@converts("nn.BiRnnJoin", traits=Traits(children=("joinUnit",)))
 def bi_rnn_join(layer: Layer) -> JoinSequences:
     """nn.BiRnnJoin(nIn, nOut, maxT), of bgshih/crnn
 
@@ -74,7 +77,7 @@ def bi_rnn_join(layer: Layer) -> JoinSequences:
     return JoinSequences(layer.module("joinUnit"))
 
 
-@converts("nn.SharedParallelTable")
+@converts("nn.SharedParallelTable", traits=Traits(children=("unit",)))
 def shared_parallel_table(layer: Layer) -> MapTable:
     """nn.SharedParallelTable(module, maxT), of bgshih/crnn
 
@@ -93,8 +96,7 @@ def ctc_criterion(layer: Layer) -> nn.Module:
     layer.refuse("it is a loss for training that a C library of crnn computes; torch.nn.CTCLoss is of the same kind")
 
 
-@converts("cudnn.BatchBRNN", traits=Traits(picture="recurrent"))
-@converts("cudnn.BatchBRNNReLU", traits=Traits(keeps_size=True, picture="activation"))
+@converts("cudnn.BatchBRNN", "cudnn.BatchBRNNReLU", traits=Traits(picture="recurrent", unproven=NEEDS_CUDNN))
 def batch_brnn(layer: Layer) -> nn.Sequential:
     """cudnn.BatchBRNNReLU(inputDim, outputDim), of SeanNaren/deepspeech.torch
 
@@ -105,7 +107,7 @@ def batch_brnn(layer: Layer) -> nn.Sequential:
     return nn.Sequential(*over_sequences(layer, layer.object, views))
 
 
-@converts("nn.BNFastLSTM", traits=Traits(picture="recurrent"))
+@converts("nn.BNFastLSTM", traits=Traits(picture="recurrent", unproven=NOT_PUBLIC))
 def batch_normalized_lstm(layer: Layer) -> LSTMStep:
     """nn.BNFastLSTM(inputSize, outputSize, [rho], …), of robotsorcerer/FARNN
 

@@ -13,6 +13,8 @@ from ...model.traits import Traits
 from ...t7 import LuaObject, Tensor
 from ..pointwise.changed_gradients import ZeroGrad
 
+PASSES = Traits(output="pass", keeps_size=True, keeps_numbers=True)
+
 
 @converts("nn.ShaveImage")
 def shave_image(layer: Layer) -> nn.ZeroPad2d:
@@ -97,7 +99,7 @@ class TotalVariation(nn.Module):
         return f"strength={self.strength}, whole={self.whole}"
 
 
-@converts("nn.TotalVariation", "nn.TVLoss")
+@converts("nn.TotalVariation", "nn.TVLoss", traits=PASSES)
 def total_variation(layer: Layer) -> TotalVariation:
     """nn.TotalVariation(strength), of jcjohnson/fast-neural-style
 
@@ -108,7 +110,7 @@ def total_variation(layer: Layer) -> TotalVariation:
     return TotalVariation(layer.number("strength"))
 
 
-@converts("nn.TVLossModule")
+@converts("nn.TVLossModule", traits=PASSES)
 def total_variation_module(layer: Layer) -> TotalVariation:
     """nn.TVLossModule([strength = 1]), of xunhuang1995/AdaIN-style
 
@@ -170,7 +172,7 @@ class DeepDream(nn.Module):
         return f"strength={self.strength}, max_grad={self.max_grad}"
 
 
-@converts("nn.DeepDreamLoss")
+@converts("nn.DeepDreamLoss", traits=PASSES)
 def deep_dream_loss(layer: Layer) -> DeepDream:
     """nn.DeepDreamLoss([strength = 1e-5], [max_grad = 100]), of jcjohnson/fast-neural-style
 
@@ -190,7 +192,9 @@ _MEASURES = (
 # fmt: on
 
 
-@converts("nn.ContentLoss", "nn.StyleLoss", "nn.TextureLoss", "nn.ContentLossModule", "nn.StyleINLossModule")
+@converts(
+    "nn.ContentLoss", "nn.StyleLoss", "nn.TextureLoss", "nn.ContentLossModule", "nn.StyleINLossModule", traits=PASSES
+)
 def loss_layer(layer: Layer) -> nn.Identity:
     """nn.ContentLoss(strength, …) and nn.StyleLoss(strength, …), of jcjohnson/fast-neural-style
 
@@ -207,11 +211,14 @@ def loss_layer(layer: Layer) -> nn.Identity:
     return nn.Identity()
 
 
-converts_to(ZeroGrad, "nn.DummyGradOutput", project="DmitryUlyanov/texture_nets")
+converts_to(ZeroGrad, "nn.DummyGradOutput", project="DmitryUlyanov/texture_nets", traits=PASSES)
 
 
 @converts(
-    "nn.PerceptualCriterion", "nn.ArtisticStyleLossCriterion", "nn.ArtisticCriterion", traits=Traits(criterion=True)
+    "nn.PerceptualCriterion",
+    "nn.ArtisticStyleLossCriterion",
+    "nn.ArtisticCriterion",
+    traits=Traits(criterion=True),
 )
 def perceptual_criterion(layer: Layer) -> nn.Module:
     """nn.PerceptualCriterion{cnn, …}, of jcjohnson/fast-neural-style
@@ -266,6 +273,7 @@ def _adaptive(layer: Layer, *, measure: bool) -> nn.Module:
     layer.ignore("nOutput", "batchSize")
     if layer.flag("disabled", default=False):
         layer.ignore("eps", "bn")
+        layer.traits(output="pass")
         return First()
     if not measure and not is_fresh(layer.value("bn", None)):
         layer.refuse(
@@ -304,7 +312,7 @@ def adaptive_instance_normalization(layer: Layer) -> nn.Module:
     return _adaptive(layer, measure=False)
 
 
-@converts("torchmigrate.AdaptiveInstanceNorm")
+@converts("torchmigrate.AdaptiveInstanceNorm", traits=Traits(unproven="it stands for an nn of before 2017"))
 def adaptive_instance_norm(layer: Layer) -> nn.Module:
     """--alias nn.AdaptiveInstanceNormalization=torchmigrate.AdaptiveInstanceNorm
 

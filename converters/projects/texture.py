@@ -76,21 +76,26 @@ class VGGPixels(nn.Module):
 
     mean: torch.Tensor
 
-    def __init__(self) -> None:
+    def __init__(self, inplace: bool = False) -> None:
         super().__init__()
+        self.inplace = inplace
         self.register_buffer("mean", torch.empty(3, 1, 1))
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return (x + 1) * 127.5 - self.mean
+        y = x.add_(1) if self.inplace else x + 1
+        return y.mul_(127.5).sub_(self.mean)
+
+    def extra_repr(self) -> str:
+        return f"inplace={self.inplace}"
 
 
-@converts("nn.VGG_postprocess")
+@converts("nn.VGG_postprocess", traits=Traits(output="write", keeps_size=True))
 def vgg_postprocess(layer: Layer) -> VGGPixels:
     """nn.VGG_postprocess(), of junyanz/CycleGAN
 
     Torch7 changes the input in place, and divides the gradient by 127.5 where it should multiply it; here it is right.
     """
-    module = VGGPixels()
+    module = VGGPixels(inplace=True)
     dtype = torch.float64 if layer.text("_type", "") == "torch.DoubleTensor" else torch.float32
     module.mean = torch.tensor([103.939, 116.779, 123.68], dtype=torch.float32).to(dtype).reshape(3, 1, 1)
     return module

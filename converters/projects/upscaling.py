@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from ...model.layer import Layer
-from ...model.registry import converts, converts_to
+from ...model.registry import converts, converts_to, module_form
 from ...model.traits import Traits
 from ..criterions.regression import CRITERION
 from ..images.convolutions import spatial_convolution
@@ -40,18 +40,29 @@ class ClampForward(torch.autograd.Function):
 class Clip01(nn.Module):
     """Limits its input to 0 to 1; the gradient passes unchanged."""
 
+    def __init__(self, inplace: bool = False) -> None:
+        super().__init__()
+        self.inplace = inplace
+
     def forward(self, x: torch.Tensor) -> torch.Tensor:
+        if self.inplace:
+            with torch.no_grad():  # so that the gradient passes
+                x.clamp_(0, 1)
+            return x
         y: torch.Tensor = ClampForward.apply(x)  # type: ignore[no-untyped-call]
         return y
 
+    def extra_repr(self) -> str:
+        return f"inplace={self.inplace}"
 
-@converts("w2nn.InplaceClip01")
+
+@converts("w2nn.InplaceClip01", traits=Traits(output="write", keeps_size=True))
 def inplace_clip01(layer: Layer) -> Clip01:
     """w2nn.InplaceClip01(), of nagadomi/waifu2x
 
-    Torch7 changes the input itself, which waifu2x's models do not use again.
+    The input is limited to 0 to 1, in place; the gradient passes unchanged.
     """
-    return Clip01()
+    return Clip01(inplace=True)
 
 
 class ScaleEntry(nn.Module):
@@ -72,7 +83,7 @@ class AuxiliaryLossTable(nn.Module):
         self.index = index
 
     def forward(self, x: list[torch.Tensor]) -> torch.Tensor | list[torch.Tensor]:
-        return list(x) if self.training else x[self.index]
+        return list(x) if self.training else x[self.index].clone()
 
     def extra_repr(self) -> str:
         return f"{self.index}"
@@ -101,6 +112,21 @@ class ScaleBackward(torch.autograd.Function):
         return ctx.factor * grad, None
 
 
+class CopyThatScalesGradient(nn.Module):
+    """Copies its input; multiplies the gradient by `factor` on the way back."""
+
+    def __init__(self, factor: float) -> None:
+        super().__init__()
+        self.factor = factor
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        y: torch.Tensor = ScaleBackward.apply(x.clone(), self.factor)  # type: ignore[no-untyped-call]
+        return y
+
+    def extra_repr(self) -> str:
+        return f"factor={self.factor}"
+
+
 class ScaleGradient(nn.Module):
     """Returns its input; multiplies the gradient by `factor` on the way back."""
 
@@ -116,13 +142,17 @@ class ScaleGradient(nn.Module):
         return f"factor={self.factor}"
 
 
-@converts("w2nn.GradWeight")
+module_form("copying", ScaleGradient)(CopyThatScalesGradient)
+
+
+@converts("w2nn.GradWeight", traits=Traits(output="copy", keeps_size=True, keeps_numbers=True))
 def grad_weight(layer: Layer) -> ScaleGradient:
     """w2nn.GradWeight(constant_scalar), of nagadomi/waifu2x"""
     return ScaleGradient(layer.number("constant_scalar"))
 
 
-@converts("w2nn.Print", "w2nn.PrintTable")
+@converts("w2nn.PrintTable", traits=Traits(output="pass", flow="same"))
+@converts("w2nn.Print", traits=Traits(output="copy", keeps_size=True, keeps_numbers=True))
 def print_layer(layer: Layer) -> nn.Identity:
     """w2nn.Print(id), of nagadomi/waifu2x
 

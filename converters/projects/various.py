@@ -80,7 +80,7 @@ def instance_normalization(layer: Layer) -> nn.Module:
     return _instance_norm(layer, measure=False)
 
 
-@converts("torchmigrate.InstanceNorm")
+@converts("torchmigrate.InstanceNorm", traits=Traits(unproven="it stands for an nn of before 2017"))
 def instance_norm(layer: Layer) -> nn.Module:
     """--alias nn.InstanceNormalization=torchmigrate.InstanceNorm
 
@@ -93,7 +93,7 @@ def instance_norm(layer: Layer) -> nn.Module:
 def rectifier(layer: Layer) -> nn.ReLU:
     """nn.Rectifier()
 
-    deep-q-network's: (|x| + x) / 2. At 0 its gradient is 1/2, ReLU's is 0.
+    deep-q-network's: (|x| + x) / 2, which is nn.ReLU, its gradient too.
     """
     return nn.ReLU()
 

@@ -12,11 +12,16 @@ from ...model.layer import Layer
 from ...model.registry import converts
 from ...model.traits import Traits
 from ...t7 import LuaObject, LuaTable, Value
+from ..images.batch_norm import BatchNorm, BatchStatisticsNorm
 from ..images.padding import sides_of
 from ..linear.linear import linear
+from ..pointwise.dropout import MaskDropout
+
+#: What drops at random in training.
+DROPOUTS = (nn.Dropout, nn.Dropout2d, nn.Dropout3d, MaskDropout)
 
 
-@converts("nn.CustomLinear", traits=Traits(picture="weights"))
+@converts("nn.CustomLinear", traits=Traits(picture="weights", unproven="the projects' sources are no longer public"))
 def custom_linear(layer: Layer) -> nn.Linear:
     """nn.CustomLinear(inputSize, outputSize, [mean], [std]), of robotsorcerer/FARNN and others
 
@@ -44,15 +49,49 @@ class DenseLayer(nn.Module):
         return [*given, self.second(self.first(torch.cat(given, 1)))]
 
 
-@converts("nn.DenseConnectLayerCustom")
+@converts("nn.DenseConnectLayerCustom", traits=Traits(output="pass"))
 def dense_connect_layer(layer: Layer) -> DenseLayer:
     """nn.DenseConnectLayerCustom(nChannels, opt), of liuzhuang13/DenseNet
 
-    Takes a tensor or the list that the layer before returned.
+    Takes a tensor or the list that the layer before returned. Torch7 runs the fields net1 and net2; where these are
+    other objects than `modules` holds, as in copies that the project saved, evaluate() does not reach them.
     """
-    layer.ignore("opt", "input_c", "saved_bn_running_mean", "saved_bn_running_var", "net1", "net2")
-    first, second = layer.modules()
-    return DenseLayer(first, second)
+    layer.ignore("opt", "input_c", "saved_bn_running_mean", "saved_bn_running_var", "modules")
+    names = ("net1", "net2")
+    if not all(layer.has(name) for name in names):
+        return DenseLayer(*layer.modules())
+    listed = layer.value("modules")
+    parts = listed.list() if isinstance(listed, LuaTable) else []
+    nets = [layer.convert(layer.value(name), str(i)) for i, name in enumerate(names, 1)]
+    if any(layer.value(name) is not part for name, part in zip(names, parts, strict=False)):
+        stay_in_training(layer, [layer.value(name) for name in names], nets)
+    return DenseLayer(*nets)
+
+
+def stay_in_training(layer: Layer, objects: list[Value], modules: list[nn.Module]) -> None:
+    """Makes modules that evaluate() does not reach in Torch7 compute as in training, if they train."""
+    modes = {item.get("train") for value in objects for item in objects_of(value)}
+    if True not in modes:
+        return
+    if False in modes or any(isinstance(part, DROPOUTS) for module in modules for part in module.modules()):
+        layer.refuse("evaluate() does not reach its net1 and net2, parts of which would go on training")
+    norms = [part for module in modules for part in module.modules() if isinstance(part, BatchNorm)]
+    for part in norms:
+        part.__class__ = BatchStatisticsNorm
+    if norms:
+        layer.note(
+            "its net1 and net2 are other objects than its `modules`, so that evaluate() does not reach them in Torch7, "
+            "which goes on with the statistics of each batch: so does the converted layer"
+        )
+
+
+def objects_of(value: Value) -> list[LuaObject]:
+    """An object and the modules in it."""
+    if not isinstance(value, LuaObject):
+        return []
+    children = value.get("modules")
+    parts = children.list() if isinstance(children, LuaTable) else []
+    return [value, *(item for part in parts for item in objects_of(part))]
 
 
 class SymmetricPad(nn.Module):
@@ -115,7 +154,7 @@ class DeepMask(nn.Module):
         return [self.mask_branch(features), self.score_branch(features)]
 
 
-@converts("nn.DeepMask")
+@converts("nn.DeepMask", traits=Traits(unproven="Torch7's class can't be run as a whole"))
 def deep_mask(layer: Layer) -> DeepMask:
     """nn.DeepMask(config), of facebookresearch/deepmask
 
@@ -167,7 +206,7 @@ class SharpMask(nn.Module):
         return f"positions={self.positions}"
 
 
-@converts("nn.SharpMask")
+@converts("nn.SharpMask", traits=Traits(unproven="its constructor loads networks that were trained before"))
 def sharp_mask(layer: Layer) -> SharpMask:
     """nn.SharpMask(config), of facebookresearch/deepmask
 
@@ -211,7 +250,7 @@ class BatchFlip(nn.Module):
         return torch.where(chosen.reshape(-1, *[1] * (x.dim() - 1)), x.flip(-1), x)
 
 
-@converts("nn.BatchFlip")
+@converts("nn.BatchFlip", traits=Traits(output="pass", keeps_size=True))
 def batch_flip(layer: Layer) -> BatchFlip:
     """nn.BatchFlip(), of szagoruyko/cifar.torch
 

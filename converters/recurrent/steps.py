@@ -154,11 +154,12 @@ class OnnxGRUStep(OnnxStep, GRUStep):
 
 @converts("nn.GRU", traits=Traits(reads="numbers", recurrent=True, picture="recurrent"))
 @converts("nn.MuFuRu", traits=Traits(reads="numbers"))
+@converts("nn.GRUST", traits=Traits(reads="numbers", recurrent=True, picture="recurrent"))
 def gru(layer: Layer) -> GRUStep:
     """nn.GRU(inputSize, outputSize, [rho], [p], [mono]); nn.MuFuRu(inputSize, outputSize, [ops], [rho])
 
     A call is one time step; `forget(module)` starts a new sequence. In a sequencer that happens by itself. The reset
-    gate comes before the matrix product, unlike in nn.GRU of PyTorch.
+    gate comes before the matrix product, unlike in nn.GRU of PyTorch. So is Cadene/grust.torch's nn.GRUST.
     """
     of_package_rnn(layer)
     layer.ignore("i2g", "o2g", "p", "mono", "inputSize", "ops", "num_ops", "operations")

@@ -50,8 +50,7 @@ def nan(layer: Layer) -> nn.Module:
     return only_child(layer)
 
 
-@converts("nn.PrintSize", traits=Traits(reuses="nothing", safe_on_own_output=True, output="pass"))
-@converts("nn.Print")
+@converts("nn.PrintSize", "nn.Print", traits=Traits(reuses="nothing", safe_on_own_output=True, output="pass"))
 def print_size(layer: Layer) -> nn.Identity:
     """nn.PrintSize([prefix]), of dpnn; nn.Print([label]), of kaishengtai/torch-ntm
 
@@ -82,7 +81,7 @@ def gpu(layer: Layer) -> nn.Module:
 
 
 @converts("nn.DataParallelTable", traits=Traits(output="children", flow="replicas"))
-@converts("nn.DataParallel", traits=Traits(output="children", flow="wrapper"))
+@converts("nn.DataParallel", traits=Traits(output="children", flow="wrapper", unproven="it needs several GPUs"))
 def data_parallel_table(layer: Layer) -> nn.Module:
     """nn.DataParallelTable(dimension, [flattenParams], [usenccl])
 
@@ -94,7 +93,7 @@ def data_parallel_table(layer: Layer) -> nn.Module:
     return only_child(layer)
 
 
-@converts("nn.ModelParallel", traits=Traits(flow="joined"))
+@converts("nn.ModelParallel", traits=Traits(flow="joined", unproven="it needs several GPUs"))
 def model_parallel(layer: Layer) -> Concat:
     """nn.ModelParallel(dimension), of fbcunn
 

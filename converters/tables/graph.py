@@ -171,7 +171,7 @@ def _first(module: FirstEntry, value: Any) -> Any:
     return entry_of(value, 0)
 
 
-@converts("nngraph.JustElement")
+@converts("nngraph.JustElement", traits=Traits(output="pass"))
 def just_element(layer: Layer) -> FirstEntry:
     """nngraph.JustElement(), made by node:split(1)"""
     return FirstEntry()
@@ -190,7 +190,7 @@ def _list_of_one(module: ListOfOne, value: Any) -> Any:
     return [value]
 
 
-@converts("nngraph.JustTable")
+@converts("nngraph.JustTable", traits=Traits(output="pass"))
 def just_table(layer: Layer) -> ListOfOne:
     """nngraph.JustTable(), made by nngraph.nest({node})"""
     return ListOfOne()
@@ -204,8 +204,12 @@ class ModuleFromCriterion(nn.Module):
         self.criterion = criterion
 
     def forward(self, x: list[Any]) -> torch.Tensor:
-        loss: torch.Tensor = self.criterion(x[0], x[1])
+        loss: torch.Tensor = self.criterion(x[0], self.detached(x[1]))
         return loss.reshape(1)
+
+    def detached(self, target: Any) -> Any:
+        """The target, which gets no gradient."""
+        return target.detach() if isinstance(target, torch.Tensor) else [self.detached(item) for item in target]
 
 
 @converts("nn.ModuleFromCriterion", traits=Traits(criterion=True))

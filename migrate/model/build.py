@@ -23,6 +23,9 @@ from .ties import Place
 #: Deeper nesting than any network has; it bounds the recursion.
 MAX_DEPTH = 150
 
+#: What is said of classes of which no number was recorded.
+NEVER_COMPARED = "read from the Lua source, never compared with Torch7"
+
 #: What identifies a Torch7 tensor: its storage, offset, size, stride.
 Region = tuple[int, int, tuple[int, ...], tuple[int, ...]]
 
@@ -173,6 +176,8 @@ class Build:
             record.train = True
         record.read, record.unread = layer.read, layer.unread
         record.traits = replace(registry.traits_of(known_as), **layer.refined)
+        if record.traits.unproven:
+            self.note("", f"{known_as}: {NEVER_COMPARED}: {record.traits.unproven}")
         self._done[id(obj)] = record
         return record.module
 

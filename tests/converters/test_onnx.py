@@ -27,7 +27,8 @@ def rows() -> list[Any]:
         chosen.setdefault(row.typename, row)
     marked = []
     for row in candidates:
-        marks: list[Any] = [] if chosen[row.typename] == row else [pytest.mark.slow]
+        usual = chosen[row.typename] == row and row.package != "projects"
+        marks: list[Any] = [] if usual else [pytest.mark.slow]
         if why := gaps.reason(row, "onnx"):
             marks.append(pytest.mark.xfail(reason=why, strict=True))
         marked.append(pytest.param(row, id=str(row), marks=marks))

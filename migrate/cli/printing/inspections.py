@@ -184,6 +184,7 @@ def show_layers(rows: Sequence[Support]) -> None:
     table = Table("Torch7", "PyTorch", "gradients", "ONNX", "cases", box=None, pad_edge=False)
     for row in rows:
         checked = ["yes" if flag else "" for flag in (row.gradient, row.onnx)]
-        table.add_row(printable(row.typename), printable(", ".join(row.modules)), *checked, str(row.cases or ""))
+        cases = "never compared" if row.traits.unproven else str(row.cases or "")
+        table.add_row(printable(row.typename), printable(", ".join(row.modules)), *checked, cases)
     console.print(table)
     console.print(f"{len(rows)} classes")

@@ -238,7 +238,8 @@ class MemoryRun:
             result = Memory(result.torch7, (*result.ours, *new.ours))
         else:
             kept = () if record.traits.output == "own" else output.torch7
-            result = Memory((*new.torch7, *kept), (*new.ours, *output.ours))
+            passed = given if record.traits.output == "pass" else Memory()
+            result = Memory((*new.torch7, *kept, *passed.torch7), (*new.ours, *output.ours, *passed.ours))
         if self._writes > writes_before:
             self._blurred |= {ref.cell for ref in given.ours}
             self.must_copy.update((id(copy), copy) for copy in self._copies[copies_before:])

@@ -146,6 +146,9 @@ def verify(
         "gradients": gradients,
     }
     source = {**asdict(conv.provenance), "key": conv.key, "layers": len(conv.layers)}
+    unproven = sorted({record.typename for record in conv.layers if record.traits.unproven})
+    if unproven:
+        source["unproven"] = unproven
     return ParityReport(found, results, source, seed, _environment(), _model(conv), options, _not_finite(conv))
 
 
