@@ -161,7 +161,7 @@ class Build:
             record.module = converter(layer)
         except LayerRefused as error:
             return self._refuse(layer, str(error))
-        except (ValueError, TypeError, LookupError, RuntimeError, ArithmeticError) as error:
+        except (ValueError, TypeError, LookupError, RuntimeError, ArithmeticError, AssertionError) as error:
             if is_out_of_memory(error):
                 raise
             # a file's fields can contradict each other in any way; the cause is chained to the final error

@@ -315,3 +315,9 @@ def test_memory_that_a_converter_asks_for() -> None:
 def test_other_errors_are_not_about_memory(error: Exception) -> None:
     assert not is_out_of_memory(error)
     assert memory_refusal(error) is None
+
+
+def test_what_pytorch_asserts_is_refused_by_name() -> None:
+    clamp = lua.module("nn.HardTanh", min_val=0, max_val=-2, inplace=False)
+    with pytest.raises(tm.UnsupportedLayers, match=r"nn\.HardTanh x1 at 2: its fields do not fit together"):
+        tm.convert(chain(networks.linear(4, 4), clamp))
