@@ -131,17 +131,24 @@ def test_steps_are_read_from_the_file() -> None:
     assert not counts_steps(fresh)
 
 
+#: Files whose planted faults are looked for in every run.
 FAULTY = ("mlp-update-train-double", "conv-sgd-zeroed_evaluate-float")
 
 
 def cases() -> list[object]:
-    names = [*PROVEN, *FRESH]
+    names = [
+        *FAULTY,
+        "mlp-groups-train-double",
+        "lookup-adagrad-checkpoint-float",
+        "residual-rmsprop-checkpoint-float",
+        *FRESH,
+    ]
     return [pytest.param(name, marks=() if name in FAULTY else pytest.mark.slow) for name in names]
 
 
 @pytest.mark.parametrize("name", cases())
 def test_planted_faults_are_found_and_never_proven(name: str) -> None:
-    each = 1 if name in FAULTY else 4
+    each = 1 if name in FAULTY else 2
     found = list(outcomes(Model(Path(TRAINED / f"{name}.t7")), list(FAULTS), each=each))
     assert any(outcome.matters for outcome in found)
     assert [outcome for outcome in found if not outcome.right] == []
