@@ -68,6 +68,7 @@ def test_layers_are_proven_with_the_weights_before_the_last_step(name: str) -> N
     assert (len(remarks), weighted) == (judged, everything)
     assert any(f"proven before the last step ({step})" in remark for remark in remarks)
     assert all("proven before the last step" in remark or "gradInput" in remark for remark in remarks)
+    assert report.proven == (judged == everything)
 
 
 @pytest.mark.parametrize("name", FRESH)
@@ -82,6 +83,7 @@ def test_activations_of_the_weights_in_the_file_are_judged_with_these(name: str)
 def test_layers_are_not_judged_where_the_step_is_unknown(name: str) -> None:
     report, _, remarks = verified(name)
     assert report, report.summary()
+    assert not report.proven
     assert remarks == []
     assert any("not judged: older than the weights" in layer.remark for layer in report.backends[0].layers)
 
