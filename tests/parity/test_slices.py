@@ -13,10 +13,10 @@ from torch import nn
 
 import torchmigrate as tm
 from torchmigrate.base.errors import GraphDiffers
-from torchmigrate.model.rounding_noise import rounding_noise
 from torchmigrate.onnx.export import check
 from torchmigrate.parity.judge.compare import Tolerance, compare
 from torchmigrate.parity.judge.tolerances import Rules
+from torchmigrate.shapes.rounding_noise import rounding_noise
 
 #: As for a float32 layer.
 RULE = Tolerance(1e-5, 0.0, True, "test", rounding=2.0**-22)

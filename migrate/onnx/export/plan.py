@@ -15,9 +15,9 @@ from ...base.errors import ExportError
 from ...base.tensor_trees import apply, leaves, moved, numbered
 from ...model.answers import ask
 from ...model.conversion import ConvertedModel
-from ...model.rounding_noise import rounding_noise
 from ...shapes.dry_run import on_meta, run, run_without_numbers
 from ...shapes.random_input import indexed_leaves
+from ...shapes.rounding_noise import rounding_noise
 from ..layer_watch import Dynamic, LayerNames
 from ..settings import Settings
 from .axes import Freedom, explore, name_axes, require_running, resized, sizes_of

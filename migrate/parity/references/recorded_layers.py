@@ -21,8 +21,8 @@ from ...base.random_state import random_state_of_our_own
 from ...base.tensor_trees import apply, leaves, moved
 from ...model.conversion import ConvertedModel
 from ...model.recurrent_state import Remembering
-from ...model.rounding_noise import rounding_noise
 from ...shapes.random_layers import RandomNumbers, may_draw
+from ...shapes.rounding_noise import rounding_noise
 from ..choices import Choices
 from ..judge.compare import Difference
 from ..judge.tolerances import Rules

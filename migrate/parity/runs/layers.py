@@ -16,8 +16,8 @@ from ...base.memory import is_out_of_memory
 from ...base.tensor_memo import TensorMemo
 from ...base.tensor_trees import leaves, moved
 from ...model.layer_record import LayerRecord
-from ...model.rounding_noise import rounding_noise
 from ...shapes.random_layers import RandomNumbers, may_draw
+from ...shapes.rounding_noise import rounding_noise
 from ..choices import CHOSEN, Choices
 from ..judge.compare import Difference, Known, Noise, Tolerance, compare
 from ..network_copies import Network

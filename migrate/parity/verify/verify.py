@@ -20,10 +20,10 @@ from ...base.random_state import random_state_of_our_own
 from ...base.tensor_trees import apply, leaves, moved, position, shapes
 from ...model.conversion import ConvertedModel
 from ...model.registry import installed_plugins
-from ...model.rounding_noise import rounding_noise
 from ...shapes.infer import Guess
 from ...shapes.random_input import floating_type
 from ...shapes.random_layers import Drawn, drawn_numbers
+from ...shapes.rounding_noise import rounding_noise
 from ..judge.compare import Difference, Noise, Tolerance, compare
 from ..judge.status import FAILED, NOT_RUN, PASSED
 from ..judge.tolerances import Rules, coarser, depth_of, fan_in_of

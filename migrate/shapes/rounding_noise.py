@@ -16,7 +16,7 @@ from torch import nn
 
 from ..base.random_state import random_state_of_our_own
 from ..base.tensor_trees import apply, leaves, moved
-from .recurrent_state import forget
+from ..model.recurrent_state import forget
 
 #: A relative change in float64: far above its rounding, and below that of float32, so that no choice tips over that
 #: float32 would not tip over.
