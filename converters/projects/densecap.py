@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
 from torch import nn
 
 from ...model.layer import Layer
 from ...model.registry import converts, converts_to
 from ...model.traits import Traits
+from ..pointwise.changed_gradients import PASSES
 
 PROJECT = "jcjohnson/densecap"
 
@@ -106,7 +109,7 @@ converts_to(
     "nn.PosSlicer",
     project=PROJECT,
     ignore=("grad_features", "grad_gt_features"),
-    traits=Traits(output="pass"),
+    traits=replace(PASSES, reuses="nothing"),
 )
 
 
@@ -202,7 +205,7 @@ class Regularize(nn.Module):
         return f"weight={self.weight}, factor={self.factor}"
 
 
-@converts("nn.RegularizeLayer", traits=Traits(output="pass", keeps_size=True, keeps_numbers=True))
+@converts("nn.RegularizeLayer", traits=replace(PASSES, reuses="nothing", keeps_size=True, keeps_numbers=True))
 def regularize_layer(layer: Layer) -> Regularize:
     """nn.RegularizeLayer(weight, [gradMul = 1]), of jcjohnson/densecap
 

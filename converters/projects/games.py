@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -11,10 +12,11 @@ from ...model.layer import Layer
 from ...model.registry import converts
 from ...model.traits import Traits
 from ..pointwise.activations import relu
+from ..pointwise.changed_gradients import PASSES
 from .upscaling import ScaleGradient
 
 
-@converts("nn.GradientRescale", traits=Traits(output="pass", keeps_size=True, keeps_numbers=True))
+@converts("nn.GradientRescale", traits=replace(PASSES, reuses="nothing", keeps_size=True, keeps_numbers=True))
 def gradient_rescale(layer: Layer) -> ScaleGradient:
     """nn.GradientRescale(scaleFactor, [inplace]), of Kaixhin/Atari
 
@@ -86,7 +88,7 @@ class MinDim(nn.Module):
         return f"position={self.position}, min_dims={self.min_dims}"
 
 
-@converts("nn.MinDim", traits=Traits(output="pass", keeps_numbers=True))
+@converts("nn.MinDim", traits=replace(PASSES, reuses="nothing", keeps_numbers=True))
 def min_dim(layer: Layer) -> MinDim:
     """nn.MinDim(pos, minInputDims), of Kaixhin/Atari"""
     return MinDim(layer.integer("pos") - 1, layer.integer("numInputDims"))

@@ -278,7 +278,7 @@ def feat_expander(layer: Layer) -> FeatExpander:
     """nn.FeatExpander(n), of karpathy/neuraltalk2"""
     times = layer.integer("n")
     if times == 1:
-        layer.traits(output="pass")
+        layer.traits(output="pass", reuses="nothing")
     return FeatExpander(times)
 
 

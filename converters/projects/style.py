@@ -13,7 +13,7 @@ from ...model.traits import Traits
 from ...t7 import LuaObject, Tensor
 from ..pointwise.changed_gradients import ZeroGrad
 
-PASSES = Traits(output="pass", keeps_size=True, keeps_numbers=True)
+PASSES = Traits(reuses="nothing", safe_on_own_output=True, output="pass", keeps_size=True, keeps_numbers=True)
 
 
 @converts("nn.ShaveImage")
@@ -273,7 +273,7 @@ def _adaptive(layer: Layer, *, measure: bool) -> nn.Module:
     layer.ignore("nOutput", "batchSize")
     if layer.flag("disabled", default=False):
         layer.ignore("eps", "bn")
-        layer.traits(output="pass")
+        layer.traits(output="pass", reuses="nothing")
         return First()
     if not measure and not is_fresh(layer.value("bn", None)):
         layer.refuse(

@@ -151,7 +151,7 @@ def grad_weight(layer: Layer) -> ScaleGradient:
     return ScaleGradient(layer.number("constant_scalar"))
 
 
-@converts("w2nn.PrintTable", traits=Traits(output="pass", flow="same"))
+@converts("w2nn.PrintTable", traits=Traits(reuses="nothing", safe_on_own_output=True, output="pass", flow="same"))
 @converts("w2nn.Print", traits=Traits(output="copy", keeps_size=True, keeps_numbers=True))
 def print_layer(layer: Layer) -> nn.Identity:
     """w2nn.Print(id), of nagadomi/waifu2x

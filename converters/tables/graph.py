@@ -171,7 +171,7 @@ def _first(module: FirstEntry, value: Any) -> Any:
     return entry_of(value, 0)
 
 
-@converts("nngraph.JustElement", traits=Traits(output="pass"))
+@converts("nngraph.JustElement", traits=Traits(reuses="nothing", safe_on_own_output=True, output="pass"))
 def just_element(layer: Layer) -> FirstEntry:
     """nngraph.JustElement(), made by node:split(1)"""
     return FirstEntry()
