@@ -251,13 +251,13 @@ def _unpacked(packed: torch.Tensor, pooling: LuaObject, size: list[int]) -> torc
     return flat
 
 
-@converts("nn.SpatialMaxUnpooling", traits=Traits(reads="images", picture="pooling"))
+@converts("nn.SpatialMaxUnpooling", traits=Traits(reads="images", children=(), picture="pooling"))
 def spatial_max_unpooling(layer: Layer) -> MaxUnpool:
     """nn.SpatialMaxUnpooling(poolingModule)"""
     return _unpool(layer, ("H", "W"), nn.MaxPool2d, PairedMaxPool2d)
 
 
-@converts("nn.VolumetricMaxUnpooling", traits=Traits(reads="volumes", picture="pooling"))
+@converts("nn.VolumetricMaxUnpooling", traits=Traits(reads="volumes", children=(), picture="pooling"))
 def volumetric_max_unpooling(layer: Layer) -> MaxUnpool:
     """nn.VolumetricMaxUnpooling(poolingModule)"""
     return _unpool(layer, ("T", "H", "W"), nn.MaxPool3d, PairedMaxPool3d)

@@ -35,6 +35,28 @@ class LogSoftMax(nn.Module):
 module_form("by rows", LogSoftMax)(True)
 
 
+def _exp_of_old(x: torch.Tensor) -> torch.Tensor:
+    """exp(-x) of numbers from 0 on, in double, as the CPU code of Torch7 until 2015 approximated it."""
+    x = x.double()
+    y = 1.0 + x * (0.125 + x * (0.0078125 + x * (0.00032552083 + x * 1.0172526e-5)))
+    return torch.where(x < 13, 1 / y**8, 0.0)
+
+
+@module_form("approximation", SoftMax)
+def _softmax_of_old(module: SoftMax, x: torch.Tensor) -> torch.Tensor:
+    dim = 0 if x.dim() in (1, 3) else 1
+    z = _exp_of_old(x.amax(dim, keepdim=True) - x)
+    return (z / z.sum(dim, keepdim=True)).to(x.dtype)
+
+
+@module_form("approximation", LogSoftMax)
+def _log_softmax_of_old(module: LogSoftMax, x: torch.Tensor) -> torch.Tensor:
+    dim = 0 if x.dim() in (1, 3) else 1
+    largest = x.amax(dim, keepdim=True)
+    total = _exp_of_old(largest - x).sum(dim, keepdim=True)
+    return (x.double() - (largest.double() + total.log())).to(x.dtype)
+
+
 class SoftMin(nn.Module):
     """Softmax of the negated input over the classes of a vector, a batch (N, C), an image or a batch of images."""
 

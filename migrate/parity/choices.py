@@ -2,6 +2,8 @@
 
 Two numbers that are equal, or become so when they are rounded, may be chosen differently on both sides, and what
 follows from the choice differs by much. `module_form("choice", Class)` registers a `Choice`.
+`module_form("approximation", Class)` is another right way: `form(module, x)` gives what an old Torch7 computed, by a
+polynomial.
 """
 
 from __future__ import annotations
@@ -21,6 +23,10 @@ from .trace import LayerRun
 
 #: Said of a layer that was judged so.
 CHOSEN = "judged with the reference's own choice among numbers that are equal within the tolerance"
+
+
+#: Said of a layer whose numbers an old Torch7 computed with `module_form("approximation", Class)`.
+APPROXIMATED = "old Torch's approximation of exp, with which the reference's numbers were computed"
 
 
 @dataclass(frozen=True)
@@ -65,11 +71,24 @@ class Choices:
         if id(self._layers[step.index].module) in self._read:
             self._given[id(self._layers[step.index].module)] = moved(step.input, None, _device_of(step.input))
 
-    def output(self, step: LayerRun, expected: Any, found: Difference, tolerance: Tolerance) -> torch.Tensor | None:
-        """What a layer that is off gives with the reference's own choice; None if it does not choose."""
+    def other_output(
+        self, step: LayerRun, expected: Any, found: Difference, tolerance: Tolerance
+    ) -> tuple[torch.Tensor, str] | None:
+        """What a layer that is off gives in another way that is as right, and which; None if there is no such way."""
+        module = self._layers[step.index].module
+        if found.passed or not isinstance(expected, torch.Tensor):
+            return None
+        approximated = form_of("approximation", module)
+        if approximated is not None and isinstance(step.input, torch.Tensor):
+            return approximated(module, step.input), APPROXIMATED
+        chosen = self.output(step, expected, tolerance)
+        return None if chosen is None else (chosen, CHOSEN)
+
+    def output(self, step: LayerRun, expected: torch.Tensor, tolerance: Tolerance) -> torch.Tensor | None:
+        """What a layer gives with the reference's own choice; None if it does not choose."""
         module = self._layers[step.index].module
         form = self._forms.get(id(module))
-        if form is None or found.passed or not isinstance(expected, torch.Tensor):
+        if form is None:
             return None
         given = self._given.get(id(self._chooser(module, form)))
         if given is None or not isinstance(step.output, torch.Tensor) or expected.shape != step.output.shape:

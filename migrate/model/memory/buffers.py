@@ -77,6 +77,8 @@ class Layers:
             while above:
                 above = above.rpartition(".")[0]
                 parent = self.by_path.get(above)
+                if parent is not None and not parent.traits.children:
+                    break  # it only asks the layer, which runs elsewhere
                 if parent is not None:
                     name = path.removeprefix(above).removeprefix(".")
                     self._children.setdefault(id(parent), {})[name] = record

@@ -231,8 +231,9 @@ class _Pass:
         rule = probe.rules.layer(layer)
         noise = None if i in self.training else partial(rounding_noise, layer.module, step.input)
         difference = worst(step.output, recorded, rule, noise=noise)
-        chosen = self.choices.output(step, recorded, difference, rule)
-        difference = difference if chosen is None else worst(chosen, recorded, rule)
+        way = self.choices.other_output(step, recorded, difference, rule)
+        if way is not None and (other := worst(way[0], recorded, rule, noise=noise)).passed:
+            difference = other
         intact = i not in probe.shared or difference.passed
         if self.before is not None:
             self.conclude(step, recorded, difference, intact)

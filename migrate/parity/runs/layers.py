@@ -18,7 +18,7 @@ from ...base.tensor_trees import leaves, moved
 from ...model.layer_record import LayerRecord
 from ...shapes.random_layers import RandomNumbers, may_draw
 from ...shapes.rounding_noise import rounding_noise
-from ..choices import CHOSEN, Choices
+from ..choices import Choices
 from ..judge.compare import Difference, Known, Noise, Tolerance, compare
 from ..network_copies import Network
 from ..reference_numbers import Reference, TensorSummary, cast_like
@@ -255,10 +255,10 @@ class _Comparison:
         rule = self.own(self.layers[step.index])
         noise = partial(rounding_noise, self.spare.layers[step.index].module, step.input)
         own = worst(step.output, expected, rule, self.known, noise)
-        chosen = self.choices.output(step, expected, own, rule)
-        if chosen is None or not (other := worst(chosen, expected, rule)).passed:
+        way = self.choices.other_output(step, expected, own, rule)
+        if way is None or not (other := worst(way[0], expected, rule, noise=noise)).passed:
             return own, ""
-        return other, CHOSEN
+        return other, way[1]
 
     def is_made_of(self, expected: Any, output: Any) -> bool:
         """Does a container hand on what has taken the place of the last layer's output, untouched?"""
