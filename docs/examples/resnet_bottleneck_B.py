@@ -3,9 +3,19 @@
 Input: (N, 3, 64, 64) float32. Output: (N, 20) float32.
 """
 
+from __future__ import annotations
+
 import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
+
+
+class BatchNorm2d(nn.BatchNorm2d):
+    def forward(self, input: torch.Tensor) -> torch.Tensor:
+        # as in Torch7, a batch of one is normalized by the running statistics and leaves them
+        updates = self.training and len(input) > 1
+        known = self.running_mean, self.running_var, self.weight, self.bias
+        return nn.functional.batch_norm(input, *known, updates, self.momentum, self.eps)
 
 
 class Bottleneck(nn.Module):
@@ -15,20 +25,20 @@ class Bottleneck(nn.Module):
         super().__init__()
         self.branch = nn.Sequential(
             nn.Conv2d(in_channels, channels, 1, bias=False),
-            nn.BatchNorm2d(channels),
+            BatchNorm2d(channels),
             nn.ReLU(),
             nn.Conv2d(channels, channels, 3, stride=stride, padding=1, bias=False),
-            nn.BatchNorm2d(channels),
+            BatchNorm2d(channels),
             nn.ReLU(),
             nn.Conv2d(channels, out_channels, 1, bias=False),
-            nn.BatchNorm2d(out_channels),
+            BatchNorm2d(out_channels),
         )
         self.shortcut = (
             nn.Identity()
             if in_channels == out_channels
             else nn.Sequential(
                 nn.Conv2d(in_channels, out_channels, 1, stride=stride, bias=False),
-                nn.BatchNorm2d(out_channels),
+                BatchNorm2d(out_channels),
             )
         )
 
@@ -41,7 +51,7 @@ class Model(nn.Module):
         super().__init__()
         self.stem = nn.Sequential(
             nn.Conv2d(3, 8, 7, stride=2, padding=3, bias=False),
-            nn.BatchNorm2d(8),
+            BatchNorm2d(8),
             nn.ReLU(),
             nn.MaxPool2d(3, stride=2, padding=1),
         )
@@ -63,7 +73,7 @@ class Model(nn.Module):
         return self.linear(self.pool(x).flatten(1))
 
     @classmethod
-    def from_pretrained(cls, folder: str) -> "Model":
+    def from_pretrained(cls, folder: str) -> Model:
         model = cls().eval()
         model.load_state_dict(load_file(f"{folder}/model.safetensors"))
         return model

@@ -3,16 +3,26 @@
 Input: (N, 1, H, W) float32. Output: (N, 1, H, W) float32.
 """
 
+from __future__ import annotations
+
 import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
+
+
+class BatchNorm2d(nn.BatchNorm2d):
+    def forward(self, input: torch.Tensor) -> torch.Tensor:
+        # as in Torch7, a batch of one is normalized by the running statistics and leaves them
+        updates = self.training and len(input) > 1
+        known = self.running_mean, self.running_var, self.weight, self.bias
+        return nn.functional.batch_norm(input, *known, updates, self.momentum, self.eps)
 
 
 class ConvBlock(nn.Sequential):
     def __init__(self, in_channels: int, out_channels: int) -> None:
         super().__init__(
             nn.Conv2d(in_channels, out_channels, 3, padding=1),
-            nn.BatchNorm2d(out_channels),
+            BatchNorm2d(out_channels),
             nn.ReLU(),
         )
 
@@ -45,7 +55,7 @@ class Model(nn.Module):
         return self.features5(torch.cat([x2, x], 1))
 
     @classmethod
-    def from_pretrained(cls, folder: str) -> "Model":
+    def from_pretrained(cls, folder: str) -> Model:
         model = cls().eval()
         model.load_state_dict(load_file(f"{folder}/model.safetensors"))
         return model
