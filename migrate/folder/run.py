@@ -10,13 +10,13 @@ from typing import Any
 
 import torch
 
+from ..base.answers import Answers
 from ..base.download import MAX_DOWNLOAD
 from ..base.errors import EXIT_OK, EXIT_PARITY, ExportError, GraphDiffers, UsageError
 from ..base.files import reference_beside
 from ..base.folder_files import ONNX, PARITY_FAILED, SOURCE, read_config
 from ..base.output_folder import CONVERTED, SOURCE_ONLY, output_folder
 from ..base.tensor_trees import apply, leaves, moved
-from ..model.answers import Answers
 from ..model.conversion import ConvertedModel
 from ..model.convert import convert_model, to_torch
 from ..onnx.export.axes import name_axes

@@ -11,8 +11,8 @@ from typing import Any
 import torch
 from torch import nn
 
+from ..base.answers import ask
 from ..base.tensor_trees import apply, leaves
-from ..model.answers import ask
 from ..model.conversion import ConvertedModel
 from ..shapes.dry_run import answer_of, on_meta, run
 

@@ -9,9 +9,9 @@ from pathlib import Path
 import onnx
 import torch
 
+from ...base.answers import Answers
 from ...base.errors import ExportError, GraphDiffers
 from ...base.tensor_slices import worst_slice
-from ...model.answers import Answers
 from ..runtime import ask_session, open_session
 from .save import Stored
 

@@ -11,9 +11,9 @@ from typing import Any, NoReturn
 import torch
 from torch import nn
 
+from ...base.answers import ask
 from ...base.errors import ExportError
 from ...base.tensor_trees import apply, leaves, moved, numbered
-from ...model.answers import ask
 from ...model.conversion import ConvertedModel
 from ...shapes.dry_run import on_meta, run, run_without_numbers
 from ...shapes.random_input import indexed_leaves

@@ -9,8 +9,8 @@ from typing import Any, Protocol
 
 import torch
 
+from ...base.answers import ask
 from ...base.errors import UsageError
-from ...model.answers import ask
 from ...model.conversion import ConvertedModel
 from ...shapes.random_input import floating_type
 from ..judge.tolerances import Rules

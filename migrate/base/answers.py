@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from ..base.tensor_trees import leaves, moved
+from .tensor_trees import leaves, moved
 
 
 class Answers:
