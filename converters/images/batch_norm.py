@@ -13,7 +13,7 @@ from ...model.layer import Layer
 from ...model.registry import converts, module_form
 from ...model.traits import Traits
 
-ROWS = Traits(reads="numbers", keeps_size=True, picture="normalization")
+ROWS = Traits(reads="numbers", keeps_size=True, picture="normalization", zeros_by_chance=True)
 MAPS, VOLUMES = replace(ROWS, reads="images"), replace(ROWS, reads="volumes")
 
 

@@ -40,10 +40,10 @@ def _roundness(size: int) -> tuple[int, int]:
     return -(size & -size), size
 
 
-IMAGE_WEIGHTS = Traits(reads="images", picture="weights")
+IMAGE_WEIGHTS = Traits(reads="images", picture="weights", zeros_by_chance=True)
 IMAGE_WINDOWS = replace(IMAGE_WEIGHTS, sizes_before=sizes_before_windows)
 ENLARGED_IMAGES = replace(IMAGE_WEIGHTS, enlarges=True)
-VOLUME_WEIGHTS = Traits(reads="volumes", picture="weights")
+VOLUME_WEIGHTS = Traits(reads="volumes", picture="weights", zeros_by_chance=True)
 ENLARGED_VOLUMES = replace(VOLUME_WEIGHTS, enlarges=True)
 
 

@@ -26,13 +26,13 @@ def _temporal(layer: Layer, kernel: int, stride: int, padding: int) -> TemporalC
     return layer.put_all(module, "bias")
 
 
-@converts("nn.TemporalConvolution", traits=Traits(reads="frames", picture="weights"))
+@converts("nn.TemporalConvolution", traits=Traits(reads="frames", picture="weights", zeros_by_chance=True))
 def temporal_convolution(layer: Layer) -> TemporalConv1d:
     """nn.TemporalConvolution(inputFrameSize, outputFrameSize, kW, [dW])"""
     return _temporal(layer, layer.integer("kW"), layer.integer("dW", 1), 0)
 
 
-@converts("cudnn.TemporalConvolution", traits=Traits(reads="frames", picture="weights"))
+@converts("cudnn.TemporalConvolution", traits=Traits(reads="frames", picture="weights", zeros_by_chance=True))
 def cudnn_temporal_convolution(layer: Layer) -> TemporalConv1d:
     """cudnn.TemporalConvolution(inputFrameSize, outputFrameSize, kH, [dH], [padH])"""
     if layer.integer("groups", 1) != 1:

@@ -60,7 +60,7 @@ module_form("structure", AddEntries)(Structure(merges="sum"))
 module_form("python of a list", AddEntries)(partial(_operator, text="a + b"))
 
 
-@converts("nn.CAddTable", traits=TERMS)
+@converts("nn.CAddTable", traits=replace(TERMS, zeros_by_chance=True))
 def c_add_table(layer: Layer) -> AddEntries:
     """nn.CAddTable([inplace = false])"""
     return AddEntries(is_inplace(layer))

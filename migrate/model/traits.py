@@ -60,6 +60,7 @@ class Traits:
         recurrent: does it go through a sequence, or keep a state from step to step?
         criterion: is it a loss, called with input and target?
         random: does it draw random numbers when it evaluates, not only in training?
+        zeros_by_chance: is each number that it gives a sum, which is exactly 0 by chance only, or where all terms are?
         unproven: why no number that Torch7 computed is compared with it; a model that holds such a layer says so.
         sizes_before: the sizes that it may have got, if it gave an output of these; None: not known.
     """
@@ -81,6 +82,7 @@ class Traits:
     recurrent: bool = False
     criterion: bool = False
     random: bool = False
+    zeros_by_chance: bool = False
     unproven: str = ""
     sizes_before: Callable[[LuaObject, tuple[int, ...]], Iterator[tuple[int, ...]]] | None = None
 

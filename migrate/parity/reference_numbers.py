@@ -10,6 +10,7 @@ import torch
 
 from ..base.tensor_trees import apply, leaves
 from .judge.compare import Difference
+from .masks import Mask
 from .network_copies import Network
 
 
@@ -88,6 +89,7 @@ class Reference:
             their names: the numbers of the layers are of an earlier time.
         proven: how it is known that a layer is right with other weights than its own, by (index, run).
         witnessed: the error of layers that were judged by what a backward pass left, and how, likewise.
+        masks: where something set numbers of the output of a layer to 0 after it ran, likewise; these are left out.
         chosen: why it was chosen, where that is worth a word; "" else.
     """
 
@@ -112,6 +114,7 @@ class Reference:
     changes: Mapping[str, torch.Tensor] = field(default_factory=dict, repr=False)
     proven: Mapping[tuple[int, int], str] = field(default_factory=dict, repr=False)
     witnessed: Mapping[tuple[int, int], tuple[Difference, str]] = field(default_factory=dict, repr=False)
+    masks: Mapping[tuple[int, int], Mask] = field(default_factory=dict, repr=False)
     chosen: str = ""
 
 

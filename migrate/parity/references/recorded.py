@@ -73,7 +73,8 @@ def read_recorded(conv: ConvertedModel, guess: Guess | None, seed: int = 0) -> R
         base = with_output(compute_self(conv, guess))
         whole = "The outputs of the whole network are compared with the converted model in float64"
         drawn = drawn_numbers(conv, moved(values[0]))
-        why = str(drawn) if drawn.outputs and not old else _why(given, old, trained)
+        masked = (0, 1) in settled.judgement.masks
+        why = str(drawn) if drawn.outputs and not old else _why(given, old, trained, masked)
         limits: tuple[str, ...] = (f"{whole}, since {why}.",)
     else:
         base = Reference("recorded", "", given, ends, recording.dtype, notes=("Torch7's own input is in the file",))
@@ -81,7 +82,7 @@ def read_recorded(conv: ConvertedModel, guess: Guess | None, seed: int = 0) -> R
     return _reference(conv, base, recording, settled, None if ends is not None else values[0], limits)
 
 
-def _why(given: Any, old: bool, trained: bool) -> str:
+def _why(given: Any, old: bool, trained: bool, masked: bool) -> str:
     """Why the outputs of the whole network can't be compared with Torch7's."""
     if old:
         return "the activations are older than the weights"
@@ -89,6 +90,8 @@ def _why(given: Any, old: bool, trained: bool) -> str:
         return "Torch7's input is not in the file"
     if trained:
         return "Torch7 ran some layers in training mode"
+    if masked:
+        return "something set numbers of the network's output in the file to 0 after it ran"
     return "the output in the file is not what the whole network answers to the input in it"
 
 
@@ -121,6 +124,9 @@ def _reference(
         )
     if judgement.training:
         limits += (f"{len(judgement.training)} layers ran in training mode: their running statistics are not covered.",)
+    masks = {key: mask for key, mask in judgement.masks.items() if key in judged}
+    if masks:
+        limits += (f"{len(masks)} layers were judged without numbers that something set to 0 after they ran.",)
     if judgement.stopped:
         notes.append(f"the run on the activations ended early: {judgement.stopped}")
     inner = leaf_indices(conv.layers)
@@ -144,6 +150,7 @@ def _reference(
         stale="the activations in the file are older than its weights" if none else "",
         changes={} if before is None else before.changes,
         proven=proven,
+        masks=masks,
         witnessed={key: (own, settled.witnesses[key].remark) for key, own in whole.items()},
     )
 

@@ -20,12 +20,14 @@ import torch
 from ...base.random_state import random_state_of_our_own
 from ...base.tensor_trees import apply, leaves, moved
 from ...model.conversion import ConvertedModel
+from ...model.layer_record import LayerRecord
 from ...model.recurrent_state import Remembering
 from ...shapes.random_layers import RandomNumbers, may_draw
 from ...shapes.rounding_noise import rounding_noise
 from ..choices import Choices
 from ..judge.compare import Difference
 from ..judge.tolerances import Rules
+from ..masks import Mask, find_mask
 from ..network_copies import Network, leaf_indices
 from ..runs.layers import BEHIND_RANDOM, DRAWS, replacement, worst
 from ..trace import LayerRun, trace
@@ -39,6 +41,10 @@ RANDOM = "it ran in training mode, in which it is random"
 REPEATED = "it ran several times, and the file does not tell of which run its output is"
 
 
+#: Containers that give what their children gave.
+_CHAINED = ("chain", "graph", "branches", "entries")
+
+
 @dataclass
 class Judgement:
     """What is found out about the layers.
@@ -47,6 +53,7 @@ class Judgement:
         judged: the difference by itself of every layer that can be judged.
         unjudged: why the others can't.
         known: the recorded outputs that are what the layer gave.
+        masks: where something set numbers of the output of a layer to 0 after it ran.
         together: layers that overwrote the output of another -> the layer that is judged by theirs.
         training: layers that behave in another way in training mode, and ran so.
         mode: all layers that were in training mode.
@@ -56,6 +63,7 @@ class Judgement:
     judged: dict[Key, Difference] = field(default_factory=dict)
     unjudged: dict[Key, str] = field(default_factory=dict)
     known: dict[Key, Any] = field(default_factory=dict)
+    masks: dict[Key, Mask] = field(default_factory=dict)
     together: dict[Key, list[Key]] = field(default_factory=dict)
     training: list[int] = field(default_factory=list)
     mode: set[int] = field(default_factory=set)
@@ -138,6 +146,12 @@ class Probe:
         judgement.training = sorted(training & self.normalizing)
         judgement.mode = training
         return judgement
+
+
+def _hands_on(record: LayerRecord) -> bool:
+    """Does a layer give the very numbers that it, or the layers in it, got?"""
+    traits = record.traits
+    return traits.output == "pass" or (traits.output == "children" and traits.flow in _CHAINED)
 
 
 def _failures(judgement: Judgement) -> int:
@@ -234,13 +248,35 @@ class _Pass:
         way = self.choices.other_output(step, recorded, difference, rule)
         if way is not None and (other := worst(way[0], recorded, rule, noise=noise)).passed:
             difference = other
+        mask = None if difference.passed else self.mask(step, recorded)
+        if mask is not None:
+            clear = worst(mask.without(step.output), recorded, rule, noise=noise)
+            difference, mask = (clear, mask) if clear.passed else (difference, None)
+        if mask is not None:
+            self.judgement.masks[step.key] = mask
+            recorded = mask.filled(recorded, step.output if mask.enough else self.noise(step.output))
         intact = i not in probe.shared or difference.passed
         if self.before is not None:
             self.conclude(step, recorded, difference, intact)
         if not intact:
             return None
-        self.judgement.known[step.key] = recorded
+        if mask is None or mask.enough:
+            self.judgement.known[step.key] = recorded
         return replacement(recorded, step.output)
+
+    def mask(self, step: LayerRun, recorded: Any) -> Mask | None:
+        """Where something else than the layer set numbers of its output to 0 after it ran; None if that can't be told."""
+        record, overwrites = self.probe.network.layers[step.index], self.probe.recording.overwrites
+        if step.index in self.probe.shared:
+            return None
+        within = [mask for key, mask in self.judgement.masks.items() if overwrites(step.index, key[0])]
+        if within and _hands_on(record) and not (step.index in self.probe.leaves and step.index in self.training):
+            found = find_mask(step.output, recorded, every_slice=False)
+            return found and Mask(found.places, all(mask.enough for mask in within))
+        if not record.traits.zeros_by_chance:
+            return None
+        weights = any(True for _ in record.module.parameters())
+        return find_mask(step.output, recorded, every_slice=weights or bool(self.pending))
 
     def conclude(self, step: LayerRun, recorded: Any, difference: Difference, intact: bool) -> None:
         """Writes down what is known of a layer now that it has run on both inputs."""
@@ -248,6 +284,10 @@ class _Pass:
         now = self.seen[step.key]
         if self.numbers is not None and self.numbers.depends([step.input, step.output]):
             self.judgement.unjudged[step.key] = BEHIND_RANDOM if self.numbers.depends(step.input) else DRAWS
+            return
+        mask = self.judgement.masks.get(step.key)
+        if mask is not None and not mask.enough:
+            self.judgement.unjudged[step.key] = mask.remark
             return
         if before != now:
             random = before is not None and before.given == now.given and step.index in self.training

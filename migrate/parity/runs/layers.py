@@ -216,7 +216,13 @@ class _Comparison:
     def accumulate(self, step: LayerRun, expected: Any) -> None:
         """Compares a layer in the running network."""
         if expected is not None and not self.randomness(step):
-            self.result(step.key, step.output).accumulated = worst(step.output, expected, self.accumulated, self.known)
+            output, expected = self.without_masked(step, expected)
+            self.result(step.key, step.output).accumulated = worst(output, expected, self.accumulated, self.known)
+
+    def without_masked(self, step: LayerRun, expected: Any) -> tuple[Any, Any]:
+        """What a layer gave and the reference, without the numbers that something wrote over after the layer ran."""
+        mask = self.reference.masks.get(step.key)
+        return (step.output, expected) if mask is None else (mask.without(step.output), mask.without(expected))
 
     def judge(self, step: LayerRun, expected: Any) -> Any:
         """Compares a layer by itself; returns what the layers behind it are to get."""
@@ -241,6 +247,8 @@ class _Comparison:
                 found.remark = self.reference.proven[step.key]
             elif step.index in self.reference.training:
                 found.remark = TRAINING
+            if step.key in self.reference.masks:
+                found.remark = "; ".join(filter(None, (found.remark, self.reference.masks[step.key].remark)))
         if expected is None or passed_on(step, found.own) or self.is_made_of(expected, step.output):
             return None
         made = replacement(expected, step.output)
@@ -254,7 +262,8 @@ class _Comparison:
         """A layer's own error, and in which way it was judged."""
         rule = self.own(self.layers[step.index])
         noise = partial(rounding_noise, self.spare.layers[step.index].module, step.input)
-        own = worst(step.output, expected, rule, self.known, noise)
+        output, expected = self.without_masked(step, expected)
+        own = worst(output, expected, rule, self.known, noise)
         way = self.choices.other_output(step, expected, own, rule)
         if way is None or not (other := worst(way[0], expected, rule, noise=noise)).passed:
             return own, ""

@@ -1,0 +1,142 @@
+"""Recorded outputs in which a script's mask, written in place, set numbers to 0 after the layer ran."""
+
+from __future__ import annotations
+
+import golden
+import planted_faults
+import pytest
+import torch
+from torch import nn
+
+import torchmigrate as tm
+from torchmigrate.parity.masks import find_mask
+
+FOLDER = golden.FIXTURES / "parity"
+
+#: File -> (verdict, paths of the layers that were judged without what the mask set to 0, how many numbers of how many)
+RECOGNISED = {
+    "masked_answer": ("PASSED", ["3", ""], "27 of 72"),
+    "masked_linear": ("PASSED", ["4"], "23 of 56"),
+    "masked_planes": ("PASSED", ["2"], "47 of 180"),
+}
+
+#: File -> (verdict, paths of the layers that can't be judged, since too few numbers are left, how many of how many)
+TOO_FEW = {
+    "masked_columns": ("PASSED", ["4"], "16 of 56"),  # by the answer of the whole network, which the mask did not reach
+    "masked_most": ("PASSED", ["4"], "41 of 56"),
+    "masked_answer_column": ("PARTLY COMPARED (3 of 4 layers with weights)", ["6", ""], "8 of 24"),
+}
+
+#: File -> path of the layer whose zeros may be its own doing.
+FAILED = {"masked_whole": "6", "masked_relu": "5"}
+
+
+def verify(name: str) -> tm.ParityReport:
+    return tm.verify(tm.convert(FOLDER / f"{name}.t7"), reference="recorded", batches=())
+
+
+def remarked(report: tm.ParityReport, text: str) -> list[str]:
+    return [layer.path for layer in report.backends[0].layers if text in layer.remark]
+
+
+@pytest.mark.parametrize("name", RECOGNISED)
+def test_a_mask_that_was_written_in_place_is_recognised(name: str) -> None:
+    title, paths, count = RECOGNISED[name]
+    report = verify(name)
+    assert report, report.summary()
+    assert report.verdict.title == title
+    remark = f"{count} recorded numbers are exactly 0 and were left out: something wrote over them after the layer ran"
+    assert remarked(report, remark) == paths
+    assert all(layer.own is not None for layer in report.backends[0].layers)
+    assert any("judged without numbers that something set to 0" in limit for limit in report.reference.limits)
+
+
+@pytest.mark.parametrize("name", TOO_FEW)
+def test_a_layer_of_which_a_mask_leaves_too_little_is_not_judged(name: str) -> None:
+    title, paths, count = TOO_FEW[name]
+    report = verify(name)
+    assert report, report.summary()
+    assert report.verdict.title == title
+    assert remarked(report, f"not judged: {count} recorded numbers are exactly 0") == paths
+    assert all(layer.own is None for layer in report.backends[0].layers if layer.path in paths)
+
+
+@pytest.mark.parametrize("name", FAILED)
+def test_zeros_that_the_layer_may_have_made_are_no_mask(name: str) -> None:
+    report = verify(name)
+    assert not report
+    assert next(layer.path for layer in report.backends[0].layers if not layer.passed) == FAILED[name]
+
+
+@pytest.mark.parametrize("name, typename, path", [
+    ("masked_answer", "nn.Linear", "2.2.3"),
+    ("masked_linear", "nn.Linear", "2"),
+    ("masked_linear", "nn.Linear", "4"),
+    ("masked_linear", "nn.Linear", "6"),
+    ("masked_planes", "nn.SpatialConvolution", "2"),
+    ("masked_planes", "nn.SpatialBatchNormalization", "3"),
+    ("masked_columns", "nn.Linear", "6"),
+])  # fmt: skip
+@pytest.mark.parametrize("fault", ["weight x 1.01", "bias + 0.001"])
+def test_a_fault_beside_a_mask_is_found_and_located(name: str, typename: str, path: str, fault: str) -> None:
+    with planted_faults.planted(planted_faults.FAULTS[fault], typename, path) as applied:
+        report = verify(name)
+    assert applied == [True]
+    assert not report
+    assert next(layer.path for layer in report.backends[0].layers if not layer.passed) == path
+
+
+def test_a_fault_where_a_mask_left_too_little_is_not_passed() -> None:
+    with planted_faults.planted(planted_faults.FAULTS["weight x 1.01"], "nn.Linear", "4"):
+        assert not verify("masked_columns")
+    with planted_faults.planted(other_column, "nn.Linear", "6") as applied:
+        assert verify("masked_answer_column").verdict.level == "partly"
+    assert applied == [True]
+
+
+def other_column(module: nn.Module) -> bool:
+    """The row of the weight whose numbers the mask set to 0."""
+    with torch.no_grad():
+        module.get_parameter("weight")[1] *= 2
+    return True
+
+
+@pytest.mark.parametrize("name, typename, path, module", [
+    ("masked_linear", "nn.ReLU", "5", nn.Identity()),
+    ("masked_columns", "nn.ReLU", "5", nn.Identity()),
+    ("masked_planes", "nn.ReLU", "4", nn.Identity()),
+])  # fmt: skip
+def test_a_layer_that_makes_zeros_and_lost_that_is_not_passed(
+    name: str, typename: str, path: str, module: nn.Module, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def forward(self: nn.ReLU, x: torch.Tensor) -> torch.Tensor:
+        return module(x)
+
+    monkeypatch.setattr(nn.ReLU, "forward", forward)
+    report = verify(name)
+    assert report.verdict.title != "PASSED", report.summary()
+    assert not report
+
+
+@pytest.mark.parametrize("recorded, every_slice, enough", [
+    ([[1.0, 0.0], [3.0, 4.0]], True, True),
+    ([[1.0, 0.0], [3.0, 0.0]], False, True),
+    ([[1.0, 0.0], [3.0, 0.0]], True, False),  # nothing of the second column
+    ([[1.0, 2.0], [0.0, -0.0]], True, False),  # nothing of the second row
+    ([[1.0, 0.0], [0.0, 0.0]], False, False),
+    ([[0.0, 0.0], [0.0, 0.0]], False, None),
+    ([[1.0, 2.0], [3.0, 4.0]], True, None),
+])  # fmt: skip
+def test_what_a_mask_leaves(recorded: list[list[float]], every_slice: bool, enough: bool | None) -> None:
+    ours = torch.tensor([[1.0, 2.0], [3.0, 4.0]])
+    mask = find_mask(ours, torch.tensor(recorded), every_slice=every_slice)
+    assert (None if mask is None else mask.enough) == enough
+    if mask is not None:
+        assert torch.equal(mask.without(ours), torch.tensor(recorded))
+        assert torch.equal(mask.filled(torch.tensor(recorded), ours), ours)
+
+
+def test_zeros_that_the_layer_gives_too_are_no_mask() -> None:
+    numbers = torch.tensor([0.0, 1.0, 2.0])
+    assert find_mask(numbers, numbers.clone(), every_slice=True) is None
+    assert find_mask(numbers, numbers[:2], every_slice=True) is None
