@@ -17,10 +17,12 @@ class Mask:
 
     Attributes:
         places: True where that is so; one tensor per tensor of the output, in their order.
-        enough: do the other numbers tell whether the layer is right?
+        seen: do the other numbers show all of the layer, so that what it computes at these places is known too?
+        enough: are they enough to judge it by?
     """
 
     places: Sequence[torch.Tensor]
+    seen: bool
     enough: bool
 
     @property
@@ -64,7 +66,7 @@ def find_mask(output: Any, recorded: Any, *, every_slice: bool) -> Mask | None:
     Args:
         output: what the converted layer gives.
         recorded: what is in the file.
-        every_slice: do the others tell something only if each slice along each axis, such as a channel, has some?
+        every_slice: do the others show all of the layer only if each slice of each axis, such as a channel, has some?
     """
     ours, theirs = dict(leaves(output)), dict(leaves(recorded))
     if list(ours) != list(theirs) or any(
@@ -75,10 +77,8 @@ def find_mask(output: Any, recorded: Any, *, every_slice: bool) -> Mask | None:
     witnesses = sum(int(t.count_nonzero()) for t in theirs.values())
     if not witnesses or not any(bool(masked.any()) for masked in places):
         return None
-    enough = all(2 * _masked(masked) <= masked.numel() for masked in places)
-    if every_slice:
-        enough = enough and all(_seen(~masked, axis) for masked in places for axis in range(masked.dim()))
-    return Mask(places, enough)
+    seen = not every_slice or all(_seen(~masked, axis) for masked in places for axis in range(masked.dim()))
+    return Mask(places, seen, seen and all(2 * _masked(masked) <= masked.numel() for masked in places))
 
 
 def _masked(masked: torch.Tensor) -> int:

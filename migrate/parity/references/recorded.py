@@ -124,9 +124,9 @@ def _reference(
         )
     if judgement.training:
         limits += (f"{len(judgement.training)} layers ran in training mode: their running statistics are not covered.",)
-    masks = {key: mask for key, mask in judgement.masks.items() if key in judged}
-    if masks:
-        limits += (f"{len(masks)} layers were judged without numbers that something set to 0 after they ran.",)
+    masked = sum(key in judged for key in judgement.masks)
+    if masked:
+        limits += (f"{_runs(masked)} judged without numbers that something set to 0 after the layer ran.",)
     if judgement.stopped:
         notes.append(f"the run on the activations ended early: {judgement.stopped}")
     inner = leaf_indices(conv.layers)
@@ -150,7 +150,7 @@ def _reference(
         stale="the activations in the file are older than its weights" if none else "",
         changes={} if before is None else before.changes,
         proven=proven,
-        masks=masks,
+        masks={key: mask for key, mask in judgement.masks.items() if key in judgement.known},
         witnessed={key: (own, settled.witnesses[key].remark) for key, own in whole.items()},
     )
 

@@ -254,25 +254,25 @@ class _Pass:
             difference, mask = (clear, mask) if clear.passed else (difference, None)
         if mask is not None:
             self.judgement.masks[step.key] = mask
-            recorded = mask.filled(recorded, step.output if mask.enough else self.noise(step.output))
+            recorded = mask.filled(recorded, step.output if mask.seen else self.noise(step.output))
         intact = i not in probe.shared or difference.passed
         if self.before is not None:
             self.conclude(step, recorded, difference, intact)
         if not intact:
             return None
-        if mask is None or mask.enough:
+        if mask is None or mask.seen:
             self.judgement.known[step.key] = recorded
         return replacement(recorded, step.output)
 
     def mask(self, step: LayerRun, recorded: Any) -> Mask | None:
-        """Where something else than the layer set numbers of its output to 0 after it ran; None if that can't be told."""
+        """Where something set numbers of the output of a layer to 0 after it ran; None if that can't be told."""
         record, overwrites = self.probe.network.layers[step.index], self.probe.recording.overwrites
         if step.index in self.probe.shared:
             return None
         within = [mask for key, mask in self.judgement.masks.items() if overwrites(step.index, key[0])]
         if within and _hands_on(record) and not (step.index in self.probe.leaves and step.index in self.training):
             found = find_mask(step.output, recorded, every_slice=False)
-            return found and Mask(found.places, all(mask.enough for mask in within))
+            return found and Mask(found.places, all(mask.seen for mask in within), all(mask.enough for mask in within))
         if not record.traits.zeros_by_chance:
             return None
         weights = any(True for _ in record.module.parameters())

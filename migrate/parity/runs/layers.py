@@ -247,7 +247,7 @@ class _Comparison:
                 found.remark = self.reference.proven[step.key]
             elif step.index in self.reference.training:
                 found.remark = TRAINING
-            if step.key in self.reference.masks:
+            if step.key in self.reference.masks and found.own is not None:
                 found.remark = "; ".join(filter(None, (found.remark, self.reference.masks[step.key].remark)))
         if expected is None or passed_on(step, found.own) or self.is_made_of(expected, step.output):
             return None
