@@ -44,10 +44,7 @@ ROWS += [
         True,
         list(LIKE_A_STEP),
         id=f"{name}-like a step",
-        marks=[
-            pytest.mark.slow,
-            pytest.mark.xfail(reason="taken for activations that are older than the weights", strict=False),
-        ],
+        marks=pytest.mark.slow,
     )
     for name in FRESH
 ]
