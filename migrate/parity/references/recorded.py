@@ -286,13 +286,19 @@ def _recovered(conv: ConvertedModel, network: Network, recording: Recording, val
 
 
 def _filled(value: Any, known: Mapping[Place, torch.Tensor]) -> Any:
-    """A made-up input with the tensors that are known."""
-    rest = iter([known.get(place, tensor).to(tensor.dtype) for place, tensor in leaves(value)])
+    """A made-up input with the tensors that are known, in no coarser a type than Torch7 had them."""
+    rest = iter([_finer(known.get(place, tensor), tensor.dtype) for place, tensor in leaves(value)])
 
     def take(tensor: torch.Tensor) -> torch.Tensor:
         return next(rest)
 
     return apply(value, take)
+
+
+def _finer(tensor: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
+    if tensor.is_floating_point() and dtype.is_floating_point:
+        dtype = torch.promote_types(tensor.dtype, dtype)
+    return tensor.to(dtype)
 
 
 def _ends(network: Network, recording: Recording, given: Any, rules: Rules) -> Any:

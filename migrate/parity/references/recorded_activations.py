@@ -138,7 +138,12 @@ def graph_input(conv: ConvertedModel) -> Any:
 
 def is_writer(record: LayerRecord, *, leaf: bool) -> bool:
     """May a layer whose output lies in its input's storage have changed the numbers there?"""
-    return leaf and (writes(record) or record.traits.output not in ("pass", "copy", "children"))
+    return leaf and (changes_input(record) or record.traits.output not in ("pass", "copy", "children"))
+
+
+def changes_input(record: LayerRecord) -> bool:
+    """May Torch7 have changed the input of a layer, in whatever mode it ran?"""
+    return writes(record) or record.object.get("inplace") is True
 
 
 def ran_in_training(record: LayerRecord, output: Any) -> bool:

@@ -31,6 +31,7 @@ from ..masks import Mask, find_mask
 from ..network_copies import Network, leaf_indices
 from ..runs.layers import BEHIND_RANDOM, DRAWS, replacement, worst
 from ..trace import LayerRun, trace
+from .overwritten_outputs import overwritten_outputs
 from .recorded_activations import Recording, is_writer, ran_in_training
 
 Key = tuple[int, int]
@@ -106,6 +107,7 @@ class Probe:
         self.cells, self.inside = _steps_of_sequences(network)
         self.order, self.calls = run_order(network, values[0])
         self.shared = {i for i in recording.outputs if self._overwriters(i)}
+        self.shared |= overwritten_outputs(network, values[0], recording.outputs, self.calls)
 
     def _overwriters(self, index: int) -> list[int]:
         """The layers that may have written over the recorded output of another."""
