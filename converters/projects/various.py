@@ -44,6 +44,7 @@ def _instance_norm(layer: Layer, *, measure: bool) -> nn.Module:
     eps, affine = layer.number("eps", 1e-5), layer.has("weight")
     if layer.flag("disabled", default=False):
         layer.ignore("weight", "bias")
+        layer.traits(output="copy")
         return nn.Identity()
     module: nn.Module
     if measure:

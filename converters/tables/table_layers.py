@@ -272,7 +272,7 @@ def _select(module: SelectTable, value: Value) -> Value:
     return None if isinstance(module.index, str) else entry(value, module.index)
 
 
-@converts("nn.SelectTable", traits=Traits(output="pass", flow="select"))
+@converts("nn.SelectTable", traits=Traits(output="pass", reuses="nothing", flow="select"))
 def select_table(layer: Layer) -> SelectTable:
     """nn.SelectTable(index)"""
     if isinstance(layer.value("index"), str):

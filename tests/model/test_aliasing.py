@@ -134,10 +134,6 @@ def test_onnx_gives_what_torch7_gave(name: str, tmp_path: Path) -> None:
     golden.assert_same(got, [y.float() for _, y in leaves(expected)], name)
 
 
-#: Networks whose source follows the file module by module, and why.
-NOT_STRUCTURED = {"one layer at two places": "its output would differ"}
-
-
 @pytest.mark.parametrize("names", [QUICK, pytest.param(tuple(networks()), marks=pytest.mark.slow)])
 def test_folders_give_what_torch7_gave(names: tuple[str, ...], tmp_path: Path) -> None:
     folders = []
@@ -147,7 +143,7 @@ def test_folders_give_what_torch7_gave(names: tuple[str, ...], tmp_path: Path) -
         conversion = tm.convert(case["module"])
         folder = tmp_path / f"case_{number}"
         folder.mkdir()
-        assert write(conversion, folder, given) == NOT_STRUCTURED.get(name, ""), name
+        assert write(conversion, folder, given) == "", name
         with torch.no_grad():
             golden.assert_same(tm.load_converted(folder)(golden.copied(given)), expected, name)
             torch.save([(given if isinstance(given, list) else [given], conversion.module(golden.copied(given)))],

@@ -66,7 +66,9 @@ def test_onnx_gives_what_torch7_gave(name: str, tmp_path: Path) -> None:
     (given, expected), *_ = runs(case)
     exported = tm.export_onnx(tm.convert(case["module"]), tmp_path / "m.onnx", example_input=given)
     session = onnxruntime.InferenceSession(exported.path, providers=["CPUExecutionProvider"])
-    feeds = {at.name: x.float().numpy() for at, (_, x) in zip(session.get_inputs(), leaves(given), strict=True)}
+    types = {"tensor(int64)": torch.int64}
+    inputs = zip(session.get_inputs(), leaves(given), strict=True)
+    feeds = {at.name: x.to(types.get(at.type, torch.float32)).numpy() for at, (_, x) in inputs}
     got = [torch.from_numpy(y) for y in session.run(None, feeds)]
     golden.assert_same(got, [y.float() for _, y in leaves(expected)], name)
 
@@ -152,11 +154,20 @@ def test_graphs_and_their_tables() -> None:
     assert torch.equal(b, torch.tanh(module[1](torch.tanh(x))))
 
 
+#: Their golden inputs are of another type, which they copy; their fields do not tell so.
+COPIES_A_TYPE = {
+    ("nn.Convert", "bf -> bf, Float input to a Double module"),
+    ("nn.Convert", "bchw -> bchw Long input"),
+}
+
+
 @pytest.mark.parametrize("row", marked("reuses"))
 def test_traits_say_what_the_second_run_overwrites(row: dict[str, str]) -> None:
     layers = Layers(tm.convert(case_of(row)["module"]).layers)
     run = SymbolicRun(layers, layers.by_path[""])
     older, given = run.output
     run.layer(layers.by_path[""], (Buffer(("other",)), ("other",)), ("again",))
+    if (row["class"], row["variant"]) in COPIES_A_TYPE:
+        pytest.xfail("its fields do not tell the type of its input")
     if row["reuses"] != "-":
         assert (run.now(older) != given) == (row["reuses"] in ("output", "storage", "resized", "other"))

@@ -1,8 +1,7 @@
-"""Which recorded outputs were overwritten by runs that the file does not tell of: in place, or of a module run again."""
+"""Which recorded outputs were overwritten after a layer gave them: in place, or since a module ran again."""
 
 from __future__ import annotations
 
-from collections.abc import Container, Mapping
 from contextlib import suppress
 from typing import Any
 
@@ -11,86 +10,101 @@ import torch
 from ...base.tensor_trees import apply, leaves
 from ..network_copies import Network, leaf_indices
 from ..trace import LayerRun, trace
-from .recorded_activations import changes_input
+from .recorded_activations import Recording, changes_input, is_writer
 
-#: The memory that the caller owns; the others have the index of the layer that owns them.
-_INPUT = -1
+#: Who owns memory: the layer with this index, or (negative) a tensor of the input, counted from -1.
+Owners = frozenset[int]
 
 
-def overwritten_outputs(
-    network: Network, value: Any, recorded: Container[int], calls: Mapping[int, int]
-) -> frozenset[int]:
-    """The layers whose last output may have been overwritten by a run that no recorded output shows.
-
-    A layer that works in place and ran several times shows with its output only where it worked last. A module that
-    runs again overwrites what it gave, whoever else, a container say, gave that too.
+class FollowedRun:
+    """One run of a network, in which memory belongs to whom it belongs to in Torch7: each layer has one output.
 
     Args:
         network: a copy of the converted network.
         value: an input of the size that Torch7's had.
-        recorded: the layers with an output in the file.
+        recording: what the file holds.
+
+    Attributes:
+        order: the layers as their runs end, as far as the input leads.
         calls: how often each layer runs.
+        overwritten: the layers whose last output may have been overwritten later.
+        inputs: the tensors of the input that may have been overwritten, by their numbers.
     """
-    unseen = {i for i, record in enumerate(network.layers) if changes_input(record)}
-    unseen = {i for i in unseen if calls.get(i, 0) > 1 or (i in calls and i not in recorded)}
-    if not unseen and max(calls.values(), default=0) < 2:
-        return frozenset()
-    run = _Run(network.twin(), unseen)
-    with suppress(Exception):  # made-up inputs may lead anywhere
-        run.follow(value)
-    return frozenset(run.overwritten)
 
+    def __init__(self, network: Network, value: Any, recording: Recording) -> None:
+        self.order: list[int] = []
+        self.calls: dict[int, int] = {}
+        self._twin = network.twin()
+        self._leaves = leaf_indices(network.layers)
+        self._written: dict[int, set[int]] = {}
+        self._owners: dict[int, Owners] = {}
+        self._lies: dict[int, Owners] = {}
+        self._kept: list[torch.Tensor] = []
+        taken = self._twin.taken(value)
+        for number, (_, tensor) in enumerate(leaves(taken)):
+            self._lies[-1 - number] = frozenset({-1 - number})
+            self._own(tensor, self._lies[-1 - number])
+        self._everybody = frozenset(self._lies) | frozenset(range(len(network.layers)))
+        with suppress(Exception):  # made-up inputs may lead anywhere
+            trace(self._twin, taken, self._see)
+        self._kept.clear()
+        written = {layer for layers in self._written.values() for layer in layers}
+        self.inputs = {-1 - layer for layer in written if layer < 0}
+        # a layer that ran once shows with its output where it worked
+        unseen = [i for i in self._written if self.calls[i] > 1 or i not in recording.outputs]
+        self.overwritten = {layer for i in unseen for layer in self._written[i] if layer >= 0}
+        self.overwritten |= {i for i in recording.outputs if self._is_shared(i, recording)}
 
-class _Run:
-    """Follows which layer owns the memory of each value, as in Torch7: a layer has one output, whenever it runs."""
-
-    def __init__(self, twin: Network, unseen: set[int]) -> None:
-        self.twin, self.unseen = twin, unseen
-        self.overwritten: set[int] = set()
-        self._leaves = leaf_indices(twin.layers)
-        self._everything = frozenset(range(_INPUT, len(twin.layers)))
-        self._owners: dict[int, frozenset[int]] = {}
-        self._lies: dict[int, frozenset[int]] = {}
-        self._kept: list[Any] = []
-
-    def follow(self, value: Any) -> None:
-        taken = self.twin.taken(value)
-        self._own(taken, frozenset({_INPUT}))
-        trace(self.twin, taken, self.see)
-
-    def see(self, step: LayerRun) -> Any:
-        """Notes where the output of a layer lies; returns a copy of it, so that memory that PyTorch shares differs."""
-        i, record = step.index, self.twin.layers[step.index]
+    def _see(self, step: LayerRun) -> Any:
+        """Notes where the output of a layer lies; gives a copy of it, since PyTorch may share what Torch7 copies."""
+        i, record = step.index, self._twin.layers[step.index]
+        self.order.append(i)
+        self.calls[i] = step.call
         output, inplace = record.traits.output, changes_input(record)
         if step.call > 1 and output in ("own", "copy"):
             self._overwrite(frozenset({i}), i)
         if i not in self._leaves:
             self._lies[i] = frozenset({i}) if output == "own" else self._of(step.output)
-            if output == "own":
-                self._own(step.output, self._lies[i])
+            for _, tensor in leaves(step.output):
+                self._own(tensor, self._lies[i] if output == "own" else self._of(tensor))
             return None
         operands = isinstance(step.input, list) and record.traits.flow == "operands"
         given = self._of(step.input[:1] if inplace and operands else step.input)
-        if inplace and i in self.unseen:
+        if inplace:
             self._overwrite(given, i)
         self._lies[i] = given if inplace or output not in ("own", "copy") else frozenset({i})
         copied = apply(step.output, torch.clone)
-        self._own(copied, self._lies[i])
+        for _, tensor in leaves(copied):
+            self._own(tensor, self._lies[i])
         return copied
 
-    def _overwrite(self, memory: frozenset[int], writer: int) -> None:
-        self.overwritten |= {layer for layer, lies in self._lies.items() if layer != writer and lies & memory}
+    def _overwrite(self, memory: Owners, writer: int) -> None:
+        found = {layer for layer, lies in self._lies.items() if layer != writer and lies & memory}
+        self._written.setdefault(writer, set()).update(found)
 
-    def _own(self, value: Any, owners: frozenset[int]) -> None:
-        self._kept.append(value)  # or another tensor would get its address
-        self._owners.update((_address(tensor), owners) for _, tensor in leaves(value))
+    def _own(self, tensor: torch.Tensor, owners: Owners) -> None:
+        self._kept.append(tensor)  # or another tensor would get its address
+        self._owners[_address(tensor)] = owners
 
-    def _of(self, value: Any) -> frozenset[int]:
+    def _of(self, value: Any) -> Owners:
         """Who may own the memory of a value: anybody, where a step that is no layer made it."""
-        found: frozenset[int] = frozenset()
+        found: Owners = frozenset()
         for _, tensor in leaves(value):
-            found |= self._owners.get(_address(tensor), self._everything)
+            found |= self._owners.get(_address(tensor), self._everybody)
         return found
+
+    def _is_shared(self, index: int, recording: Recording) -> bool:
+        """Do the outputs in the file show that another layer may have written over this one?"""
+        if index not in self.order:
+            return False
+        # a layer that ran before may run again
+        later = {*self.order[self.order.index(index) + 1 :]} - {index}
+        return any(
+            j in recording.outputs
+            and is_writer(self._twin.layers[j], leaf=j in self._leaves)
+            and recording.overwrites(j, index)
+            for j in later
+        )
 
 
 def _address(tensor: torch.Tensor) -> int:

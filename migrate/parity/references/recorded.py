@@ -22,6 +22,7 @@ from ..judge.tolerances import Rules, coarser, depth_of
 from ..network_copies import Network, copy_network, leaf_indices
 from ..reference_numbers import Reference
 from ..trace import LayerRun, trace
+from .overwritten_outputs import FollowedRun
 from .recorded_activations import (
     MOST_NUMBERS,
     Recording,
@@ -260,11 +261,13 @@ def _fitting(network: Network, recording: Recording, value: Any) -> int:
 def _recovered(conv: ConvertedModel, network: Network, recording: Recording, value: Any) -> dict[Place, torch.Tensor]:
     """The tensors of Torch7's own input that are still in the file, by their places.
 
-    A graph holds its input; else buffers of the layers that read it may.
+    A graph holds its input; else buffers of the layers that read it may. What a layer may have overwritten is unknown.
     """
+    run = FollowedRun(network, value, recording)
+    kept = {place for number, (place, _) in enumerate(leaves(value)) if number not in run.inputs}
     found = graph_input(conv)
     if found is not None and [place for place, _ in leaves(found)] == [place for place, _ in leaves(value)]:
-        return dict(leaves(found))
+        return {place: tensor for place, tensor in leaves(found) if place in kept}
     twin = network.twin()
     taken = twin.taken(value)
     places = {tensor.untyped_storage().data_ptr(): place for place, tensor in leaves(taken)}
@@ -274,9 +277,12 @@ def _recovered(conv: ConvertedModel, network: Network, recording: Recording, val
     def see(step: LayerRun) -> None:
         given = step.input
         place = places.get(given.untyped_storage().data_ptr()) if isinstance(given, torch.Tensor) else None
-        if place is None or place in known or step.index not in recording.outputs:
+        if place not in kept or place in known or step.index not in recording.outputs:
             return
-        back = recover_input(conv.layers[step.index], recording.outputs[step.index], like[place])
+        if run.calls.get(step.index, 1) > 1:
+            return
+        layer, output = conv.layers[step.index], recording.outputs[step.index]
+        back = recover_input(layer, output, like[place], overwritten=step.index in run.overwritten)
         if back is not None and back.dim() == like[place].dim():
             known[place] = back
 

@@ -142,8 +142,13 @@ def is_writer(record: LayerRecord, *, leaf: bool) -> bool:
 
 
 def changes_input(record: LayerRecord) -> bool:
-    """May Torch7 have changed the input of a layer, in whatever mode it ran?"""
-    return writes(record) or record.object.get("inplace") is True
+    """May Torch7 have changed the input of a layer in place? Dropout does so only when it trains."""
+    changes = writes(record) or record.object.get("inplace") is True
+    if record.traits.output != "pass":
+        return changes
+    noise = record.object.get("noise")
+    trained = record.train or (isinstance(noise, Tensor) and noise.numel() > 0)
+    return changes and trained
 
 
 def ran_in_training(record: LayerRecord, output: Any) -> bool:
@@ -155,20 +160,21 @@ def ran_in_training(record: LayerRecord, output: Any) -> bool:
     return bool((~kept).any()) and bool((output[~kept] == 0).all())
 
 
-def recover_input(record: LayerRecord, output: Any, like: torch.Tensor) -> torch.Tensor | None:
+def recover_input(record: LayerRecord, output: Any, like: torch.Tensor, *, overwritten: bool) -> torch.Tensor | None:
     """The input of a layer, from the buffers that Torch7 leaves in it; None where they do not tell.
 
     Args:
         record: the layer.
         output: what Torch7 recorded of its output.
         like: an input of the size that the layer takes.
+        overwritten: may the output have been overwritten? Then its size alone tells something.
     """
     if isinstance(record.module, nn.Conv2d) and isinstance(output, torch.Tensor):
         return _folded(record, record.module, output)
     copied = record.object.get("_input")
     if record.traits.reads == "indices" and record.object.get("copiedInput") and isinstance(copied, Tensor):
         return to_torch_tensor(copied) if copied.numel() else None
-    if record.traits.keeps_numbers and isinstance(output, torch.Tensor):
+    if record.traits.keeps_numbers and isinstance(output, torch.Tensor) and not overwritten:
         return output.reshape(like.shape) if output.numel() == like.numel() else None
     return None
 

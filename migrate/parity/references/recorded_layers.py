@@ -31,8 +31,8 @@ from ..masks import Mask, find_mask
 from ..network_copies import Network, leaf_indices
 from ..runs.layers import BEHIND_RANDOM, DRAWS, replacement, worst
 from ..trace import LayerRun, trace
-from .overwritten_outputs import overwritten_outputs
-from .recorded_activations import Recording, is_writer, ran_in_training
+from .overwritten_outputs import FollowedRun
+from .recorded_activations import Recording, ran_in_training
 
 Key = tuple[int, int]
 
@@ -105,23 +105,8 @@ class Probe:
         self.leaves = leaf_indices(network.layers)
         self.normalizing = {i for i in self.leaves if has_running_statistics(network, i)}
         self.cells, self.inside = _steps_of_sequences(network)
-        self.order, self.calls = run_order(network, values[0])
-        self.shared = {i for i in recording.outputs if self._overwriters(i)}
-        self.shared |= overwritten_outputs(network, values[0], recording.outputs, self.calls)
-
-    def _overwriters(self, index: int) -> list[int]:
-        """The layers that may have written over the recorded output of another."""
-        if index not in self.order:
-            return []
-        # a layer that ran before may run again
-        later = [j for j in dict.fromkeys(reversed(self.order[self.order.index(index) + 1 :])) if j != index]
-        return [
-            j
-            for j in later
-            if j in self.recording.outputs
-            and is_writer(self.network.layers[j], leaf=j in self.leaves)
-            and self.recording.overwrites(j, index)
-        ]
+        followed = FollowedRun(network, values[0], recording)
+        self.calls, self.shared = followed.calls, followed.overwritten
 
     def judge(self) -> list[Judgement]:
         """Runs it in every mode in which Torch7 may have run the layers; what fits best comes first.
@@ -158,21 +143,6 @@ def _hands_on(record: LayerRecord) -> bool:
 
 def _failures(judgement: Judgement) -> int:
     return len(judgement.failed)
-
-
-def run_order(network: Network, value: Any) -> tuple[list[int], dict[int, int]]:
-    """The layers as their runs end, and how often each runs; as far as the input leads."""
-    order: list[int] = []
-    calls: dict[int, int] = {}
-    twin = network.twin()
-
-    def see(step: LayerRun) -> None:
-        order.append(step.index)
-        calls[step.index] = step.call
-
-    with suppress(Exception):
-        trace(twin, twin.taken(value), see)
-    return order, calls
 
 
 def has_running_statistics(network: Network, index: int) -> bool:
