@@ -82,9 +82,9 @@ def convert(layer: Layer) -> Convert:
     known = {"bf": old != "bt", "bt": old == "b", "b": sorted(old) in (["b", "t"], ["b", "f"])}
     if not transposed and not known.get(new, False):
         layer.refuse(f"Torch7 has no conversion of {old} to {new}")
-    if old == new:  # if the types are the same
+    if old == new or (new == "bf" and len(old) == 2 and old[0] == "b"):  # the input itself, if the types are the same
         layer.traits(output="pass", reuses="nothing")
-    elif not transposed:  # a view that one tensor shows, if the types are the same
+    elif not transposed:  # one tensor that shows the input
         layer.traits(output="pass")
     module = Convert(old, new)
     module.like = cast_to(dtype_in(layer, "output") or torch.get_default_dtype()).like
