@@ -165,6 +165,8 @@ def position_embedding(layer: Layer) -> PositionEmbedding:
     layer.ignore("input", "nOutput", "shouldScaleGradByFreq")
     if layer.integer("dimension") not in (2, -2) or layer.has("maxNorm"):
         layer.refuse("OpenNMT indexes dimension 2 of (N, T, D), and limits no norm")
+    if layer.number("paddingValue", 0.0):
+        layer.note("Torch7 does not train the vector of the padding; the converted layer does")
     size = layer.tensor("weight").shape[1]
     return layer.put_all(layer.make(PositionEmbedding, layer.integer("max_pos"), size), "weight")
 

@@ -46,6 +46,14 @@ class Unsupported(nn.Module):
         return f"{self.typename}, path={self.path!r}"
 
 
+def _is_of_torch(error: BaseException) -> bool:
+    """Did PyTorch raise it, rather than a converter?"""
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    return trace is not None and str(trace.tb_frame.f_globals.get("__name__")).startswith("torch.")
+
+
 def is_finite(tensor: torch.Tensor) -> bool:
     """Are all numbers finite? Without a copy of the tensor."""
     if not tensor.is_floating_point() or not tensor.numel():
@@ -162,8 +170,8 @@ class Build:
         except LayerRefused as error:
             return self._refuse(layer, str(error))
         except (ValueError, TypeError, LookupError, RuntimeError, ArithmeticError, AssertionError) as error:
-            if is_out_of_memory(error):
-                raise
+            if is_out_of_memory(error) or (isinstance(error, AssertionError) and not _is_of_torch(error)):
+                raise  # an assertion of a converter is a fault of its own
             # a file's fields can contradict each other in any way; the cause is chained to the final error
             self._cause = self._cause or error
             return self._refuse(layer, f"its fields do not fit together ({type(error).__name__}: {error})")

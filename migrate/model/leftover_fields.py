@@ -24,6 +24,8 @@ RECORDED = _ACTIVATIONS | _ACTIVATIONS_OF_SOME
 LEFTOVERS = _ACTIVATIONS | frozenset((
     "gradWeight", "gradBias", "_type", "train", "_weight", "_gradWeight", "iSize", "oSize", "accUpdateGradParameters",
     "shared",
+    # a name given by the author, and by which key of a script's table gradInput is shared in training
+    "name", "__shareGradInputKey",
     # what nn.hessian keeps
     "diagHessianInput", "diagHessianWeight", "diagHessianBias", "inputSq", "weightSq", "biasSq",
     # dpnn's

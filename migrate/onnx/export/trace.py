@@ -120,9 +120,11 @@ def _fixed(watch: Watch, layers: LayerNames) -> Untraceable | None:
 def _layer_of_operator(text: str, program: Any, layers: LayerNames) -> str:
     """The layer that needs the operator that an error of the exporter names."""
     wanted = re.findall(r"op='([\w.:]+)'", text) + re.findall(r"OpOverload\(([\w.]+)\)", text)
+    # the exporter takes operators apart: aten.special_bessel_j0 becomes prims.bessel_j0
+    ends = tuple(name.removesuffix(".default").rpartition(".")[2] for name in wanted)
     for node in program.graph.nodes:
         target = str(node.target)
-        if any(target.startswith(operator) for operator in wanted):
+        if target.startswith(tuple(wanted)) or target.removesuffix(".default").endswith(ends):
             stack = node.meta.get("nn_module_stack") or {}
             names = [entry[0] for entry in stack.values()]
             if names:
