@@ -85,24 +85,21 @@ class BatchStatisticsNorm(BatchNorm):
 
 class BatchNorm1d(nn.BatchNorm1d):  # noqa: D101 - it stands in generated source, where each line counts
     def forward(self, input: torch.Tensor) -> torch.Tensor:  # noqa: A002 - PyTorch's name
-        # as in Torch7, a batch of one is normalized by the running statistics and leaves them
-        updates = self.training and len(input) > 1
+        updates = self.training and len(input) > 1  # Torch7 freezes it for one sample
         known = self.running_mean, self.running_var, self.weight, self.bias
         return nn.functional.batch_norm(input, *known, updates, self.momentum, self.eps)  # type: ignore[arg-type]
 
 
 class BatchNorm2d(nn.BatchNorm2d):  # noqa: D101 - it stands in generated source, where each line counts
     def forward(self, input: torch.Tensor) -> torch.Tensor:  # noqa: A002 - PyTorch's name
-        # as in Torch7, a batch of one is normalized by the running statistics and leaves them
-        updates = self.training and len(input) > 1
+        updates = self.training and len(input) > 1  # Torch7 freezes it for one sample
         known = self.running_mean, self.running_var, self.weight, self.bias
         return nn.functional.batch_norm(input, *known, updates, self.momentum, self.eps)  # type: ignore[arg-type]
 
 
 class BatchNorm3d(nn.BatchNorm3d):  # noqa: D101 - it stands in generated source, where each line counts
     def forward(self, input: torch.Tensor) -> torch.Tensor:  # noqa: A002 - PyTorch's name
-        # as in Torch7, a batch of one is normalized by the running statistics and leaves them
-        updates = self.training and len(input) > 1
+        updates = self.training and len(input) > 1  # Torch7 freezes it for one sample
         known = self.running_mean, self.running_var, self.weight, self.bias
         return nn.functional.batch_norm(input, *known, updates, self.momentum, self.eps)  # type: ignore[arg-type]
 

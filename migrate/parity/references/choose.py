@@ -6,10 +6,12 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from ...base.errors import UsageError
+from ...base.errors import ModelNotFound, UsageError
 from ...model.conversion import ConvertedModel
+from ...model.locate import follow
 from ...shapes.check_sizes import check_sizes
 from ...shapes.infer import Guess, input_of
+from ...t7 import LuaTable, load
 from ..reference_numbers import Reference
 from .dump import read_dump
 from .live import run_torch7
@@ -22,12 +24,15 @@ AUTO, RECORDED, SELF = "auto", "recorded", "self"
 
 
 def read_beside(conv: ConvertedModel, file: Path) -> Reference:
-    """The reference that lies beside the model's file, which nobody named.
+    """The reference that lies beside the model's file, which nobody named; another, if it is of another model there.
 
     Raises:
         T7Error: it can't be read.
-        UsageError: it is no reference, or one of another model.
+        UsageError: it is no reference, or does not fit the model.
     """
+    if key := _key_of_another(conv, file):
+        left_out = f"{file.name} lies beside the file, and was left out since it is of the model at {key} (--key {key})"
+        return replace(choose_reference(conv, None), chosen=left_out)
     try:
         found = read_dump(conv, file)
     except UsageError as error:
@@ -35,6 +40,21 @@ def read_beside(conv: ConvertedModel, file: Path) -> Reference:
             f"{error} It was taken since it lies beside the file; --reference names another, or `self` or `recorded`."
         ) from error
     return replace(found, chosen=f"{file.name} lies beside the file, so it was taken as the reference")
+
+
+def _key_of_another(conv: ConvertedModel, file: Path) -> str:
+    """The key of another model of the same file of which a reference is; "" if it is of this one, or does not say."""
+    value = load(file)
+    meta = value.get("meta") if isinstance(value, LuaTable) else None
+    key = meta.get("key") if isinstance(meta, LuaTable) else None
+    text = key.decode(errors="replace") if isinstance(key, bytes) else key
+    if not isinstance(text, str) or not text or not conv.layers:
+        return ""
+    try:
+        there = follow(conv.value, text)
+    except ModelNotFound:
+        return ""
+    return "" if there is conv.layers[0].object else text
 
 
 def choose_reference(
