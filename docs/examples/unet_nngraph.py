@@ -12,8 +12,7 @@ from torch import Tensor, nn
 
 class BatchNorm2d(nn.BatchNorm2d):
     def forward(self, input: torch.Tensor) -> torch.Tensor:
-        # as in Torch7, a batch of one is normalized by the running statistics and leaves them
-        updates = self.training and len(input) > 1
+        updates = self.training and len(input) > 1  # Torch7 freezes it for one sample
         known = self.running_mean, self.running_var, self.weight, self.bias
         return nn.functional.batch_norm(input, *known, updates, self.momentum, self.eps)
 

@@ -24,7 +24,7 @@ def reference_beside(file: Path) -> Path | None:
     if file.name.endswith(REFERENCE_ENDING):
         return None
     found = file.with_name(file.name.removesuffix(".t7") + REFERENCE_ENDING)
-    return found if found.is_file() else None
+    return found if os.path.isfile(found) else None  # which is false, rather than an error, of a name that is too long
 
 
 #: Errors of a disk that takes no more; nobody's fault but the disk's.

@@ -22,6 +22,9 @@ PLAIN = {
     "nn.SelectTable[5]": "the input is keyed by names",
     "nn.ZeroGrad[0]": "the input is nested deeper than the output says",
     "nn.ZeroGrad[1]": "the input is nested deeper than the output says",
+    "nn.projects_texture_nets[8]": "it gives back its input, a table in a table",
+    "nn.projects_densecap[7]": "a part of its input is empty",
+    "nn.projects_opennmt[13]": "it gives a table of one tensor",
 }
 
 # a criterion is called with input and target, which source does not show
