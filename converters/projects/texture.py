@@ -30,7 +30,8 @@ class NoiseFill(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         kept = x[:, : x.shape[1] - self.planes]
-        noise = torch.rand_like(x[:, x.shape[1] - self.planes :]) * self.factor
+        replaced = x[:, x.shape[1] - self.planes :]
+        noise = torch.rand_like(replaced) * self.factor if self.factor else torch.zeros_like(replaced)
         return torch.cat([kept, noise], 1)
 
     def extra_repr(self) -> str:
@@ -41,9 +42,12 @@ class NoiseFill(nn.Module):
 def noise_fill(layer: Layer) -> NoiseFill:
     """nn.NoiseFill(num_noise_channels), of DmitryUlyanov/texture_nets
 
-    Noise in evaluation too. Torch7 passes the gradient of the noise on to the planes that it replaced; here it ends.
+    Noise in evaluation too, unless `mult` is 0. Torch7 passes the gradient of the noise on to the planes that it
+    replaced; here it ends.
     """
-    return NoiseFill(layer.integer("num_noise_channels"), layer.number("mult", 1.0))
+    made = NoiseFill(layer.integer("num_noise_channels"), layer.number("mult", 1.0))
+    layer.traits(random=bool(made.planes and made.factor))
+    return made
 
 
 class GenNoise(nn.Module):
@@ -55,7 +59,8 @@ class GenNoise(nn.Module):
         self.factor = factor
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return torch.randn_like(x[:, :1].expand(-1, self.planes, *x.shape[2:])) * self.factor
+        planes = x[:, :1].expand(-1, self.planes, *x.shape[2:])
+        return torch.randn_like(planes) * self.factor if self.factor else torch.zeros_like(planes)
 
     def extra_repr(self) -> str:
         return f"{self.planes}, factor={self.factor}"
@@ -65,10 +70,12 @@ class GenNoise(nn.Module):
 def gen_noise(layer: Layer) -> GenNoise:
     """nn.GenNoise(num_planes), of DmitryUlyanov/texture_nets
 
-    Noise in evaluation too.
+    Noise in evaluation too, unless `mult` is 0.
     """
     layer.ignore("sz", "sz_")
-    return GenNoise(layer.integer("num_planes"), layer.number("mult", 1.0))
+    made = GenNoise(layer.integer("num_planes"), layer.number("mult", 1.0))
+    layer.traits(random=bool(made.planes and made.factor))
+    return made
 
 
 class VGGPixels(nn.Module):

@@ -10,7 +10,8 @@ from typing import Any, Literal
 
 from torch import nn
 
-from ..base.errors import ModelNotFound, UnsupportedLayers
+from ..base.errors import ModelNotFound, Refusal, UnsupportedLayers
+from ..base.memory import is_out_of_memory
 from ..base.messages import file_text
 from ..t7 import LuaTable, Tensor, Value, load_file
 from ..t7.limits import DEFAULT_LIMITS, Limits
@@ -92,12 +93,27 @@ def convert_model(
 def set_training(module: nn.Module, records: list[LayerRecord], mode: Mode) -> None:
     """Puts every module in eval mode, or (mode "saved") in the mode of its own `train` field."""
     if mode == "eval":
-        module.eval()
+        try:
+            module.eval()
+        except (RuntimeError, TypeError) as error:  # some layers work out a weight now, which the file's may not allow
+            if is_out_of_memory(error):
+                raise
+            raise UnsupportedLayers([_refusal_of(records, error)]) from error
     else:
         # a layer that becomes several modules gives its flag to all; a container comes before its children
         for record in sorted(records, key=path_depth):
             for part in record.module.modules():  # no call of train(), which lets a layer forget its state
                 part.training = record.train
+
+
+def _refusal_of(records: list[LayerRecord], error: Exception) -> Refusal:
+    """Names the innermost layer that can't be put in eval mode."""
+    for record in sorted(records, key=path_depth, reverse=True):
+        try:
+            record.module.train().eval()
+        except (RuntimeError, TypeError):
+            break
+    return Refusal(record.path, record.typename, f"it can't be put in evaluation mode: {error}")
 
 
 def path_depth(record: LayerRecord) -> int:
