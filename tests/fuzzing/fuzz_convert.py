@@ -232,6 +232,7 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, default=60)
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--first", type=int, default=0, help="number of the first mutant")
+    parser.add_argument("--last", type=int, default=sys.maxsize, help="the number before which it ends")
     parser.add_argument("--only", type=int, help="one mutant, in this process")
     parser.add_argument("--keep", type=Path, help="where to write that mutant")
     chosen = parser.parse_args()
@@ -244,7 +245,7 @@ def main() -> int:
             if chosen.keep:
                 shutil.copy(folder / "model.t7", chosen.keep)
             return 0
-        tally = Fuzzer(chosen.jobs, folder).run(range(chosen.first, sys.maxsize), chosen.seconds)
+        tally = Fuzzer(chosen.jobs, folder).run(range(chosen.first, chosen.last), chosen.seconds)
     for number, what in tally.failures:
         print(f"--- mutant {number}: {what}\n")
     print(tally)

@@ -40,7 +40,7 @@ def settle_aliases(records: list[LayerRecord]) -> list[tuple[str, str]]:
             if more.keys() <= copying.keys():
                 break
             copying |= more
-    except TooLarge:  # all as in Torch7
+    except (TooLarge, RecursionError):  # all as in Torch7
         copying = {id(r.module): r for r in records if r.traits.output == "copy" or r.traits.flow == "steps"}
         copying = {key: r for key, r in copying.items() if form_of("copying", r.module) is not None}
     for key in controlled - in_place:

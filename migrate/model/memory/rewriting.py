@@ -220,7 +220,7 @@ def rewrite_overwritten(records: list[LayerRecord]) -> tuple[list[tuple[str, str
                 refusals += _refused(run)
                 _find_targets(run, targets)
         made = [] if refusals else [(target, _rewritten(layers, target)) for target in targets.values()]
-    except TooLarge:
+    except (TooLarge, RecursionError):
         return [("", _TOO_LARGE)], []
     except LookupError as error:
         return [], [_refusal(layers.by_path[str(error.args[0])], "a module in it runs twice, and Torch7 overwrites")]
