@@ -88,6 +88,7 @@ def test_half_types_run(name: str) -> None:
 def test_onnx_runtime(name: str, tmp_path: Path) -> None:
     onnxruntime = pytest.importorskip("onnxruntime")
     if "CUDAExecutionProvider" not in onnxruntime.get_available_providers():
+        # the CPU build of ONNX Runtime is what most machines have; the tests around it are marked gpu
         pytest.skip("this ONNX Runtime has no CUDA provider")
     conversion, reference = on_device.model(name)
     exported = tm.export_onnx(conversion, tmp_path / "m.onnx", example_input=tm.to_torch(reference["input"]))

@@ -35,6 +35,7 @@ def test_each_mutation_changes_the_file(mutation: mutations.Mutation, tmp_path: 
 
 
 @pytest.mark.slow
+# Windows has no fork, and a process for each mutant would import PyTorch each time
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="each mutant is converted in a fork")
 def test_every_mutant_gets_an_answer() -> None:
     command = [sys.executable, "-m", "fuzzing.fuzz_convert", "--seconds", "10", "--jobs", "1", "--first", "500000"]

@@ -11,6 +11,7 @@ import golden
 import pytest
 from network import guard
 
+# seccomp, by which the guard sees a socket in any child too, is of Linux
 pytestmark = pytest.mark.skipif(not guard.is_possible(), reason="the guard is written for Linux")
 
 MODEL = golden.MODELS / "mobile_b32.t7"
