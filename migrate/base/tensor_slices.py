@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 import torch
@@ -46,7 +46,7 @@ def worst_slice(
     *,
     share: float,
     rounding: float,
-    noise: Callable[[], torch.Tensor | None],
+    noise: Callable[[], Iterable[torch.Tensor | None]],
 ) -> WorstSlice | None:
     """The slice that uses most of what it may be off, of those that are off by more than a share of their own numbers.
 
@@ -58,17 +58,38 @@ def worst_slice(
         expected: the reference; all numbers of both are finite.
         share: the share.
         rounding: that factor.
-        noise: gives how far rounding moves each number, as `rounding_noise` does; it is asked only if a slice exceeds
-            its share.
+        noise: gives how far rounding moves each number, as `RoundingNoise` does: in steps, no one smaller than the one
+            before; it is asked only if a slice exceeds its share, and only for as many steps as it takes to allow that.
 
     Returns:
         None if no slice is off by more than its share, or if nothing is known of rounding.
     """
     if not expected.numel() or share <= 0:
         return None
-    behind: torch.Tensor | None = None
-    asked = False
+    over = list(_over(got, expected, share))
+    if not over:
+        return None
     worst: WorstSlice | None = None
+    for behind in noise():
+        if behind is None or behind.numel() != expected.numel():
+            return None
+        worst = max((_worst(each, behind.reshape(expected.shape), share, rounding) for each in over), key=_used)
+        if worst.used <= 1:
+            break
+    return worst
+
+
+@dataclass(frozen=True)
+class _Over:
+    """Slices along an axis that are off by more than a share of their own numbers: their largest numbers and errors."""
+
+    axis: int
+    indices: torch.Tensor
+    largest: torch.Tensor
+    errors: torch.Tensor
+
+
+def _over(got: torch.Tensor, expected: torch.Tensor, share: float) -> Iterator[_Over]:
     top = float((got - expected).abs().max())
     for axis in sliced_axes(expected.dim()):
         found = _below(expected, axis, top / share)
@@ -77,21 +98,19 @@ def worst_slice(
         ours, theirs = (tensor.index_select(axis, found).double() for tensor in (got, expected))
         largest, errors = _largest(theirs, axis), _largest(ours - theirs, axis)
         over = errors > share * largest
-        if not bool(over.any()):
-            continue
-        found, largest, errors = found[over], largest[over], errors[over]
-        if not asked:
-            behind, asked = noise(), True
-        if behind is None or behind.numel() != expected.numel():
-            return None
-        moved = _largest(behind.reshape(expected.shape).index_select(axis, found).double(), axis)
-        floor = (rounding * moved).nan_to_num(math.inf)
-        allowed = torch.maximum(share * largest, floor)
-        i = int((errors / allowed).argmax())
-        slice_ = WorstSlice(axis, int(found[i]), float(largest[i]), float(errors[i]), float(allowed[i]))
-        if worst is None or slice_.used > worst.used:
-            worst = slice_
-    return worst
+        if bool(over.any()):
+            yield _Over(axis, found[over], largest[over], errors[over])
+
+
+def _worst(over: _Over, behind: torch.Tensor, share: float, rounding: float) -> WorstSlice:
+    moved = _largest(behind.index_select(over.axis, over.indices).double(), over.axis)
+    allowed = torch.maximum(share * over.largest, (rounding * moved).nan_to_num(math.inf))
+    i = int((over.errors / allowed).argmax())
+    return WorstSlice(over.axis, int(over.indices[i]), float(over.largest[i]), float(over.errors[i]), float(allowed[i]))
+
+
+def _used(slice_: WorstSlice) -> float:
+    return slice_.used
 
 
 def sliced_axes(dims: int) -> list[int]:

@@ -9,6 +9,9 @@ from __future__ import annotations
 
 import copy
 import math
+from collections.abc import Iterator
+from contextlib import suppress
+from functools import reduce
 from typing import Any
 
 import torch
@@ -17,6 +20,7 @@ from torch import nn
 from ..base.random_state import random_state_of_our_own
 from ..base.tensor_trees import apply, leaves, moved
 from ..model.recurrent_state import forget
+from .last_layers import fan_in, last_layers
 
 #: A relative change in float64: far above its rounding, and below that of float32, so that no choice tips over that
 #: float32 would not tip over.
@@ -31,46 +35,103 @@ _TRIALS = 3
 #: Larger weights stay as they are: what they are multiplied with is changed.
 _MOST_WEIGHTS = 1 << 20
 
+#: So many signs are drawn for a trial; each tensor takes them from another place on. A prime number: no two rows of an
+#: image take the same ones.
+_SIGNS = 65537
 
-def rounding_noise(module: nn.Module, value: Any, trials: int = _TRIALS) -> Any:
-    """The change of each number of the output, relative to the size of one rounding.
+#: The last layers of a network are looked at first if it has as many modules.
+_SEVERAL = 4
 
-    A layer that adds n numbers rounds about sqrt(n) times as much as one that adds none.
+#: So near must the last layers by themselves come to what they gave in the network.
+_ALIKE = 1e-2
+
+#: So many numbers are looked at before all are.
+_FEW = 1024
+
+
+class RoundingNoise:
+    """The change of each number of the output, relative to the size of one rounding; found in steps, as far as needed.
+
+    A layer that adds n numbers rounds about sqrt(n) times as much as one that adds none. The first step knows only the
+    last layers, for the price of one ordinary run; each further one runs the whole network in float64.
+
+    Iterating gives what is known after each step, nested as the output is, tensors in float64, no number of which is
+    smaller than after the step before; None at the end, where the module does not run so. No step is done twice.
 
     Args:
         module: it is not changed, but for what it remembers.
         value: its input, which is not changed.
         trials: how often it is run besides the first time.
-
-    Returns:
-        Nested as the output is, tensors in float64; None where the module does not run so.
     """
-    found: list[torch.Tensor] = []
+
+    def __init__(self, module: nn.Module, value: Any, trials: int = _TRIALS) -> None:
+        self._steps = _steps(module, value, trials)
+        self._known: list[Any] = []
+
+    def __iter__(self) -> Iterator[Any]:
+        number = 0
+        while number < len(self._known) or self._advanced():
+            yield self._known[number]
+            number += 1
+
+    def _advanced(self) -> bool:
+        for step in self._steps:
+            self._known.append(step)
+            return True
+        return False
+
+
+def rounding_noise(module: nn.Module, value: Any, trials: int = _TRIALS) -> Any:
+    """What `RoundingNoise` knows in the end."""
+    *_, last = RoundingNoise(module, value, trials)
+    return last
+
+
+def _steps(module: nn.Module, value: Any, trials: int) -> Iterator[Any]:
+    least = _least(module, value, trials)
+    if least is not None:
+        yield least
+    found = least
     try:
         noisy = _Noisy(module)
-        value = moved(value, torch.float64)
-        with torch.no_grad(), random_state_of_our_own():
-            base = noisy.run(value, None)
-            for seed in range(trials):
-                changed = noisy.run(value, torch.Generator().manual_seed(seed))
-                apart = [_apart(a, b) for (_, a), (_, b) in zip(leaves(changed), leaves(base), strict=True)]
-                found = [torch.maximum(a, b) for a, b in zip(found, apart, strict=True)] if found else apart
+        base = noisy.run(moved(value, torch.float64), None)
+        for seed in range(trials):
+            changed = noisy.moves(base, noisy.run(moved(value, torch.float64), seed))
+            found = changed if found is None else _larger(found, changed)
+            yield found
     except Exception:  # changed numbers may lead anywhere
+        yield None
+
+
+def _least(module: nn.Module, value: Any, trials: int) -> torch.Tensor | None:
+    """What the last layers alone do; None where that is not known, or is all that there is."""
+    if len(list(module.modules())) < _SEVERAL:
         return None
-    rest = iter(found)
+    with suppress(Exception):  # it is only the first step
+        with random_state_of_our_own():
+            last = last_layers(module, value)
+        if last is not None:
+            noisy = _Noisy(nn.Sequential(*last.layers))
+            base = noisy.run(moved(last.given, torch.float64), None)
+            if _size(base - last.output.double().cpu()) <= _ALIKE * _size(base):  # else they remember, or draw numbers
+                runs = (noisy.run(moved(last.given, torch.float64), seed) for seed in range(trials))
+                moves: list[torch.Tensor] = [noisy.moves(base, changed) for changed in runs]
+                return reduce(torch.maximum, moves)
+    return None
+
+
+def _larger(known: Any, found: Any) -> Any:
+    """The larger of the numbers of two nested values."""
+    rest = iter([tensor for _, tensor in leaves(known)])
 
     def take(tensor: torch.Tensor) -> torch.Tensor:
-        return next(rest).clamp(max=_MOST * noisy.largest)
+        return torch.maximum(tensor, next(rest))
 
-    return apply(base, take) if all(isinstance(item, torch.Tensor) for item in _flat(base)) else None
+    return apply(found, take)
 
 
 def _flat(value: Any) -> list[Any]:
     return [item for each in value for item in _flat(each)] if isinstance(value, (list, tuple)) else [value]
-
-
-def _apart(changed: torch.Tensor, base: torch.Tensor) -> torch.Tensor:
-    return (changed.double() - base.double()).abs().cpu() / _STEP
 
 
 class _Noisy:
@@ -79,6 +140,7 @@ class _Noisy:
     def __init__(self, module: nn.Module) -> None:
         self.largest = 0.0
         self.generator: torch.Generator | None = None
+        self.signs = torch.empty(0)
         self.terms: dict[int, float] = {}
         memo: dict[int, Any] = {}
         for weight in module.parameters():  # cast as they are copied
@@ -94,24 +156,55 @@ class _Noisy:
                 part.register_forward_pre_hook(self.before)
                 part.register_forward_hook(self.after)
 
-    def run(self, value: Any, generator: torch.Generator | None) -> Any:
-        """What it answers; without a generator nothing is changed."""
-        self.generator = generator
-        for tensor, kept in self.weights:
-            terms = kept.numel() / kept.shape[0] if kept.dim() > 1 and kept.shape[0] else 1.0
-            tensor.data.copy_(kept if generator is None else self.changed(kept, terms))
-        forget(self.module)
-        torch.manual_seed(0)
-        return self.module(apply(value, torch.clone))
+    def run(self, value: Any, seed: int | None) -> Any:
+        """What it answers to an input in float64, which it may change; without a seed nothing is changed."""
+        with torch.no_grad(), random_state_of_our_own(0):
+            self.generator = None
+            if seed is not None:
+                self.generator = torch.Generator().manual_seed(seed)
+                signs = torch.empty(_SIGNS, dtype=torch.float64).bernoulli_(0.5, generator=self.generator)
+                self.signs = signs.mul_(2.0).sub_(1.0)
+            for tensor, kept in self.weights:
+                terms = kept.numel() / kept.shape[0] if kept.dim() > 1 and kept.shape[0] else 1.0
+                tensor.data.copy_(kept if seed is None else self.changed(kept, terms))
+            forget(self.module)
+            return self.module(value)
+
+    def moves(self, base: Any, changed: Any) -> Any:
+        """How far each number was moved, relative to the size of one rounding.
+
+        Raises:
+            TypeError: not all that it answers are tensors.
+        """
+        if not all(isinstance(item, torch.Tensor) for item in _flat(base)):
+            raise TypeError("its output holds what is no tensor")
+        rest = iter([tensor for _, tensor in leaves(changed)])
+
+        def take(tensor: torch.Tensor) -> torch.Tensor:
+            apart = (next(rest).double() - tensor.double()).abs().cpu() / _STEP
+            return apart.clamp(max=_MOST * self.largest)
+
+        return apply(base, take)
 
     def changed(self, tensor: torch.Tensor, terms: float) -> torch.Tensor:
         """The same numbers, each up or down by as much as a sum of so many terms is rounded."""
-        signs = torch.empty(tensor.shape, dtype=tensor.dtype).bernoulli_(0.5, generator=self.generator)
-        signs = signs.mul_(2.0).sub_(1.0)
-        return tensor + tensor * signs.mul_(_STEP * math.sqrt(terms))
+        return self.times(tensor, 1.0, _STEP * math.sqrt(terms))
+
+    def times(self, tensor: torch.Tensor, one: float, step: float) -> torch.Tensor:
+        """Each number times `one`, plus or minus a step."""
+        numbers = tensor.reshape(-1)
+        rows, rest = divmod(len(numbers), _SIGNS)
+        start = int(torch.randint(_SIGNS if rows else _SIGNS - rest, (), generator=self.generator))
+        signs = self.signs.roll(-start) if rows else self.signs[start : start + rest]
+        factors = (signs * step).add_(one).to(numbers.dtype)
+        made, whole = torch.empty_like(numbers), rows * _SIGNS
+        if rows:
+            torch.mul(numbers[:whole].view(rows, _SIGNS), factors, out=made[:whole].view(rows, _SIGNS))
+        torch.mul(numbers[whole:], factors[:rest], out=made[whole:])
+        return made.view(tensor.shape)
 
     def before(self, part: nn.Module, given: tuple[Any, ...]) -> Any:
-        terms = max(_fan_in(part), self.terms.get(id(part), 1.0))
+        terms = max(fan_in(part), self.terms.get(id(part), 1.0))
 
         if self.generator is None:
             weight = max([1.0, *(_size(weight) for weight in part.parameters(recurse=False))])
@@ -131,25 +224,23 @@ class _Noisy:
             self.largest = max([self.largest, *map(_size, ours)])
             self.terms[id(part)] = max(numbers[0] / max(numbers[1], 1), 1.0)
             return None
-        if len(ours) != 1 or len(theirs) != 1 or ours[0].shape != theirs[0].shape or _fan_in(part) > 1:
+        if len(ours) != 1 or len(theirs) != 1 or ours[0].shape != theirs[0].shape or fan_in(part) > 1:
             return None
         if not (isinstance(output, torch.Tensor) and output.is_floating_point() and theirs[0].is_floating_point()):
             return None
         # within a function of each number, such as a log-softmax, numbers of the size of the input are rounded
-        change = self.changed(theirs[0], 1.0) - theirs[0]
-        return output + change.to(output.dtype)
-
-
-def _fan_in(part: nn.Module) -> float:
-    weights = [weight for weight in part.parameters(recurse=False) if weight.dim() > 1 and weight.shape[0]]
-    return float(max([1, *(weight.numel() // weight.shape[0] for weight in weights)]))
+        return output + self.times(theirs[0], 0.0, _STEP).to(output.dtype)
 
 
 def _size(tensor: torch.Tensor) -> float:
     """Its largest number."""
-    return float(tensor.detach().abs().max()) if tensor.is_floating_point() and tensor.numel() else 0.0
+    if not tensor.is_floating_point() or not tensor.numel():
+        return 0.0
+    least, most = tensor.detach().aminmax()
+    return max(-float(least), float(most))
 
 
 def _whole(tensor: torch.Tensor) -> bool:
     """Are all numbers whole, as indices are, which must not be changed?"""
-    return bool((tensor == tensor.round()).all())
+    few = tensor.reshape(-1)[:_FEW] if tensor.is_contiguous() else tensor
+    return bool((few == few.round()).all()) and bool((tensor == tensor.round()).all())

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +18,8 @@ from torchmigrate.base.errors import GraphDiffers
 from torchmigrate.onnx.export import check
 from torchmigrate.parity.judge.compare import Tolerance, compare
 from torchmigrate.parity.judge.tolerances import Rules
-from torchmigrate.shapes.rounding_noise import rounding_noise
+from torchmigrate.shapes.last_layers import last_layers
+from torchmigrate.shapes.rounding_noise import RoundingNoise, rounding_noise
 
 #: As for a float32 layer.
 RULE = Tolerance(1e-5, 0.0, True, "test", rounding=2.0**-22)
@@ -29,8 +32,8 @@ def detections(rows: int = 30) -> torch.Tensor:
     return torch.cat([boxes, torch.rand(1, rows, generator=generator)])
 
 
-def nothing_behind(expected: torch.Tensor) -> Any:
-    return torch.zeros_like(expected, dtype=torch.float64)
+def nothing_behind(expected: torch.Tensor) -> list[Any]:
+    return [torch.zeros_like(expected, dtype=torch.float64)]
 
 
 def test_scores_of_zero_beside_large_boxes_fail() -> None:
@@ -68,14 +71,19 @@ def test_what_is_not_known_of_rounding_is_judged_as_a_whole() -> None:
     expected = detections()
     got = expected.clone()
     got[4] *= 1.001
-    assert compare(got, expected, RULE, noise=lambda: None)[0].passed
+    assert compare(got, expected, RULE, noise=lambda: [None])[0].passed
     assert not compare(got, expected, RULE, noise=lambda: nothing_behind(expected))[0].passed
 
 
 def test_nothing_is_asked_where_every_slice_is_near() -> None:
     expected = detections()
     asked: list[int] = []
-    assert compare(expected * (1 + 1e-7), expected, RULE, noise=lambda: asked.append(1))[0].passed
+
+    def noise() -> list[Any]:
+        asked.append(1)
+        return []
+
+    assert compare(expected * (1 + 1e-7), expected, RULE, noise=noise)[0].passed
     assert not asked
 
 
@@ -109,16 +117,16 @@ def test_a_slice_that_cancels_is_no_false_alarm_and_a_wrong_one_is_found() -> No
     assert noise.shape == (4, 3)
     rule = Rules(torch.float32, fan_in=64).output()
     assert float(expected[:, 1].abs().max()) < 1e-9
-    found = compare(got, expected, rule, noise=lambda: noise)[0]
+    found = compare(got, expected, rule, noise=lambda: [noise])[0]
     assert found.passed, found.problem
     (missed,) = compare(got, expected, rule, noise=lambda: nothing_behind(expected))
     assert missed.passed == (float(got[:, 1].abs().max()) == 0), "it is the noise that saves it"
     got = expected.clone()
     got[:, 0] = 0
-    assert not compare(got, expected, rule, noise=lambda: noise)[0].passed
+    assert not compare(got, expected, rule, noise=lambda: [noise])[0].passed
     got = expected.clone()
     got[:, 1] += 3e-2
-    assert not compare(got, expected, rule, noise=lambda: noise)[0].passed
+    assert not compare(got, expected, rule, noise=lambda: [noise])[0].passed
     assert rounding_noise(double, x).shape == (4, 3)
 
 
@@ -147,6 +155,81 @@ def test_noise_leaves_all_as_it_was() -> None:
     assert torch.equal(torch.get_rng_state(), state)
     assert all(torch.equal(tensor, before[name]) for name, tensor in module.state_dict().items())
     assert rounding_noise(module, torch.randn(2, 7)) is None, "it does not take that"
+
+
+class Classifier(nn.Module):
+    """Convolutions, a residual connection, and a layer of 1000 classes, one of which is near 0 by chance."""
+
+    def __init__(self, last: nn.Module) -> None:
+        super().__init__()
+        torch.manual_seed(4)
+        self.first, self.second = nn.Conv2d(3, 8, 3), nn.Conv2d(8, 8, 3, padding=1)
+        self.rest = nn.Sequential(nn.Flatten(), nn.Linear(8 * 5 * 6, 1000), last)
+        self.ran: list[torch.dtype] = []
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        self.ran.append(x.dtype)
+        y = torch.tanh(self.first(x))
+        answer: torch.Tensor = self.rest(y + self.second(y))
+        return answer
+
+
+@pytest.mark.parametrize("last", [nn.Identity(), nn.ReLU(inplace=True), nn.LogSoftmax(1)])
+@pytest.mark.parametrize("batch", [1, 2])
+def test_the_last_layers_of_a_classifier_tell_enough(last: nn.Module, batch: int) -> None:
+    module = Classifier(last).eval()
+    x = torch.randn(batch, 3, 7, 8, generator=torch.Generator().manual_seed(batch))
+    with torch.no_grad():
+        got, expected = module(x), copy.deepcopy(module).double()(x.double())
+    found = last_layers(module, x)
+    assert found is not None
+    assert [type(layer) for layer in found.layers] == [nn.Linear, type(last)]
+    assert torch.equal(found.output, got)
+    first, *others = RoundingNoise(module, x)
+    assert len(others) == 3
+    assert bool((others[-1] >= first).all())
+    assert 0.2 < float(first.mean() / others[-1].mean()) <= 1, "the rest of the network adds little"
+    rule = Tolerance(1e-6, 0.0, True, "narrow, so that slices of one number exceed it", RULE.rounding)
+    asked: list[int] = []
+
+    def noise() -> Iterator[Any]:
+        for step in (first, *others):
+            asked.append(1)
+            yield step
+
+    (judged,) = compare(got, expected.float(), rule, noise=noise)
+    assert judged.passed, judged.problem
+    assert len(asked) <= 1
+    wrong = got.clone()
+    wrong[:, int(expected.abs().amax(0).argmin())] += 1e-3 * expected.abs().max()
+    assert compare(wrong, expected.float(), Tolerance(1e-2, 0.0, True, "wide", RULE.rounding))[0].passed
+    assert not compare(wrong, expected.float(), RULE, noise=noise)[0].passed
+
+
+class Twice(nn.Module):
+    """What its last layer gives is changed again, or is of two layers."""
+
+    def __init__(self, how: str) -> None:
+        super().__init__()
+        self.how, self.linear, self.other = how, nn.Linear(4, 5), nn.Linear(4, 5)
+
+    def forward(self, x: torch.Tensor) -> Any:
+        y = self.linear(x)
+        if self.how == "changed":
+            return y * 2
+        if self.how == "overwritten":
+            x.zero_()
+            return y
+        return y + self.other(x) if self.how == "two" else [y, self.other(x)]
+
+
+@pytest.mark.parametrize("how", ["changed", "overwritten", "two", "list"])
+def test_last_layers_are_not_guessed(how: str) -> None:
+    x = torch.randn(3, 4)
+    kept = x.clone()
+    assert last_layers(Twice(how), x) is None
+    assert torch.equal(x, kept)
+    assert rounding_noise(Twice(how), x) is not None
 
 
 def head() -> tm.LuaObject:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import onnx
 import torch
@@ -12,6 +13,7 @@ import torch
 from ...base.answers import Answers
 from ...base.errors import ExportError, GraphDiffers
 from ...base.tensor_slices import worst_slice
+from ...base.tensor_trees import leaves
 from ..runtime import ask_session, open_session
 from .save import Stored
 
@@ -22,8 +24,8 @@ TOLERANCES = {torch.float16: 1e-2, torch.float32: 1e-4, torch.float64: 1e-9}
 #: So many times the rounding noise of a slice is allowed then: 4 roundings of the type.
 _ROUNDINGS = {torch.float16: 2.0**-9, torch.float32: 2.0**-22, torch.float64: 2.0**-51}
 
-#: Gives the rounding noise of each output, None where it is not known.
-Noise = Callable[[], Sequence[torch.Tensor] | None]
+#: Gives the rounding noise of all outputs, as `RoundingNoise` does.
+Noise = Callable[[], Iterable[Any]]
 
 #: Weights of at least so many bytes are fed to ONNX Runtime when it checks.
 _FED = 1 << 24
@@ -48,7 +50,7 @@ def difference(
     got: torch.Tensor,
     expected: torch.Tensor,
     tolerance: float,
-    noise: Callable[[], torch.Tensor | None] | None = None,
+    noise: Callable[[], Iterable[torch.Tensor | None]] | None = None,
 ) -> float:
     """The largest difference, relative to the largest expected number.
 
@@ -93,9 +95,10 @@ def difference(
     return float(distance.max()) / scale
 
 
-def _one(noise: Noise, number: int) -> torch.Tensor | None:
-    found = noise()
-    return None if found is None or number >= len(found) else found[number]
+def _one(noise: Noise, number: int) -> Iterator[torch.Tensor | None]:
+    for step in noise():
+        found = [tensor for _, tensor in leaves(step)]
+        yield found[number] if number < len(found) else None
 
 
 class Checker:

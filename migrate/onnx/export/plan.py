@@ -17,7 +17,7 @@ from ...base.tensor_trees import apply, leaves, moved, numbered
 from ...model.conversion import ConvertedModel
 from ...shapes.dry_run import on_meta, run, run_without_numbers
 from ...shapes.random_input import indexed_leaves
-from ...shapes.rounding_noise import rounding_noise
+from ...shapes.rounding_noise import RoundingNoise
 from ..layer_watch import Dynamic, LayerNames
 from ..settings import Settings
 from .axes import Freedom, explore, name_axes, require_running, resized, sizes_of
@@ -192,14 +192,13 @@ class Plan:
             return None
         return Run([t for _, t in leaves(single)], rows)
 
-    def noise(self, run: Run) -> list[torch.Tensor] | None:
-        """How far rounding moves each output of a run; None where that is not known."""
+    def noise(self, run: Run) -> RoundingNoise:
+        """How far rounding moves each output of a run."""
 
         def take(number: int, value: Any) -> torch.Tensor:
             return run.inputs[number]
 
-        found = rounding_noise(self.reference, numbered(self.example, take))
-        return None if found is None else [tensor for _, tensor in leaves(found)]
+        return RoundingNoise(self.reference, numbered(self.example, take))
 
     def find_factors(self) -> dict[str, int]:
         """What the sizes of each axis but the batch have in common; only its multiples are wanted from here on."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -125,8 +125,8 @@ class Difference(JsonValues):
         return math.prod(self.shape) == 0
 
 
-#: Gives what `rounding_noise` says of the numbers that are compared.
-Noise = Callable[[], Any]
+#: Gives what `RoundingNoise` says of the numbers that are compared, step by step.
+Noise = Callable[[], Iterable[Any]]
 
 #: No rounding is looked for behind an error of more than so many times the tolerance.
 _HOPELESS = 100
@@ -177,8 +177,8 @@ def compare(
         tolerance: the rule.
         details: also count the errors by size, and see whether class scores agree.
         known: what was compared before.
-        noise: gives the rounding noise of the reference, nested alike, or None; asked where a slice is off by more than
-            the tolerance of its own numbers. Without it tensors are judged as a whole.
+        noise: gives the rounding noise of the reference, nested alike, or None, step by step; asked where a slice is
+            off by more than the tolerance of its own numbers. Without it tensors are judged as a whole.
     """
     ours, theirs = dict(leaves(got)), dict(leaves(expected))
     found = []
@@ -281,8 +281,8 @@ def _by_slices(
     )
 
 
-def _noise_at(noise: Noise, where: Place) -> torch.Tensor | None:
-    return dict(leaves(noise())).get(where)
+def _noise_at(noise: Noise, where: Place) -> Iterator[torch.Tensor | None]:
+    return (dict(leaves(step)).get(where) for step in noise())
 
 
 def _unlike(got: torch.Tensor, expected: torch.Tensor) -> str:

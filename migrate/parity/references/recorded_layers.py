@@ -23,7 +23,7 @@ from ...model.conversion import ConvertedModel
 from ...model.layer_record import LayerRecord
 from ...model.recurrent_state import Remembering
 from ...shapes.random_layers import RandomNumbers, may_draw
-from ...shapes.rounding_noise import rounding_noise
+from ...shapes.rounding_noise import RoundingNoise
 from ..choices import Choices
 from ..judge.compare import Difference
 from ..judge.tolerances import Rules
@@ -215,7 +215,7 @@ class _Pass:
             return self.noise(step.output)
         layer = probe.network.layers[i]
         rule = probe.rules.layer(layer)
-        noise = None if i in self.training else partial(rounding_noise, layer.module, step.input)
+        noise = None if i in self.training else partial(RoundingNoise, layer.module, step.input)
         difference = worst(step.output, recorded, rule, noise=noise)
         way = self.choices.other_output(step, recorded, difference, rule)
         if way is not None and (other := worst(way[0], recorded, rule, noise=noise)).passed:

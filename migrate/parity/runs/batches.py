@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -52,9 +52,8 @@ def repeated(value: Any, batch: int) -> Any:
     return apply(value, take)
 
 
-def _repeated_noise(noise: Noise, batch: int) -> Any:
-    found = noise()
-    return None if found is None else repeated(found, batch)
+def _repeated_noise(noise: Noise, batch: int) -> Iterator[Any]:
+    return (repeated(step, batch) for step in noise())
 
 
 def compare_batches(

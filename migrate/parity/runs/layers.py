@@ -17,7 +17,7 @@ from ...base.tensor_memo import TensorMemo
 from ...base.tensor_trees import leaves, moved
 from ...model.layer_record import LayerRecord
 from ...shapes.random_layers import RandomNumbers, may_draw
-from ...shapes.rounding_noise import rounding_noise
+from ...shapes.rounding_noise import RoundingNoise
 from ..choices import Choices
 from ..judge.compare import Difference, Known, Noise, Tolerance, compare
 from ..network_copies import Network
@@ -261,7 +261,7 @@ class _Comparison:
     def by_itself(self, step: LayerRun, expected: Any) -> tuple[Difference, str]:
         """A layer's own error, and in which way it was judged."""
         rule = self.own(self.layers[step.index])
-        noise = partial(rounding_noise, self.spare.layers[step.index].module, step.input)
+        noise = partial(RoundingNoise, self.spare.layers[step.index].module, step.input)
         output, expected = self.without_masked(step, expected)
         own = worst(output, expected, rule, self.known, noise)
         way = self.choices.other_output(step, expected, own, rule)

@@ -23,7 +23,7 @@ from ...model.registry import installed_plugins
 from ...shapes.infer import Guess
 from ...shapes.random_input import floating_type
 from ...shapes.random_layers import Drawn, drawn_numbers
-from ...shapes.rounding_noise import rounding_noise
+from ...shapes.rounding_noise import RoundingNoise
 from ..judge.compare import Difference, Noise, Tolerance, compare
 from ..judge.status import FAILED, NOT_RUN, PASSED
 from ..judge.tolerances import Rules, coarser, depth_of, fan_in_of
@@ -323,10 +323,10 @@ class Comparer:
         return [difference for difference in found if difference.place not in random]
 
 
-def _noise(conv: ConvertedModel, value: Any) -> Any:
-    """The rounding noise of the outputs of the whole network; None where it is not known."""
+def _noise(conv: ConvertedModel, value: Any) -> RoundingNoise:
+    """The rounding noise of the outputs of the whole network."""
     network = copy_network(conv)
-    return rounding_noise(network.module, network.taken(value))
+    return RoundingNoise(network.module, network.taken(value))
 
 
 def with_dropped_batch(got: Any, reference: Reference) -> tuple[Any, bool]:
