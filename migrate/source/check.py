@@ -5,15 +5,34 @@ from __future__ import annotations
 import sys
 import types
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 import torch
 from torch import nn
 
+from ..base.memory import is_out_of_memory
 from ..base.tensor_trees import apply, leaves
 from ..model.tied_names import first_names
 from .examples import Example
 
 _NAME = "torchmigrate_generated_model"
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What the check of a source found.
+
+    Attributes:
+        reason: why it does not give what the converted model gives; "" if it does.
+        owner: the module of a tensor that has another type in the source than in the model; "" if none has.
+        dtype: the type in the model, such as `float64`.
+        out_of_memory: was there not enough memory?
+    """
+
+    reason: str = ""
+    owner: str = ""
+    dtype: str = ""
+    out_of_memory: bool = False
 
 
 class OtherType(ValueError):
@@ -54,23 +73,39 @@ def instance(text: str, state: Mapping[str, torch.Tensor]) -> nn.Module:
     return model
 
 
-def differs(text: str, state: Mapping[str, torch.Tensor], examples: list[Example]) -> str:
-    """Why the source does not give what the converted model gives; "" if it does.
+def check(text: str, state: Mapping[str, torch.Tensor], examples: list[Example]) -> Finding:
+    """Does the source take the tensors, and give what the converted model gives? For a child process only.
 
-    Raises:
-        ValueError: the tensors do not fit the source.
+    Args:
+        text: the source.
+        state: the tensors.
+        examples: inputs, and what the model gives.
     """
-    for example in examples:
-        model = instance(text, state)  # anew, since it may remember a state
-        with torch.random.fork_rng():
-            torch.manual_seed(0)
-            given = apply(example.input, torch.clone)
-            got = model(*given) if isinstance(given, list) else model(given)
-        ours, theirs = list(leaves(got)), list(leaves(example.output))
-        if [place for place, _ in ours] != [place for place, _ in theirs] or not ours:
-            return "it would return another structure"
-        if any(not same(a, b) for (_, a), (_, b) in zip(ours, theirs, strict=True)):
-            return "its output would differ"
+    try:
+        model = instance(text, state)
+        for number, example in enumerate(examples):
+            if number:
+                model = instance(text, state)  # anew, since it may remember a state
+            if reason := _differs(model, example):
+                return Finding(reason)
+    except OtherType as error:
+        return Finding(f"OtherType: {error}", error.owner, str(error.dtype).removeprefix("torch."))
+    except Exception as error:  # whatever source that is wrong may raise
+        return Finding(f"{type(error).__name__}: {error}"[:2000], out_of_memory=is_out_of_memory(error))
+    return Finding()
+
+
+def _differs(model: nn.Module, example: Example) -> str:
+    """Why a model does not give what it should; "" if it does."""
+    given = apply(example.input, torch.clone)
+    with torch.no_grad(), torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        got = model(*given) if isinstance(given, list) else model(given)
+    ours, theirs = list(leaves(got)), list(leaves(example.output))
+    if [place for place, _ in ours] != [place for place, _ in theirs] or not ours:
+        return "it would return another structure"
+    if any(not same(a, b) for (_, a), (_, b) in zip(ours, theirs, strict=True)):
+        return "its output would differ"
     return ""
 
 

@@ -15,7 +15,7 @@ from ..model.conversion import ConvertedModel
 from ..model.recurrent_state import Remembering
 from ..model.registry import form_of
 from ..model.tied_names import first_names
-from .check import OtherType, differs, instance
+from .child_process import check_apart
 from .classes import extract
 from .constructors import constructor_of
 from .copied_classes import Copies
@@ -73,9 +73,9 @@ def generate(conv: ConvertedModel, example: Any = None) -> Source:
             try:
                 calls = Calls()
                 examples = several_sizes(conv, example, calls)
-                source = _write(conv, _structured(conv, [e.input for e in examples], calls))
+                draft = _structured(conv, [e.input for e in examples], calls)
                 del calls
-                reason = differs(source.text, source.state, examples)
+                source, reason = _write(conv, draft, examples)
                 if not reason:
                     return source
             except _PROBLEMS as error:
@@ -83,8 +83,7 @@ def generate(conv: ConvertedModel, example: Any = None) -> Source:
                     raise
                 reason = f"{type(error).__name__}: {error}"
         try:
-            plain = _write(conv, _plain(conv, [e.input for e in examples]))
-            problem = differs(plain.text, plain.state, examples)
+            plain, problem = _write(conv, _plain(conv, [e.input for e in examples]), examples)
         except _PROBLEMS as error:
             if is_out_of_memory(error):
                 raise
@@ -142,7 +141,8 @@ def _node_names(conv: ConvertedModel) -> dict[int, str]:
     return {id(modules[id(node)]): identifier(name, "node") for node, name in pairs if id(node) in modules}
 
 
-def _write(conv: ConvertedModel, draft: Draft) -> Source:
+def _write(conv: ConvertedModel, draft: Draft, examples: list[Example]) -> tuple[Source, str]:
+    """The source of a draft, and why it does not give what the model gives; "" if it does."""
     copies = Copies()
     for attr in draft.scope.attrs.values():
         for call in attr.walk():
@@ -157,15 +157,11 @@ def _write(conv: ConvertedModel, draft: Draft) -> Source:
     tied = any(name != first for name, first in first_names(state).items())
     casts: dict[str, torch.dtype] = {}
     while True:
-        text = file_text(conv, draft, classes, copies, forward, casts, tied=tied)
-        try:
-            instance(text, state)
-        except OtherType as error:  # few models mix types
-            if error.owner in casts:
-                raise
-            casts[error.owner] = error.dtype
-            continue
-        return Source(formatted(text), state, _names(conv, places))
+        text = formatted(file_text(conv, draft, classes, copies, forward, casts, tied=tied))
+        found = check_apart(text, state, examples)
+        if not found.owner or found.owner in casts:
+            return Source(text, state, _names(conv, places)), found.reason
+        casts[found.owner] = getattr(torch, found.dtype)  # few models mix types
 
 
 def _places(scope: Scope) -> Iterator[tuple[str, torch.Tensor]]:
