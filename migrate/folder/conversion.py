@@ -12,13 +12,16 @@ from ..model.conversion import ConvertedModel
 from ..model.convert import Mode, convert_model
 from ..t7 import Value
 from ..t7.limits import DEFAULT_LIMITS, Limits
+from .example_input import example_of
 from .write import source_of, write
 
 
 class Conversion(ConvertedModel):
     """A converted model, which can be saved and written as source."""
 
-    def save(self, folder: str | Path, *, force: bool = False) -> Path:
+    def save(
+        self, folder: str | Path, *, force: bool = False, example: Any = None, input_shape: Any = None
+    ) -> Path:
         """Writes model.safetensors, model.py and config.json into a new folder.
 
         The folder appears whole or not at all, and two runs write the same bytes.
@@ -26,24 +29,29 @@ class Conversion(ConvertedModel):
         Args:
             folder: must not exist, be empty, or be one that torchmigrate wrote and `force` allows to replace.
             force: replace a folder that torchmigrate wrote; what else is in it is kept.
+            example: an input of the model, a tensor or nested list, which shows in model.py which sizes are fixed;
+                by default one is found.
+            input_shape: its sizes instead: "2x3x224x224", "{2x10,2x20}", a tuple, or a nested list of tuples.
 
         Raises:
-            UsageError: the folder is something else, or is or holds the file that was converted, or can't be written.
+            UsageError: the folder is something else, or is or holds the file that was converted, or can't be written;
+                or the model does not take the example.
         """
         with output_folder(folder, CONVERTED, force=force, inputs=[self.file]) as made:
-            write(self, made)
+            write(self, made, example_of(self, example, input_shape))
         return Path(folder)
 
-    def source(self, example: Any = None) -> str:
+    def source(self, example: Any = None, *, input_shape: Any = None) -> str:
         """The model as plain PyTorch source: the text of model.py, which does not import torchmigrate.
 
         Args:
             example: an input that the model accepts; by default one is found. It shows which sizes are fixed.
+            input_shape: its sizes instead, as `save` takes them.
 
         Raises:
             UsageError: the model can't be written as source; it says why.
         """
-        return source_of(self, example).text
+        return source_of(self, example_of(self, example, input_shape)).text
 
 
 def convert(

@@ -8,18 +8,14 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from ..base.answers import Answers
 from ..base.download import MAX_DOWNLOAD
 from ..base.errors import EXIT_OK, EXIT_PARITY, ExportError, GraphDiffers, UsageError
 from ..base.files import reference_beside
 from ..base.folder_files import ONNX, PARITY_FAILED, SOURCE, read_config
 from ..base.output_folder import CONVERTED, SOURCE_ONLY, output_folder
-from ..base.tensor_trees import apply, leaves, moved
 from ..model.conversion import ConvertedModel
 from ..model.convert import convert_model, to_torch
-from ..onnx.export.axes import name_axes
 from ..onnx.result import OnnxExport
 from ..optim.convert import optimizer_beside
 from ..parity.reference_numbers import Reference
@@ -28,11 +24,11 @@ from ..parity.references.dump import load_dump
 from ..parity.report.report import ParityReport
 from ..parity.runs.pytorch import require_devices
 from ..parity.verify.verify import verify
-from ..shapes.dry_run import run
 from ..shapes.infer import input_of
 from ..shapes.random_layers import drawn_numbers
 from ..t7.limits import DEFAULT_LIMITS, Limits
 from .card import write_card
+from .example_input import two_samples
 from .write import source_of, write
 
 #: Told what begins now: "reading", "exporting to ONNX", …
@@ -257,46 +253,17 @@ def _export(conversion: ConvertedModel, path: Path, options: ConvertOptions, exa
 def _example(conversion: ConvertedModel, options: ConvertOptions, reference: Reference | None) -> Any:
     """The one input for the source, the export and the comparison; None where none is known or needed."""
     if reference is not None:
-        return _two_samples(conversion, reference.input)
+        return two_samples(conversion, reference.input)
     if options.reference is not None and options.input_shape is None:
         return to_torch(load_dump(options.reference)["input"])
     if conversion.refusals or conversion.is_criterion:
         return None
     try:
-        return input_of(conversion, options.input_shape).value
+        return two_samples(conversion, input_of(conversion, options.input_shape).value)
     except UsageError:
         if options.input_shape is not None or not options.no_onnx:
             raise
         return None  # the source can follow the file module by module
-
-
-def _two_samples(conversion: ConvertedModel, example: Any) -> Any:
-    """The example, twice where it is a batch of one: Torch7 drops such a batch in places, which no user wants."""
-    tensors = [tensor for _, tensor in leaves(example)]
-    if not tensors or any(tensor.dim() < 2 or tensor.shape[0] != 1 for tensor in tensors):
-        return example
-    named = name_axes(conversion, conversion.module, example)
-    if any(named.get((number, 0)) != "batch" for number in range(len(tensors))):
-        return example  # its first axis is time, or the planes of an image without a batch
-    twice = apply(example, _twice)
-    try:
-        with torch.no_grad():
-            answers = [[t for _, t in leaves(run(conversion.module, moved(value)))] for value in (example, twice)]
-    except Exception:
-        return example
-    fits = len(answers[0]) == len(answers[1]) and all(map(_is_twice, *answers))
-    return twice if fits else example
-
-
-def _twice(tensor: torch.Tensor) -> torch.Tensor:
-    return torch.cat([tensor, tensor])
-
-
-def _is_twice(one: torch.Tensor, two: torch.Tensor) -> bool:
-    """Is each of two rows what one sample gives, with or without a dimension for the batch?"""
-    if two.dim() not in (one.dim(), one.dim() + 1) or two.shape[0] != 2 or two[0].numel() != one.numel():
-        return False
-    return all(torch.allclose(row.reshape(one.shape), one, rtol=1e-4, atol=1e-5, equal_nan=True) for row in two)
 
 
 def _write_optimizer(conversion: ConvertedModel, folder: Path) -> str:

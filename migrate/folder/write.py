@@ -23,6 +23,7 @@ from ..model.registry import installed_plugins
 from ..model.tied_names import first_names
 from ..shapes.infer import infer_input
 from ..source.generate import Source, generate
+from .example_input import two_samples
 
 
 def write(conv: ConvertedModel, folder: Path, example: Any = None) -> str:
@@ -68,9 +69,10 @@ def source_of(conv: ConvertedModel, example: Any = None) -> Source:
         raise UsageError("there is no model.py: layers of the model were not converted")
     if conv.is_criterion:
         raise UsageError("there is no model.py: a criterion is called with input and target, which source can't show")
-    if example is None:
-        with suppress(UsageError):  # the source can still follow the file module by module
+    with suppress(UsageError):
+        if example is None:  # the source can still follow the file module by module
             example = infer_input(conv).value
+        example = two_samples(conv, example)
     try:
         return generate(conv, example)
     except ValueError as error:

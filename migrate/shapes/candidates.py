@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator
 from itertools import chain, islice, product
@@ -136,13 +137,22 @@ def _whole_sizes(entry: Entry) -> Iterator[Candidate]:
             told = f"{where} takes {counted(size, 'channel')}; {depth}x{side}x{side} was tried and fits"
             yield _tried((2, size, depth, side, side), told)
     elif size:
-        yield Candidate((*ahead, 2, size), f"{where} takes {counted(size, 'number')}{steps.rstrip(',')}")
-        # a Linear behind a View: the input may be an image
-        for channels in (1, 3):
-            side = round((size / channels) ** 0.5)
-            if channels * side * side == size:
-                told = f"{where} takes {counted(size, 'number')}, an image of {counted(channels, 'channel')}"
-                yield Candidate((2, channels, side, side), told)
+        flat = Candidate((*ahead, 2, size), f"{where} takes {counted(size, 'number')}{steps.rstrip(',')}")
+        if any(record.traits.keeps_numbers and not record.traits.keeps_size for record in entry.passed):
+            # who gives numbers another shape does not get them flat: then no source or graph leaves that out
+            yield from (item._replace(reason=f"{item.reason} (so does {spelled(flat.sizes)})") for item in _flattened(entry))
+        yield flat
+        yield from _flattened(entry)
+
+
+def _flattened(entry: Entry) -> Iterator[Candidate]:
+    """Square images of as many numbers as a Linear takes, for those behind a View."""
+    size = entry.channels
+    for channels in (1, 3):
+        side = math.isqrt(size // channels)
+        if channels * side * side == size and side > 1:
+            told = f"{entry.where} takes {counted(size, 'number')}, an image of {counted(channels, 'channel')}"
+            yield Candidate((2, channels, side, side), told)
 
 
 def single_sizes(conv: ConvertedModel, entry: Entry) -> Iterator[Candidate]:

@@ -150,9 +150,10 @@ def on_meta(module: nn.Module, memo: dict[int, Any] | None = None) -> nn.Module:
 
 def _check_channels(module: nn.Module, args: tuple[Any, ...]) -> None:
     weight = module.get_parameter("weight")
-    axis = args[0].dim() - weight.dim() + 1
-    if axis < 0 or args[0].shape[axis] != weight.shape[0]:
-        raise RuntimeError(f"it takes {weight.shape[0]} channels, not an input of {tuple(args[0].shape)}")
+    x = args[0] if isinstance(args[0], torch.Tensor) else args[0][0]  # {input, target}
+    axis = x.dim() - weight.dim() + 1
+    if axis < 0 or x.shape[axis] != weight.shape[0]:
+        raise RuntimeError(f"it takes {weight.shape[0]} channels, not an input of {tuple(x.shape)}")
 
 
 def _sizes_of_sequence(rnn: nn.RNNBase, x: torch.Tensor, state: Any = None) -> tuple[torch.Tensor, Any]:

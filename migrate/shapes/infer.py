@@ -59,12 +59,17 @@ def input_of(conv: ConvertedModel, input_shape: Any = None, seed: int = 0, *, fi
     sizes = parse_shape(input_shape) if isinstance(input_shape, str) else input_shape
     value = make_input(conv, sizes, seed)
     if fitting and not conv.refusals:
-        _check(conv, value)
+        require_taken(conv, value)
     return Guess(value, "the input shape was given")
 
 
-def _check(conv: ConvertedModel, value: Any) -> None:
-    """Refuses an input of sizes that the model does not take, and says at which layer they fail."""
+def require_taken(conv: ConvertedModel, value: Any) -> None:
+    """Refuses an input of sizes that the model does not take.
+
+    Raises:
+        UsageError: it says at which layer they fail.
+        LimitExceeded: a layer would compute more than the limits allow.
+    """
     failed, last = check_sizes(conv, value)
     if failed is not None:
         said = (str(failed) or repr(failed)).splitlines()[0]

@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from ..base.answers import ask
-from ..base.tensor_trees import apply, leaves
+from ..base.tensor_trees import apply, leaves, numbered
 from ..model.conversion import ConvertedModel
 from ..shapes.dry_run import answer_of, on_meta, run
 
@@ -30,6 +30,10 @@ _SLOW = (
     *(nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d),
     nn.Linear,
 )
+
+
+#: So many parts of a table are made larger alone; those of images are not.
+_PARTS, _IMAGE = 8, 4
 
 
 class Calls:
@@ -95,6 +99,8 @@ _BITS = {torch.float32: torch.int32, torch.float64: torch.int64}
 def several_sizes(conv: ConvertedModel, value: Any, calls: Calls) -> list[Example]:
     """An input, and larger ones: one more sample, then each other axis doubled (or one more) where the model allows it.
 
+    Of a table the parts grow together first, then those alone that the model takes alone, or with parts of the same size.
+
     Args:
         conv: the converted model.
         value: a tensor or nested list that the model accepts.
@@ -103,17 +109,35 @@ def several_sizes(conv: ConvertedModel, value: Any, calls: Calls) -> list[Exampl
     first = _ran(conv, value, calls, 0)
     found = [first]
     sizes_only = on_meta(conv.module)
-    for axis in range(max((tensor.dim() for _, tensor in leaves(value)), default=0)):
-        for doubled in (True, False) if axis > 0 else (False,):
-            larger = apply(value, partial(_extended, axis, doubled))
-            answer = answer_of(conv.module, sizes_only, larger, partial(apply, larger, torch.clone))
-            if answer is None or (axis > 0 and _mixes(first, answer)):
-                continue
-            try:
-                found.append(_ran(conv, larger, calls, len(found)))
-            except Exception:  # whatever a layer raises on a size that it does not take
-                continue
-            break
+
+    def grow(axis: int, parts: frozenset[int], doubled: bool) -> bool:
+        """Adds an input some of whose parts are larger along an axis, if the model takes it."""
+        larger = numbered(value, partial(_extended, axis, parts, doubled))
+        answer = answer_of(conv.module, sizes_only, larger, partial(apply, larger, torch.clone))
+        if answer is None:
+            return False
+        if _mixes(first, answer) if axis > 0 else len(parts) < count and _rows(answer) != _rows(first.output):
+            return False
+        try:
+            found.append(_ran(conv, larger, calls, len(found)))
+        except Exception:  # whatever a layer raises on a size that it does not take
+            return False
+        return True
+
+    tensors = [tensor for _, tensor in leaves(value)]
+    count = len(tensors)
+    for axis in range(max((tensor.dim() for tensor in tensors), default=0)):
+        _ = any(grow(axis, frozenset(range(count)), doubled) for doubled in ((True, False) if axis > 0 else (False,)))
+    tried: set[tuple[int, frozenset[int]]] = set()
+    for number, tensor in enumerate(tensors[:_PARTS] if count > 1 else ()):
+        for axis in range(tensor.dim() if tensor.dim() < _IMAGE else 0):
+            alike = frozenset(i for i, t in enumerate(tensors) if t.shape[axis : axis + 1] == tensor.shape[axis : axis + 1])
+            for parts in (frozenset([number]), alike):
+                if (axis, parts) in tried or len(parts) == count:
+                    continue
+                tried.add((axis, parts))
+                if grow(axis, parts, False):
+                    break
     return found
 
 
@@ -131,9 +155,13 @@ def _mixes(first: Example, larger: Any) -> bool:
     return set(before) == batches and len(before) == len(after) and before != after
 
 
-def _extended(axis: int, doubled: bool, tensor: torch.Tensor) -> torch.Tensor:
-    """A tensor with itself, or only its first part, behind it along an axis, where it has that."""
-    if tensor.dim() <= axis:
+def _rows(value: Any) -> list[tuple[int, ...]]:
+    return [(tensor.dim(), *tensor.shape[:1]) for _, tensor in leaves(value)]
+
+
+def _extended(axis: int, parts: frozenset[int], doubled: bool, number: int, tensor: torch.Tensor) -> torch.Tensor:
+    """A tensor of the given parts with itself, or only its first entry, behind it along an axis, where it has that."""
+    if number not in parts or tensor.dim() <= axis:
         return tensor
     more = tensor if doubled else tensor.narrow(axis, 0, 1)
     return torch.cat([tensor, more], axis)
