@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+from collections.abc import Callable
 
 import torch
 from torch import nn
@@ -11,6 +12,7 @@ from ...model.layer import Layer
 from ...model.registry import converts, module_form
 from ...model.traits import Traits
 from ...source.expressions import Variable, python
+from ...t7 import Tensor
 from ..tables.decorators import dtype_of
 from .style import is_fresh
 
@@ -100,11 +102,11 @@ def rectifier(layer: Layer) -> nn.ReLU:
 
 
 class OneHot(nn.Module):
-    """Rows with a one at a 1-based index and zeros elsewhere.
+    """Rows with a one at a 1-based index and zeros elsewhere, whatever type the indices have.
 
     Args:
         depth: numbers of a row.
-        number_type: of the rows, where the indices are whole numbers.
+        number_type: of the rows; `float()`, `double()` and `to(dtype)` change it like that of a weight.
     """
 
     def __init__(self, depth: int, number_type: torch.dtype = torch.float32) -> None:
@@ -112,11 +114,15 @@ class OneHot(nn.Module):
         self.depth = depth
         self.number_type = number_type
 
+    def _apply(self, fn: Callable[[torch.Tensor], torch.Tensor], recurse: bool = True) -> OneHot:
+        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
+        self.number_type = fn(torch.empty(0, dtype=self.number_type)).dtype
+        return self
+
     def forward(self, x: torch.Tensor | float) -> torch.Tensor:
         indices = torch.as_tensor(x)
-        dtype = indices.dtype if indices.is_floating_point() and isinstance(x, torch.Tensor) else self.number_type
         numbers = torch.arange(1, self.depth + 1, device=indices.device)
-        return (indices.long().unsqueeze(-1) == numbers).to(dtype)
+        return (indices.long().unsqueeze(-1) == numbers).to(self.number_type)
 
     def extra_repr(self) -> str:
         return f"{self.depth}, number_type={self.number_type}"
@@ -124,18 +130,22 @@ class OneHot(nn.Module):
 
 @module_form("python", OneHot)
 def _rows(module: OneHot, x: Variable) -> ast.expr | None:
-    """As PyTorch has it, if numbers of every type become the same."""
+    """As PyTorch has it."""
     name = {torch.float32: "float", torch.float64: "double"}.get(module.number_type)
-    if name is None or any(value.dtype != module.number_type for value in x.values):
+    if name is None or not all(isinstance(value, torch.Tensor) for value in x.values):
         return None
     return python(f"nn.functional.one_hot(x.long() - 1, depth).{name}()", x=x, depth=module.depth)
 
 
 @converts("OneHot", "nn.OneHot", traits=Traits(reads="indices"))
 def one_hot(layer: Layer) -> OneHot:
-    """nn.OneHot(outputSize), or char-rnn's OneHot(outputSize)"""
+    """nn.OneHot(outputSize), or char-rnn's OneHot(outputSize)
+
+    Torch7 copies the rows into `output`, whose type is that of the model, and Double where nothing says another.
+    """
     layer.ignore("_eye", "_input", "_single", "_longInput", "_ix", "_longInput2", "inputTensorType")
     depth = layer.integer("depth") if layer.has("depth") else layer.integer("outputSize")
     layer.ignore("depth", "outputSize")
-    dtype = dtype_of(layer.text("_type", "torch.FloatTensor"))
-    return OneHot(depth, dtype if dtype is not None and dtype.is_floating_point else torch.float32)
+    said = layer.text("_type", "torch.DoubleTensor")
+    kept = [value.type for name in ("output", "gradInput") if isinstance(value := layer.object.get(name), Tensor)]
+    return OneHot(depth, dtype_of([*kept, said][0]) or torch.float64)

@@ -184,15 +184,29 @@ def parameters_of(obj: LuaObject) -> dict[str, Tensor]:
 
 
 def children_of(obj: LuaObject) -> list[tuple[str, LuaObject]]:
-    """The modules that an object holds: those in `modules`, else those in fields of its own."""
+    """The modules that an object holds: those in `modules` and in nodes of a graph, else those in fields of its own."""
     modules = obj.get("modules")
-    if isinstance(modules, LuaTable) and len(modules):
-        return [(str(i), child) for i, child in enumerate(modules.list(), 1) if isinstance(child, LuaObject)]
+    listed = modules.list() if isinstance(modules, LuaTable) and len(modules) else []
+    listed = [*listed, *_of_nodes(obj, listed)]
+    if listed:
+        return [(str(i), child) for i, child in enumerate(listed, 1) if isinstance(child, LuaObject)]
     return [
         (str(name), value)
         for name, value in obj.items()
         if isinstance(value, LuaObject) and isinstance(name, str) and _looks_like_module(value)
     ]
+
+
+def _of_nodes(graph: LuaObject, listed: list[Value]) -> Iterator[LuaObject]:
+    """The modules of the nodes of a graph that are not in its list: graphs of 2014 and before have none."""
+    nodes = graph.get("forwardnodes")
+    seen = {id(module) for module in listed}
+    for node in nodes.list() if isinstance(nodes, LuaTable) else []:
+        data = node.get("data") if isinstance(node, LuaObject) else None
+        module = data.get("module") if isinstance(data, LuaTable) else None
+        if isinstance(module, LuaObject) and id(module) not in seen:
+            seen.add(id(module))
+            yield module
 
 
 def _looks_like_module(obj: LuaObject) -> bool:

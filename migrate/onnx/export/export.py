@@ -283,7 +283,8 @@ def shared_copy(module: nn.Module, dtype: torch.dtype | None = None) -> nn.Modul
         if id(tensor) in changing:
             made = made.clone()  # a lookup, as nn.Embedding, scales its rows in place when it runs
         memo[id(tensor)] = nn.Parameter(made, requires_grad=False) if isinstance(tensor, nn.Parameter) else made
-    return copy.deepcopy(module, memo).eval()
+    copied = copy.deepcopy(module, memo).eval()
+    return copied if dtype is None else copied.to(dtype)  # a layer may know by itself what type it makes
 
 
 def release_file(conv: ConvertedModel) -> None:
