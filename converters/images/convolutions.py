@@ -65,10 +65,10 @@ def ignore_cudnn(layer: Layer) -> None:
     layer.ignore("stride", "pad", "iSize", "convDescData", "nInputPlane", "nOutputPlane")
 
 
-def _convolution(
+def make_convolution(
     layer: Layer, cls: type[nn.Module], axes: tuple[str, ...], *, transposed: bool = False, **options: Any
 ) -> nn.Module:
-    """A stock convolution; old files keep the weight as a matrix."""
+    """A convolution, stock or of the arguments of a stock one; old files keep the weight as a matrix."""
     kernel = steps_of(layer, "k", *axes)
     groups = layer.integer("groups", 1)
     inputs, outputs = layer.integer("nInputPlane"), layer.integer("nOutputPlane")
@@ -100,13 +100,13 @@ def _convolution(
 )
 def spatial_convolution(layer: Layer) -> nn.Module:
     """nn.SpatialConvolution(nInputPlane, nOutputPlane, kW, kH, [dW], [dH], [padW], [padH])"""
-    return _convolution(layer, nn.Conv2d, ("H", "W"))
+    return make_convolution(layer, nn.Conv2d, ("H", "W"))
 
 
 @converts("nn.SpatialDilatedConvolution", "cudnn.SpatialDilatedConvolution", traits=IMAGE_WEIGHTS)
 def spatial_dilated_convolution(layer: Layer) -> nn.Module:
     """nn.SpatialDilatedConvolution(nInputPlane, nOutputPlane, kW, kH, [dW], [dH], [padW], [padH], [dilationW, H])"""
-    return _convolution(layer, nn.Conv2d, ("H", "W"), dilation=steps_of(layer, "dilation", "H", "W"))
+    return make_convolution(layer, nn.Conv2d, ("H", "W"), dilation=steps_of(layer, "dilation", "H", "W"))
 
 
 @converts(
@@ -114,13 +114,13 @@ def spatial_dilated_convolution(layer: Layer) -> nn.Module:
 )
 def volumetric_convolution(layer: Layer) -> nn.Module:
     """nn.VolumetricConvolution(nInputPlane, nOutputPlane, kT, kW, kH, [dT], [dW], [dH], [padT], [padW], [padH])"""
-    return _convolution(layer, nn.Conv3d, ("T", "H", "W"))
+    return make_convolution(layer, nn.Conv3d, ("T", "H", "W"))
 
 
 @converts("nn.VolumetricDilatedConvolution", traits=VOLUME_WEIGHTS)
 def volumetric_dilated_convolution(layer: Layer) -> nn.Module:
     """nn.VolumetricDilatedConvolution(nInputPlane, nOutputPlane, kT, kW, kH, [dT], [padT], [dilationT], …)"""
-    return _convolution(layer, nn.Conv3d, ("T", "H", "W"), dilation=steps_of(layer, "dilation", "T", "H", "W"))
+    return make_convolution(layer, nn.Conv3d, ("T", "H", "W"), dilation=steps_of(layer, "dilation", "T", "H", "W"))
 
 
 class FullConvolution2d(nn.ConvTranspose2d):
@@ -147,7 +147,7 @@ def spatial_full_convolution(layer: Layer) -> nn.Module:
 
     The input may be {tensor, target}: the output then has target's height and width.
     """
-    return _convolution(layer, FullConvolution2d, ("H", "W"), transposed=True)
+    return make_convolution(layer, FullConvolution2d, ("H", "W"), transposed=True)
 
 
 @converts("nn.VolumetricFullConvolution", "cudnn.VolumetricFullConvolution", traits=ENLARGED_VOLUMES)
@@ -156,7 +156,7 @@ def volumetric_full_convolution(layer: Layer) -> nn.Module:
 
     The input may be {tensor, target}: the output then has target's depth, height and width.
     """
-    return _convolution(layer, FullConvolution3d, ("T", "H", "W"), transposed=True)
+    return make_convolution(layer, FullConvolution3d, ("T", "H", "W"), transposed=True)
 
 
 @converts("nn.SpatialDepthWiseConvolution", traits=replace(IMAGE_WEIGHTS, safe_on_own_output=True))

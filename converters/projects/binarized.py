@@ -1,16 +1,25 @@
-"""Binary networks: allenai/XNOR-Net and juefeix/lbcnn.torch."""
+"""Binary networks: allenai/XNOR-Net, juefeix/lbcnn.torch, and itayhubara/BinaryNet with weights of one bit."""
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import nn
+from torch.nn import functional
 
 from ...model.layer import Layer
 from ...model.registry import converts
 from ...model.traits import Traits
-from ..images.convolutions import spatial_convolution
+from ..images.convolutions import IMAGE_WEIGHTS, make_convolution, spatial_convolution
+from ..linear.linear import LINEAR
+from .generative import no_other_fields
+
+ACTIVATION = Traits(keeps_size=True, picture="activation")
+NORMALIZATION = Traits(keeps_size=True, picture="normalization")
+CRITERION = Traits(criterion=True)
 
 
 class BinaryBackward(torch.autograd.Function):
@@ -40,7 +49,7 @@ class BinaryActivation(nn.Module):
         return y
 
 
-@converts("nn.BinActiveZ", traits=Traits(keeps_size=True, picture="activation"))
+@converts("nn.BinActiveZ", traits=ACTIVATION)
 def bin_active_z(layer: Layer) -> BinaryActivation:
     """nn.BinActiveZ(), of allenai/XNOR-Net
 
@@ -56,3 +65,249 @@ def random_binary_convolution(layer: Layer) -> nn.Module:
     Of juefeix/lbcnn.torch. A convolution without bias; Torch7 does not train its weight, here it can be trained.
     """
     return spatial_convolution(layer)
+
+
+class StraightThrough(torch.autograd.Function):
+    """Gives `rounded`; the gradient goes to `x` as if it were x."""
+
+    @staticmethod
+    def forward(x: torch.Tensor, rounded: torch.Tensor) -> torch.Tensor:
+        return rounded.clone()
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[torch.Tensor, torch.Tensor], output: torch.Tensor) -> None:
+        """Nothing is needed."""
+
+    @staticmethod
+    def backward(ctx: Any, grad: torch.Tensor) -> tuple[torch.Tensor, None]:
+        return grad, None
+
+
+class BinarizedNeurons(nn.Module):
+    """The sign, with the gradient of the identity; with `stochastic`, in training, a random one of the two signs."""
+
+    def __init__(self, stochastic: bool = False) -> None:
+        super().__init__()
+        self.stochastic = stochastic
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        middle: Any = torch.rand_like(x) if self.training and self.stochastic else 0.5
+        sign: torch.Tensor = ((x + 1) / 2 - middle).sign()
+        if torch.compiler.is_exporting():
+            return sign
+        y: torch.Tensor = StraightThrough.apply(x, sign)  # type: ignore[no-untyped-call]
+        return y
+
+    def extra_repr(self) -> str:
+        return f"stochastic={self.stochastic}"
+
+
+@converts("BinarizedNeurons", "nn.Binarize", traits=ACTIVATION)
+def binarized_neurons(layer: Layer) -> BinarizedNeurons:
+    """BinarizedNeurons([stcFlag]), of itayhubara/BinaryNet; nn.Binarize([stcFlag]), of iassael/learning-to-communicate
+
+    The sign, 0 where 1 + x rounds to 1; the gradient passes unchanged. With stcFlag, in training, a random sign.
+    """
+    layer.ignore("randmat", "outputR")
+    module = BinarizedNeurons(layer.flag("stcFlag", default=False))
+    no_other_fields(layer)
+    return module
+
+
+def binary(weight: torch.Tensor, stochastic: bool) -> torch.Tensor:
+    """The signs of a weight (1 for 0) with the weight's gradient; `stochastic`: what BinaryNet takes in training."""
+    half = (weight + 1) / 2
+    rounded = half.clamp(0, 1) - torch.rand_like(half) if stochastic else torch.where(half >= 0.5, 1.0, -1.0)
+    rounded = rounded.to(weight.dtype)
+    if torch.compiler.is_exporting():
+        return rounded
+    signs: torch.Tensor = StraightThrough.apply(weight, rounded.detach())  # type: ignore[no-untyped-call]
+    return signs
+
+
+class BinaryLinear(nn.Module):
+    """A linear layer with the signs of its weight; the weight gets the gradient of its signs.
+
+    Args:
+        in_features, out_features: sizes.
+        bias: is there a bias?
+        stochastic: in training, take random numbers between the sign and its opposite.
+    """
+
+    def __init__(self, in_features: int, out_features: int, bias: bool = True, stochastic: bool = False) -> None:
+        super().__init__()
+        self.in_features = in_features
+        self.out_features = out_features
+        self.stochastic = stochastic
+        self.weight = nn.Parameter(torch.empty(out_features, in_features))
+        self.bias = nn.Parameter(torch.empty(out_features)) if bias else None
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return functional.linear(x, binary(self.weight, self.training and self.stochastic), self.bias)
+
+    def extra_repr(self) -> str:
+        return f"{self.in_features}, {self.out_features}, bias={self.bias is not None}, stochastic={self.stochastic}"
+
+
+class BinaryWeightConv2d(nn.Module):
+    """A convolution with the signs of its weight; the weight gets the gradient of its signs.
+
+    Args:
+        in_channels, out_channels, groups: planes, and of how many groups.
+        kernel_size, stride, padding: rows and columns.
+        bias: is there a bias?
+        stochastic: in training, take random numbers between the sign and its opposite.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: Sequence[int],
+        stride: Sequence[int],
+        padding: Sequence[int],
+        groups: int = 1,
+        bias: bool = True,
+        stochastic: bool = False,
+    ) -> None:
+        super().__init__()
+        self.in_channels = in_channels
+        self.out_channels = out_channels
+        self.kernel_size = kernel_size
+        self.stride = stride
+        self.padding = padding
+        self.groups = groups
+        self.stochastic = stochastic
+        self.weight = nn.Parameter(torch.empty(out_channels, in_channels // groups, *kernel_size))
+        self.bias = nn.Parameter(torch.empty(out_channels)) if bias else None
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        weight = binary(self.weight, self.training and self.stochastic)
+        stride, padding = list(self.stride), list(self.padding)
+        return functional.conv2d(x, weight, self.bias, stride, padding, groups=self.groups)
+
+    def extra_repr(self) -> str:
+        named = ("in_channels", "out_channels", "kernel_size", "stride", "padding", "groups", "stochastic")
+        return ", ".join(f"{name}={getattr(self, name)}" for name in named)
+
+
+def is_stochastic(layer: Layer) -> bool:
+    """Does it draw random weights in training? Buffers of the weight are ignored."""
+    layer.ignore("weightB", "weightOrg", "maskStc", "randmat", "binaryFlag")
+    return layer.flag("stcWeights", default=False)
+
+
+@converts("BinaryLinear", traits=LINEAR)
+def binary_linear(layer: Layer) -> BinaryLinear:
+    """BinaryLinear(inputSize, outputSize, [stcWeights]), of itayhubara/BinaryNet
+
+    A linear layer with the signs of its weight, 1 for 0.
+    """
+    outputs, inputs = layer.tensor("weight").shape
+    module = layer.make(BinaryLinear, inputs, outputs, layer.has("bias"), is_stochastic(layer))
+    return layer.put_all(module, "weight", "bias")
+
+
+@converts("BinarySpatialConvolution", "cudnnBinarySpatialConvolution", traits=IMAGE_WEIGHTS)
+def binary_spatial_convolution(layer: Layer) -> nn.Module:
+    """BinarySpatialConvolution(nInputPlane, nOutputPlane, kW, kH, [dW], [dH], [padW], [padH])
+
+    Of itayhubara/BinaryNet: a convolution with the signs of its weight, 1 for 0.
+    """
+    return make_convolution(layer, BinaryWeightConv2d, ("H", "W"), stochastic=is_stochastic(layer))
+
+
+class ShiftNorm(nn.Module):
+    """Subtracts a running mean of each plane and multiplies by a power of 2; then the same of a weight, and a bias.
+
+    Args:
+        num_features: planes, in the second dimension.
+        eps: added to the variance in training.
+        momentum: share of a batch in the running statistics.
+        affine: are there a weight and a bias?
+    """
+
+    running_mean: torch.Tensor
+    running_std: torch.Tensor
+
+    def __init__(self, num_features: int, eps: float = 1e-5, momentum: float = 0.125, affine: bool = True) -> None:
+        super().__init__()
+        self.num_features = num_features
+        self.eps = eps
+        self.momentum = momentum
+        self.affine = affine
+        self.register_buffer("running_mean", torch.empty(num_features))
+        self.register_buffer("running_std", torch.empty(num_features))
+        self.weight = nn.Parameter(torch.empty(num_features)) if affine else None
+        self.bias = nn.Parameter(torch.empty(num_features)) if affine else None
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        sizes = (-1, *[1] * (x.dim() - 2))
+        if self.training:
+            dims = [0, *range(2, x.dim())]
+            mean = x.mean(dims)
+            away = x - mean.reshape(sizes)
+            inverse = ((away * self.power(away).detach()).mean(dims) + self.eps).sqrt().reciprocal()
+            with torch.no_grad():
+                self.running_mean.lerp_(mean, self.momentum)
+                self.running_std.lerp_(inverse, self.momentum)
+            y = away * self.power(inverse).detach().reshape(sizes)
+        else:
+            y = (x - self.running_mean.reshape(sizes)) * self.power(self.running_std).reshape(sizes)
+        if self.weight is None or self.bias is None:
+            return y
+        return y * self.power(self.weight).reshape(sizes) + self.bias.reshape(sizes)
+
+    def power(self, x: torch.Tensor) -> torch.Tensor:
+        """The power of 2 that is nearest in its exponent, with the sign of x; 0 of 0."""
+        return 2 ** (x.abs().log() / math.log(2)).round() * x.sign()
+
+    def extra_repr(self) -> str:
+        return f"{self.num_features}, eps={self.eps}, momentum={self.momentum}, affine={self.affine}"
+
+
+@converts("BatchNormalizationShiftPow2", "SpatialBatchNormalizationShiftPow2", traits=NORMALIZATION)
+def shift_norm(layer: Layer) -> ShiftNorm:
+    """BatchNormalizationShiftPow2(nOutput, [runningVal], [eps = 1e-5], [momentum = 0.125], [affine]), of BinaryNet
+
+    A batch normalization by powers of 2 (itayhubara/BinaryNet); running_std holds the inverse of the deviation.
+    """
+    layer.ignore("weight_ap2", "weightSign", "running_std_ap2", "runningVal", "affine")
+    layer.ignore(
+        "centered", "centerSign", "centeredSign", "centeredOrg", "std", "normalized", "normalizedSign", "buffer2"
+    )
+    if not layer.has("running_mean"):
+        layer.refuse("it never ran in training, and so it has no statistics")
+    affine = layer.has("weight")
+    module = layer.make(
+        ShiftNorm, layer.tensor("running_mean").numel(), layer.number("eps"), layer.number("momentum"), affine
+    )
+    layer.put(module, "running_mean", layer.tensor("running_mean").detach())
+    layer.put(module, "running_std", layer.tensor("running_std").detach())
+    return layer.put_all(module, "weight", "bias")
+
+
+class SquaredHingeLoss(nn.Module):
+    """The square of what the input times its target (1 or -1) lacks to a margin; the mean, or the sum."""
+
+    def __init__(self, margin: float = 1.0, average: bool = True) -> None:
+        super().__init__()
+        self.margin = margin
+        self.average = average
+
+    def forward(self, x: torch.Tensor, target: torch.Tensor | float) -> torch.Tensor:
+        loss = (self.margin - x * target).clamp(min=0).square()
+        return loss.mean() if self.average else loss.sum()
+
+    def extra_repr(self) -> str:
+        return f"margin={self.margin}, average={self.average}"
+
+
+@converts("SqrtHingeEmbeddingCriterion", traits=CRITERION)
+def squared_hinge_criterion(layer: Layer) -> SquaredHingeLoss:
+    """SqrtHingeEmbeddingCriterion([margin = 1]), of itayhubara/BinaryNet
+
+    The squared hinge loss.
+    """
+    layer.ignore("ty")
+    return SquaredHingeLoss(layer.number("margin", 1.0), layer.flag("sizeAverage", default=True))

@@ -234,9 +234,9 @@ class MaskedSoftMax(nn.Module):
         return y
 
 
-@converts("nn.maskSoftMax", traits=Traits(picture="activation"))
+@converts("nn.maskSoftMax", "nn.MaskSoftMax", traits=Traits(picture="activation"))
 def mask_soft_max(layer: Layer) -> MaskedSoftMax:
-    """nn.maskSoftMax(), of jiasenlu/HieCoAttenVQA
+    """nn.maskSoftMax(), of jiasenlu/HieCoAttenVQA; nn.MaskSoftMax(), of batra-mlp-lab/visdial
 
     Torch7 writes the masked numbers into the input itself.
     """

@@ -35,6 +35,7 @@ TABLE = "it passes on the entries of a table, and copies a tensor; its fields do
 #: (class, variant) -> why our network differs from the row.
 GAPS = {
     ("nn.MaskZero", "by its input, which is masked too"): "Torch7 masks its input in place, ours a copy of it",
+    ("nn.MaskSoftMax", "a row is masked whole"): "Torch7 masks its input in place, ours a copy of it",
     ("nn.Collapse", "nInputDim 2, non-contiguous batch"): STRIDED,
     ("nn.Contiguous", "non-contiguous input"): STRIDED,
     ("nn.Reshape", "non-contiguous input"): STRIDED,
