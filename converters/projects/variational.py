@@ -27,8 +27,8 @@ SAME = Traits(reuses="nothing", safe_on_own_output=True, output="pass", keeps_si
 def other_linear(layer: Layer) -> nn.Linear:
     """nn.LinearFT(inputSize, outputSize, [bias]), of davidstutz/torch-examples
 
-    nn.Linear, and so are its nn.LinearFixedBias and nn.LinearDead (in Torch7 some of them leave out gradients), nn.LinearCR
-    of willwhitney/dc-ign and nn.LinearO of iassael/learning-to-communicate.
+    nn.Linear, and so are its nn.LinearFixedBias and nn.LinearDead (in Torch7 some of them leave out gradients),
+    nn.LinearCR of willwhitney/dc-ign and nn.LinearO of iassael/learning-to-communicate.
     """
     return linear(layer)
 
