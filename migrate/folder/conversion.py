@@ -19,9 +19,7 @@ from .write import source_of, write
 class Conversion(ConvertedModel):
     """A converted model, which can be saved and written as source."""
 
-    def save(
-        self, folder: str | Path, *, force: bool = False, example: Any = None, input_shape: Any = None
-    ) -> Path:
+    def save(self, folder: str | Path, *, force: bool = False, example: Any = None, input_shape: Any = None) -> Path:
         """Writes model.safetensors, model.py and config.json into a new folder.
 
         The folder appears whole or not at all, and two runs write the same bytes.

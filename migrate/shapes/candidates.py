@@ -140,7 +140,8 @@ def _whole_sizes(entry: Entry) -> Iterator[Candidate]:
         flat = Candidate((*ahead, 2, size), f"{where} takes {counted(size, 'number')}{steps.rstrip(',')}")
         if any(record.traits.keeps_numbers and not record.traits.keeps_size for record in entry.passed):
             # who gives numbers another shape does not get them flat: then no source or graph leaves that out
-            yield from (item._replace(reason=f"{item.reason} (so does {spelled(flat.sizes)})") for item in _flattened(entry))
+            so_does = f"(so does {spelled(flat.sizes)})"
+            yield from (item._replace(reason=f"{item.reason} {so_does}") for item in _flattened(entry))
         yield flat
         yield from _flattened(entry)
 

@@ -99,7 +99,7 @@ _BITS = {torch.float32: torch.int32, torch.float64: torch.int64}
 def several_sizes(conv: ConvertedModel, value: Any, calls: Calls) -> list[Example]:
     """An input, and larger ones: one more sample, then each other axis doubled (or one more) where the model allows it.
 
-    Of a table the parts grow together first, then those alone that the model takes alone, or with parts of the same size.
+    Of a table the parts grow together first, then those alone that the model takes alone or with parts of that size.
 
     Args:
         conv: the converted model.
@@ -131,7 +131,8 @@ def several_sizes(conv: ConvertedModel, value: Any, calls: Calls) -> list[Exampl
     tried: set[tuple[int, frozenset[int]]] = set()
     for number, tensor in enumerate(tensors[:_PARTS] if count > 1 else ()):
         for axis in range(tensor.dim() if tensor.dim() < _IMAGE else 0):
-            alike = frozenset(i for i, t in enumerate(tensors) if t.shape[axis : axis + 1] == tensor.shape[axis : axis + 1])
+            size = tensor.shape[axis : axis + 1]
+            alike = frozenset(i for i, t in enumerate(tensors) if t.shape[axis : axis + 1] == size)
             for parts in (frozenset([number]), alike):
                 if (axis, parts) in tried or len(parts) == count:
                     continue
