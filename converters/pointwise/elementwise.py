@@ -33,6 +33,7 @@ class Exp(nn.Module):
 
 
 @module_form("python", Exp)
+@module_form("python of any size", Exp)
 def _exp(module: Exp, x: Variable) -> ast.expr:
     return python("x.exp()", x=x)
 
@@ -163,6 +164,7 @@ def _structure(module: AddConstant | MulConstant) -> Structure:
 
 
 @module_form("python", AddConstant, MulConstant)
+@module_form("python of any size", AddConstant, MulConstant)
 def _operator(module: AddConstant | MulConstant, x: Variable) -> ast.expr | None:
     text = "x + n" if isinstance(module, AddConstant) else "x * n"
     return None if module.inplace else python(text, x=x, n=module.constant)

@@ -151,6 +151,7 @@ class SAdd(nn.Module):
 
 
 @module_form("python", SAdd)
+@module_form("python of any size", SAdd)
 def _sum(module: SAdd, x: Variable) -> ast.expr:
     return python("n - x", x=x, n=-module.addend) if module.negate else python("x + n", x=x, n=module.addend)
 

@@ -46,6 +46,11 @@ class Transpose(nn.Module):
 module_form("structure", Transpose)(Structure(operator=True))
 
 
+@module_form("python of any size", Transpose)
+def _transpose_any(module: Transpose, x: Variable) -> ast.expr | None:
+    return _transpose(module, x) if module.num_input_dims is None else None
+
+
 @module_form("python", Transpose)
 def _transpose(module: Transpose, x: Variable) -> ast.expr:
     batch = 0 if module.num_input_dims is None or x.dims is None else x.dims - module.num_input_dims
@@ -110,6 +115,14 @@ def dim_within(module: Any, dims: int | None) -> int:
         module.dim >= 0 and module.num_input_dims is not None and dims == module.num_input_dims + 1
     )
     return dim
+
+
+def dim_of_any(module: Any, x: Variable) -> Any:
+    """The same for a tensor of which the number of dimensions is not known: it is asked when the model runs."""
+    if module.dim < 0 or module.num_input_dims is None:
+        return module.dim
+    dims, dim = module.num_input_dims + 1, module.dim
+    return python("batched if x.dim() == dims else dim", x=x, dims=dims, batched=dim + 1, dim=dim)
 
 
 def zero_based(layer: Layer, name: str) -> int:

@@ -12,7 +12,7 @@ from ...model.layer import Layer
 from ...model.registry import converts, module_form
 from ...model.traits import Traits
 from ...source.expressions import entry as entry_of
-from ...source.forms import Structure
+from ...source.forms import Picks, Structure
 from ...t7 import LuaObject, LuaTable, Value
 from .containers import Concat, ConcatTable, DepthConcat, PaddedJoin, Parallel, ParallelTable
 from .table_layers import JoinTable
@@ -164,6 +164,9 @@ class FirstEntry(nn.Module):
 
     def forward(self, x: list[Any]) -> Any:
         return x[0]
+
+
+module_form("structure", FirstEntry)(Structure(lists=True, picks=Picks(0)))
 
 
 @module_form("python of a list", FirstEntry)

@@ -1,7 +1,6 @@
 """Layers of package nn that combine, split and rearrange tables of tensors.
 
-Those that compute element by element compare the numbers of elements only, as in Torch7: the result has the shape of
-the first entry.
+Those that compute element by element compare the numbers of elements only: the result has the shape of the first entry.
 """
 
 from __future__ import annotations
@@ -17,24 +16,26 @@ from torch import nn
 from ...model.layer import Layer
 from ...model.registry import converts, converts_to, module_form
 from ...model.traits import Traits
-from ...source.expressions import Value, Variable, entry, is_tensors, python, variables
-from ...source.forms import Structure
+from ...source.expressions import Value, Variable, entry, is_tensors, is_unknown, python, type_of, variables
+from ...source.forms import Picks, Structure
 from ..pointwise.activations import is_inplace
 from ..reshaping.shapes import PASSES, optional_integer
-from ..reshaping.slices import dim_within, zero_based
+from ..reshaping.slices import dim_of_any, dim_within, zero_based
 
 OPERANDS = Traits(flow="operands", picture="merge")
 TERMS = replace(OPERANDS, begins_with_first=True)
 
 
 def _operator(module: nn.Module, value: list[Variable], text: str, count: int | None = None) -> Value:
-    """An operator of `a` and `b` between the first `count` entries of a list, if their shapes are the same."""
-    terms = value[:count]
-    if not is_tensors(value) or len(terms) < 2 or any(term.shapes != terms[0].shapes for term in terms):
+    """An operator of `a` and `b` between the first `count` entries of a list, which all take the shape of the first."""
+    terms = value[:count] if isinstance(value, list) and (is_tensors(value) or is_unknown(value)) else []
+    if len(terms) < 2:
         return None
-    found: ast.expr = terms[0]
-    for term in terms[1:]:
-        found = python("a.add_(b)" if getattr(module, "inplace", False) else text, a=found, b=term)
+    first, *others = terms
+    found: ast.expr = first
+    for term in others:
+        operand = term if term.shapes and term.shapes == first.shapes else python("b.reshape_as(a)", a=first, b=term)
+        found = python("a.add_(b)" if getattr(module, "inplace", False) else text, a=found, b=operand)
     return found
 
 
@@ -200,9 +201,10 @@ module_form("structure", JoinTable)(Structure(merges="join"))
 
 @module_form("python of a list", JoinTable)
 def _join(module: JoinTable, value: list[Variable]) -> Value:
-    if not is_tensors(value):
-        return None
-    return python("torch.cat(value, dim)", value=value, dim=dim_within(module, value[0].dims))
+    if is_tensors(value):
+        return python("torch.cat(value, dim)", value=value, dim=dim_within(module, value[0].dims))
+    any_size = isinstance(value, list) and value and is_unknown(value)
+    return python("torch.cat(value, dim)", value=value, dim=dim_of_any(module, value[0])) if any_size else None
 
 
 @converts("nn.JoinTable", traits=OPERANDS)
@@ -234,10 +236,13 @@ class SplitTable(nn.Module):
         return f"dim={self.dim}, num_input_dims={self.num_input_dims}"
 
 
+@module_form("python of any size", SplitTable)
 @module_form("python", SplitTable)
 def _split(module: SplitTable, x: Variable) -> Value:
+    if not x.shapes:
+        return python("x.unbind(dim)", x=x, dim=dim_of_any(module, x))
     dim = dim_within(module, x.dims)
-    lengths = {shape[dim] for shape in x.shapes or []}
+    lengths = {shape[dim] for shape in x.shapes}
     if lengths == {1}:
         return [python("x.select(dim, 0)", x=x, dim=dim)]
     # as long as the input is, or of a known length
@@ -295,6 +300,13 @@ class NarrowTable(nn.Module):
         return f"offset={self.offset}, length={self.length}"
 
 
+@module_form("structure", SelectTable, NarrowTable)
+def _picks(module: SelectTable | NarrowTable) -> Structure:
+    start = module.index if isinstance(module, SelectTable) else module.offset
+    known = isinstance(start, int) and start >= 0
+    return Structure(lists=True, picks=Picks(int(start), isinstance(module, NarrowTable)) if known else None)
+
+
 @module_form("python of a list", NarrowTable)
 def _narrow(module: NarrowTable, value: Value) -> Value:
     return value[module.offset : module.offset + module.length] if isinstance(value, list) else None
@@ -324,7 +336,8 @@ class FlattenTable(nn.Module):
 
 @module_form("python of a list", FlattenTable)
 def _flatten(module: FlattenTable, value: Value) -> Value:
-    return variables(value) if isinstance(value, list) else None
+    flat = variables(value) if isinstance(value, list) else []
+    return flat if flat and all(type_of(entry) == "Tensor" for entry in flat) else None
 
 
 converts_to(
@@ -383,6 +396,4 @@ def _zip_one_to_many(module: ZipOneToMany, value: Value) -> Value:
 
 module_form("structure", MaxEntries, MinEntries, AddToEach, SplitTable)(Structure(lists=True))
 converts_to(ZipOneToMany, "nn.ZipTableOneToMany", ignore=("gradInputEl",), traits=replace(PASSES, reuses="nothing"))
-
-
 module_form("cell part", AddEntries, FlattenTable, MultiplyEntries, NarrowTable, SelectTable, SplitTable)("function")

@@ -15,12 +15,18 @@ class Variable(ast.expr):
     Attributes:
         values: the value itself, for each example input that the model was run on; empty if there is none.
         hint: a name for it.
+        type: what it is, as an annotation, where there is no example.
+        members: of a list without examples, what is known of its members: a nested list of variables.
     """
 
-    def __init__(self, values: tuple[Any, ...] = (), hint: str = "") -> None:
+    def __init__(
+        self, values: tuple[Any, ...] = (), hint: str = "", type_: str = "Tensor", members: Value = None
+    ) -> None:
         super().__init__()
         self.values = values
         self.hint = hint
+        self.type = type_
+        self.members = members
 
     @property
     def shapes(self) -> list[tuple[int, ...]] | None:
@@ -96,9 +102,29 @@ def is_in_place(tree: ast.expr) -> bool:
     return called_method(tree) == "add_"
 
 
+def type_of(value: Value) -> str:
+    """The type of a symbolic value that is passed from method to method."""
+    if isinstance(value, list):
+        return "list[Tensor]" if all(type_of(item) == "Tensor" for item in value) else "list[Any]"
+    example = value.values[0] if value.values else None
+    if isinstance(example, list):
+        return "list[Tensor]" if all(isinstance(item, torch.Tensor) for item in example) else "list[Any]"
+    return "Tensor" if value.values else value.type
+
+
 def entry(value: Value, index: int) -> Value:
     """An entry of a list, or of a variable whose examples are lists."""
     return value[index] if isinstance(value, list) else python("x[i]", x=value, i=index)
+
+
+def entry_type(value: Variable) -> str:
+    """The type of an entry of a list of which there is no example."""
+    return "Tensor" if value.type == "list[Tensor]" else "Any"
+
+
+def is_unknown(value: Value) -> bool:
+    """Is there no example of any tensor in a value?"""
+    return not any(variable.values for variable in variables(value))
 
 
 def is_tensors(value: Value) -> bool:

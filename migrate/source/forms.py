@@ -5,6 +5,7 @@
 - "structure": a `Structure`, or a function that gives that of a module.
 - "python": `form(module, x)` gives what the module makes of a tensor as an expression, or a list of them; None where it
   has to be called. The shapes of `x` are known, for two batch sizes or more.
+- "python of any size": the same as "python" where nothing is known of the sizes of `x`; it holds for all of them.
 - "python of a list": the same for a list of values, or for a variable whose examples are lists of different lengths.
 - "stock": `form(module, x)` gives a module of torch.nn that does the same on inputs like the tensor `x`; None: there is
   none. It is tried before it is used, in evaluation only. Without the form that is the class of torch.nn that a class
@@ -19,6 +20,7 @@ What has no form is called, and its class copied into the source.
 from __future__ import annotations
 
 import ast
+import inspect
 from dataclasses import dataclass
 from typing import Any, Literal, TypeGuard
 
@@ -27,8 +29,16 @@ from torch import nn
 
 from ..base.tensor_trees import apply
 from ..model.registry import form_of
-from .expressions import Value, Variable
+from .expressions import Value, Variable, entry_type, is_unknown
 from .scopes import Scope, examples_of
+
+
+@dataclass(frozen=True)
+class Picks:
+    """Entries of a list that a layer gives: the one at `start`, counted from 0; or a list of those from there on."""
+
+    start: int
+    many: bool = False
 
 
 @dataclass(frozen=True)
@@ -46,6 +56,7 @@ class Structure:
         zeros: it gives nothing but zeros.
         enlarges: an image is larger behind it.
         cell: what the class is called that is made of the step of a recurrent layer.
+        picks: the entries of a list that it gives, if it does that.
     """
 
     flow: Literal["", "branches", "joined", "padded", "entries", "graph"] = ""
@@ -56,6 +67,7 @@ class Structure:
     zeros: bool = False
     enlarges: bool = False
     cell: str = "Step"
+    picks: Picks | None = None
 
 
 _NOTHING, _PLAIN, _ENLARGES = Structure(nothing=True), Structure(), Structure(enlarges=True)
@@ -90,12 +102,17 @@ def as_python(module: nn.Module, value: Value, scope: Scope) -> Value | None:
         return value
     if isinstance(value, Variable) and value.shapes:
         form = form_of("python", module)
+    elif isinstance(value, Variable) and is_unknown(value) and (form := form_of("python of any size", module)):
+        pass
     else:
         is_list = isinstance(value, list) or all(isinstance(example, list) for example in value.values)
         form = form_of("python of a list", module) if is_list else None
     written = form and form(module, value)
     if _is_new(written):
-        return scope.unpack(written, results(module, value))
+        found = scope.unpack(written, results(module, value))
+        if isinstance(value, Variable) and is_unknown(value) and isinstance(found, Variable):
+            found.type = entry_type(value) if isinstance(written, ast.Subscript) else result_type(module)
+        return found
     if isinstance(written, list) and any(map(_is_new, written)):
         outputs = zip(*results(module, value), strict=True)
         return [scope.unpack(item, output) for item, output in zip(written, outputs, strict=True)]
@@ -104,6 +121,35 @@ def as_python(module: nn.Module, value: Value, scope: Scope) -> Value | None:
 
 def _is_new(value: Value) -> bool:
     return isinstance(value, ast.expr) and not isinstance(value, Variable)
+
+
+def result_type(module: Any) -> str:
+    """What a module gives, as an annotation, whatever its input: a tensor, a list, or "Any" where it does not say."""
+    structure = structure_of(module)
+    if is_chain(module) or structure.flow == "graph":
+        if structure.flow == "graph":
+            sources = module.outputs
+            place = sources[0] if len(sources) == 1 else [[]]
+            index = module.nodes[place[0] - 1][0] if len(place) == 1 and isinstance(place[0], int) and place[0] else -1
+            return "Any" if index == -1 else result_type(module.get_submodule(str(index)))
+        last = next((child for child in reversed(module) if not structure_of(child).nothing), None)
+        return "Tensor" if last is None else result_type(last)
+    if structure.flow in ("joined", "padded") or structure.merges:
+        return "Tensor"
+    if structure.flow == "branches":
+        return "list[Tensor]" if all(result_type(child) == "Tensor" for child in module) else "list[Any]"
+    if type(module).__module__.startswith("torch.nn."):
+        return "Any" if isinstance(module, nn.RNNBase) else "Tensor"
+    said = annotated(type(module).forward)
+    return said if said == "Tensor" or said.startswith("list[") else "Any"
+
+
+def annotated(method: Any, place: int | None = None) -> str:
+    """The annotation of a parameter of a method, or of what it returns, as the generated source writes it."""
+    signature = inspect.signature(method)
+    parameters = list(signature.parameters.values())
+    found = signature.return_annotation if place is None else parameters[place].annotation
+    return (found if isinstance(found, str) else getattr(found, "__name__", "")).replace("torch.Tensor", "Tensor")
 
 
 def stock_layer(aspect: Literal["recurrent", "embedding"], module: nn.Module) -> Any:

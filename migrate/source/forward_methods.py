@@ -7,9 +7,7 @@ import keyword
 import re
 from collections import Counter
 
-import torch
-
-from .expressions import Value, Variable, replaced, tree_of, variables
+from .expressions import Value, Variable, replaced, tree_of, type_of, variables
 from .scopes import Scope, Statement
 from .simplify import count_uses
 
@@ -26,16 +24,6 @@ def identifier(text: str, default: str = "value") -> str:
     if not name or name[0].isdigit():
         name = f"{default}_{name}" if name else default
     return f"{name}_" if keyword.iskeyword(name) or keyword.issoftkeyword(name) or name in RESERVED else name
-
-
-def type_of(value: Value) -> str:
-    """The type of a symbolic value that is passed from method to method."""
-    if isinstance(value, list):
-        return "list[Tensor]" if all(type_of(item) == "Tensor" for item in value) else "list[Any]"
-    example = value.values[0] if value.values else None
-    if isinstance(example, list):
-        return "list[Tensor]" if all(isinstance(item, torch.Tensor) for item in example) else "list[Any]"
-    return "Tensor"
 
 
 def returned_type(value: Value) -> str:

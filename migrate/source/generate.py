@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import torch
@@ -20,8 +21,9 @@ from .classes import extract
 from .constructors import constructor_of
 from .copied_classes import Copies
 from .examples import Calls, Example, several_sizes
-from .expressions import Value, Variable, variables
+from .expressions import Value, Variable, type_of, variables
 from .forward_methods import Forward, identifier
+from .input_tree import members, tree_of, type_taken
 from .layout import file_text, formatted
 from .lowering import Lowering
 from .recurrent_names import name_states
@@ -41,7 +43,7 @@ class Source:
         state: state dict of `Model`: names as they are in the source, tensors of the converted model.
         names: name of a tensor in `conv.module` -> its name in `state`.
         structured: was the structure of the model written as Python? Otherwise modules stand where Torch7's stood.
-        reason: why it was not.
+        reason: why it was not, or why only such of it as is the same for all sizes.
     """
 
     text: str
@@ -67,31 +69,35 @@ def generate(conv: ConvertedModel, example: Any = None) -> Source:
         ValueError: the model can't be written as source; it says why.
     """
     with evaluating(conv), torch.no_grad():
+        calls = Calls()
         examples: list[Example] = []
-        reason = "no input is known"
-        if example is not None:
-            try:
-                calls = Calls()
-                examples = several_sizes(conv, example, calls)
-                draft = _structured(conv, [e.input for e in examples], calls)
-                del calls
-                source, reason = _write(conv, draft, examples)
-                if not reason:
-                    return source
-            except _PROBLEMS as error:
-                if is_out_of_memory(error):
-                    raise
-                reason = f"{type(error).__name__}: {error}"
+        reason = "no input is known, so that it was never run"
+        ways: list[Callable[[], Draft]] = []
         try:
-            plain, problem = _write(conv, _plain(conv, [e.input for e in examples]), examples)
+            examples = [] if example is None else several_sizes(conv, example, calls)
+            inputs = [e.input for e in examples]
+            ways = [partial(_structured, conv, inputs, calls)] if inputs else []
         except _PROBLEMS as error:
-            if is_out_of_memory(error):
-                raise
-            problem = f"{type(error).__name__}: {error}"
-        if problem:
-            raise ValueError(problem)
-    plain.structured, plain.reason = False, reason
-    return plain
+            reason = _said(error)
+        ways += [partial(_of_any_size, conv), partial(_plain, conv, [e.input for e in examples])]
+        for way in ways:
+            try:
+                source, problem = _write(conv, way(), examples)
+            except _PROBLEMS as error:
+                problem = _said(error)
+            if not problem:
+                source.structured = way is not ways[-1]
+                source.reason = reason if way is not ways[0] or not examples else ""
+                return source
+            reason = problem if way is ways[0] and examples else reason
+    raise ValueError(problem)
+
+
+def _said(error: Exception) -> str:
+    """An error in words, of a way that may not fit the model."""
+    if is_out_of_memory(error):
+        raise error
+    return f"{type(error).__name__}: {error}"
 
 
 @contextmanager
@@ -125,11 +131,27 @@ def _structured(conv: ConvertedModel, inputs: list[Any], calls: Calls) -> Draft:
     return Draft(scope, parameters, result)
 
 
+def _of_any_size(conv: ConvertedModel) -> Draft:
+    """The structure of a model of whose sizes nothing is known: what is written holds for all of them."""
+    scope = Scope()
+    tree = members(tree_of(conv.module))
+    parameters = list(tree) if isinstance(tree, list) else [tree]
+    if isinstance(tree, Variable):
+        tree.type = type_taken(conv.module)
+    for place, part in enumerate(parameters):
+        if isinstance(part, list):
+            parameters[place] = Variable(type_=type_of(part), members=part)
+    entries = [scope.unpack(parameter, (), parameter) for parameter in parameters]
+    given = entries if isinstance(tree, list) else entries[0]
+    result = Lowering(conv.module, _node_names(conv), Calls()).lower(conv.module, given, scope, top=True)
+    return Draft(scope, parameters, result)
+
+
 def _plain(conv: ConvertedModel, inputs: list[Any] | None) -> Draft:
     scope = Scope()
     members = inputs[0] if inputs and isinstance(inputs[0], (list, tuple)) else None
     value: Value = Variable(hint="x") if members is None else [Variable() for _ in members]
-    result = scope.call(constructor_of(conv.module), value, (), "net")
+    result = scope.call(constructor_of(conv.module), value, Variable(), "net")
     return Draft(scope, variables(value), result)
 
 

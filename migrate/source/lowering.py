@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections import Counter
 from typing import Any
 
@@ -12,15 +11,16 @@ from torch import nn
 from ..base.tensor_trees import apply
 from ..model.memory.overwritten import Overwritten
 from ..model.recurrent_state import forget
-from ..model.registry import ENTRY_POINTS, form_of
-from ..shapes.dry_run import on_meta, run, run_without_numbers
+from ..shapes.dry_run import on_meta, run_without_numbers
 from .check import same
 from .constructors import constructor_of
 from .examples import Calls
-from .expressions import Value, Variable, entry, python
-from .forms import as_python, is_chain, results, stock_layer, structure_of
+from .expressions import Value, Variable, entry, entry_type, is_unknown, python, type_of
+from .forms import as_python, is_chain, result_type, results, stock_layer, structure_of
+from .input_tree import members, tree_of
 from .roles import is_pair, is_pure, is_structured, is_unit, kind_of, role, signature, size_of
 from .scopes import Block, Constructor, Scope, Statement, examples_of, module_call
+from .stock import first_input, stock_module
 
 _OVERWRITTEN = "Torch7 runs one module twice: its second result overwrites the first"
 
@@ -49,8 +49,8 @@ class Lowering:
             return self.branches(module, value, scope)
         if flow == "joined" or self.is_concat(module, value):
             return self.concat(module, value, scope)
-        if flow == "entries" and isinstance(value, list):
-            return [self.lower(child, value[i], scope) for i, child in enumerate(module)]
+        if flow == "entries" and (isinstance(value, list) or is_unknown(value)):
+            return [self.lower(child, taken(value, i, scope), scope) for i, child in enumerate(module)]
         if flow == "graph":
             return self.graph(module, value, scope)
         lowered = as_python(module, value, scope)
@@ -74,7 +74,7 @@ class Lowering:
                 return value
         constructor, result = self.constructor(module, value)
         name = name or self.names.get(id(module)) or role(constructor)
-        called = scope.call(constructor, value, result.values, name)
+        called = scope.call(constructor, value, result, name)
         if id(module) in self.names:
             scope.given.add(next(reversed(scope.attrs)))
         return called
@@ -85,16 +85,18 @@ class Lowering:
         if layer is None:
             return None
         rows = scope.assign(python("x.long() - 1", x=value), tuple(v.long() - 1 for v in value.values))
-        return scope.call(constructor_of(layer), rows, results(layer, rows), "embedding")
+        return scope.call(constructor_of(layer), rows, Variable(results(layer, rows)), "embedding")
 
     def recurrent(self, module: nn.Module, value: Variable, scope: Scope) -> Variable | None:
         """A call of a recurrent layer of torch.nn, whose last state nobody reads; None if its numbers are others."""
         layer = stock_layer("recurrent", module)
-        if layer is None or not value.shapes:
+        if layer is None or not (value.shapes or is_unknown(value)):
             return None
-        outputs = tuple(output for output, _ in results(layer, value))
-        if not all(same(a, b) for a, b in zip(outputs, self.run(module, value.values).values, strict=True)):
+        tried = value if value.values else Variable(_sequences(layer))
+        outputs = tuple(output for output, _ in results(layer, tried))
+        if not all(same(a, b) for a, b in zip(outputs, self.run(module, tried.values).values, strict=True)):
             return None
+        outputs = outputs if value.values else ()
         attribute = scope.attribute(constructor_of(layer), type(layer).__name__.lower())
         out = Variable(outputs)
         scope.statements.append(Statement([out, Variable()], module_call(attribute, value)))
@@ -129,6 +131,8 @@ class Lowering:
 
     def gives_tensor(self, module: nn.Module, value: Variable) -> bool:
         """Does the module make one tensor of one tensor?"""
+        if is_unknown(value):
+            return result_type(module) == "Tensor"
         inputs = examples_of(value) if value.shapes else ()
         try:  # without numbers that takes next to no time
             sizes_only = on_meta(module)
@@ -215,19 +219,21 @@ class Lowering:
         inputs = examples_of(value)
         if is_chain(module) and is_pure(module):
             kids: list[Constructor] = []
-            result = Variable(inputs)
+            result = Variable(inputs, type_=type_of(value))
             for child in module:
                 if structure_of(child).nothing:
                     continue
-                kid, result = self.constructor(child, Variable(result.values))
+                kid, result = self.constructor(child, Variable(result.values, type_=result.type))
                 kids.append(kid)
             kids = [kid for kid in kids if not kid.is_identity] or [Constructor("nn.Identity")]
             kept = kids[0] if len(kids) == 1 else Constructor("nn.Sequential", kids=kids)
-            return kept, Variable(result.values)
+            return kept, Variable(result.values, type_=result.type)
         structured = is_chain(module) or structure_of(module).flow in ("branches", "joined", "graph")
-        if (structured or self.is_concat(module, value)) and isinstance(value, Variable) and value.values:
+        known = isinstance(value, Variable) and (value.values or is_unknown(value))
+        if (structured or self.is_concat(module, value)) and known:
             return self.block(module, value)
         result = self.run(module, inputs)
+        result.type = result_type(module)
         stock = stock_module(module, inputs, result.values)
         constructor = constructor_of(stock)
         if stock is module:
@@ -244,9 +250,11 @@ class Lowering:
             if not isinstance(arg.value, Constructor) or not isinstance(child, nn.Module) or not is_structured(child):
                 continue
             seen = [first_input(module, child, value) for value in inputs]
-            if not seen or any(value is None for value in seen):
+            if any(value is None for value in seen):
                 continue
-            inner, _ = self.constructor(child, Variable(tuple(seen)))
+            table = members(tree_of(child))
+            unknown = Variable(type_=type_of(table), members=table)
+            inner, _ = self.constructor(child, Variable(tuple(seen)) if seen else unknown)
             if inner.block is not None:
                 inner.block.kind = structure_of(module).cell
             arg.value = constructor.inner[arg.name] = inner
@@ -275,7 +283,8 @@ class Lowering:
         """A class with a forward method of its own."""
         scope = Scope(is_block=True)
         parameter = Variable(value.values, hint="x")
-        given = scope.unpack(parameter, parameter.values)
+        parameter.type = value.type
+        given = scope.unpack(parameter, parameter.values, value)
         if isinstance(given, list):
             parameter.hint = "inputs"
             for member, name in zip(given, ("x", "h", "c"), strict=False):
@@ -283,7 +292,13 @@ class Lowering:
                     member.hint = name
         result = self.lower(module, given, scope)
         constructor = Constructor("", block=Block(scope, [parameter], result, kind_of(module)))
-        return constructor, Variable(examples_of(result))
+        return constructor, Variable(examples_of(result), type_=type_of(result), members=result)
+
+
+def _sequences(layer: nn.RNNBase) -> tuple[torch.Tensor, ...]:
+    """Two inputs of a recurrent layer, to see what it makes of them."""
+    kind = next(layer.parameters()).dtype
+    return tuple(torch.randn(*sizes, layer.input_size, dtype=kind) for sizes in ((3, 2), (4, 3)))
 
 
 def core(module: nn.Sequential) -> tuple[int, int]:
@@ -304,10 +319,17 @@ def _taken(values: list[Value], source: list[Any], scope: Scope) -> Value:
         return [_taken(values, inner, scope) for inner in source]
     value = values[source[0]]
     for index in source[1:]:
-        item = entry(value, index)
-        is_list = isinstance(value, list)
-        value = item if is_list else scope.assign(item, tuple(example[index] for example in value.values))
+        value = taken(value, index, scope)
     return value
+
+
+def taken(value: Value, index: int, scope: Scope) -> Value:
+    """An entry of a list, which is a line of its own where its members are not known one by one."""
+    if isinstance(value, list):
+        return value[index]
+    found = scope.assign(entry(value, index), tuple(example[index] for example in value.values))
+    found.type = entry_type(value)
+    return found
 
 
 def newer_of(module: Overwritten, given: list[Value]) -> Variable | None:
@@ -317,52 +339,3 @@ def newer_of(module: Overwritten, given: list[Value]) -> Variable | None:
         return None
     same = module.resized or (isinstance(old, Variable) and bool(new.shapes) and old.shapes == new.shapes)
     return new if same else None
-
-
-def first_input(module: nn.Module, child: nn.Module, value: Any) -> Any:
-    """What `module` gives `child` when it runs it first; None if it does not run it."""
-    seen: list[Any] = []
-
-    def keep(_: nn.Module, args: tuple[Any, ...]) -> None:
-        seen.append(apply(args[0], torch.clone))
-
-    with child.register_forward_pre_hook(keep):
-        run(module, apply(value, torch.clone))
-    forget(module)
-    return seen[0] if seen else None
-
-
-def stock_module(module: nn.Module, inputs: tuple[Any, ...], outputs: tuple[Any, ...]) -> nn.Module:
-    """A stock module with the same tensors that gives the same bits, else the module itself.
-
-    Args:
-        module: any module of a converted model, in evaluation mode.
-        inputs: what it got, at two batch sizes or more.
-        outputs: what it gave.
-    """
-    if len(inputs) < 2 or type(module).__module__.startswith("torch."):
-        return module
-    if not all(isinstance(x, torch.Tensor) for x in [*inputs, *outputs]):
-        return module
-    form = form_of("stock", module)
-    stock = _parent(module) if form is None else form(module, inputs[0])
-    if stock is None:
-        return module
-    stock.eval()
-    try:
-        alike = all(same(stock(apply(x, torch.clone)), y) for x, y in zip(inputs, outputs, strict=True))
-    except (RuntimeError, ValueError, IndexError):
-        return module
-    return stock if alike else module
-
-
-def _parent(module: nn.Module) -> nn.Module | None:
-    """The same module without what its class adds to one of torch.nn, if the class is none of a user's own."""
-    if not type(module).__module__.startswith(f"{ENTRY_POINTS}."):
-        return None  # what it does in training can't be seen
-    base = type(module).__mro__[1]
-    if not base.__module__.startswith("torch.nn.modules") or base in (nn.Module, nn.ModuleList, nn.Sequential):
-        return None
-    stock = copy.copy(module)
-    stock.__class__ = base
-    return stock

@@ -35,6 +35,8 @@ def _orders(value: Variable, operator: type[ast.operator], made_by: _MadeBy) -> 
     match made_by.get(value):
         case ast.BinOp(Variable() as a, found, Variable() as b) if isinstance(found, operator):
             return [(a, b), (b, a)]
+        case ast.BinOp(Variable() as a, found, ast.Call(ast.Attribute(Variable() as b, "reshape_as"))):
+            return [(a, b), (b, a)] if isinstance(found, operator) else []
     return []
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from .expressions import Value, Variable, called_method, is_in_place, python, variables
+from .expressions import Value, Variable, called_method, is_in_place, python, type_of, variables
 
 #: From so many equal members of a chain on, they are written as one.
 _MANY = 3
@@ -218,8 +218,16 @@ class Scope:
         self.statements.append(Statement([out], new, comment=comment, replaces=replaces))
         return out
 
-    def unpack(self, expression: ast.expr, values: tuple[Any, ...]) -> Value:
-        """Adds an expression whose result is one value, or lists of one length, which are unpacked."""
+    def unpack(self, expression: ast.expr, values: tuple[Any, ...], like: Variable | None = None) -> Value:
+        """Adds an expression whose result is one value, or lists of one length, which are unpacked.
+
+        Args:
+            expression: what is computed.
+            values: the result for each example.
+            like: a variable of which the same is known, where there are no examples.
+        """
+        if like is not None and not values:
+            return self._unpack_like(expression, like)
         lengths = {len(value) if isinstance(value, (list, tuple)) else 0 for value in values}
         if len(lengths) != 1 or 0 in lengths:
             return expression if isinstance(expression, Variable) else self.assign(expression, values)
@@ -227,9 +235,20 @@ class Scope:
         self.statements.append(Statement(outs, expression))
         return [self.unpack(out, out.values) for out in outs]
 
-    def call(self, constructor: Constructor, value: Value, results: tuple[Any, ...], name: str) -> Value:
+    def _unpack_like(self, expression: ast.expr, like: Variable) -> Value:
+        if not isinstance(like.members, list):
+            if isinstance(expression, Variable):
+                return expression
+            out = self.assign(expression, ())
+            out.type = like.type
+            return out
+        outs = [Variable(type_=type_of(part), members=part) for part in like.members]
+        self.statements.append(Statement(list(outs), expression))
+        return [self._unpack_like(out, out) for out in outs]
+
+    def call(self, constructor: Constructor, value: Value, result: Variable, name: str) -> Value:
         """Adds a call of a module; the same module gets the same attribute."""
-        return self.unpack(module_call(self.attribute(constructor, name), value), results)
+        return self.unpack(module_call(self.attribute(constructor, name), value), result.values, result)
 
     def attribute(self, constructor: Constructor, name: str) -> str:
         """The attribute that holds a module: a new one, unless a module with the very tensors is known."""
