@@ -66,16 +66,65 @@ class GenNoise(nn.Module):
         return f"{self.planes}, factor={self.factor}"
 
 
+class NoiseInside(nn.Module):
+    """Puts uniform noise from 0 to 1 into planes 4 to 6 of 6, or into all of 3; in the input itself."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        if x.shape[1] not in (3, 6):
+            raise ValueError(f"texture_nets put noise into images of 3 or 6 planes, not of {x.shape[1]}")
+        noise = x[:, 3:] if x.shape[1] == 6 else x
+        noise.copy_(torch.rand_like(noise))
+        return x
+
+
+class StillNoise(nn.Module):
+    """Zeros in the place of its input, or the noise that was kept.
+
+    Args:
+        size: of the noise that was kept; None: zeros.
+    """
+
+    noise: torch.Tensor | None
+
+    def __init__(self, size: list[int] | None = None) -> None:
+        super().__init__()
+        self.size = size
+        self.register_buffer("noise", None if size is None else torch.empty(size))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x.zero_() if self.noise is None else self.noise.clone()
+
+    def extra_repr(self) -> str:
+        return f"size={self.size}"
+
+
 @converts("nn.GenNoise", traits=Traits(random=True))
-def gen_noise(layer: Layer) -> GenNoise:
+def gen_noise(layer: Layer) -> nn.Module:
     """nn.GenNoise(num_planes), of DmitryUlyanov/texture_nets
 
-    Noise in evaluation too, unless `mult` is 0.
+    Noise in evaluation too, unless `mult` is 0. Models of before March 2016 hold a class of that name without num_planes,
+    which writes uniform noise into its input: into all of 3 planes, or, as the notebook of the published stylizations has
+    it, into planes 4 to 6 of 6. Its `action` "zero" and "fix" are converted too.
     """
     layer.ignore("sz", "sz_")
-    made = GenNoise(layer.integer("num_planes"), layer.number("mult", 1.0))
-    layer.traits(random=bool(made.planes and made.factor))
-    return made
+    if layer.has("num_planes"):
+        made = GenNoise(layer.integer("num_planes"), layer.number("mult", 1.0))
+        layer.traits(random=bool(made.planes and made.factor))
+        return made
+    action = layer.text("action", "rand")
+    if action == "fix" and layer.has("fix_value"):
+        layer.traits(random=False)
+        noise = layer.tensor("fix_value").detach()
+        return layer.put(layer.make(StillNoise, list(noise.shape)), "noise", noise, field="fix_value")
+    layer.ignore("fix_value")
+    layer.traits(output="write", reuses="nothing", keeps_size=True, random=action != "zero")
+    if action == "zero":
+        return StillNoise()
+    layer.note(
+        "the file does not say where its noise goes; as in the project's own notebooks, uniform noise takes the place of "
+        "planes 4 to 6 of 6 planes, or of all of 3"
+    )
+    return NoiseInside()
 
 
 class VGGPixels(nn.Module):
