@@ -310,3 +310,56 @@ class AddRow(nn.Module):
 
 
 converts_to(AddRow, "treelstm.CRowAddTable", project="stanfordnlp/treelstm", traits=Traits(picture="merge"))
+
+
+class SequenceCell(Remembering):
+    """Runs a cell over a sequence (T, D), [x, cell state, output] -> [cell state, output]; returns its last output.
+
+    A further call goes on from there.
+
+    Args:
+        cell: the step.
+        layers: of how many states and outputs there are lists; 1: they are tensors.
+        size: numbers of a state.
+    """
+
+    def __init__(self, cell: nn.Module, layers: int, size: int) -> None:
+        super().__init__()
+        self.cell = cell
+        self.layers = layers
+        self.size = size
+
+    def forward(self, x: torch.Tensor) -> Any:
+        zeros: Any = x.new_zeros(self.size) if self.layers == 1 else [x.new_zeros(self.size)] * self.layers
+        state: list[Any] = [zeros, zeros] if self.state is None else self.state
+        for step in x.unbind(0):
+            state = self.cell([step, *state])
+        self.state = state
+        return state[1]
+
+    def extra_repr(self) -> str:
+        return f"layers={self.layers}, size={self.size}"
+
+
+@converts(
+    "treelstm.LSTM",
+    traits=Traits(recurrent=True, picture="recurrent", children=("master_cell",), reuses="nothing"),
+)
+def treelstm_lstm(layer: Layer) -> SequenceCell:
+    """treelstm.LSTM(config), of stanfordnlp/treelstm
+
+    Takes a sequence (T, in_dim) and gives its last output, of several layers a list. A further call goes on from there;
+    `forget(module)` starts anew.
+    """
+    layer.ignore("in_dim", "gate_output", "depth", "cells", "initial_values")
+    return SequenceCell(layer.module("master_cell"), layer.integer("num_layers"), layer.integer("mem_dim"))
+
+
+@converts("treelstm.BinaryTreeLSTM", "treelstm.ChildSumTreeLSTM")
+def tree_lstm(layer: Layer) -> nn.Module:
+    """treelstm.BinaryTreeLSTM(config)
+
+    Not converted, nor is treelstm.ChildSumTreeLSTM: they take objects that are trees, whose nodes keep what they
+    computed.
+    """
+    layer.refuse("it takes objects that are trees; its composer and leaf_module can be converted by themselves (--key)")

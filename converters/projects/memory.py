@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from ...model.layer import Layer
+from ...model.recurrent_state import Remembering
 from ...model.registry import converts, converts_to, module_form
 from ...model.traits import Traits
 from ...source.forms import Structure
@@ -210,3 +211,131 @@ class ZipManyToOne(nn.Module):
 converts_to(
     ZipManyToOne, "nn.ZipAlong", project="facebookresearch/fairseq-lua", ignore=("gradInputBase", "gradInputDup")
 )
+
+
+class TimeFirstConv1d(nn.Conv1d):
+    """A convolution over time of (time, batch, features)."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return super().forward(x.permute(1, 2, 0)).permute(2, 0, 1)
+
+
+@converts("nn.TemporalConvolutionTBC", traits=Traits(reads="sequences", picture="weights", zeros_by_chance=True))
+def temporal_convolution_tbc(layer: Layer) -> TimeFirstConv1d:
+    """nn.TemporalConvolutionTBC(nIn, nOut, kw, [pad = 0]), of facebook/fbnn
+
+    A convolution over time of (time, batch, features), as facebookresearch/fairseq-lua's networks have it.
+    """
+    inputs, outputs, width = layer.integer("nIn"), layer.integer("nOut"), layer.integer("kw")
+    module = layer.make(
+        TimeFirstConv1d, inputs, outputs, width, padding=layer.integer("pad", 0), bias=layer.has("bias")
+    )
+    layer.put(module, "weight", layer.tensor("weight").permute(2, 1, 0), field="weight")
+    return layer.put_all(module, "bias")
+
+
+class Either(nn.Module):
+    """Runs one module in training, another in evaluation."""
+
+    def __init__(self, for_training: nn.Module, for_evaluation: nn.Module) -> None:
+        super().__init__()
+        self.for_training = for_training
+        self.for_evaluation = for_evaluation
+
+    def forward(self, x: Any) -> Any:
+        return self.for_training(x) if self.training else self.for_evaluation(x)
+
+
+@converts("nn.TrainTestLayer", "nn.ConvBlockTrainTestLayer", traits=Traits(reuses="unknown"))
+def train_test_layer(layer: Layer) -> Either:
+    """nn.TrainTestLayer(trainModule, evalModule, onTrain, onEvaluate), of facebookresearch/fairseq-lua
+
+    The first module runs in training, the second in evaluation. Torch7 copies weights from one to the other where the
+    mode changes; here both keep what the file holds.
+    """
+    layer.ignore("onTrain", "onEvaluate")
+    if not layer.trains():
+        layer.note("in evaluation its second module runs, with the weights that the file holds for it")
+    for_training, for_evaluation = layer.modules()
+    return Either(for_training, for_evaluation)
+
+
+class WindowStart(nn.Module):
+    """What a convolution gives for the first frames of a sequence: all frames of its window but the last are zero.
+
+    Args:
+        in_features: numbers of a frame.
+        out_features: numbers of a result.
+        width: frames of the window.
+    """
+
+    def __init__(self, in_features: int, out_features: int, width: int) -> None:
+        super().__init__()
+        self.in_features = in_features
+        self.out_features = out_features
+        self.width = width
+        self.weight = nn.Parameter(torch.empty(out_features, width * in_features))
+        self.bias = nn.Parameter(torch.empty(out_features))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        last = x[:, -1] if self.width > 1 else x.flatten(1)
+        weight = self.weight[:, self.weight.shape[1] - last.shape[1] :]
+        return nn.functional.linear(last, weight, self.bias).unsqueeze(1)
+
+    def extra_repr(self) -> str:
+        return f"{self.in_features}, {self.out_features}, width={self.width}"
+
+
+@converts("nn.LinearizedConvolution", traits=Traits(picture="weights"))
+def linearized_convolution(layer: Layer) -> WindowStart:
+    """nn.LinearizedConvolution(), of facebookresearch/fairseq-lua
+
+    A convolution of which each call computes the last frame. fairseq's decoder shifts its window between calls
+    (shiftState); here every call is the first step of a sequence.
+    """
+    layer.ignore("tmpBuffer", "inputBuffer", "addBuffer")
+    width = layer.integer("kw")
+    if width < 1 or not layer.has("weight"):
+        layer.refuse("its weight was never set (setParameters)")
+    if layer.has("inputBuffer"):
+        layer.note("the file holds the window of the last sequence, which the converted layer does not go on with")
+    layer.note("each call is the first step of a sequence; fairseq's decoder shifts the window between calls")
+    outputs, columns = layer.tensor("weight").shape
+    return layer.put_all(layer.make(WindowStart, columns // width, outputs, width), "weight", "bias")
+
+
+class NeuralTuringMachine(Remembering):
+    """One step of a Neural Turing Machine: `cell` turns [x, state …] into [output, state …].
+
+    Args:
+        cell: the step.
+        start: gives [output, state …] before the first step, of a tensor of one 0.
+    """
+
+    def __init__(self, cell: nn.Module, start: nn.Module) -> None:
+        super().__init__()
+        self.cell = cell
+        self.start = start
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        state: list[Any] = self.start(x.new_zeros(1))[1:] if self.state is None else self.state
+        output: torch.Tensor
+        output, *self.state = self.cell([x, *state])
+        return output
+
+
+#: What says again how the cell of nn.NTM was built.
+_CONFIGURATION = ("input_dim", "output_dim", "mem_rows", "mem_cols", "cont_dim", "cont_layers", "shift_range")
+
+
+MACHINE = Traits(recurrent=True, picture="recurrent", children=("master_cell", "init_module"), reuses="nothing")
+
+
+@converts("ntm.NTM", traits=MACHINE)
+def neural_turing_machine(layer: Layer) -> NeuralTuringMachine:
+    """ntm.NTM(config), of kaishengtai/torch-ntm
+
+    A call is one time step; `forget(module)` starts a new sequence.
+    """
+    layer.ignore(*_CONFIGURATION, "write_heads", "read_heads", "depth", "cells", "initial_values")
+    return NeuralTuringMachine(layer.module("master_cell"), layer.module("init_module"))

@@ -9,6 +9,7 @@ from ...model.layer import Layer
 from ...model.registry import converts
 from ...model.traits import Traits
 from ..linear.lookup import LookupTable
+from .generative import no_other_fields
 
 
 class ScaleMatrix(nn.Module):
@@ -148,3 +149,78 @@ def lookup_table_gpu(layer: Layer) -> nn.Module:
     if not first and not unknown:
         return layer.put(layer.make(LookupTable, rows, size), "weight")
     return layer.put(layer.make(LookupWithUnknown, rows, size, first, unknown), "weight")
+
+
+class MaskedLoss(nn.Module):
+    """Of [log probabilities (N, C), targets (N)] the loss, how many targets are the likeliest, and how many count.
+
+    The loss is the mean over all; targets (1-based) that are 0 don't count.
+    """
+
+    def forward(self, x: list[torch.Tensor]) -> list[torch.Tensor]:
+        scores, targets = x
+        counts = targets != 0
+        index = torch.where(counts, targets.long() - 1, 0)
+        chosen = scores.gather(1, index.unsqueeze(1)).squeeze(1)
+        right = counts & (chosen == scores.max(1).values)
+        loss = -torch.where(counts, chosen, 0).sum() / targets.shape[0]
+        return [loss, right.sum().to(scores.dtype), counts.sum().to(scores.dtype)]
+
+
+@converts("MaskedLoss", traits=Traits(reuses="nothing"))
+def masked_loss(layer: Layer) -> MaskedLoss:
+    """MaskedLoss(), of wojciechz/learning_to_execute
+
+    Takes {log probabilities, targets}; targets that are 0 don't count. Gives the loss, how many targets are the
+    likeliest of all, and how many count.
+    """
+    no_other_fields(layer)
+    return MaskedLoss()
+
+
+class HierarchicalLoss(nn.Module):
+    """The negative log likelihood of a target's cluster, and of its place in the cluster, each a mean over the batch.
+
+    Args:
+        clusters: gives the log probabilities of the clusters (N, clusters) of the input (N, D).
+        classes: gives the log probabilities of the places in a cluster, of [input, cluster of each sample].
+        targets: how many there are.
+    """
+
+    mapping: torch.Tensor
+
+    def __init__(self, clusters: nn.Module, classes: nn.Module, targets: int) -> None:
+        super().__init__()
+        self.clusters = clusters
+        self.classes = classes
+        self.targets = targets
+        self.register_buffer("mapping", torch.empty(targets, 2, dtype=torch.int64))
+
+    def forward(self, x: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+        placed = self.mapping[target.reshape(-1).long() - 1]
+        cluster = self.clusters(x).gather(1, placed[:, :1] - 1)
+        within = self.classes([x, placed[:, 0]]).reshape(x.shape[0], -1).gather(1, placed[:, 1:] - 1)
+        loss: torch.Tensor = -(cluster.mean() + within.mean())
+        return loss
+
+    def extra_repr(self) -> str:
+        return f"targets={self.targets}"
+
+
+CLUSTERS = Traits(criterion=True, children=("cluster_model", "class_model"))
+
+
+@converts("nn.HLogSoftMax", traits=CLUSTERS)
+def hierarchical_log_soft_max(layer: Layer) -> HierarchicalLoss:
+    """nn.HLogSoftMax(mapping, input_size), of yoonkim/lstm-char-cnn
+
+    A criterion with parameters: the negative log likelihood of the target's cluster and of its place there.
+    """
+    layer.ignore("input_size", "n_classes", "n_clusters", "n_class_in_cluster", "n_max_class_in_cluster", "batch_size")
+    layer.ignore("class_bias", "class_weight")
+    for name in ("logLossCluster", "logLossClass"):
+        if getattr(layer.value(name), "typename", "") != "nn.ClassNLLCriterion":
+            layer.refuse(f"its {name} is no nn.ClassNLLCriterion")
+    mapping = layer.tensor("mapping").detach().long()
+    parts = layer.module("cluster_model"), layer.module("class_model")
+    return layer.put(layer.make(HierarchicalLoss, *parts, mapping.shape[0]), "mapping", mapping)

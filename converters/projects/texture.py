@@ -102,9 +102,9 @@ class StillNoise(nn.Module):
 def gen_noise(layer: Layer) -> nn.Module:
     """nn.GenNoise(num_planes), of DmitryUlyanov/texture_nets
 
-    Noise in evaluation too, unless `mult` is 0. Models of before March 2016 hold a class of that name without num_planes,
-    which writes uniform noise into its input: into all of 3 planes, or, as the notebook of the published stylizations has
-    it, into planes 4 to 6 of 6. Its `action` "zero" and "fix" are converted too.
+    Noise in evaluation too, unless `mult` is 0. The models of March 2016 hold a class of that name without num_planes,
+    which writes uniform noise into its input: into all of 3 planes, or, as the notebook of the published stylizations
+    has it, into planes 4 to 6 of 6. Its `action` "zero" and "fix" are converted too.
     """
     layer.ignore("sz", "sz_")
     if layer.has("num_planes"):
@@ -121,8 +121,8 @@ def gen_noise(layer: Layer) -> nn.Module:
     if action == "zero":
         return StillNoise()
     layer.note(
-        "the file does not say where its noise goes; as in the project's own notebooks, uniform noise takes the place of "
-        "planes 4 to 6 of 6 planes, or of all of 3"
+        "the file does not say where its noise goes; as in the project's own notebooks, uniform noise takes the place "
+        "of planes 4 to 6 of 6 planes, or of all of 3"
     )
     return NoiseInside()
 
