@@ -7,7 +7,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
 #: The extras that a user installs; those of developers need no lower bounds that work.
-EXTRAS = ("simplify", "images", "remote")
+EXTRAS = ("simplify", "images", "lua", "remote")
 #: Stays at the tested version: another one brings gigabytes of CUDA.
 KEPT = "torch"
 

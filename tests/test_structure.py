@@ -16,7 +16,7 @@ ROOT = Path(__file__).parent.parent
 FILES = sorted(path for top in ("migrate", "converters") for path in (ROOT / top).rglob("*.py"))
 
 #: From the lowest package to the highest; each may import those before it.
-ORDER = ("base", "t7", "model", "shapes", "source", "onnx", "optim", "parity", "folder", "inspection", "picture")
+ORDER = ("base", "t7", "model", "lua", "shapes", "source", "onnx", "optim", "parity", "folder", "inspection", "picture")
 HIGHEST = (*ORDER, "extract", "zoo", "cli", "__main__", "")
 
 #: Where a class may be told by its name, and why.
@@ -27,6 +27,8 @@ BY_NAME = {
     "migrate/inspection/origin.py": "the history of Torch7: which class came when, from data/history.json",
     "migrate/inspection/contents.py": "a confusion matrix of optim is no layer",
     "migrate/inspection/byte_sizes.py": "nodes of graphs and optimizers are no layers",
+    "migrate/lua/tensors/making.py": "Lua's own constructors of tensors and storages",
+    "migrate/lua/tensors/types.py": "types of tensors by their names in Lua",
     "migrate/source/roles.py": "names of classes that are written, such as Inception",
     "migrate/onnx/passes/graph.py": "operators of ONNX",
     "migrate/onnx/passes/optimize.py": "operators of ONNX",

@@ -1,0 +1,109 @@
+"""What the process of an author's Lua does: it builds the model twice and says what came out, and what differs."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from ..t7 import LuaTable, Value
+from .differences import differences
+from .folders import Folders
+from .limits import LuaLimits
+from .result import Results
+from .runtime import LuaStopped, Runtime
+
+#: Packages that a file may use without requiring them, since the script that it belongs to did.
+_LOADED_BY_SCRIPTS = ("cudnn", "cunn", "cutorch", "optim", "paths", "xlua", "sys", "image", "rnn", "dpnn", "nngraph")
+_UNKNOWN_GLOBAL = re.compile(r"global '(\w+)' \(a nil value\)")
+
+
+def build(job: dict[str, Any], folders: Folders, limits: LuaLimits) -> tuple[dict[str, Any], Value]:
+    """Builds what a job asks for, twice.
+
+    Args:
+        job: `define` says what is in it.
+        folders: the files that the Lua may read.
+        limits: what it may use.
+
+    Returns:
+        What is said of it; and a table: the model, its parameters as `parameters()` lists them, the pairs of running
+        statistics, and the tensors that were others in the second run.
+
+    Raises:
+        LuaStopped: the Lua ended with an error.
+    """
+    require = list(job.get("require", ()))
+    while True:
+        try:
+            runtime, first = _one(job, require, folders, limits, 0)
+            break
+        except LuaStopped as error:
+            found = _UNKNOWN_GLOBAL.search(str(error))
+            if found is None or found[1] not in _LOADED_BY_SCRIPTS or found[1] in require:
+                raise
+            require.append(found[1])
+    _, second = _one(job, require, folders, limits, 1)
+    drawn, structure = differences(first, second)
+    first["drawn"] = LuaTable.from_list(tensor for tensor, _ in drawn)
+    first["drawn_paths"] = LuaTable.from_list(path for _, path in drawn)
+    said = {
+        "printed": runtime.printed,
+        "missing": runtime.missing,
+        "own_classes": runtime.own_classes,
+        "required": require,
+        "differences": structure[:20],
+    }
+    return said, first
+
+
+def _one(
+    job: dict[str, Any], require: list[str], folders: Folders, limits: LuaLimits, run: int
+) -> tuple[Runtime, LuaTable]:
+    runtime = Runtime(folders, limits, run)
+    host = runtime.host
+    runtime.guarded(runtime.text, f"torch.setdefaulttensortype('{_TYPES[job.get('default_type', 'float')]}')", "setup")
+    if job.get("arguments") is not None:
+        host.set_global("arg", runtime.value(job["arguments"]))
+    elif job.get("options") is not None:
+        host.set_global(_text(job.get("options_as") or "opt"), runtime.value(job["options"]))
+    for name in ("nn", "nngraph", *require):
+        runtime.guarded(host.require, _text(name))
+    if job.get("setup"):
+        runtime.text(_text(job["setup"]), "setup")
+    for name in job.get("before", ()):
+        runtime.guarded(host.run_file, _text(name))
+    returned = runtime.guarded(host.run_file, _text(job["file"])) if job.get("file") else None
+    if isinstance(returned, tuple):
+        returned = returned[0]
+    if job.get("returns"):
+        host.set_global(_text(job["returns"]), returned)
+    if job.get("call"):
+        model = runtime.text(f"return {_text(job['call'])}", "call")
+    elif job.get("global_name"):
+        model = host.get_global(_text(job["global_name"]))
+    else:
+        model = returned
+    return runtime, _parts(runtime, model)
+
+
+#: Tensor types by the word for them.
+_TYPES = {"float": "torch.FloatTensor", "double": "torch.DoubleTensor"}
+
+
+def _text(text: str) -> str:
+    """Text as bytes are in Lua."""
+    return text.encode("utf-8", "surrogateescape").decode("latin-1")
+
+
+def _parts(runtime: Runtime, model: Any) -> LuaTable:
+    """The model, its parameters and its running statistics."""
+    host, results = runtime.host, Results(runtime)
+    made = LuaTable([("model", results.value(model))])
+    if model is None or not runtime.guarded(host.is_a, model, "nn.Module"):
+        return made
+    listed = runtime.guarded(host.call, model, "parameters")
+    listed = listed[0] if isinstance(listed, tuple) else listed
+    made["parameters"] = results.value(listed) if listed is not None else LuaTable()
+    pairs = runtime.guarded(host.statistics, model)
+    made["statistics"] = results.value(pairs)
+    return made

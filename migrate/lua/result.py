@@ -1,0 +1,118 @@
+"""What a Lua value holds, as a `.t7` file would hold it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+from ..t7 import LuaFunction, LuaObject, LuaTable, Storage, Tensor, Value
+from .runtime import Runtime
+from .tensors.handles import StorageHandle, TensorHandle
+
+
+class CantLeave(Exception):
+    """A value can't be part of a result."""
+
+
+class Results:
+    """Lua values as values of a `.t7` file; what is shared in Lua is shared there, also between several calls.
+
+    Args:
+        runtime: the Lua.
+    """
+
+    def __init__(self, runtime: Runtime) -> None:
+        self._host = runtime.host
+        self._seen: dict[Any, Value] = {}
+        self._storages: dict[tuple[int, str], Storage] = {}
+        self._alive: list[Any] = []
+
+    def value(self, given: Any) -> Value:
+        """The value.
+
+        Raises:
+            CantLeave: it holds something that no file can hold.
+        """
+        made = self._leaf(given)
+        if made is not _COMPOUND:
+            return made
+        root, stack = self._compound(given, "the result")
+        while stack:
+            source, table, path = stack.pop()
+            keys, values, count = self._host.entries(source)
+            for index in range(1, count + 1):
+                key, held = keys[index], values[index]
+                where = f"{path}.{key}" if isinstance(key, (str, int, float)) else path
+                new_key, more = self._one(key, where)
+                stack += more
+                new_value, more = self._one(held, where)
+                stack += more
+                if new_value is not None and new_key is not None:
+                    table[new_key] = new_value
+        return root
+
+    def _one(self, given: Any, path: str) -> tuple[Value, list[Any]]:
+        made = self._leaf(given, path)
+        return (made, []) if made is not _COMPOUND else self._compound(given, path)
+
+    def _leaf(self, given: Any, path: str = "the result") -> Value:
+        if given is None or isinstance(given, bool):
+            return given
+        if isinstance(given, (int, float)):
+            return float(given)
+        if isinstance(given, str):
+            raw = given.encode("latin-1")
+            try:
+                return raw.decode("utf-8")
+            except UnicodeDecodeError:
+                return raw
+        kind = self._host.kind(given)
+        kind, held = kind if isinstance(kind, tuple) else (kind, None)
+        if kind == "tensor":
+            return self._numbers(held)
+        if kind == "function":
+            return LuaFunction(b"", None)
+        if kind in ("table", "object"):
+            return _COMPOUND
+        if kind == "absent":
+            raise CantLeave(f"{path} comes from a package that is not there")
+        raise CantLeave(f"{path} is a {kind}, which no .t7 file can hold")
+
+    def _compound(self, given: Any, path: str) -> tuple[Value, list[Any]]:
+        identity = self._host.identity(given)
+        if identity in self._seen:
+            return self._seen[identity], []
+        self._alive.append(given)
+        kind = self._host.kind(given)
+        table = LuaTable()
+        made = LuaObject(kind[1], table) if isinstance(kind, tuple) and kind[0] == "object" else table
+        self._seen[identity] = made
+        return made, [(given, table, path)]
+
+    def _numbers(self, handle: TensorHandle | StorageHandle) -> Value:
+        if id(handle) not in self._seen:
+            self._alive.append(handle)
+            if isinstance(handle, StorageHandle):
+                self._seen[id(handle)] = self._storage(handle.memory, handle.kind)
+            else:
+                self._seen[id(handle)] = self._tensor(handle)
+        return self._seen[id(handle)]
+
+    def _tensor(self, handle: TensorHandle) -> Tensor:
+        value = handle.value
+        if not value.numel():
+            return Tensor(handle.typename, (), (), 1, None)
+        storage = self._storage(value.untyped_storage(), handle.kind)
+        return Tensor(handle.typename, tuple(value.shape), value.stride(), int(value.storage_offset()) + 1, storage)
+
+    def _storage(self, memory: torch.UntypedStorage, kind: str) -> Storage:
+        key = (memory._cdata, kind)
+        if key not in self._storages:
+            self._alive.append(memory)
+            numbers = StorageHandle(memory, kind).value.numpy()
+            self._storages[key] = Storage(f"torch.{kind}Storage", numbers)
+        return self._storages[key]
+
+
+_COMPOUND: Any = object()

@@ -1,0 +1,207 @@
+"""A Lua that knows Torch7's tensors and classes. It runs in the process that `sandbox` starts, and only there."""
+
+from __future__ import annotations
+
+import importlib
+from importlib import resources
+from typing import Any
+
+from .folders import Folders
+from .limits import LuaLimits
+from .tensors import indexing, making, pointwise, products, randoms, reductions, storages, types, views
+from .tensors.engine import FUNCTIONS, METHODS, STORAGE_METHODS, Engine
+from .tensors.handles import DTYPES, Handle, LuaFault
+
+#: The modules that register operations when they are imported.
+OPERATIONS = (indexing, making, pointwise, products, randoms, reductions, storages, types, views)
+
+_TABLES = {"method": METHODS, "function": FUNCTIONS, "storage": STORAGE_METHODS}
+_SCRIPTS = ("classes", "tensors", "torch", "libraries", "files")
+
+#: How the names of the product's own Lua begin, which says nothing to an author.
+_OWN = "torchmigrate/"
+
+#: Runs one of the scripts; what they need of Lua's own is kept before it is taken away.
+_LOAD = """function(text, name, P)
+   P.loadstring, P.newproxy = P.loadstring or loadstring, P.newproxy or newproxy
+   P.reversed = P.run == 1
+   return assert(P.loadstring(text, name))(P)
+end"""
+
+
+class LuaStopped(Exception):
+    """The Lua ended with an error; the message is Lua's, with its file and line."""
+
+
+class Runtime:
+    """One Lua state.
+
+    Args:
+        folders: the files that it may read.
+        limits: what it may use.
+        run: 0 or 1. The second run draws other random numbers, finds other numbers in fresh memory and goes through
+            names the other way round: what it builds differently depends on such things.
+
+    Attributes:
+        printed: what the Lua printed.
+        missing: packages that it required and that are not there.
+        own_classes: classes that the author's files define.
+    """
+
+    def __init__(self, folders: Folders, limits: LuaLimits, run: int = 0) -> None:
+        lupa = importlib.import_module("lupa.lua51")
+        self.limits = limits
+        self.folders = folders
+        self.engine = Engine(seed=run, fresh=0.0 if run == 0 else 0.0123, elements=limits.elements)
+        self.printed = ""
+        self.missing: list[str] = []
+        self.own_classes: list[str] = []
+        self._in_package = 1
+        self.lua = lupa.LuaRuntime(
+            encoding="latin-1",
+            unpack_returned_tuples=True,
+            register_eval=False,
+            register_builtins=False,
+            attribute_filter=_closed,
+            max_memory=limits.lua_bytes,
+        )
+        self._error = lupa.LuaError
+        self._scripts = resources.files(__package__) / "scripts"
+        self._boot(run)
+        self._in_package = 0
+
+    def _boot(self, run: int) -> None:
+        bridge = self.lua.table_from(
+            {
+                "call": self._call,
+                "info": _info,
+                "names": self._names,
+                "kinds": self._kinds,
+                "set_default": self._set_default,
+                "write": self._write,
+                "missing": self._missing,
+                "find": self._find,
+                "source": self._source,
+                "package": self._package,
+                "on_class": self._on_class,
+            }
+        )
+        private = self.lua.table_from(
+            {"bridge": bridge, "run": run, "own": f"={_OWN}", "cpu_seconds": self.limits.cpu_seconds}
+        )
+        load = self.lua.eval(_LOAD)
+        for name in _SCRIPTS:
+            load(self._script(name), f"={_OWN}{name}", private)
+            if name == "tensors":
+                private.make_number_types()
+        self.host = load(self._script("host"), f"={_OWN}host", private)
+
+    def _script(self, name: str) -> str:
+        return (self._scripts / f"{name}.lua").read_bytes().decode("latin-1")
+
+    # ------------------------------------------------------------------ what Lua calls
+
+    def _call(self, how: str, name: str, *arguments: Any) -> Any:
+        """Runs an operation; errors come back as text, so that no exception of Python is seen in Lua."""
+        try:
+            if how == "construct":
+                result: Any = making.construct(self.engine, name, *arguments)
+            else:
+                result = _TABLES[how][name](self.engine, *arguments)
+            if isinstance(result, list):
+                result = self._table(result)
+        except LuaFault as fault:
+            return False, str(fault)
+        except self._error as error:
+            return False, str(error)
+        except (MemoryError, RuntimeError, TypeError, ValueError, IndexError, OverflowError, ArithmeticError) as error:
+            first = (str(error).splitlines() or [""])[0]
+            return False, f"{name}: {first or type(error).__name__}"
+        return (True, *result) if isinstance(result, tuple) else (True, result)
+
+    def _table(self, values: list[Any]) -> Any:
+        return self.lua.table_from([self._table(value) if isinstance(value, list) else value for value in values])
+
+    def _names(self, how: str) -> Any:
+        return self.lua.table_from(sorted(_TABLES[how]))
+
+    def _kinds(self) -> Any:
+        return self.lua.table_from(list(DTYPES))
+
+    def _set_default(self, typename: str) -> None:
+        self.engine.default_kind = types.kind_of(typename)
+
+    def _write(self, text: str) -> None:
+        room = self.limits.printed_bytes - len(self.printed)
+        self.printed += text[: max(room, 0)]
+
+    def _missing(self, name: str) -> None:
+        if name not in self.missing:
+            self.missing.append(name)
+
+    def _on_class(self, name: str) -> None:
+        if not self._in_package:
+            self.own_classes.append(name)
+
+    def _find(self, name: str) -> str | None:
+        return self.folders.find(name.encode("latin-1").decode("utf-8", "surrogateescape"))
+
+    def _source(self, name: str) -> str:
+        text = self.folders.read(name.encode("latin-1").decode("utf-8", "surrogateescape")).decode("latin-1")
+        return f"--{text}" if text.startswith("#") else text
+
+    def _package(self, name: str) -> str | None:
+        """The text of one of the product's own packages."""
+        parts = name.replace("-", "_").split(".")
+        if not all(part.isidentifier() for part in parts):
+            return None
+        folder = self._scripts / "packages"
+        for candidate in (folder.joinpath(*parts, "init.lua"), folder.joinpath(*parts[:-1], f"{parts[-1]}.lua")):
+            if candidate.is_file():
+                return candidate.read_bytes().decode("latin-1")
+        return None
+
+    # ------------------------------------------------------------------ what Python calls
+
+    def guarded(self, call: Any, *arguments: Any) -> Any:
+        """Calls a function of Lua.
+
+        Raises:
+            LuaStopped: it ended with an error.
+        """
+        try:
+            return call(*arguments)
+        except self._error as error:
+            raise LuaStopped(str(error)) from None
+        except MemoryError:
+            raise LuaStopped(f"it needs more memory than LuaLimits.lua_bytes = {self.limits.lua_bytes} allow") from None
+
+    def text(self, source: str, name: str) -> Any:
+        """Runs Lua source; its results, the first one if there are several."""
+        made = self.host.compile(source, f"={name}")
+        function, message = made if isinstance(made, tuple) else (made, None)
+        if function is None:
+            raise LuaStopped(str(message))
+        result = self.guarded(function)
+        return result[0] if isinstance(result, tuple) else result
+
+    def value(self, given: Any) -> Any:
+        """Plain Python (None, bool, numbers, str, lists, dicts) as Lua's."""
+        if isinstance(given, (list, tuple)):
+            return self.lua.table_from([self.value(item) for item in given])
+        if isinstance(given, dict):
+            return self.lua.table_from({_key(key): self.value(item) for key, item in given.items()})
+        return given.encode().decode("latin-1") if isinstance(given, str) else given
+
+
+def _key(key: Any) -> Any:
+    return key.encode().decode("latin-1") if isinstance(key, str) else key
+
+
+def _closed(_object: Any, _name: Any, _setting: bool) -> Any:
+    raise AttributeError("closed")
+
+
+def _info(handle: Handle) -> tuple[float, str]:
+    """What Lua needs to know of a handle: a number that it has while it lives, and its class."""
+    return float(id(handle)), handle.typename

@@ -1,0 +1,137 @@
+"""Runs an author's Lua in a process of its own, with limits; its result comes back as a bounded `.t7`.
+
+The Lua can't reach files outside of the folders that are named, the network, other programs, or Python. Beyond what Lua
+itself takes away, the process has a limit of time by the clock and of the processor, of memory, and of what it returns;
+it inherits no open file, no variable of the environment but those that Python needs, and can't write files or start
+processes (Linux and macOS; on Windows the limits of the operating system are left out).
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import io
+import json
+import os
+import struct
+import subprocess
+import sys
+import threading
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import IO, Any
+
+from ..base.errors import LimitExceeded, TorchMigrateError, UsageError
+from ..t7 import Value, load
+from .limits import LuaLimits
+
+#: Variables that Python and PyTorch need to start.
+_ENVIRONMENT = ("PATH", "PYTHONPATH", "PYTHONHOME", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "SYSTEMROOT", "TEMP", "TMP")
+_HEADER = struct.Struct("<QQ")
+
+
+class LuaFailed(TorchMigrateError):
+    """An author's Lua ended with an error; the message is Lua's own, with its file and line.
+
+    Attributes:
+        printed: what it printed before.
+    """
+
+    exit_code = UsageError.exit_code
+
+    def __init__(self, message: str, printed: str = "") -> None:
+        self.printed = printed
+        super().__init__(message)
+
+
+def run(job: Mapping[str, Any], limits: LuaLimits) -> tuple[dict[str, Any], Value]:
+    """Runs a job in a process of its own.
+
+    Args:
+        job: what `child.main` takes: the folders, the file, the call.
+        limits: what it may use.
+
+    Returns:
+        What it says of the run (printed text, missing packages, …), and the result.
+
+    Raises:
+        UsageError: the extra `lua` is not installed.
+        LuaFailed: the Lua ended with an error.
+        LimitExceeded: it was stopped.
+    """
+    if importlib.util.find_spec("lupa") is None:
+        raise UsageError("To run an author's Lua, install the extra: pip install 'torchmigrate[lua]'")
+    request = json.dumps({**job, "limits": asdict(limits)}).encode()
+    process = subprocess.Popen(
+        [sys.executable, "-P", "-m", f"{__package__}.child"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        env={name: os.environ[name] for name in _ENVIRONMENT if name in os.environ}
+        | {"OMP_NUM_THREADS": "1", "PYTHONHASHSEED": "0", "PYTHONUTF8": "1"},
+    )
+    assert process.stdin is not None
+    assert process.stdout is not None
+    late = threading.Event()
+
+    def stop() -> None:
+        late.set()
+        process.kill()
+
+    timer = threading.Timer(limits.seconds, stop)
+    timer.start()
+    try:
+        try:
+            process.stdin.write(request)
+            process.stdin.close()
+        except OSError:
+            pass
+        said, result = _answer(process.stdout, limits)
+    finally:
+        timer.cancel()
+        process.kill()
+        process.stdout.close()
+        code = process.wait()
+    if late.is_set():
+        raise LimitExceeded(
+            f"the Lua was stopped after {limits.seconds} s",
+            hint="If it needs longer, LuaLimits.seconds allows more.",
+        )
+    if said is None:
+        raise LimitExceeded(
+            f"the process of the Lua ended by itself ({_ending(code)})",
+            hint="It needs more processor time or memory than LuaLimits allow, or it failed in a way of its own.",
+        )
+    if "limit" in said:
+        raise LimitExceeded(said["limit"])
+    if "error" in said:
+        raise LuaFailed(said["error"], said.get("printed", ""))
+    return said, None if result is None else load(io.BytesIO(result))
+
+
+def _answer(stream: IO[bytes], limits: LuaLimits) -> tuple[dict[str, Any] | None, bytes | None]:
+    """What the process writes: two lengths, a JSON text and a `.t7`; None if it ended before."""
+    header = stream.read(_HEADER.size)
+    if len(header) < _HEADER.size:
+        return None, None
+    text_size, result_size = _HEADER.unpack(header)
+    if result_size > limits.result_bytes or text_size > 64 << 20:
+        return {"limit": f"the result has more bytes than LuaLimits.result_bytes = {limits.result_bytes} allow"}, None
+    text = stream.read(text_size)
+    result = stream.read(result_size)
+    if len(text) < text_size or len(result) < result_size:
+        return None, None
+    said: dict[str, Any] = json.loads(text)
+    return said, result if result_size else None
+
+
+def _ending(code: int) -> str:
+    return f"signal {-code}" if code < 0 else f"exit code {code}"
+
+
+def write_answer(stream: IO[bytes], said: Mapping[str, Any], result: bytes = b"") -> None:
+    """Writes what `run` reads."""
+    text = json.dumps(said).encode()
+    stream.write(_HEADER.pack(len(text), len(result)))
+    stream.write(text)
+    stream.write(result)
+    stream.flush()

@@ -1,0 +1,148 @@
+-- require, dofile and their like: the product's own packages, then files below the folders that were named.
+local P = ...
+local bridge = P.bridge
+local type, error, tostring, pcall, unpack, select, ipairs = type, error, tostring, pcall, unpack, select, ipairs
+local find, match, sub, gsub, gmatch = string.find, string.match, string.sub, string.gsub, string.gmatch
+local loaded, running = {}, {}
+local rawget, newproxy = rawget, newproxy or P.newproxy
+
+-- Something that is not there: it can be called, indexed and combined, but what comes of it may not enter a model.
+local absent = P.newproxy(true)
+do
+   local mt = P.metatable_of(absent)
+   local function itself() return absent end
+   for _, name in ipairs{'index', 'call', 'add', 'sub', 'mul', 'div', 'mod', 'pow', 'unm', 'concat'} do mt['__' .. name] = itself end
+   mt.__newindex = function() end
+   mt.__len = function() return 0 end
+   mt.__tostring = function() return '<absent>' end
+   mt.__metatable = false
+   P.payload[absent] = false
+   P.absent = absent
+end
+
+-- LuaJIT takes a bracket on a new line for a call, Lua 5.1 refuses it: the line break moves behind the bracket
+local function compile(text, name)
+   local f, message = P.compile(text, name)
+   for _ = 1, 100 do
+      local line = not f and match(message or '', ':(%d+): ambiguous syntax')
+      if not line then break end
+      local at = 1
+      for _ = 2, tonumber(line) do at = find(text, '\n', at, true) + 1 end
+      local bracket = find(text, '(', at, true)
+      text = sub(text, 1, at - 2) .. ' ' .. sub(text, at, bracket) .. '\n' .. sub(text, bracket + 1)
+      f, message = P.compile(text, name)
+   end
+   return f, message
+end
+
+local function run(file, ...)
+   local f, message = compile(bridge.source(file), '@' .. file)
+   if not f then error(message, 0) end
+   running[#running + 1] = file
+   local n, results = 0
+   local function keep(ok, ...)
+      n, results = select('#', ...), {...}
+      return ok
+   end
+   local ok = keep(pcall(f, ...))
+   running[#running] = nil
+   if not ok then error(results[1], 0) end
+   return unpack(results, 1, n)
+end
+
+local function beside(file) return match(file or '', '^(.*)/[^/]*$') or '' end
+local function join(folder, name) return folder == '' and name or folder .. '/' .. name end
+
+-- a file by name: in the working folder, else beside the file that asks
+local function located(name)
+   if type(name) ~= 'string' then error('a name of a file expected', 3) end
+   return bridge.find(name) or bridge.find(join(beside(running[#running]), name))
+      or error('cannot open ' .. name .. ' (it must lie below the folder of the definition)', 3)
+end
+
+function dofile(name) return run(located(name)) end
+function loadfile(name)
+   local file = located(name)
+   return function(...) return run(file, ...) end
+end
+include = dofile
+P.beside_caller = function(level)
+   local i = P.getinfo(level + 1, 'S')
+   return beside(i and sub(i.source, 1, 1) == '@' and sub(i.source, 2) or '')
+end
+P.run_file, P.located, P.join = run, located, join
+function P.torch.include(package_name, name) return run(located(name)) end
+function P.torch.packageLuaPath(name) return beside(running[#running]) end
+
+local function found(name)
+   local path = gsub(name, '%.', '/')
+   for pattern in gmatch(type(package.path) == 'string' and package.path or '', '[^;]+') do
+      local file = bridge.find((gsub(pattern, '%?', function() return path end)))
+      if file then return file end
+   end
+   local folder = beside(running[#running])
+   return bridge.find(join(folder, path .. '.lua')) or bridge.find(join(folder, path .. '/init.lua'))
+end
+
+package = {loaded = loaded, preload = {}, path = './?.lua;./?/init.lua', cpath = '', loaders = {}, config = '/\n;\n?\n!\n-'}
+function package.loadlib() error('package.loadlib is closed', 2) end
+function package.searchpath() return nil, 'package.searchpath is closed' end
+
+function require(name)
+   if type(name) ~= 'string' then error('bad argument #1 to \'require\' (string expected)', 2) end
+   if loaded[name] ~= nil then return loaded[name] end
+   local value
+   if type(rawget(package.preload, name)) == 'function' then
+      loaded[name] = true
+      value = package.preload[name](name)
+   elseif bridge.package(name) then
+      loaded[name] = true
+      value = P.run_package(name)
+      if value == nil then value = rawget(_G, name) end
+   else
+      local file = found(name)
+      if not file then
+         if P.absent_packages[name] or P.absent_packages[match(name, '^[^.]+')] then
+            bridge.missing(name)
+            loaded[name] = absent
+            return absent
+         end
+         error("module '" .. name .. "' not found: no file of that name below the folder of the definition", 2)
+      end
+      if loaded[file] ~= nil then return loaded[file] end
+      loaded[name] = true
+      value = run(file, name)
+      if value == nil and loaded[name] ~= true then value = loaded[name] end
+      loaded[file] = value == nil and true or value
+   end
+   if value == nil then value = true end
+   loaded[name] = value
+   return value
+end
+
+-- the product's own packages share P
+local own = {}
+function P.run_package(name)
+   local f, message = P.loadstring(bridge.package(name), P.own .. name)
+   if not f then error(message, 0) end
+   return f(P)
+end
+function P.part(name)
+   if not own[name] then
+      own[name] = true
+      P.run_package(name)
+   end
+end
+
+-- what definitions require and do not need
+P.absent_packages = {}
+for name in gmatch([[threads ffi lfs hdf5 cjson json tds threads.threads gnuplot display itorch env trepl qt qtwidget csvigo audio
+   loadcaffe lmdb luasocket socket signal posix async mattorch matio graphicsmagick gm npy4th autograd totem unsup signal
+   fbcunn fbnn fb.util fbpython hdf5 torchnet tnt dok camera ffmpeg vips nninit optnet weight-init argcheck tokenizer visdom
+   cutorch.test nn.test lsqlite3 rapidjson turbo protobuf libnn wget crypto md5 base64 dataload image.lena utf8 lua-utf8]], '%S+') do
+   P.absent_packages[name] = true
+end
+
+for _, name in ipairs{'string', 'table', 'math', 'os', 'io', 'debug', 'bit', 'coroutine', 'package', 'jit', '_G', 'torch'} do
+   loaded[name] = rawget(_G, name)
+end

@@ -1,0 +1,44 @@
+-- What Python asks: how a value is made up, and what the author's expression gives.
+local P = ...
+local type, next, error, rawget, ipairs = type, next, error, rawget, ipairs
+local H = {}
+function H.kind(value)
+   local kind = type(value)
+   if kind == 'userdata' then
+      local handle = P.payload[value]
+      return handle and 'tensor' or 'absent', handle or nil
+   end
+   if kind == 'table' then
+      local class = P.typename(value)
+      return class and 'object' or 'table', class
+   end
+   return kind
+end
+function H.entries(t)
+   local keys, values, n = {}, {}, 0
+   for k, v in next, t do
+      n = n + 1
+      keys[n], values[n] = k, v
+   end
+   return keys, values, n
+end
+function H.identity(value) return P.torch.pointer(value) end
+function H.wrap(handle) return P.wrap(handle) end
+function H.compile(text, name) return P.compile(text, name) end
+function H.set_global(name, value) rawset(_G, name, value) end
+function H.get_global(name) return rawget(_G, name) end
+function H.run_file(name) return P.run_file(P.located(name)) end
+function H.require(name) return require(name) end
+function H.call(object, name, ...) return object[name](object, ...) end
+function H.is_a(value, class) return P.is_a(value, class) end
+-- the running statistics of batch normalizations, in the order of listModules()
+function H.statistics(model)
+   local pairs_of = {}
+   for _, m in ipairs(model:listModules()) do
+      if P.torch.isTensor(rawget(m, 'running_mean')) then
+         pairs_of[#pairs_of + 1] = {m.running_mean, rawget(m, 'running_var')}
+      end
+   end
+   return pairs_of
+end
+return H

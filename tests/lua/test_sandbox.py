@@ -1,0 +1,241 @@
+"""An author's Lua can't get out, and can't take the machine down."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from lua_runtimes import evaluated, runtime
+
+import torchmigrate as tm
+from torchmigrate.base.errors import LimitExceeded
+
+pytest.importorskip("lupa")
+
+from torchmigrate.lua.limits import LuaLimits
+from torchmigrate.lua.result import CantLeave
+from torchmigrate.lua.runtime import LuaStopped
+from torchmigrate.lua.sandbox import LuaFailed, run
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "os.execute('id')",
+        "io.popen('id')",
+        "os.remove('x')",
+        "os.exit(1)",
+        "io.lines('/etc/passwd')",
+        "assert(io.open('/etc/passwd'))",
+        "package.loadlib('libc.so.6', '*')",
+        "assert(loadstring('\\27LJ\\2\\2'))",
+        "assert(loadstring('\\27Lua'))",
+        "assert(load(function() return '\\27LJ' end))",
+        "dofile('/etc/passwd')",
+        "dofile('../../../../../../../../etc/passwd')",
+        "require('......etc.passwd')",
+        "package.path = '/etc/?;../../../../../../?' require('passwd')",
+        "loadfile('/etc/passwd')",
+        "torch.load('/etc/passwd')",
+        "torch.DiskFile('/etc/passwd')",
+        "torch.Tensor(1e12)",
+        "torch.Tensor(1):expand(1e9):clone()",
+        "torch.Tensor(10):repeatTensor(1e9)",
+        "torch.range(1, 1e12)",
+        "torch.FloatStorage(1e12)",
+        "torch.Tensor(0/0)",
+        "torch.Tensor(torch.FloatStorage(4), 1, torch.LongStorage{100}, torch.LongStorage{1})",
+        "torch.FloatTensor():set(torch.FloatStorage(4), 3, 100, 1)",
+        "torch.FloatTensor():set(torch.FloatStorage(4), -3, 2, 1)",
+        "torch.randn(3):index(1, torch.LongTensor{5})",
+        "torch.randn(3, 3):gather(1, torch.LongTensor{{9, 9, 9}})",
+        "torch.zeros(3):scatter(1, torch.LongTensor{9}, 1)",
+        "torch.randn(3):apply(function(x) return {} end)",
+        "torch.randn(3):apply(function(x) error('no') end)",
+        "torch.cat(1, 2, 3)",
+        "local s = ('x'):rep(1e9) return #s",
+        "local t = {} for i = 1, 1e9 do t[i] = {} end",
+        "local function f() return 1 + f() end return f()",
+        "local function f(s) return s:gsub('.', f) end return f('x')",
+        "table.sort({1, 2, 3, 1, 2, 3, 1, 2, 3}, function() return error('no') end)",
+        "return ('%99999d'):format(1)",
+        "string.dump(function() end)",
+        "getmetatable('').__index = function() return 'x' end",
+        "coroutine.create(1)",
+        "getfenv(1)",
+        "setfenv(1, {})",
+        "return newproxy(true)",
+        "module('x')",
+    ],
+)
+def test_it_is_refused(text: str) -> None:
+    with pytest.raises(LuaStopped):
+        evaluated(runtime(limits=LuaLimits(lua_bytes=32 << 20, elements=1 << 24, cpu_seconds=20)), text)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "python",
+        "debug.getregistry",
+        "debug.sethook",
+        "debug.getupvalue",
+        "debug.getmetatable",
+        "debug.setmetatable",
+        "debug.getlocal",
+        "debug.getfenv",
+        "package.loaded.ffi",
+        "package.preload.ffi",
+        "package.loaders[1]",
+        "string.dump",
+        "newproxy",
+        "module",
+        "jit.util",
+        "ffi",
+    ],
+)
+def test_it_is_not_there(name: str) -> None:
+    assert evaluated(runtime(), f"return {name} == nil") == [True]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "local ok, e = pcall(function() return torch.randn(2):narrow(1, 9, 9) end) return type(e)",
+        "local ok, e = xpcall(function() return torch.zeros(2):sum(9) end, function(e) return type(e) end) return e",
+        "local ok, e = coroutine.resume(coroutine.create(function() return torch.zeros(2):sum(9) end)) return type(e)",
+        "local ok, e = pcall(torch.mm, 1, 2) return type(e)",
+        "local ok, e = pcall(function() return torch.zeros(2):apply(function() error('x') end) end) return type(e)",
+        "local ok, e = pcall(function() return torch.zeros(2):apply(print.x) end) return type(e)",
+    ],
+)
+def test_errors_of_python_are_text(text: str) -> None:
+    assert evaluated(runtime(), text) == ["string"]
+
+
+def test_what_stands_behind_a_tensor_is_not_seen() -> None:
+    text = """
+    local x, found = torch.zeros(2), {}
+    local seen = {}
+    local function look(v, depth)
+       if type(v) ~= 'table' or seen[v] or depth > 6 then
+          if type(v) == 'userdata' and not torch.typename(v) then found[#found + 1] = tostring(v) end
+          return
+       end
+       seen[v] = true
+       for k, w in next, v do look(k, depth + 1) look(w, depth + 1) end
+       local mt = getmetatable(v)
+       look(mt, depth + 1)
+    end
+    look(_G, 0)
+    look(getmetatable(x), 0)
+    look(torch.getmetatable('torch.FloatTensor'), 0)
+    return table.concat(found, ' ')
+    """
+    assert evaluated(runtime(), text) == [""]
+
+
+def test_what_is_absent_does_nothing_and_enters_no_result() -> None:
+    lua = runtime()
+    assert evaluated(lua, "local ffi = require 'ffi' ffi.cdef('int getpid();') return tostring(ffi.C.getpid())") == [
+        "<absent>"
+    ]
+    assert lua.missing == ["ffi"]
+    with pytest.raises(CantLeave, match=r"the result\.a comes from a package that is not there"):
+        evaluated(lua, "return {a = require('ffi').C}")
+    with pytest.raises(LuaStopped, match="a value of a package that is absent was given to torch"):
+        evaluated(lua, "return torch.zeros(2):add(require('ffi').C)")
+
+
+def test_links_that_lead_outside_lead_nowhere(tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    (tmp_path / "secret.lua").write_text("return 1")
+    (tmp_path / "in" / "link.lua").symlink_to(tmp_path / "secret.lua")
+    with pytest.raises(LuaStopped, match="cannot open"):
+        evaluated(runtime(tmp_path / "in"), "return dofile('link.lua')")
+
+
+def test_a_loop_in_a_coroutine_is_stopped() -> None:
+    lua = runtime(limits=LuaLimits(cpu_seconds=1))
+    with pytest.raises(LuaStopped, match="more than 1 s"):
+        evaluated(lua, "local co = coroutine.wrap(function() while true do end end) co()")
+
+
+JOB = {"folders": ["."], "default_type": "float"}
+
+
+def job(text: str, **limits: int) -> Any:
+    return run({**JOB, "call": text}, LuaLimits(**limits))
+
+
+def test_its_process_inherits_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("A_SECRET", "1")
+    said, made = job(
+        "{a = torch.range(1, 3), b = os.getenv('A_SECRET') == nil, c = 'x\\195\\164\\255'}, print('hello')"
+    )
+    assert made["model"]["a"].numpy().tolist() == [1, 2, 3]
+    assert made["model"]["b"] is True
+    assert made["model"]["c"] == b"x\xc3\xa4\xff"
+    assert said["printed"] == "hello\n"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("text", "limits"),
+    [
+        ("(('a'):rep(32)):find(('a?'):rep(32) .. ('a'):rep(32) .. 'b')", {"seconds": 9}),
+        ("(('a'):rep(40000)):find('.-.-.-.-b')", {"seconds": 9}),
+        ("(function() while true do end end)()", {"seconds": 9}),
+    ],
+)
+def test_it_is_stopped(text: str, limits: dict[str, int]) -> None:
+    start = time.monotonic()
+    with pytest.raises(LimitExceeded, match="stopped after 9 s"):
+        job(text, **limits)
+    assert time.monotonic() - start < 20
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "text",
+    [
+        "(function() while true do pcall(function() while true do end end) end end)()",
+        "(function() while true do xpcall(function() while true do end end, function() end) end end)()",
+        "coroutine.wrap(function() while true do pcall(function() while true do end end) end end)()",
+    ],
+)
+def test_loops_that_catch_their_end_are_stopped(text: str) -> None:
+    with pytest.raises((LuaFailed, LimitExceeded), match="more than 1 s"):
+        job(text, seconds=60, cpu_seconds=1)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="the memory of a process is bounded on Linux only")
+def test_tensors_have_a_bound_together() -> None:
+    with pytest.raises((LuaFailed, LimitExceeded)):
+        job("(function() local t = {} for i = 1, 1000 do t[i] = torch.zeros(2^24) end end)()", memory_bytes=1 << 30)
+
+
+@pytest.mark.slow
+def test_the_result_is_bounded() -> None:
+    with pytest.raises(LimitExceeded, match="result_bytes"):
+        job("torch.zeros(100000)", result_bytes=1000)
+
+
+def test_without_lupa_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    from torchmigrate.lua import sandbox
+
+    monkeypatch.setattr(sandbox.importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(tm.UsageError, match=r"pip install 'torchmigrate\[lua\]'"):
+        job("1")
+
+
+def test_nothing_is_written_beside_the_result(tmp_path: Path) -> None:
+    before = set(os.listdir(tmp_path))
+    with pytest.raises(LuaFailed, match=r"torch\.save"):
+        run({"folders": [str(tmp_path)], "call": "torch.save('x.t7', {})"}, LuaLimits())
+    assert set(os.listdir(tmp_path)) == before
