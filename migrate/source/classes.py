@@ -8,11 +8,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from .forward_methods import Forward
 from .motifs import forward_of, group_motifs, is_plain, is_short, saves, skeleton, splice
 from .recurrent_names import name_states
 from .scopes import Argument, Constructor, Scope, free, literal
 from .simplify import tidy
+from .writing.forward_methods import Forward
 
 
 @dataclass

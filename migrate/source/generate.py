@@ -19,16 +19,16 @@ from ..model.tied_names import first_names
 from .child_process import check_apart
 from .classes import extract
 from .constructors import constructor_of
-from .copied_classes import Copies
 from .examples import Calls, Example, several_sizes
 from .expressions import Value, Variable, type_of, variables
-from .forward_methods import Forward, identifier
 from .input_tree import members, tree_of, type_taken
-from .layout import file_text, formatted
 from .lowering import Lowering
 from .recurrent_names import name_states
 from .scopes import Draft, Scope
 from .simplify import tidy
+from .writing.copied_classes import Copies
+from .writing.forward_methods import Forward, identifier
+from .writing.layout import file_text, formatted
 
 #: What lowering, or running a part of a model, raises where a model is not as it expects.
 _PROBLEMS = (RuntimeError, ValueError, TypeError, LookupError, AttributeError, AssertionError, TorchMigrateError)

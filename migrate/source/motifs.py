@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from .forward_methods import Forward
 from .scopes import Block, Constructor
+from .writing.forward_methods import Forward
 
 #: A run becomes a class from this many members on, and has no more than that.
 SHORTEST, LONGEST = 3, 12

@@ -12,7 +12,7 @@ import torch
 from networks import Graph
 
 import torchmigrate as tm
-from torchmigrate.source.check import differs, instance
+from torchmigrate.source.check import check, instance
 from torchmigrate.source.examples import Calls, several_sizes
 from torchmigrate.source.generate import Source, generate
 
@@ -42,7 +42,7 @@ def test_models(row: dict[str, str]) -> None:
     example = tm.to_torch(tm.load(golden.MODELS / f"{row['name']}.reference.t7")["input"])
     source = generate(conv, None)
     assert source.structured
-    assert differs(source.text, source.state, several_sizes(conv, example, Calls())) == ""
+    assert check(source.text, source.state, several_sizes(conv, example, Calls())).reason == ""
     assert parameters_of(source) == parameters_of(generate(conv, example))
 
 
@@ -66,7 +66,7 @@ def test_layers(part: int) -> None:
         if isinstance(example, list) and parameters_of(source) == 1:  # a table of any length
             examples = [type(e)([e.input], e.output) for e in examples]
         if str(row) not in FREE and row.file.removesuffix(".t7") not in NESTED:
-            wrong[str(row)] = differs(source.text, source.state, examples)
+            wrong[str(row)] = check(source.text, source.state, examples).reason
     assert {name: problem for name, problem in wrong.items() if problem} == {}
 
 

@@ -10,8 +10,8 @@ import pytest
 from ruff.__main__ import find_ruff_bin
 
 import torchmigrate as tm
-from torchmigrate.source import layout
-from torchmigrate.source.layout import import_block
+from torchmigrate.source.writing import layout
+from torchmigrate.source.writing.layout import import_block
 
 LINES = {
     "from __future__ import annotations",

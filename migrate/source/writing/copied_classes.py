@@ -9,7 +9,7 @@ import sys
 import types
 from typing import Any
 
-from ..base.errors import UsageError
+from ...base.errors import UsageError
 
 #: Names that the source gives to something else.
 _TAKEN = frozenset({"Model", "Tensor", "nn", "torch"})

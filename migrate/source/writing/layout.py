@@ -11,13 +11,13 @@ from collections.abc import Iterable, Mapping
 import torch
 from torch import nn
 
-from ..model.conversion import ConvertedModel
-from ..shapes.random_input import floating_type
-from .classes import Class
+from ...model.conversion import ConvertedModel
+from ...shapes.random_input import floating_type
+from ..classes import Class
+from ..expressions import Variable, variables
+from ..scopes import Draft, Scope
 from .copied_classes import Copies
-from .expressions import Variable, variables
 from .forward_methods import Forward
-from .scopes import Draft, Scope
 
 #: Longest line of a docstring, as ruff has it.
 _WIDTH = 88

@@ -7,9 +7,9 @@ import keyword
 import re
 from collections import Counter
 
-from .expressions import Value, Variable, replaced, tree_of, type_of, variables
-from .scopes import Scope, Statement
-from .simplify import count_uses
+from ..expressions import Value, Variable, replaced, tree_of, type_of, variables
+from ..scopes import Scope, Statement
+from ..simplify import count_uses
 
 #: Longest expression that may stand inside another one.
 _INNER = 44

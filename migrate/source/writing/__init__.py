@@ -1,0 +1,1 @@
+"""How what was found of a model is written: the file, its classes and methods."""
