@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Any
 
 import torch
 from torch import nn
 
+from .last_layers import LastLayers, LastLayersWatch
 from .tensor_trees import leaves, moved
 
 
@@ -21,6 +23,7 @@ class Answers:
 
     def __init__(self) -> None:
         self._found: dict[tuple[str, bytes], Any] = {}
+        self._last: dict[tuple[str, bytes], LastLayers] = {}
 
     def of(self, network: str, value: Any, compute: Callable[[], Any], own: Iterable[torch.Tensor] = ()) -> Any:
         """What a network answers: a copy, on the CPU.
@@ -42,6 +45,19 @@ class Answers:
             return answer
         return moved(self._found[key])
 
+    def watched(self, network: str, value: Any, module: nn.Module, compute: Callable[[], Any]) -> Any:
+        """Asks a network, and keeps what its last layers got."""
+        watch = LastLayersWatch()
+        with watch.on(module):
+            answer = compute()
+        if watch.found is not None:
+            self._last[network, _digest(value)] = watch.found
+        return answer
+
+    def last_layers(self, network: str, value: Any) -> LastLayers | None:
+        """What the last layers of a network got; None where that is not known."""
+        return self._last.get((network, _digest(value)))
+
 
 def ask(known: Answers | None, module: nn.Module, value: Any, compute: Callable[[], Any]) -> Any:
     """What a module answers, or has answered.
@@ -54,9 +70,19 @@ def ask(known: Answers | None, module: nn.Module, value: Any, compute: Callable[
     """
     if known is None:
         return compute()
+    name = _name(module)
+    watched = partial(known.watched, name, value, module, compute)
+    return known.of(name, value, watched, [*module.parameters(), *module.buffers()])
+
+
+def last_layers_of(known: Answers | None, module: nn.Module, value: Any) -> LastLayers | None:
+    """The last layers of a module as they were when it answered; None where that is not known."""
+    return None if known is None else known.last_layers(_name(module), value)
+
+
+def _name(module: nn.Module) -> str:
     tensors = [*module.parameters(), *module.buffers()]
-    types = sorted({str(tensor.dtype) for tensor in tensors if tensor.is_floating_point()})
-    return known.of(f"pytorch {types}", value, compute, tensors)
+    return f"pytorch {sorted({str(tensor.dtype) for tensor in tensors if tensor.is_floating_point()})}"
 
 
 def _digest(value: Any) -> bytes:

@@ -17,10 +17,11 @@ from typing import Any
 import torch
 from torch import nn
 
+from ..base.last_layers import LastLayers, LastLayersWatch, fan_in
 from ..base.random_state import random_state_of_our_own
 from ..base.tensor_trees import apply, leaves, moved
 from ..model.recurrent_state import forget
-from .last_layers import fan_in, last_layers
+from .dry_run import run
 
 #: A relative change in float64: far above its rounding, and below that of float32, so that no choice tips over that
 #: float32 would not tip over.
@@ -61,11 +62,12 @@ class RoundingNoise:
     Args:
         module: it is not changed, but for what it remembers.
         value: its input, which is not changed.
+        last: what is known of its last layers with this input.
         trials: how often it is run besides the first time.
     """
 
-    def __init__(self, module: nn.Module, value: Any, trials: int = _TRIALS) -> None:
-        self._steps = _steps(module, value, trials)
+    def __init__(self, module: nn.Module, value: Any, last: LastLayers | None = None, trials: int = _TRIALS) -> None:
+        self._steps = _steps(module, value, last, trials)
         self._known: list[Any] = []
 
     def __iter__(self) -> Iterator[Any]:
@@ -81,14 +83,28 @@ class RoundingNoise:
         return False
 
 
-def rounding_noise(module: nn.Module, value: Any, trials: int = _TRIALS) -> Any:
+def rounding_noise(module: nn.Module, value: Any) -> Any:
     """What `RoundingNoise` knows in the end."""
-    *_, last = RoundingNoise(module, value, trials)
+    *_, last = RoundingNoise(module, value)
     return last
 
 
-def _steps(module: nn.Module, value: Any, trials: int) -> Iterator[Any]:
-    least = _least(module, value, trials)
+def last_layers(module: nn.Module, value: Any) -> LastLayers | None:
+    """Runs a network once to see its last layers.
+
+    Args:
+        module: it is not changed.
+        value: its input, which is not changed.
+    """
+    shared: dict[int, Any] = {id(weight): weight for weight in module.parameters()}
+    twin, watch = copy.deepcopy(module, shared), LastLayersWatch()
+    with torch.no_grad(), random_state_of_our_own(0), watch.on(twin):
+        run(twin, moved(value))
+    return watch.found
+
+
+def _steps(module: nn.Module, value: Any, last: LastLayers | None, trials: int) -> Iterator[Any]:
+    least = _least(module, value, last, trials)
     if least is not None:
         yield least
     found = least
@@ -103,13 +119,12 @@ def _steps(module: nn.Module, value: Any, trials: int) -> Iterator[Any]:
         yield None
 
 
-def _least(module: nn.Module, value: Any, trials: int) -> torch.Tensor | None:
+def _least(module: nn.Module, value: Any, last: LastLayers | None, trials: int) -> torch.Tensor | None:
     """What the last layers alone do; None where that is not known, or is all that there is."""
     if len(list(module.modules())) < _SEVERAL:
         return None
     with suppress(Exception):  # it is only the first step
-        with random_state_of_our_own():
-            last = last_layers(module, value)
+        last = last or last_layers(module, value)
         if last is not None:
             noisy = _Noisy(nn.Sequential(*last.layers))
             base = noisy.run(moved(last.given, torch.float64), None)

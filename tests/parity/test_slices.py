@@ -18,8 +18,7 @@ from torchmigrate.base.errors import GraphDiffers
 from torchmigrate.onnx.export import check
 from torchmigrate.parity.judge.compare import Tolerance, compare
 from torchmigrate.parity.judge.tolerances import Rules
-from torchmigrate.shapes.last_layers import last_layers
-from torchmigrate.shapes.rounding_noise import RoundingNoise, rounding_noise
+from torchmigrate.shapes.rounding_noise import RoundingNoise, last_layers, rounding_noise
 
 #: As for a float32 layer.
 RULE = Tolerance(1e-5, 0.0, True, "test", rounding=2.0**-22)

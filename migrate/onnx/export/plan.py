@@ -11,7 +11,7 @@ from typing import Any, NoReturn
 import torch
 from torch import nn
 
-from ...base.answers import ask
+from ...base.answers import ask, last_layers_of
 from ...base.errors import ExportError
 from ...base.tensor_trees import apply, leaves, moved, numbered
 from ...model.conversion import ConvertedModel
@@ -198,7 +198,8 @@ class Plan:
         def take(number: int, value: Any) -> torch.Tensor:
             return run.inputs[number]
 
-        return RoundingNoise(self.reference, numbered(self.example, take))
+        value = numbered(self.example, take)
+        return RoundingNoise(self.reference, value, last_layers_of(self.conv.answers, self.reference, value))
 
     def find_factors(self) -> dict[str, int]:
         """What the sizes of each axis but the batch have in common; only its multiples are wanted from here on."""

@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from ...base.answers import last_layers_of
 from ...base.errors import ExportError, UsageError
 from ...base.memory import is_out_of_device_memory, is_out_of_memory
 from ...base.random_state import random_state_of_our_own
@@ -326,7 +327,8 @@ class Comparer:
 def _noise(conv: ConvertedModel, value: Any) -> RoundingNoise:
     """The rounding noise of the outputs of the whole network."""
     network = copy_network(conv)
-    return RoundingNoise(network.module, network.taken(value))
+    value = network.taken(value)
+    return RoundingNoise(network.module, value, last_layers_of(conv.answers, network.module, value))
 
 
 def with_dropped_batch(got: Any, reference: Reference) -> tuple[Any, bool]:
