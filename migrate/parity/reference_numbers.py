@@ -84,6 +84,7 @@ class Reference:
         coarse: were they computed on a GPU, whose libraries choose among algorithms that round differently?
         gradients: what a backward pass gave, if there was one.
         together: layers that overwrote the output of another in Torch7 -> the layers that are judged by theirs.
+        beneath: layers that wrote over the outputs of others -> those layers, by (index, run).
         stale: why the numbers are older than the weights, where none of these could be judged; or "".
         changes: what is added to the parameters for the run in which each layer gets the reference's own input, by
             their names: the numbers of the layers are of an earlier time.
@@ -110,6 +111,7 @@ class Reference:
     coarse: bool = False
     gradients: Gradients | None = None
     together: Mapping[tuple[int, int], list[tuple[int, int]]] = field(default_factory=dict, repr=False)
+    beneath: Mapping[tuple[int, int], list[tuple[int, int]]] = field(default_factory=dict, repr=False)
     stale: str = ""
     changes: Mapping[str, torch.Tensor] = field(default_factory=dict, repr=False)
     proven: Mapping[tuple[int, int], str] = field(default_factory=dict, repr=False)

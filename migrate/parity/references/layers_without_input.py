@@ -21,7 +21,7 @@ from ..judge.tolerances import Rules
 from ..network_copies import Network, leaf_indices
 from ..runs.layers import worst
 from .recorded_gradients import Backward, backward, of_whole
-from .recorded_layers import UNKNOWN, Judgement, Key
+from .recorded_layers import UNKNOWN, Judgement, Key, has_running_statistics
 
 _WHOLE = "its input is not in the file; judged by its gradInput, gradWeight and gradBias"
 _WEIGHT = "its input is not in the file; its gradInput shows that its weight is right, but nothing judges its bias"
@@ -69,6 +69,7 @@ def witnesses(
     inner = leaf_indices(network.layers)
     wanted = [key for key, reason in judgement.unjudged.items() if reason == UNKNOWN and key[0] in inner]
     wanted = [key for key in wanted if any(True for _ in network.layers[key[0]].module.parameters())]
+    wanted = [key for key in wanted if not has_running_statistics(network, key[0])]  # in which mode, is not known
     backs = backward(network, judgement, values) if wanted else {}
     found: dict[Key, Witness] = {}
     for key in wanted:

@@ -148,6 +148,7 @@ def _reference(
         probe,
         coarse=recording.gpu,
         together=together,
+        beneath=judgement.beneath,
         stale="the activations in the file are older than its weights" if none else "",
         changes={} if before is None else before.changes,
         proven=proven,

@@ -25,6 +25,9 @@ _MAX_DEPTH = 16
 #: More numbers than any tensor of a last run has; an expanded tensor of a hostile file may claim any size.
 MOST_NUMBERS = 1 << 28
 
+#: The statistics of one batch agree up to rounding, as a share of its deviation.
+_SAME_BATCH = 0.01
+
 #: Part of a storage: its id, the first and the last element.
 Span = tuple[int, int, int]
 
@@ -153,11 +156,51 @@ def changes_input(record: LayerRecord) -> bool:
 
 def ran_in_training(record: LayerRecord, output: Any) -> bool:
     """Does a dropout layer hold the noise that made the zeros of its output?"""
-    noise = record.object.get("noise")
-    if not isinstance(noise, Tensor) or not isinstance(output, torch.Tensor) or noise.numel() != output.numel():
+    noise = noise_in(record, output)
+    if noise is None:
         return False
-    kept = to_torch_tensor(noise).reshape(output.shape) != 0
-    return bool((~kept).any()) and bool((output[~kept] == 0).all())
+    dropped = noise == 0
+    return bool(dropped.any()) and bool((output[dropped] == 0).all())
+
+
+def ran_on_batch(record: LayerRecord, given: Any) -> bool | None:
+    """Are the statistics that a batch normalization kept those of its input, so that it ran in training mode?
+
+    None where it keeps none, or that can't be told.
+    """
+    mean, scale = (record.object.get(name) for name in ("save_mean", "save_std"))
+    if not isinstance(mean, Tensor) or not isinstance(scale, Tensor) or not isinstance(given, torch.Tensor):
+        return None
+    if given.dim() < 2 or {mean.numel(), scale.numel()} != {given.shape[1]} or not given.numel():
+        return None
+    eps = record.object.get("eps")
+    rows = given.double().movedim(1, 0).reshape(given.shape[1], -1)
+    kept_mean, kept_scale = (to_torch_tensor(kept).double().reshape(-1) for kept in (mean, scale))
+    # `save_std` is one over the deviation
+    apart = (kept_mean - rows.mean(1)) * kept_scale
+    spread = rows.var(1, unbiased=False)
+    ratio = (spread + (eps if isinstance(eps, float) else 0.0)).sqrt() * kept_scale
+    if not bool(torch.isfinite(apart).all()) or not bool(torch.isfinite(ratio).all()):
+        return None
+    if bool((apart.abs() > _SAME_BATCH).any()) or bool(((ratio - 1).abs() > _SAME_BATCH).any()):
+        return False
+    return True if bool((spread.sqrt() * kept_scale > _SAME_BATCH).any()) else None
+
+
+def noise_in(record: LayerRecord, output: Any) -> torch.Tensor | None:
+    """The noise that a layer drew when it last trained, for each number of its output, or for whole channels of it.
+
+    None where it holds none of that size.
+    """
+    noise = record.object.get("noise")
+    if not isinstance(noise, Tensor) or not noise.numel() or not isinstance(output, torch.Tensor):
+        return None
+    found = to_torch_tensor(noise)
+    if found.numel() == output.numel():
+        return found.reshape(output.shape)
+    sizes = zip(found.shape, output.shape, strict=False)
+    fits = found.dim() == output.dim() and all(mine in (1, theirs) for mine, theirs in sizes)
+    return found.expand(output.shape) if fits else None
 
 
 def recover_input(record: LayerRecord, output: Any, like: torch.Tensor, *, overwritten: bool) -> torch.Tensor | None:

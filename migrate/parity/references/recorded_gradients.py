@@ -15,7 +15,7 @@ from typing import Any
 
 import torch
 
-from ...base.tensor_trees import leaves, moved
+from ...base.tensor_trees import apply, leaves, moved
 from ...model.build import to_torch_tensor
 from ...t7 import LuaTable, Tensor, Value
 from ..judge.compare import Difference, Tolerance
@@ -23,8 +23,8 @@ from ..judge.tolerances import Rules
 from ..network_copies import Network, leaf_indices
 from ..runs.layers import replacement, worst
 from ..trace import LayerRun, trace
-from .recorded_activations import MOST_NUMBERS
-from .recorded_layers import Judgement, Key
+from .recorded_activations import MOST_NUMBERS, changes_input
+from .recorded_layers import RANDOM, Judgement, Key
 
 #: Place of a tensor in a nested value.
 Place = tuple[int, ...]
@@ -52,6 +52,7 @@ class Backward:
         parameters: those of its parameters, by their names.
         expected: what Torch7 recorded of the gradient of the input; None if that is not in the file, or overwritten.
         tells: does it depend on what the layer got or gave? That of a mean does not.
+        intact: was what the layer got and gave still there when Torch7 went back, so that `parameters` are right too?
         sure: is `given` as the layer got it? Layers that hand back in place may have written over it.
     """
 
@@ -61,6 +62,7 @@ class Backward:
     expected: torch.Tensor | None
     sure: bool
     tells: bool
+    intact: bool
 
     def agrees(self, rules: Rules, record: Any) -> Difference | None:
         """Is the gradient of the input Torch7's? None where that can't be told."""
@@ -94,7 +96,7 @@ def backward(network: Network, judgement: Judgement, values: tuple[Any, Any]) ->
             continue
         given = mine.input if _same(mine.input, theirs.input) else None
         same = {name: g for name, g in mine.parameters.items() if _same(g, theirs.parameters.get(name))}
-        found[key] = Backward(mine.given, given, same, mine.expected, mine.sure, mine.tells)
+        found[key] = Backward(mine.given, given, same, mine.expected, mine.sure, mine.tells, mine.intact)
     return found
 
 
@@ -111,7 +113,8 @@ def is_newer(found: Mapping[Key, Backward], network: Network, rules: Rules) -> b
     shares = []
     for key, back in found.items():
         record = network.layers[key[0]]
-        if any(True for _ in record.module.parameters()) or not back.tells or not back.sure or back.expected is None:
+        weighted = any(True for _ in record.module.parameters())
+        if weighted or not (back.tells and back.sure and back.intact) or back.expected is None:
             continue
         if back.input is None or back.input.numel() != back.expected.numel() or not bool(back.expected.any()):
             continue
@@ -177,8 +180,9 @@ def _run(network: Network, judgement: Judgement, value: Any, recorded: _Gradient
     runs: Counter[int] = Counter()
     made: dict[int, torch.Tensor] = {}
     alive: list[torch.Tensor] = []
+    intact: set[int] = set()
     readers: dict[int, list[tuple[int, Place]]] = {}
-    ran: list[tuple[Key, torch.Tensor, int]] = []
+    ran: list[_Run] = []
 
     def keep(tensor: Any) -> None:
         if isinstance(tensor, torch.Tensor):
@@ -190,29 +194,40 @@ def _run(network: Network, judgement: Judgement, value: Any, recorded: _Gradient
         for place, tensor in leaves(step.input):
             alive.append(tensor)
             readers.setdefault(id(tensor), []).append((step.index, place))
-        if step.index not in inner:
-            return None
         known = judgement.known.get(step.key)
+        if step.index not in inner:
+            intact.update(id(tensor) for _, tensor in leaves(step.output) if known is not None)
+            return None
         output = None if known is None else replacement(known, step.output)
-        output = step.output if output is None else output
+        # another object than what it got, which others read too
+        output = apply(step.output, _another) if output is None else output
         given = made.get(id(step.input))
         if given is not None and isinstance(output, torch.Tensor):
-            ran.append((step.key, given, id(output)))
+            # what a layer without weights answered may be part of its gradient
+            weighted = any(True for _ in twin.layers[step.index].module.parameters())
+            whole = (known is not None or weighted) and id(step.input) in intact
+            ran.append(_Run(step.key, given, id(output), output.clone() if known is not None else None, whole))
         for _, tensor in leaves(output):
             keep(tensor)
+        intact.update(id(tensor) for _, tensor in leaves(output) if known is not None)
         return output
 
     taken = twin.taken(value)
     for _, tensor in leaves(taken):
         keep(tensor)
+        intact.add(id(tensor))
     with suppress(Exception):  # made-up inputs may lead anywhere
         trace(twin, taken, see)
     found = {}
-    for key, given, output in ran:
-        reader = _outermost([reader for reader in readers.get(output, []) if reader[0] != key[0]], network)
+    for run in ran:
+        key = run.key
+        reader = _outermost([reader for reader in readers.get(run.output, []) if reader[0] != key[0]], network)
         if reader is None or runs[key[0]] > 1 or runs[reader[0]] > 1 or reader not in recorded.found:
             continue
+        if judgement.unjudged.get(key) == RANDOM or _has_noise(network, key[0]):
+            continue
         with suppress(RuntimeError, ValueError, TypeError, IndexError):
+            given, intact_then = _at_backward(twin, run)
             gradient, back, parameters = _back(twin, key[0], given, recorded.found[reader], names)
             own: tuple[int, Place] = (key[0], ())
             expected = recorded.found.get(own) if recorded.only(own, reader[0]) else None
@@ -225,8 +240,51 @@ def _run(network: Network, judgement: Judgement, value: Any, recorded: _Gradient
                 _back(twin, key[0], _ELSEWHERE - given, recorded.found[reader], names)[1] if not parameters else back
             )
             tells = not _same(other, back)
-            found[key] = Backward(gradient, back, parameters, expected, sure, tells)
+            found[key] = Backward(gradient, back, parameters if intact_then else {}, expected, sure, tells, intact_then)
     return found
+
+
+@dataclass(frozen=True)
+class _Run:
+    """One run of a layer.
+
+    Attributes:
+        key: layer and run.
+        given: what it got.
+        output: identity of what it gave.
+        memory: what Torch7 left where it put that; None where another layer wrote over it.
+        intact: is that in the file, with what it got?
+    """
+
+    key: Key
+    given: torch.Tensor
+    output: int
+    memory: torch.Tensor | None
+    intact: bool
+
+
+def _another(tensor: torch.Tensor) -> torch.Tensor:
+    return tensor.view_as(tensor)
+
+
+def _has_noise(network: Network, index: int) -> bool:
+    """May a layer have dropped numbers at random? The file does not always tell whether it did in the last run."""
+    noise = network.layers[index].object.get("noise")
+    return isinstance(noise, Tensor) and noise.numel() > 0
+
+
+def _at_backward(network: Network, run: _Run) -> tuple[torch.Tensor, bool]:
+    """What lay where the input of a layer had been when Torch7 went back, and whether that is known.
+
+    A layer in place has written over its input by then.
+    """
+    record = network.layers[run.key[0]]
+    if not changes_input(record):
+        return run.given, run.intact
+    if run.memory is None or run.memory.shape != run.given.shape:
+        return run.given, False
+    twice = record.module.forward(run.memory.clone())
+    return run.memory, _same(twice, run.memory)
 
 
 def _outermost(readers: list[tuple[int, Place]], network: Network) -> tuple[int, Place] | None:

@@ -9,7 +9,7 @@ did.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import nullcontext, suppress
 from dataclasses import dataclass, field
 from functools import partial
@@ -25,14 +25,15 @@ from ...model.recurrent_state import Remembering
 from ...shapes.random_layers import RandomNumbers, may_draw
 from ...shapes.rounding_noise import RoundingNoise
 from ..choices import Choices
-from ..judge.compare import Difference
+from ..judge.compare import Difference, Noise, Tolerance
 from ..judge.tolerances import Rules
 from ..masks import Mask, find_mask
 from ..network_copies import Network, leaf_indices
 from ..runs.layers import BEHIND_RANDOM, DRAWS, replacement, worst
+from ..runs.noise_beneath import noise_of_step, noise_with
 from ..trace import LayerRun, trace
 from .overwritten_outputs import FollowedRun
-from .recorded_activations import Recording, ran_in_training
+from .recorded_activations import Recording, noise_in, ran_in_training, ran_on_batch
 
 Key = tuple[int, int]
 
@@ -56,8 +57,11 @@ class Judgement:
         known: the recorded outputs that are what the layer gave.
         masks: where something set numbers of the output of a layer to 0 after it ran.
         together: layers that overwrote the output of another -> the layer that is judged by theirs.
+        beneath: layers that overwrote, or read what was overwritten -> those that had written there before.
         training: layers that behave in another way in training mode, and ran so.
         mode: all layers that were in training mode.
+        trained: whether a layer ran in training mode, as its statistics of a batch show; those that tell nothing are
+            left out.
         stopped: why the run ended early, or "".
     """
 
@@ -66,8 +70,10 @@ class Judgement:
     known: dict[Key, Any] = field(default_factory=dict)
     masks: dict[Key, Mask] = field(default_factory=dict)
     together: dict[Key, list[Key]] = field(default_factory=dict)
+    beneath: dict[Key, list[Key]] = field(default_factory=dict)
     training: list[int] = field(default_factory=list)
     mode: set[int] = field(default_factory=set)
+    trained: dict[int, bool] = field(default_factory=dict)
     stopped: str = ""
 
     @property
@@ -93,12 +99,20 @@ class Probe:
         recording: what the file holds.
         values: two inputs of the size that Torch7 fed it; the same twice where its very input is known.
         rules: the tolerances.
+        now: the network with its own weights, where the other one has those of an earlier time.
     """
 
     def __init__(
-        self, conv: ConvertedModel, network: Network, recording: Recording, values: tuple[Any, Any], rules: Rules
+        self,
+        conv: ConvertedModel,
+        network: Network,
+        recording: Recording,
+        values: tuple[Any, Any],
+        rules: Rules,
+        now: Network | None = None,
     ) -> None:
         self.network = network
+        self.now = now
         self.recording = recording
         self.values = values
         self.rules = rules
@@ -118,7 +132,14 @@ class Probe:
             i for i in self.leaves if layers[i].train or ran_in_training(layers[i], self.recording.outputs.get(i))
         }
         found = [self.judge_in(flagged)]
-        for other in (flagged | self.normalizing, flagged - self.normalizing):
+        if not found[0].failed:
+            return found
+        trained = found[0].trained
+        told = flagged - {*trained} | {i for i, was in trained.items() if was}
+        rest = self.normalizing - {*trained}
+        if told != flagged:
+            found = [self.judge_in(told)]  # the file says in which mode it is, and not in which it ran
+        for other in (told | rest, told - rest):
             if found[0].failed and other not in [judgement.mode for judgement in found]:
                 found.append(self.judge_in(other))
         return sorted(found, key=_failures)
@@ -173,6 +194,7 @@ class _Pass:
         self.judgement = Judgement()
         self.generator = torch.Generator().manual_seed(number)
         self.pending: list[Key] = []
+        self.noises: dict[Key, Noise] = {}
         self.twin = probe.network.twin()
         self.choices = Choices(self.twin.layers)
         self.numbers = RandomNumbers() if may_draw(self.twin.layers) else None
@@ -215,11 +237,14 @@ class _Pass:
             return self.noise(step.output)
         layer = probe.network.layers[i]
         rule = probe.rules.layer(layer)
-        noise = None if i in self.training else partial(RoundingNoise, layer.module, step.input)
+        noise = self.noise_of(step)
         difference = worst(step.output, recorded, rule, noise=noise)
         way = self.choices.other_output(step, recorded, difference, rule)
         if way is not None and (other := worst(way[0], recorded, rule, noise=noise)).passed:
             difference = other
+        if not difference.passed and i not in self.training and self.drew(step, recorded, rule):
+            self.judgement.unjudged[step.key] = RANDOM
+            return self.noise(step.output) if i in probe.shared else replacement(recorded, step.output)
         mask = None if difference.passed else self.mask(step, recorded)
         if mask is not None:
             clear = worst(mask.without(step.output), recorded, rule, noise=noise)
@@ -228,6 +253,8 @@ class _Pass:
             self.judgement.masks[step.key] = mask
             recorded = mask.filled(recorded, step.output if mask.seen else self.noise(step.output))
         intact = i not in probe.shared or difference.passed
+        if not intact:
+            self.noises[step.key] = noise
         if self.before is not None:
             self.conclude(step, recorded, difference, intact)
         if not intact:
@@ -254,6 +281,10 @@ class _Pass:
         """Writes down what is known of a layer now that it has run on both inputs."""
         before = (self.before or {}).get(step.key)
         now = self.seen[step.key]
+        if before is not None and before.given == now.given and step.index in self.probe.normalizing:
+            trained = ran_on_batch(self.probe.network.layers[step.index], step.input)
+            if trained is not None:
+                self.judgement.trained[step.index] = trained
         if self.numbers is not None and self.numbers.depends([step.input, step.output]):
             self.judgement.unjudged[step.key] = BEHIND_RANDOM if self.numbers.depends(step.input) else DRAWS
             return
@@ -290,6 +321,39 @@ class _Pass:
         if difference.passed:
             self.judgement.judged[step.key] = difference
         self.judgement.together[step.key] = [blamed]
+
+    def noise_of(self, step: LayerRun) -> Noise:
+        """The rounding noise of a layer, with that of the layers whose numbers it found in its memory."""
+        i = step.index
+        own: Noise = partial(self.own_noise, i, step.input)
+        if self.probe.now is not None:
+            layers = self.probe.now.layers
+            rule = self.probe.rules.layer(layers[i])
+            layers[i].module.train(i in self.training)
+            own = partial(noise_with, own, [partial(noise_of_step, layers[i].module, step.input, step.output, rule)])
+        beneath = [key for key in self.noises if self.probe.recording.overwrites(i, key[0])]
+        if not beneath:
+            return own
+        self.judgement.beneath[step.key] = beneath
+        return partial(noise_with, own, [self.noises[key] for key in beneath])
+
+    def own_noise(self, index: int, given: Any) -> Iterator[Any]:
+        module = self.probe.network.layers[index].module  # without the hooks of the trace
+        module.train(index in self.training)
+        try:
+            yield from RoundingNoise(module, given)
+        finally:
+            module.eval()
+
+    def drew(self, step: LayerRun, recorded: Any, rule: Tolerance) -> bool:
+        """May a layer that is in evaluation mode now have drawn the noise that it holds in its last run?"""
+        noise = noise_in(self.probe.network.layers[step.index], step.output)
+        if noise is None or not isinstance(step.input, torch.Tensor):
+            return False
+        if step.index in self.probe.shared:
+            return True
+        made = (step.input * noise, step.input + noise)
+        return any(worst(numbers.to(step.output), recorded, rule).passed for numbers in made)
 
     def depends_on_mode(self, step: LayerRun) -> bool:
         """Does a layer answer otherwise in training mode? Dropout is random there; two runs may be equal by chance."""

@@ -19,7 +19,8 @@ from .layers_without_input import Witness, witnesses
 from .recorded_activations import Recording
 from .recorded_gradients import backward, is_newer
 from .recorded_layers import Judgement, Key, Probe
-from .weights_before import Before, weights_before
+from .step_search import Before
+from .weights_before import weights_before
 
 #: Why a layer is not judged.
 OLDER = "not judged: older than the weights; what the last step did to them is not in the file"
@@ -62,7 +63,7 @@ def settle(
     before = weights_before(conv, probe, judgements)
     if before is not None:
         network = copy_network(conv).changed(before.changes)
-        judgement = Probe(conv, network, recording, values, rules).judge_in(before.mode)
+        judgement = Probe(conv, network, recording, values, rules, probe.network).judge_in(before.mode)
         failed = [key for key in judgement.failed if has_weights(conv, key)]
         older = tuple(key for key in failed if key in before.doubtful or key[0] not in before.told)
         # where learning rates differ, that of a layer which nothing else judges is not known

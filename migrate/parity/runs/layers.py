@@ -23,6 +23,7 @@ from ..judge.compare import Difference, Known, Noise, Tolerance, compare
 from ..network_copies import Network
 from ..reference_numbers import Reference, TensorSummary, cast_like
 from ..trace import LayerRun, trace
+from .noise_beneath import noise_of_step, noise_with
 from .summaries import compare_summary
 
 
@@ -138,6 +139,8 @@ class _Comparison:
         self.found: dict[tuple[int, int], LayerResult] = {}
         self.order = None if reference.follows is None else list(reference.layers)
         self.overwritten = {key for keys in reference.together.values() for key in keys}
+        self.beneath = {key for keys in reference.beneath.values() for key in keys}
+        self.noises: dict[tuple[int, int], Noise] = {}
         self.summarized = self.order is None and any(summarized(expected) for expected in reference.layers.values())
         self.whole: dict[int, weakref.ref[torch.Tensor]] = {}
         self.known = Known(exact=False)
@@ -227,6 +230,8 @@ class _Comparison:
     def judge(self, step: LayerRun, expected: Any) -> Any:
         """Compares a layer by itself; returns what the layers behind it are to get."""
         self.choices.note(step)
+        if step.key in self.beneath:
+            self.noises[step.key] = partial(RoundingNoise, self.spare.layers[step.index].module, moved(step.input))
         reason = self.reference.unjudged.get(step.key) or self.randomness(step) or None
         if step.key in self.overwritten:
             self.result(step.key, step.output)
@@ -261,7 +266,12 @@ class _Comparison:
     def by_itself(self, step: LayerRun, expected: Any) -> tuple[Difference, str]:
         """A layer's own error, and in which way it was judged."""
         rule = self.own(self.layers[step.index])
-        noise = partial(RoundingNoise, self.spare.layers[step.index].module, step.input)
+        noise: Noise = partial(RoundingNoise, self.spare.layers[step.index].module, step.input)
+        if beneath := self.reference.beneath.get(step.key):
+            noise = partial(noise_with, noise, [self.noises[key] for key in beneath if key in self.noises])
+        if self.reference.changes and rule.rounding:
+            now = self.spare.layers[step.index].module
+            noise = partial(noise_with, noise, [partial(noise_of_step, now, step.input, step.output, rule)])
         output, expected = self.without_masked(step, expected)
         own = worst(output, expected, rule, self.known, noise)
         way = self.choices.other_output(step, expected, own, rule)

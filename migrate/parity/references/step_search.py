@@ -1,0 +1,321 @@
+"""How long the last step of an optimizer was: one number that has to explain all numbers of all layers.
+
+Each layer is run on the reference's own input with weights from along the direction of the step. What it then answers
+is compared with what Torch7 recorded.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+
+from ...base.tensor_trees import moved
+from ...optim.last_step import Step
+from ..network_copies import Network, leaf_indices
+from ..runs.layers import replacement
+from ..trace import LayerRun, trace
+from .recorded_layers import Judgement, Key, Probe
+
+#: So many decimal digits of independent numbers must agree for the length of a step to be known.
+_DIGITS = 12
+
+#: No number is known more exactly.
+_TINY = 1e-300
+
+#: Rounds of Newton's method; only layers that others wrote into need more than one.
+ROUNDS = 4
+
+#: The share of the length of the step by which it is varied to get a slope, and that of the weights before it is known.
+_NEARBY, _FIRST = 1e-3, 1e-3
+
+
+@dataclass
+class Before:
+    """The weights before the last step.
+
+    Attributes:
+        name: the optimizer, such as "SGD".
+        scale: by what the direction of the step was multiplied: with SGD the learning rate.
+        known: did the file tell the scale?
+        mode: the layers that ran in training mode.
+        changes: what is added to the parameters of the converted module to get those of before, by their names.
+        proven: layers that give Torch7's numbers with these weights -> the scales of their own step.
+        doubtful: layers that learning rates of their own would explain, of which nothing else tells.
+        score: how many digits of independent numbers show that.
+        unexplained: how many layers are off nevertheless.
+        told: the layers of which it is known what the step did to all of their parameters.
+    """
+
+    name: str
+    scale: float
+    known: bool
+    mode: set[int]
+    changes: dict[str, torch.Tensor]
+    proven: dict[Key, tuple[float, ...]] = field(default_factory=dict)
+    doubtful: set[Key] = field(default_factory=set)
+    score: float = 0.0
+    unexplained: int = 0
+    told: frozenset[int] = frozenset()
+
+    def remark(self, key: Key) -> str:
+        """How it is known that a layer is right."""
+        step = self.said(*self.proven[key])
+        return f"proven before the last step ({step}): the activations are older than the weights"
+
+    def said(self, *scales: float) -> str:
+        """The step in words."""
+        numbers = " and ".join(dict.fromkeys(f"{scale:.4g}" for scale in sorted(scales)))
+        if self.name.startswith("SGD"):
+            return f"{self.name}, lr {numbers}"
+        return f"{self.name}, by its state in the file{'' if self.known else f', times {numbers}'}"
+
+
+@dataclass(frozen=True)
+class _Line:
+    """What a layer answers along the direction of the step.
+
+    Attributes:
+        at: the scale at which it was run.
+        off: what Torch7 recorded, less what it answered there.
+        slope: by how much its answer changes with the scale.
+        atol: what it may be off.
+        parameters: how many numbers made it so.
+    """
+
+    at: float
+    off: torch.Tensor
+    slope: torch.Tensor
+    atol: float
+    parameters: int
+
+    @property
+    def own(self) -> float:
+        """The scale that explains most of what was recorded; that of the run where none does."""
+        steep = float((self.slope * self.slope).sum())
+        return self.at + float((self.slope * self.off).sum()) / steep if steep > 0 else self.at
+
+    def explained(self, scale: float) -> bool:
+        """Does a step of that length explain all that was recorded?"""
+        return float((self.off - (scale - self.at) * self.slope).abs().max()) <= self.atol
+
+    def digits(self, scale: float) -> float:
+        """How many digits of independent numbers show that a step was that long; 0 where it does not fit."""
+        return self.shown(scale) if scale > 0 and self.explained(scale) else 0.0
+
+    def shown(self, scale: float) -> float:
+        """How many digits of independent numbers a step of that length changes.
+
+        No more numbers are independent than there are parameters, and one of them is what the scale was taken from.
+        """
+        sizes = (scale * self.slope).abs() / self.atol
+        seen = sizes[sizes > 1].log10()
+        return float(seen.mean()) * max(0, min(len(seen), self.parameters) - 1) if len(seen) else 0.0
+
+    def centred(self) -> Iterator[_Line]:
+        """The same without the mean of each channel, which is all that a wrong bias changes."""
+        for dim, size in enumerate(self.off.shape):
+            if 1 < size < self.off.numel():
+                rest = [d for d in range(self.off.dim()) if d != dim]
+                off, slope = (tensor - tensor.mean(rest, keepdim=True) for tensor in (self.off, self.slope))
+                yield _Line(self.at, off, slope, self.atol, self.parameters - size)
+
+
+@dataclass(frozen=True)
+class _Own:
+    """The scales of the parameters of one layer, and how many digits show the least of them; a single number never."""
+
+    scales: Mapping[str, float]
+    digits: float
+
+
+class Search:
+    """Looks for the length of one step, with the layers in one mode."""
+
+    def __init__(
+        self, step: Step, changes: Mapping[str, torch.Tensor], network: Network, probe: Probe, judgement: Judgement
+    ) -> None:
+        self.step = step
+        self.changes = changes
+        self.network = network
+        self.probe = probe
+        self.judgement = judgement
+        self.start = {name: p.detach().clone() for name, p in network.module.named_parameters() if name in changes}
+        observed = {blamed[0]: key for key, blamed in judgement.together.items() if blamed}
+        self.observed = {key: observed.get(key, key) for key in judgement.judged}
+        self.names = names_of_parameters(network)
+        self.told = {i: [name for name in names if name in changes] for i, names in self.names.items()}
+        self.weighted = [key for key in judgement.judged if self.names.get(key[0])]
+
+    def run(self) -> Before | None:
+        """The weights before the step; None where nothing is explained by it."""
+        scale, lines = self.step.scale, {}
+        try:
+            for _ in range(ROUNDS):
+                lines = self._lines(scale or 0.0)
+                before, scale = scale, self._best(lines)
+                if scale is None or before == scale:
+                    break
+            return self._found(scale, lines) if scale and lines else None
+        finally:
+            self._put(0.0)  # others go on with the network
+
+    def lengths(self, keys: Collection[Key]) -> list[float]:
+        """The lengths that explain most of each of these layers, up to three digits."""
+        lines = self._lines(0.0)
+        return list({f"{own:.2e}": own for key in keys if key in lines and (own := lines[key].own) > 0}.values())
+
+    def nearer(self, keys: Collection[Key]) -> tuple[float, float]:
+        """The length that explains most of all these layers, and how far they are off now, in tolerances."""
+        lines = self._lines(0.0)
+        found = [lines[key] for key in keys if key in lines]
+        return _refined(found, 0.0), max((float((line.off / line.atol).abs().max()) for line in found), default=0.0)
+
+    def _found(self, scale: float, lines: Mapping[Key, _Line]) -> Before | None:
+        scales = dict.fromkeys(self.changes, scale)
+        proven: dict[Key, tuple[float, ...]] = {}
+        score = 0.0
+        for key, line in lines.items():
+            if line.explained(scale):
+                score += line.digits(scale)
+                if not self.judgement.judged[key].passed:
+                    proven[key] = (scale,)
+            elif self.judgement.judged[key].passed:
+                scales |= dict.fromkeys(self.names[key[0]], 0.0)
+        if score < _DIGITS:
+            score = sum(part.digits(scale) for line in lines.values() for part in line.centred())
+        own_scales = self._own_scales(scale, lines, proven)
+        for key, own in own_scales.items():
+            if own.digits >= _DIGITS:
+                score += own.digits
+                proven[key] = tuple(own.scales.values())
+                scales |= own.scales
+        if score < _DIGITS:
+            return None
+        grouped = any(key in proven or own.digits > 0 for key, own in own_scales.items())
+        doubtful = {key for key, own in own_scales.items() if key not in proven and grouped}
+        changes = {name: scales[name] * change for name, change in self.changes.items()}
+        return Before(
+            name=self.step.name,
+            scale=scale,
+            known=scale == self.step.scale,
+            mode=self.judgement.mode,
+            changes=changes,
+            proven=proven,
+            doubtful=doubtful,
+            score=score,
+            unexplained=len(set(self.judgement.failed) - set(proven)),
+        )
+
+    def _own_scales(self, scale: float, lines: Mapping[Key, _Line], proven: Collection[Key]) -> dict[Key, _Own]:
+        """The scales of parameters that may have learning rates of their own, in layers that these explain."""
+        rest = [key for key in lines if key not in proven and not self.judgement.judged[key].passed]
+        if not rest:
+            return {}
+        apart = [self._lines(scale, place) for place in range(max(len(self.told[key[0]]) for key in rest))]
+        found = {}
+        for key in rest:
+            names = self.told[key[0]]
+            parts = [part[key] for part in apart[: len(names)] if key in part]
+            if not parts or len(parts) < len(names):
+                continue
+            slopes = torch.stack([part.slope.reshape(-1) for part in parts], dim=1)
+            off = parts[0].off.reshape(-1, 1)
+            solved = torch.linalg.lstsq(slopes, off, driver="gelsd").solution
+            own = [scale + float(extra) for extra in solved]
+            if float((off - slopes @ solved).abs().max()) <= parts[0].atol and min(own) > 0:
+                digits = min(part.shown(n) for n, part in zip(own, parts, strict=True))
+                found[key] = _Own(dict(zip(names, own, strict=True)), digits)
+        return found
+
+    def _best(self, lines: Mapping[Key, _Line]) -> float | None:
+        """The scale that explains most; the one in the file if none explains more layers."""
+        given = [] if self.step.scale is None else [self.step.scale]
+        whole = list(lines.values())
+        for tried in (whole, [part for line in whole for part in line.centred()]):
+            candidates = [*given, *(own for line in tried if (own := line.own) > 0)]
+            digits = {scale: [line.digits(scale) for line in tried] for scale in candidates}
+            ranks = [(sum(n > 0 for n in digits[scale]), scale in given, sum(digits[scale])) for scale in candidates]
+            best = candidates[ranks.index(max(ranks))] if ranks else None
+            if best is not None and sum(digits[best]) >= _DIGITS:
+                return best if best in given else _refined(tried, best)
+        candidates = [*given, *(own for line in whole if (own := line.own) > 0)]
+        return candidates[0] if candidates else None
+
+    def _lines(self, scale: float, place: int | None = None) -> dict[Key, _Line]:
+        """What the layers answer near a scale; `place`: where only that one of their parameters is varied."""
+        nearby = _NEARBY * scale if scale else self._first()
+        varied = set(self.changes)
+        if place is not None:
+            varied = {names[place] for names in self.told.values() if place < len(names)}
+        here, there = self._outputs(scale, 0.0, varied), self._outputs(scale, nearby, varied)
+        found = {}
+        for key in self.weighted:
+            seen = self.observed[key]
+            expected = self.probe.recording.outputs.get(seen[0])
+            one, other = here.get(seen), there.get(seen)
+            if not (isinstance(one, torch.Tensor) and isinstance(other, torch.Tensor)):
+                continue
+            if not isinstance(expected, torch.Tensor) or expected.shape != one.shape or not expected.numel():
+                continue
+            slope, rule = (other - one) / nearby, self.probe.rules.layer(self.network.layers[seen[0]])
+            if not bool(torch.isfinite(slope).all()) or not bool(torch.isfinite(expected).all()):
+                continue
+            count = sum(int(self.changes[name].count_nonzero()) for name in self.told[key[0]] if name in varied)
+            atol = max(rule.absolute(float(expected.abs().max())), _TINY)
+            found[key] = _Line(scale, expected.double() - one, slope, atol, count)
+        return found
+
+    def _first(self) -> float:
+        size = max((float(start.abs().max()) for start in self.start.values() if start.numel()), default=0.0)
+        steps = max((float(change.abs().max()) for change in self.changes.values() if change.numel()), default=0.0)
+        return _FIRST * (size or 1.0) / (steps or 1.0)
+
+    def _put(self, scale: float, more: float = 0.0, varied: Collection[str] = ()) -> None:
+        with torch.no_grad():
+            for name, parameter in self.network.module.named_parameters():
+                if name in self.start:
+                    length = scale + more if name in varied else scale
+                    parameter.copy_(self.start[name] + length * self.changes[name])
+
+    def _outputs(self, scale: float, more: float, varied: Collection[str]) -> dict[Key, Any]:
+        """What the layers answer on Torch7's own inputs, with weights from along the direction."""
+        self._put(scale, more, varied)
+        wanted = {self.observed[key] for key in self.weighted}
+        found: dict[Key, Any] = {}
+        twin = self.network.twin()
+        twin.train(sorted(self.judgement.mode))
+
+        def see(step: LayerRun) -> Any:
+            if step.key in wanted:
+                found[step.key] = moved(step.output)
+            known = self.judgement.known.get(step.key)
+            return None if known is None else replacement(known, step.output)
+
+        with suppress(Exception):  # made-up inputs may lead anywhere
+            trace(twin, twin.taken(self.probe.values[0]), see)
+        return found
+
+
+def _refined(lines: Sequence[_Line], scale: float) -> float:
+    """The scale that explains most of all layers that a scale explains."""
+    explained = [line for line in lines if line.explained(scale)]
+    if not explained:
+        return scale
+    steep = sum(float((line.slope / line.atol).square().sum()) for line in explained)
+    along = sum(float((line.slope * line.off).sum()) / line.atol**2 for line in explained)
+    return explained[0].at + along / steep if steep > 0 else scale
+
+
+def names_of_parameters(network: Network) -> dict[int, list[str]]:
+    """The names of the parameters of each layer without layers inside."""
+    names = {id(parameter): name for name, parameter in network.module.named_parameters()}
+    inner = leaf_indices(network.layers)
+    return {
+        i: [names[id(p)] for p in record.module.parameters() if id(p) in names]
+        for i, record in enumerate(network.layers)
+        if i in inner
+    }
