@@ -26,6 +26,9 @@ USUAL = (224, 227, 231, 221, 256, 299, 32, 64, 28, 96, 128, 112, 84, 48, 16, 8)
 SIDES = (*USUAL, *range(4, 261, 2), *range(5, 261, 2), 288, 300, 320, 384, 448, 512)
 _LENGTHS = (16, 32, 8, 64, 100, 128, 4, 256, 1014, *range(2, 1025))
 
+#: So many lengths are tried before a single index for each sample.
+_BEFORE_ONE = 9
+
 #: How many lengths are combined with each other where parts of a table have different ones.
 _FEW_LENGTHS = 20
 
@@ -47,8 +50,8 @@ _LARGEST = 1024
 
 
 #: Where sizes come from: a run left them in the file; the layers tell; the arithmetic of the feature maps leaves no
-#: others; they are those of one image without a batch.
-Source = Literal["recorded", "layers", "arithmetic", "unbatched"]
+#: others; they follow from what layers refuse; they are those of one sample without a batch.
+Source = Literal["recorded", "layers", "arithmetic", "solved", "unbatched"]
 
 
 class Candidate(NamedTuple):
@@ -59,12 +62,15 @@ class Candidate(NamedTuple):
         reason: why these, in words.
         source: where they come from.
         arbitrary: is it one size of many that were worth trying?
+        samples: the same with two samples, where these are of one, or of one in no batch; they are taken if the model
+            gives the same for each; None: there are no such.
     """
 
     sizes: Any
     reason: str
     source: Source = "layers"
     arbitrary: bool = False
+    samples: Any = None
 
 
 def tried_sizes(entry: Entry) -> Iterator[Candidate]:
@@ -113,9 +119,12 @@ def _whole_sizes(entry: Entry) -> Iterator[Candidate]:
     if entry.kind == INDICES:
         if entry.steps:
             yield Candidate((5, 2), f"{where} takes indices, one for each sample; 5 steps were tried")
-        for length in _LENGTHS:
+        one = Candidate((2,), f"{where} takes indices, one for each sample")
+        for number, length in enumerate(_LENGTHS):
+            if number == _BEFORE_ONE:
+                yield one
             yield _tried((2, length), f"{where} takes indices; the length {length} was tried and fits")
-        yield Candidate((2,), f"{where} takes indices, one for each sample")
+        yield one
     elif entry.kind == SEQUENCES:
         first = entry.first is not None and bool(
             entry.first.object.get("batchfirst", entry.first.object.get("batchFirst"))

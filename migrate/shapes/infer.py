@@ -13,20 +13,24 @@ from ..base.tensor_trees import shapes
 from ..model.conversion import ConvertedModel, InputSizes
 from .candidates import Candidate, column_sizes, oblong_sizes, single_sizes, tried_sizes
 from .check_sizes import check_sizes
-from .input_readers import IMAGES, Entries, Entry, entries_of
+from .input_readers import IMAGES, VOLUMES, Entries, Entry, entries_of
 from .not_found import unknown
 from .parse import parse_shape
 from .random_input import make_input
-from .recorded import batched, recorded_sizes, sizes_of
+from .recorded import batched, left_by_model, recorded_sizes
 from .search_budget import Budget, Spent
-from .table_sizes import MAX_TRIED, spare_sizes, table_sizes, two_samples
+from .solved_sizes import solved_sizes
+from .table_sizes import spare_sizes, table_sizes, two_samples
 from .trials import Trials
 
 #: More numbers than a few images have; to run on more takes minutes, and gigabytes.
 _LARGE = 1 << 21
 
 #: How many sizes are tried of a table with a part of a certain size.
-_FEW = 30
+_FEW = 8
+
+#: How many likely sizes are tried of a tensor, and of a table, before what the layers refuse is followed.
+_LIKELY, _LIKELY_VOLUMES, _LIKELY_TABLES = 20, 70, 16
 
 
 @dataclass(frozen=True)
@@ -118,30 +122,34 @@ def _proposed(conv: ConvertedModel, entries: Entries, budget: Budget) -> Iterato
     """Sizes that the model may take, the surest first; they are worked out as they are asked for."""
     yield from _recorded(conv, entries)
     yield from _likely(conv, entries, budget)
+    yield from solved_sizes(conv, entries, budget, batched=True)
     if isinstance(entries, Entry) and entries.kind == IMAGES:
         yield from oblong_sizes(conv, entries, budget)
+    if isinstance(entries, dict):
+        yield from _beside(conv, entries)
+    if isinstance(entries, Entry) and entries.kind == IMAGES:
         yield from single_sizes(conv, entries)
+    yield from solved_sizes(conv, entries, budget, batched=False)
 
 
 def _recorded(conv: ConvertedModel, entries: Entries) -> Iterator[Candidate]:
     """Sizes that a run left in the file."""
-    left = sizes_of(conv.layers[0].object.get("gradInput")) if conv.layers else None
-    if left:
-        kind = entries.kind if isinstance(entries, Entry) else ""
-        yield from _with_few(batched(left, kind), "gradInput of the model was left in the file")
+    for left, reason in left_by_model(conv):
+        yield from _with_few(left, reason, entries)
     if isinstance(entries, Entry):
         for sizes, reason in recorded_sizes(entries):
-            yield from _with_few(sizes, reason)
+            yield from _with_few(sizes, reason, entries)
     else:
         yield from table_sizes(entries, recorded=True)
 
 
-def _with_few(sizes: Any, reason: str) -> Iterator[Candidate]:
+def _with_few(sizes: Any, reason: str, entries: Entries) -> Iterator[Candidate]:
     """Sizes that a run left; of a large batch of images two samples first, which show the same in a moment."""
     if isinstance(sizes, tuple) and len(sizes) > 3 and sizes[0] > 2 and prod(sizes) > _LARGE:
         told = f"{reason}, of whose {sizes[0]} samples two are taken"
         yield Candidate((2, *sizes[1:]), told, "recorded")
-    yield Candidate(two_samples(sizes), reason, "recorded")
+    more = two_samples(batched(sizes, entries))
+    yield Candidate(sizes, reason, "recorded", samples=None if more == sizes else more)
 
 
 def _likely(conv: ConvertedModel, entries: Entries, budget: Budget) -> Iterator[Candidate]:
@@ -149,9 +157,13 @@ def _likely(conv: ConvertedModel, entries: Entries, budget: Budget) -> Iterator[
     if isinstance(entries, Entry):
         if entries.kind == IMAGES:
             yield from column_sizes(conv, entries, budget)
-        yield from islice(tried_sizes(entries), MAX_TRIED)
-        return
-    yield from islice(table_sizes(entries), MAX_TRIED)
+        yield from islice(tried_sizes(entries), _LIKELY_VOLUMES if entries.kind == VOLUMES else _LIKELY)
+    else:
+        yield from islice(table_sizes(entries), _LIKELY_TABLES)
+
+
+def _beside(conv: ConvertedModel, entries: dict[int, Entries]) -> Iterator[Candidate]:
+    """Tables that have parts of sizes that a layer far behind tells."""
     spares = list(spare_sizes(conv, entries))
     for spare in spares:
         yield from islice(table_sizes(entries, spare=spare), _FEW)

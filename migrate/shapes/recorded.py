@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from ..model.conversion import ConvertedModel
 from ..model.layer_record import LayerRecord
-from ..t7 import LuaTable, Storage, Tensor, Value
-from .input_readers import FRAMES, IMAGES, INDICES, VOLUMES, Entry, kind_of
+from ..t7 import LuaObject, LuaTable, Storage, Tensor, Value
+from .input_readers import FRAMES, IMAGES, INDICES, NUMBERS, VOLUMES, Entries, Entry, kind_of
 
 #: Dimensions of a batch of what a layer takes.
-_DIMENSIONS = {IMAGES: 4, VOLUMES: 5, FRAMES: 3}
+_DIMENSIONS = {IMAGES: 4, VOLUMES: 5, FRAMES: 3, NUMBERS: 2}
 
 #: How deep tables are looked into.
 _MAX_DEPTH = 8
@@ -26,7 +27,7 @@ def recorded_sizes(entry: Entry) -> Iterator[tuple[Any, str]]:
             where = f"{record.typename} at {record.path or 'the top'}"
             for name in ("gradInput", "_input", "input"):
                 if sizes := sizes_of(record.object.get(name)):
-                    yield batched(sizes, entry.kind), f"{name} of {where} was left in the file"
+                    yield sizes, f"{name} of {where} was left in the file"
             remembered = record.object.get("iSize")
             if isinstance(remembered, Storage) and remembered.data.dtype.kind == "i":
                 extents = tuple(remembered.data[:6].tolist())
@@ -35,17 +36,36 @@ def recorded_sizes(entry: Entry) -> Iterator[tuple[Any, str]]:
             output = record.object.get("output")
             if isinstance(output, Tensor) and len(output.size) > 1 and output.numel():
                 told = f"the output of {where} was left in the file, {'x'.join(map(str, output.size))}"
-                for sizes in before(record, batched(output.size, kind_of(record))):
+                for sizes in before(record, output.size):
+                    yield sizes, told
+                for sizes in before(record, batched(output.size, Entry(kind=kind_of(record)))):
                     yield sizes, told
             if not record.traits.keeps_size:
                 break
 
 
-def batched(sizes: Any, kind: str) -> Any:
+def left_by_model(conv: ConvertedModel) -> Iterator[tuple[Any, str]]:
+    """Sizes of the input of a whole model, which its last run left in it."""
+    root = conv.layers[0].object if conv.layers else None
+    if root is None:
+        return
+    if sizes := sizes_of(root.get("gradInput")):
+        yield sizes, "gradInput of the model was left in the file"
+    node = root.get("innode")
+    data = node.get("data") if isinstance(node, LuaObject) else None
+    given = data.get("input") if isinstance(data, LuaTable) else None
+    if isinstance(given, LuaTable) and len(given) == 1 and (sizes := sizes_of(given.list()[0])):
+        yield sizes, "the input of the graph was left in the file"
+
+
+def batched(sizes: Any, entries: Entries) -> Any:
     """Sizes with a batch in front: Torch7 takes a single image too, but what is exported should take many."""
-    if isinstance(sizes, tuple) and len(sizes) + 1 == _DIMENSIONS.get(kind):
-        return (2, *sizes)
-    return sizes
+    if isinstance(sizes, list):
+        flat = [isinstance(part, tuple) and len(part) == 1 for part in sizes]
+        parts = [entries.get(i, Entry()) if isinstance(entries, dict) else Entry() for i in range(1, len(sizes) + 1)]
+        return [(2, *part) for part in sizes] if all(flat) else list(map(batched, sizes, parts))
+    kind = entries.kind if isinstance(entries, Entry) else ""
+    return (2, *sizes) if len(sizes) + 1 == _DIMENSIONS.get(kind) else sizes
 
 
 def before(record: LayerRecord, output: tuple[int, ...]) -> Iterator[tuple[int, ...]]:
@@ -61,7 +81,7 @@ def before(record: LayerRecord, output: tuple[int, ...]) -> Iterator[tuple[int, 
 
 def sizes_of(value: Value, depth: int = 0) -> Any:
     """The sizes of a tensor, or of a list of them; None where there are none, or where it is nested too deep."""
-    if isinstance(value, Tensor) and len(value.size) > 1 and value.numel():
+    if isinstance(value, Tensor) and value.size and value.numel():
         return value.size
     if isinstance(value, LuaTable) and value.is_list and len(value) and depth < _MAX_DEPTH:
         found = [sizes_of(item, depth + 1) for item in value.list()]

@@ -13,7 +13,7 @@ from ..t7 import Tensor
 from .candidates import Candidate, Source, crossed_sizes, tried_sizes
 from .input_readers import IMAGES, INDICES, NUMBERS, Entries, Entry, channels_of, kind_of
 from .parse import spelled
-from .recorded import recorded_sizes
+from .recorded import batched, recorded_sizes
 
 #: How many sizes are tried of each kind.
 MAX_TRIED = 1200
@@ -60,7 +60,9 @@ def table_sizes(
     for choice in islice(product(*parts), MAX_TRIED) if crossed else _combined(parts):
         each = f" ({'; '.join(part.reason for part in choice)})" if len(parts) <= _TOLD else ""
         source: Source = "recorded" if recorded else "layers"
-        yield Candidate([part.sizes for part in choice], reason + each, source)
+        sizes = [part.sizes for part in choice]
+        more = two_samples(batched(sizes, entries)) if recorded else sizes
+        yield Candidate(sizes, reason + each, source, samples=None if more == sizes else more)
 
 
 def _combined(parts: list[list[Candidate]]) -> Iterator[tuple[Candidate, ...]]:
@@ -74,7 +76,7 @@ def _part(entries: Entries, *, recorded: bool, spare: tuple[int, ...] | None, cr
     if isinstance(entries, Entry):
         tried = crossed_sizes if crossed else _within_a_table
         found = (Candidate(*item) for item in recorded_sizes(entries)) if recorded else tried(entries)
-        yield from (item._replace(sizes=two_samples(item.sizes)) for item in found)
+        yield from found if recorded else (item._replace(sizes=two_samples(item.sizes)) for item in found)
     else:
         yield from table_sizes(entries, recorded=recorded, spare=spare, crossed=crossed)
 

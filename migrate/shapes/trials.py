@@ -14,12 +14,16 @@ import torch
 from ..base.tensor_trees import apply, leaves
 from ..model.conversion import ConvertedModel
 from .candidates import ANY_LENGTH, USUAL, Candidate
-from .dry_run import answer_of, mixed, on_meta
+from .dry_run import answer_of, mixed, on_meta, require_operands
 from .random_input import floating_type, make_input
 from .search_budget import Budget, Spent
 
 #: Files can claim anything; nobody's input is larger.
 _MAX_NUMBERS = 1 << 27
+
+
+#: So many sizes are tried at most, beside those that follow from what layers refuse.
+_MOST = 80
 
 
 class Trials:
@@ -37,7 +41,9 @@ class Trials:
         self.count = 0
         self.oblong: list[Candidate] = []
         self.too_large: Any = None
-        self._module = on_meta(conv.module)
+        memo: dict[int, Any] = {}
+        self._module = on_meta(conv.module, memo)
+        require_operands(conv, memo)
         self._dtype = floating_type(conv.module)
 
     def choose(self, candidates: Iterable[Candidate]) -> Candidate | None:
@@ -46,21 +52,26 @@ class Trials:
         Raises:
             Spent: the budget ended while candidates were worked out.
         """
+        loosely: list[Candidate] = []
         for source, group in groupby(candidates, key=attrgetter("source")):
-            if source == "layers":
-                found = self._first_apart(group)
+            if source in ("layers", "solved"):
+                found = self._first_apart(group, loosely)
             elif source == "arithmetic":
                 self.oblong = [candidate for candidate in group if self.fits(candidate.sizes)]
                 found = self.oblong[0] if len(self.oblong) == 1 and not self.budget.spent else None
+            elif source == "recorded":
+                found = next(filter(None, map(self._as_recorded, group)), None)
             else:
+                if loosely:
+                    break
                 found = next((candidate for candidate in group if self.fits(candidate.sizes)), None)
             if found is not None or self.oblong:
                 return found
-        return None
+        return loosely[0] if loosely else None
 
-    def _first_apart(self, candidates: Iterable[Candidate]) -> Candidate | None:
-        """The first with which the model gives an answer for each sample, or else a fixed number of answers."""
-        loosely: list[Candidate] = []
+    def _first_apart(self, candidates: Iterable[Candidate], loosely: list[Candidate]) -> Candidate | None:
+        """The first with which the model gives an answer for each sample; those with a fixed number are noted."""
+        before = len(loosely)
         for number, candidate in enumerate(candidates, 1):
             if self.fits(candidate.sizes):
                 exactly, evenly = self.keeps_apart(candidate.sizes)
@@ -68,13 +79,24 @@ class Trials:
                     return candidate
                 if evenly:
                     loosely.append(candidate)
-            if len(loosely) == number == ANY_LENGTH:
+            if len(loosely) - before == number == ANY_LENGTH or self.count >= _MOST:
                 break
-        return loosely[0] if loosely else None
+        return None
+
+    def _as_recorded(self, candidate: Candidate) -> Candidate | None:
+        """What a run left, if the model takes it: with two samples where it gives each what it gives one."""
+        one, two = self._answer(candidate.sizes), None
+        if candidate.samples is not None:
+            self.count += 1
+            two = self._answer(candidate.samples)
+        if two is not None and (one is None or _twice(one, two)) and not mixed(self.empty(candidate.samples), two):
+            return candidate._replace(sizes=candidate.samples)
+        self.count += 1
+        return None if one is None else candidate
 
     def fits(self, sizes: Any) -> bool:
         """Does the model take them, without mixing the samples of a batch of images? No, once the budget is spent."""
-        if self.budget.spent:
+        if self.budget.spent or self.count >= _MOST:
             return False
         self.count += 1
         answer = self._answer(sizes)
@@ -139,6 +161,12 @@ class Trials:
     def empty(self, sizes: Any) -> Any:
         """An input of these sizes, without numbers."""
         return apply(sizes, partial(torch.empty, dtype=self._dtype, device="meta"), tuple)
+
+
+def _twice(one: Any, two: Any) -> bool:
+    """Has each output two rows, each of the sizes that one sample gives?"""
+    pairs = zip([tensor.shape for _, tensor in leaves(one)], [tensor.shape for _, tensor in leaves(two)], strict=False)
+    return all(two in ((2, *one), (2 * one[0] if one else 0, *one[1:])) for one, two in pairs)
 
 
 def _so_do(others: list[str], tried: int) -> str:

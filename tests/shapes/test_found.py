@@ -159,14 +159,22 @@ FOUND = [
     (pose, "2x3x256x256", "256x256 was tried and fits (so do 64x64, 128x128"),
     (speech, "2x1x161x322", "161 rows become the 84 numbers that nn.SeqLSTM takes, as 161 to 164 rows do"),
     (two_texts, "{2x4096,2x16}", "nn.Linear at 1.1.1 takes 4096 numbers"),
-    (joined, "{2,2x3}", "no layer tells, and 2x3 was tried"),
+    (joined, "{2,2x3}", "{2,2x3} follows from what the layers refuse"),
     (char_cnn, "2x1014x70", "frames of 70 numbers; the length 1014"),
     (siamese, "{2x1x28x28,2x1x28x28}", "each of the 2 parts"),
     (two_stream, "{2,2x7}", "each of the 2 parts"),
     # a View of fixed size would take these too short or too long as well, and mix the samples
-    (lambda: chain(lookup(30, 6), temporal(6, 4, 3), tpool(2), view(96), linear(96)), "2x50", "50 was tried"),
+    (
+        lambda: chain(lookup(30, 6), temporal(6, 4, 3), tpool(2), view(96), linear(96)),
+        "2x50",
+        "takes indices; 2x50 follows",
+    ),
     (lambda: chain(lookup(30, 6), view(30), linear(30)), "2x5", "the length 5 was tried and fits"),
-    (lambda: chain(temporal(20, 4, 5), tpool(2), view(392), linear(392)), "2x200x20", "200 was tried"),
+    (
+        lambda: chain(temporal(20, 4, 5), tpool(2), view(392), linear(392)),
+        "2x200x20",
+        "2x200x20 follows from what the layers refuse",
+    ),
     # one answer per word, or per window of words: any length does
     (lambda: chain(lookup(30, 6), view(-1, 6), linear(6)), "2x16", "any other size"),
     (lambda: chain(lookup(30, 6), temporal(6, 8, 3), view(-1, 8), linear(8)), "2x16", "any other size"),
@@ -174,7 +182,7 @@ FOUND = [
     (lambda: chain(conv(1, 4, 5), pool(4, 4), view(-1), linear(144)), "1x28x28", "one image at a time, in no batch"),
     # both sizes of MNIST
     (lambda: chain(conv(1, 4, 5), pool(3, 3), conv(4, 8, 5), pool(2, 2), view(32), linear(32)), "2x1x32x32", "28x28"),
-    (lambda: chain(view(784), linear(784), linear(3, 784)), "2x784", "takes 784 numbers"),
+    (lambda: chain(view(784), linear(784), linear(3, 784)), "2x1x28x28", "an image of 1 channel (so does 2x784)"),
     (lambda: chain(lookup(30, 6), temporal(6, 4, 3), lua.module("nn.Max", dimension=2)), "2x16", "takes indices"),
 ]
 

@@ -89,10 +89,10 @@ FOUND = [
     (bag_of_words, "{2x16,2,2}", "takes indices"),
     (lambda: siamese(64, reshaped=True), "2x2x64x64", "64x64 was tried and fits; nn.Parallel takes 2 slices"),
     (lambda: siamese(32, reshaped=False), "2x2x2x32x32", "nn.Parallel takes 2 slices"),
-    (context_encoder, "{2x3x128x128,2x5x1x1}", "128x128 was tried and fits"),
+    (context_encoder, "{2x3x128x128,2x5x1x1}", "follows from what the layers refuse"),
     (conditional, "{2x5x1x1,2x10}", "no layer tells, and 2x5x1x1 was tried"),
-    (letters_and_word, "{2x16,2}", "nn.LookupTable at 1.1.2 takes indices, one for each sample"),
-    (lambda: cell(IDENTITY, 6, 8), "{2x6,2x8,2x8}", "no layer tells, and 2x8 was tried"),
+    (letters_and_word, "{2x5,2}", "takes a table of 2"),
+    (lambda: cell(IDENTITY, 6, 8), "{2x6,2x8,2x8}", "follows from what the layers refuse"),
     (scales, "{2x6x112x112,2x6x224x224}", "112x112 was tried"),
     # no layer reads the second part
     (nested_states, "{2x5,2x5,{2x3,2x4}}", "nn.Linear at 1 takes 5 numbers"),

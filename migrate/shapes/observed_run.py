@@ -1,0 +1,194 @@
+"""Runs a model without numbers and notes what each operator and layer gets, to see what refuses sizes, and why."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from functools import partial
+from math import prod
+from typing import Any
+
+import torch
+
+from ..base.tensor_trees import apply
+from ..model.conversion import ConvertedModel
+from ..model.layer_record import LayerRecord
+from ..t7 import Storage
+from .dry_run import SizesOnly, on_meta, require_operands, run
+from .random_input import floating_type, make_input
+from .search_budget import Budget, Spent
+
+#: The sizes of the tensors among the arguments of a call.
+Sizes = tuple[tuple[int, ...], ...]
+
+#: A call, by number: of an operator, or of a layer.
+Site = tuple[str, int]
+
+
+#: A batch of so many samples shows where it goes: hardly anything else has this size.
+BATCH = 29
+
+
+@dataclass
+class Observed:
+    """One run.
+
+    Attributes:
+        calls: what each operator got, in order.
+        entered: what each layer got, in order.
+        site: what refuses its input; None if the run came to its end.
+        function: the operator that does; None where a layer does so itself.
+        arguments: what it got.
+        layer: the innermost layer in which that is, and its number among those that were entered.
+        answer: what the model gives.
+    """
+
+    calls: list[Sizes] = field(default_factory=list)
+    entered: list[Sizes] = field(default_factory=list)
+    site: Site | None = None
+    function: str = ""
+    arguments: tuple[Any, ...] = ()
+    options: dict[str, Any] = field(default_factory=dict)
+    layer: LayerRecord | None = None
+    layer_number: int = 0
+    answer: Any = None
+
+    @property
+    def fits(self) -> bool:
+        """Did the run come to its end?"""
+        return self.site is None
+
+    @property
+    def progress(self) -> int:
+        """How far it came."""
+        return len(self.calls) + len(self.entered)
+
+    def at(self, site: Site) -> Sizes | None:
+        """What a call got; None where the run did not come so far."""
+        kind, number = site
+        seen = self.calls if kind == "operator" else self.entered
+        return seen[number] if number < len(seen) else None
+
+
+class _Noting(SizesOnly):
+    """Notes what each operator gets, and which one fails."""
+
+    def __init__(self, observed: Observed) -> None:
+        super().__init__()
+        self.observed = observed
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        name = getattr(func, "__name__", "")
+        if name in ("__get__", "dim", "size", "numel"):  # no arithmetic, and never refused
+            return super().__torch_function__(func, types, args, kwargs)
+        self.observed.calls.append(_sizes(args))
+        try:
+            return super().__torch_function__(func, types, args, kwargs)
+        except (NotImplementedError, Spent):
+            raise
+        except Exception:
+            if self.observed.site is None:
+                self.observed.site = ("operator", len(self.observed.calls) - 1)
+                self.observed.function, self.observed.arguments, self.observed.options = name, args, kwargs or {}
+            raise
+
+
+class Runs:
+    """Runs one model on inputs of which only the sizes matter.
+
+    Args:
+        conv: the converted model; it is not changed.
+        budget: how much may be computed.
+
+    Attributes:
+        count: how many runs there were.
+    """
+
+    def __init__(self, conv: ConvertedModel, budget: Budget) -> None:
+        self.conv = conv
+        self.budget = budget
+        self.count = 0
+        self._dtype = floating_type(conv.module)
+        self._memo: dict[int, Any] = {}
+        self._meta: Any = on_meta(conv.module, self._memo)
+        require_operands(conv, self._memo)
+
+    def on(self, sizes: Any) -> Observed:
+        """One run on an input of these sizes.
+
+        Raises:
+            Spent: the budget is.
+        """
+        self.count += 1
+        if self._meta is not None:
+            observed, missing = self._observe(self._meta, apply(sizes, self._empty, tuple))
+            if not missing:
+                return observed
+            self._meta, self._memo = None, {}  # some operator needs numbers
+        return self._observe(self.conv.module, make_input(self.conv, sizes))[0]
+
+    def _empty(self, sizes: tuple[int, ...]) -> torch.Tensor:
+        return torch.empty(sizes, dtype=self._dtype, device="meta")
+
+    def _observe(self, module: torch.nn.Module, value: Any) -> tuple[Observed, bool]:
+        observed = Observed()
+        running: list[tuple[LayerRecord, int]] = []
+
+        def begin(record: LayerRecord, part: Any, args: tuple[Any, ...]) -> None:
+            observed.entered.append(_sizes(args))
+            running.append((record, len(observed.entered) - 1))
+            if mixes(record, observed.entered[-1]):
+                raise RuntimeError("it would make other samples of the batch")
+
+        def end(record: LayerRecord, part: Any, args: tuple[Any, ...], output: Any) -> None:
+            while running and running.pop()[0] is not record:
+                pass
+
+        hooks = list(self._hooks(begin, end))
+        try:
+            with torch.no_grad(), self.budget, _Noting(observed):
+                observed.answer = run(module, value)
+        except Spent:
+            raise
+        except NotImplementedError:
+            return observed, True
+        except Exception:  # whatever a layer raises on sizes that it does not take
+            if running:
+                observed.layer, observed.layer_number = running[-1]
+                if observed.site is None:
+                    observed.site = ("layer", observed.layer_number)
+            elif observed.site is None:
+                observed.site = ("layer", 0)
+        else:
+            observed.site = None
+        finally:
+            for hook in hooks:
+                hook.remove()
+        return observed, False
+
+    def _hooks(self, begin: Callable[..., None], end: Callable[..., None]) -> Iterator[Any]:
+        for record in reversed(self.conv.layers):  # where one module stands for a layer and the one in it
+            part = self._memo.get(id(record.module), record.module)
+            yield part.register_forward_hook(partial(end, record))
+            yield part.register_forward_pre_hook(partial(begin, record), prepend=True)
+
+
+def mixes(record: LayerRecord, given: Sizes) -> bool:
+    """Would a View of fixed size make other samples of a batch, as it does when they are too large?"""
+    size = record.object.get("size")
+    if not record.traits.keeps_numbers or not isinstance(size, Storage) or len(given) != 1 or given[0][:1] != (BATCH,):
+        return False
+    x, wanted = given[0], [int(n) for n in size.data]
+    return min(wanted, default=0) > 0 and all(prod(x[i:]) != prod(wanted) for i in range(1, len(x)))
+
+
+def _sizes(value: Any) -> Sizes:
+    return tuple(tuple(tensor.shape) for tensor in _tensors(value))
+
+
+def _tensors(value: Any) -> Iterator[torch.Tensor]:
+    if isinstance(value, torch.Tensor):
+        yield value
+    elif isinstance(value, (list, tuple)):
+        for item in value:
+            yield from _tensors(item)

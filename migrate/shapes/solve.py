@@ -1,0 +1,213 @@
+"""Finds sizes that a model takes: whatever refuses them tells which one to change, and the run is repeated."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from heapq import heappop, heappush
+from itertools import count
+from typing import Any
+
+from ..base.tensor_trees import apply
+from .needs import Need, needs_of
+from .observed_run import BATCH, Observed, Runs, Site
+
+#: Sizes that stand for ones that are not known yet: so different that equal ones have been made equal on purpose.
+LABELS = (5, 11, 13, 17, 19, 23, 31, 37, 41, 43, 47, 53)
+
+#: In so many ways at most is a need met, by one axis or another.
+_PER_NEED = 2
+
+#: No size is looked for beyond.
+_LARGEST = 4096
+
+#: Sizes that are preferred where several do.
+_ROUND = (224, 227, 32, 64, 28, 96, 128, 112, 84, 48, 16, 8)
+
+#: An input has so many dimensions at most.
+_MAX_RANK = 4
+
+#: Runs that came to their end come before all others.
+_ENDED = 1 << 30
+
+Axes = tuple[tuple[int, int], ...]
+
+#: How little is known to be missing (less comes first), a number, sizes, and which need is met next; behind them come
+#: other ranks.
+_Step = tuple[int, int, Any, int]
+
+
+class Solver:
+    """Looks for sizes that a model takes.
+
+    Args:
+        runs: runs the model.
+        most: how many runs there may be.
+    """
+
+    def __init__(self, runs: Runs, most: int) -> None:
+        self._runs = runs
+        self._last = runs.count + most
+        self._known: dict[str, Observed] = {}
+        self._order = count()
+
+    def _over(self) -> bool:
+        return self._runs.count >= self._last
+
+    def solve(self, roots: Iterable[Any]) -> Iterator[Any]:
+        """Sizes that fit, from some to begin with, those first that come far.
+
+        Args:
+            roots: nested sizes.
+        """
+        heap: list[_Step] = []
+        seen: set[str] = set()
+        for root in roots:
+            self._push(heap, seen, root)
+        while heap and not self._over():
+            missing, _, sizes, stage = heappop(heap)
+            observed = self._run(sizes)
+            if observed.fits:
+                yield sizes
+                continue
+            site, needs = needs_of(observed)
+            if stage < len(needs):
+                heappush(heap, (missing, next(self._order), sizes, stage + 1))
+                found = self._followed(sizes, needs[stage], site)
+            else:
+                found = _other_ranks(sizes)
+            for changed in found:
+                if self._over():
+                    return
+                self._push(heap, seen, changed, observed)
+
+    def _push(self, heap: list[_Step], seen: set[str], sizes: Any, before: Observed | None = None) -> None:
+        if repr(sizes) in seen:
+            return
+        seen.add(repr(sizes))
+        observed = self._run(sizes)
+        if before is None or observed.fits or observed.progress > before.progress:
+            heappush(heap, (-observed.progress - _ENDED * observed.fits, next(self._order), sizes, 0))
+
+    def _run(self, sizes: Any) -> Observed:
+        key = repr(sizes)
+        if key not in self._known:
+            self._known[key] = self._runs.on(sizes)
+        return self._known[key]
+
+    def _followed(self, sizes: Any, need: Need, site: Site) -> Iterator[Any]:
+        """The same sizes, one of them changed so that what was refused is as it was wanted."""
+        found = 0
+        for axes in _groups(sizes):
+            if self._over() or found == _PER_NEED:
+                return
+            size = self._size(sizes, axes, need, site)
+            if size is not None:
+                found += 1
+                yield _with(sizes, axes, size)
+
+    def _size(self, sizes: Any, axes: Axes, need: Need, site: Site) -> int | None:
+        """The size of some axes with which a need is met; None if there is none."""
+
+        def off(size: int) -> int | None:
+            if not 1 <= size <= _LARGEST or self._over():
+                return None
+            seen = self._run(_with(sizes, axes, size)).at(site)
+            try:
+                return None if seen is None else need(seen)
+            except IndexError:
+                return None
+
+        now = _leaf(sizes, axes[0][0])[axes[0][1]]
+        first, next_one = off(now), off(now + 1)
+        if first is None:
+            return None
+        if next_one is not None and next_one != first and first % (next_one - first) == 0:
+            found = now - first // (next_one - first)
+            if off(found) == 0:
+                return found
+        more = off(2 * now)
+        if more is None or more == first:
+            return None
+        return self._bisected(off, now, 1 if more > first else -1)
+
+    def _bisected(self, off: Callable[[int], int | None], now: int, sign: int) -> int | None:
+        """The least size with which nothing is missing, or a rounder one that does as well."""
+
+        def missing(size: int) -> bool:
+            value = off(size)
+            return value is None or sign * value < 0
+
+        low, high = 1, now
+        if missing(now):
+            low, high = now, 2 * now
+            while missing(high):
+                if off(high) is None:
+                    return None
+                low, high = high, 2 * high
+        while low < high:
+            middle = (low + high) // 2
+            if missing(middle):
+                low = middle + 1
+            else:
+                high = middle
+        if off(low) != 0:
+            return None
+        return next((size for size in _ROUND if low <= size < low + 32 and off(size) == 0), low)
+
+
+def _flat(sizes: Any) -> list[tuple[int, ...]]:
+    found: list[tuple[int, ...]] = []
+    apply(sizes, found.append, tuple)
+    return found
+
+
+def _leaf(sizes: Any, number: int) -> tuple[int, ...]:
+    return _flat(sizes)[number]
+
+
+def _replaced(sizes: Any, number: int, leaf: tuple[int, ...]) -> Any:
+    numbers = count()
+
+    def choose(one: tuple[int, ...]) -> tuple[int, ...]:
+        return leaf if next(numbers) == number else one
+
+    return apply(sizes, choose, tuple)
+
+
+def _with(sizes: Any, axes: Axes, size: int) -> Any:
+    for number, dim in axes:
+        leaf = _leaf(sizes, number)
+        sizes = _replaced(sizes, number, (*leaf[:dim], size, *leaf[dim + 1 :]))
+    return sizes
+
+
+def _groups(sizes: Any) -> list[Axes]:
+    """Axes that change together: those of equal size, then each alone; the batch comes last."""
+    by_size: dict[tuple[bool, bool, int], list[tuple[int, int]]] = {}
+    for number, leaf in enumerate(_flat(sizes)):
+        for dim, size in enumerate(leaf):
+            sides = len(leaf) >= _MAX_RANK and dim > 1
+            by_size.setdefault((size == BATCH, size not in LABELS and not sides, size), []).append((number, dim))
+    found = sorted(by_size.items())
+    groups = [tuple(axes) for _, axes in found]
+    images = {number for number, leaf in enumerate(_flat(sizes)) if len(leaf) >= _MAX_RANK}
+    for _, axes in found:
+        if len(axes) > 1:
+            together = {number: tuple(a for a in axes if a[0] == number) for number, _ in axes}
+            groups += [axis for axis in together.values() if len(axis) < len(axes)]
+            groups += [((n, d),) for n, d in axes if n not in images and len(together[n]) > 1]
+    return list(dict.fromkeys(groups))
+
+
+def _other_ranks(sizes: Any) -> Iterator[Any]:
+    """The same sizes, with a dimension more or less in one part."""
+    flat = _flat(sizes)
+    used = {size for leaf in flat for size in leaf}
+    label = next((label for label in LABELS if label not in used), 59)
+    for number, leaf in enumerate(flat):
+        if len(leaf) < _MAX_RANK:
+            for dim in dict.fromkeys((1 if leaf else 0, len(leaf))):
+                yield _replaced(sizes, number, (*leaf[:dim], label, *leaf[dim:]))
+        if len(leaf) > 1:
+            yield _replaced(sizes, number, (leaf[0], *leaf[2:]))
+            yield _replaced(sizes, number, leaf[1:])

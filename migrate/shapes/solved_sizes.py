@@ -1,0 +1,121 @@
+"""Sizes found by following what the layers refuse, where neither a run nor the first layers tell them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from ..base.tensor_trees import apply, leaves
+from ..model.conversion import ConvertedModel
+from .candidates import Candidate
+from .input_readers import FRAMES, IMAGES, INDICES, NUMBERS, SEQUENCES, VOLUMES, Entries, Entry
+from .observed_run import BATCH, Runs
+from .parse import spelled
+from .search_budget import Budget
+from .solve import LABELS, Solver
+
+#: How many runs a search may take with a batch, and without.
+_RUNS = {True: 100, False: 40}
+
+#: How large images are to begin with: networks halve them a few times.
+_SIDE = 64
+
+
+def solved_sizes(conv: ConvertedModel, entries: Entries, budget: Budget, *, batched: bool) -> Iterator[Candidate]:
+    """Sizes that fit all layers.
+
+    Args:
+        conv: the converted model.
+        entries: the layers that read its input.
+        budget: how much may be computed.
+        batched: does each part have a batch dimension? Otherwise none does.
+    """
+    runs = Runs(conv, budget)
+    solver = Solver(runs, _RUNS[batched])
+    left: list[Candidate] = []
+    roots = list(_roots(entries, batched=batched))
+    for found in solver.solve(roots):
+        if found in roots and not _known(entries):
+            return  # it takes anything, so nothing is known
+        sizes, kept = _of_two(runs, found) if batched else (found, True)
+        told = f"{_told(entries)}{spelled(sizes)} follows from what the layers refuse"
+        told += "" if batched else ", one sample in no batch"
+        candidate = Candidate(sizes, told, "solved" if batched else "unbatched")
+        if kept:
+            yield candidate
+        else:
+            left.append(candidate)
+    yield from left
+
+
+def _told(entries: Entries) -> str:
+    """What is known of the input, in words that a comma can follow."""
+    if isinstance(entries, dict):
+        return f"it takes a table of {len(entries)}; "
+    kind = {IMAGES: "images", VOLUMES: "volumes", FRAMES: "frames", INDICES: "indices", NUMBERS: "numbers"}
+    taken = kind.get(entries.kind, "")
+    return f"{entries.where} takes {taken}; " if taken and entries.where else ""
+
+
+def _known(entries: Entries) -> bool:
+    """Is anything known of a part of the input?"""
+    if isinstance(entries, dict):
+        return any(map(_known, entries.values()))
+    return bool(entries.kind or entries.channels)
+
+
+def _of_two(runs: Runs, sizes: Any) -> tuple[Any, bool]:
+    """The same sizes with a batch of two where the model takes that, and whether each output has one as well."""
+    two = apply(sizes, _two, tuple)
+    larger, smaller = runs.on(sizes), runs.on(two)
+    if not smaller.fits or two == sizes:
+        return sizes, False
+    pairs = list(zip(leaves(larger.answer), leaves(smaller.answer), strict=False))
+    kept = all(
+        any((a, b) == (BATCH, 2) for a, b in zip(one.shape, other.shape, strict=False))
+        for (_, one), (_, other) in pairs
+    )
+    return two, kept and bool(pairs)
+
+
+def _two(sizes: tuple[int, ...]) -> tuple[int, ...]:
+    return tuple(2 if size == BATCH else size for size in sizes)
+
+
+def _roots(entries: Entries, *, batched: bool) -> Iterator[Any]:
+    for inside in (True, False) if isinstance(entries, dict) else (False,):
+        first = _start(entries, iter(LABELS * 50), inside)
+        yield first if batched else apply(first, _single, tuple)
+    if isinstance(entries, Entry) and not entries.kind:
+        for rank in (2, 3, 4, 1) if batched else (1, 2, 3):
+            yield (BATCH, *LABELS[1:rank]) if batched else LABELS[:rank]
+
+
+def _single(sizes: tuple[int, ...]) -> tuple[int, ...]:
+    if BATCH not in sizes:
+        return sizes
+    axis = sizes.index(BATCH)
+    return (*sizes[:axis], *sizes[axis + 1 :]) or (LABELS[0],)
+
+
+def _start(entries: Entries, labels: Iterator[int], inside: bool) -> Any:
+    """Sizes to begin with: what is known of a part, and a label for what is not."""
+    if isinstance(entries, dict):
+        return [_start(part, labels, inside) for _, part in sorted(entries.items())]
+    size = entries.channels
+    found: tuple[int, ...]
+    if entries.kind == INDICES:
+        found = (BATCH,) if inside else (BATCH, next(labels))
+    elif entries.kind == IMAGES:
+        found = (BATCH, size or 3, _SIDE, _SIDE)
+    elif entries.kind == VOLUMES:
+        found = (BATCH, size, 32, 32, 32)
+    elif entries.kind == FRAMES:
+        found = (BATCH, next(labels), size)
+    elif entries.kind == SEQUENCES:
+        found = (next(labels), BATCH, size)
+    else:
+        found = (BATCH, size if size and entries.kind == NUMBERS else next(labels))
+    if entries.slices is not None and entries.slices[0] <= len(found):
+        found = (*found[: entries.slices[0]], entries.slices[1], *found[entries.slices[0] :])
+    return (next(labels), *found) if entries.steps and entries.kind != SEQUENCES else found
