@@ -61,9 +61,10 @@ def left_by_model(conv: ConvertedModel) -> Iterator[tuple[Any, str]]:
 def batched(sizes: Any, entries: Entries) -> Any:
     """Sizes with a batch in front: Torch7 takes a single image too, but what is exported should take many."""
     if isinstance(sizes, list):
-        flat = [isinstance(part, tuple) and len(part) == 1 for part in sizes]
         parts = [entries.get(i, Entry()) if isinstance(entries, dict) else Entry() for i in range(1, len(sizes) + 1)]
-        return [(2, *part) for part in sizes] if all(flat) else list(map(batched, sizes, parts))
+        indices = any(isinstance(part, Entry) and part.kind == INDICES for part in parts)
+        vectors = not indices and all(isinstance(part, tuple) and len(part) == 1 for part in sizes)
+        return [(2, *part) for part in sizes] if vectors else list(map(batched, sizes, parts))
     kind = entries.kind if isinstance(entries, Entry) else ""
     return (2, *sizes) if len(sizes) + 1 == _DIMENSIONS.get(kind) else sizes
 
