@@ -21,6 +21,7 @@ PRIVATE = {
     "torch.nn.modules.batchnorm._BatchNorm": ("torch", "batch norm of any number of dimensions"),
     "_check_input_dim": ("torch", "the same"),
     "_buffers": ("torch", "tells buffers from parameters of one module"),
+    "_apply": ("torch", "tells a layer without weights of a cast; nn.RNNBase overrides it too"),
     "_version": ("torch", "tells whether a tensor was written to"),
 }
 

@@ -25,7 +25,7 @@ BY_NAME = {
     "migrate/t7/bodies.py": "the file format: classes that write no table of fields",
     "migrate/model/locate.py": "losses that nobody knows are told by the ending that Torch7 gives to all of them",
     "migrate/inspection/origin.py": "the history of Torch7: which class came when, from data/history.json",
-    "migrate/inspection/contents.py": "a confusion matrix of optim is no layer",
+    "migrate/model/contents/kinds.py": "a confusion matrix of optim is no layer, nor are tables of tds",
     "migrate/inspection/byte_sizes.py": "nodes of graphs and optimizers are no layers",
     "migrate/lua/tensors/making.py": "Lua's own constructors of tensors and storages",
     "migrate/lua/tensors/types.py": "types of tensors by their names in Lua",

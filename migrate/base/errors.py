@@ -5,7 +5,8 @@ TorchMigrateError
 │   ├── TornFile         it ends before its end: a download or save was interrupted
 │   └── LimitExceeded    reading or running it needs more than `Limits` allow, or than there is
 ├── UsageError           the call can't be carried out as it was made   (exit 2)
-│   └── ModelNotFound    no model, or several, in that file
+│   └── ModelNotFound    several models in that file, or none at that key
+│       └── NoModel      that file holds no model at all     (exit 3)
 ├── UnsupportedLayers    the model holds layers that can't be converted (exit 4)
 └── ExportError          the ONNX export failed                    (exit 5)
 """
@@ -25,6 +26,9 @@ EXIT_UNSUPPORTED = 4
 EXIT_EXPORT = 5
 EXIT_BUG = 70
 EXIT_INTERRUPTED = 130
+
+#: Exit codes, the worst first: wrong numbers are worse than none.
+SEVERITY = (EXIT_BUG, EXIT_PARITY, EXIT_EXPORT, EXIT_UNSUPPORTED, EXIT_UNREADABLE, EXIT_USAGE, EXIT_OK)
 
 
 class TorchMigrateError(Exception):
@@ -92,6 +96,12 @@ class ModelNotFound(UsageError):
         super().__init__(message)
 
 
+class NoModel(ModelNotFound):
+    """The file holds no model: it is a vocabulary, a cache of data, options or the like."""
+
+    exit_code = EXIT_UNREADABLE
+
+
 @dataclass(frozen=True)
 class Refusal:
     """One layer that can't be converted.
@@ -114,12 +124,14 @@ class UnsupportedLayers(TorchMigrateError):
 
     Attributes:
         refusals: every refused layer, in the order of the model.
+        held: lines about the models inside the refused one that can be converted without it, or "".
     """
 
     exit_code = EXIT_UNSUPPORTED
 
-    def __init__(self, refusals: Sequence[Refusal]) -> None:
+    def __init__(self, refusals: Sequence[Refusal], held: str = "") -> None:
         self.refusals = list(refusals)
+        self.held = held
         groups: dict[tuple[str, str], list[str]] = {}
         for refusal in self.refusals:
             groups.setdefault((refusal.typename, refusal.reason), []).append(refusal.path or "the model itself")
@@ -134,6 +146,8 @@ class UnsupportedLayers(TorchMigrateError):
                 "Give the class a converter with --plugin file.py, let another stand in with --alias my.Class=nn.ReLU, "
                 "or convert the rest with --allow-unsupported."
             )
+        if held:
+            lines += ["It holds models that can be converted by themselves; choose one:", held]
         super().__init__("\n".join(lines))
 
 

@@ -15,8 +15,7 @@ import numpy as np
 from ..base.errors import UsageError
 from ..base.json_values import JsonValues
 from ..base.output_file import check_file, whole_file
-from ..inspection.contents import summary
-from ..inspection.tree import size_text
+from ..model.contents.kinds import size_text, summary
 from ..model.locate import follow
 from ..t7 import LuaObject, LuaTable, Storage, Tensor, Value, load_file
 from ..t7.as_json import ToJson, json_text

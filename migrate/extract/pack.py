@@ -15,7 +15,7 @@ from ..base.errors import UsageError
 from ..base.json_values import JsonValues
 from ..base.messages import why_not_opened
 from ..base.output_file import check_file, whole_file
-from ..inspection.contents import summary
+from ..model.contents.kinds import summary
 from ..t7 import LuaTable, Tensor, Value
 from ..t7.as_json import from_json
 from ..t7.writing.dump import dump

@@ -11,7 +11,7 @@ import numpy as np
 
 from ..base.errors import UsageError
 from ..base.output_file import whole_file
-from ..inspection.tree import size_text
+from ..model.contents.kinds import size_text
 from ..t7 import Tensor
 
 Array = np.ndarray[Any, np.dtype[Any]]

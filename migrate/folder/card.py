@@ -54,6 +54,7 @@ def write_card(
     if SOURCE in files:
         lines += ["```python", "from model import Model", "", 'model = Model.from_pretrained(".")', "```", ""]
     lines += ["```python", "import torchmigrate", "", 'module = torchmigrate.load_converted(".")', "```", ""]
+    lines += ["## Data", "", *(f"- {code(line)}" for line in conv.preprocessing.lines()), ""]
     lines += ["### Parity: it was not compared with Torch7" if report is None else report.markdown(), ""]
     remarks = [f"{path}: {note}" if path else note for path, note in conv.notes] + list(notes)
     if remarks:

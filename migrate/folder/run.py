@@ -14,6 +14,7 @@ from ..base.errors import EXIT_OK, EXIT_PARITY, ExportError, GraphDiffers, Usage
 from ..base.files import reference_beside
 from ..base.folder_files import ONNX, PARITY_FAILED, SOURCE, read_config
 from ..base.output_folder import CONVERTED, SOURCE_ONLY, output_folder
+from ..model.contents.children import inputs_of
 from ..model.conversion import ConvertedModel
 from ..model.convert import convert_model, to_torch
 from ..onnx.result import OnnxExport
@@ -28,6 +29,7 @@ from ..shapes.infer import input_of
 from ..shapes.random_layers import drawn_numbers
 from ..t7.limits import DEFAULT_LIMITS, Limits
 from .card import write_card
+from .data_given import DataGiven, with_given
 from .example_input import two_samples
 from .write import source_of, write
 
@@ -57,6 +59,10 @@ class ConvertOptions:
     limits: Limits = DEFAULT_LIMITS
     max_download: int = MAX_DOWNLOAD
     require_proof: bool = False
+    mean: Sequence[float] | None = None
+    std: Sequence[float] | None = None
+    channel_order: str | None = None
+    labels: Path | None = None
 
 
 @dataclass
@@ -110,6 +116,7 @@ class ConvertedFolder:
             "classes": self.conversion.classes,
             "parameters": self.conversion.parameter_count,
             "notes": [list(note) for note in self.conversion.notes],
+            "preprocessing": self.conversion.preprocessing.to_json(),
             "unread_fields": self.conversion.unread,
             "onnx": None if self.onnx is None else self.onnx.to_json(),
             "parity": None if self.report is None else self.report.to_json(),
@@ -147,7 +154,7 @@ def convert_file(
         require_devices(options.devices)
     kind = SOURCE_ONLY if options.source_only and kind == CONVERTED else kind
     beside = reference_beside(file) if options.reference is None else None
-    inputs = [file, options.reference or beside, *options.plugins]
+    inputs = [file, options.reference or beside, *options.plugins, options.labels]
     with output_folder(folder, kind, force=options.force, inputs=inputs, work=work) as made:
         step("reading and converting")
         conversion = convert_model(
@@ -158,6 +165,9 @@ def convert_file(
             allow_unsupported=options.allow_unsupported,
             limits=options.limits,
         )
+        given = DataGiven(options.mean, options.std, options.channel_order, options.labels)
+        planes = inputs_of(conversion.layers[0].object) if conversion.layers else None
+        conversion.preprocessing = with_given(conversion.preprocessing, given, file, planes, options.limits)
         with _keeping_answers(conversion):
             return _write(conversion, made, folder, options, step, beside)
 

@@ -18,7 +18,6 @@ from ..base.errors import UsageError
 from ..base.folder_files import CONFIG, CONFIG_VERSION, SOURCE, WEIGHTS
 from ..model.architecture import describe
 from ..model.conversion import ConvertedModel
-from ..model.preprocessing import find_preprocessing
 from ..model.registry import installed_plugins
 from ..model.tied_names import first_names
 from ..shapes.infer import infer_input
@@ -114,7 +113,7 @@ def config_of(conv: ConvertedModel, names: Mapping[str, str]) -> dict[str, Any]:
         },
         "versions": {name: version(name) for name in ("torchmigrate", "torch", "safetensors")} | installed_plugins(),
         "torch7_classes": conv.classes,
-        "preprocessing": find_preprocessing(conv.value, conv.layers[0].object if conv.layers else None).to_json(),
+        "preprocessing": conv.preprocessing.to_json(),
         "layers": [
             {"path": record.path, "class": record.typename, "module": modules.get(record.path)}
             for record in conv.layers

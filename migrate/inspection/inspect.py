@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import os
 from collections.abc import Collection
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from ..model.locate import candidates, is_module, locate
+from ..model.locate import candidates, is_criterion, locate
+from ..model.preprocessing import Preprocessing, find_preprocessing
 from ..t7 import Loss, T7File, load_file
 from ..t7.limits import DEFAULT_LIMITS, Limits
 from .byte_sizes import Sizes, sizes_of
-from .contents import Content, contents_of, to_json
+from .contents import Content, contents_of, shown_models, to_json
 from .functions import FunctionFound, functions_of
 from .origin import Origin, origin_of
 from .statistics import Statistics, tensor_statistics
@@ -35,6 +36,7 @@ class Inspection:
         sizes: where its bytes are.
         contents: key -> what is there, for a table at the top; the content of anything else under "".
         models: the models in it.
+        preprocessing: what it says of the data; None if it holds no network.
         tensors: statistics of every tensor; None unless they were asked for.
         remarks: what is unusual about the file as a whole.
         error: why it was not read to its end (only with `salvage`); None if it was.
@@ -52,6 +54,7 @@ class Inspection:
     sizes: Sizes
     contents: dict[str, Content]
     models: list[Model]
+    preprocessing: Preprocessing | None = None
     tensors: list[Statistics] | None = None
     remarks: list[str] = field(default_factory=list)
     error: str | None = None
@@ -59,7 +62,8 @@ class Inspection:
 
     def to_json(self) -> dict[str, Any]:
         """The same as JSON values."""
-        return {**asdict(self), "contents": to_json(self.contents)}
+        known = None if self.preprocessing is None else self.preprocessing.to_json()
+        return {**asdict(self), "contents": to_json(self.contents), "preprocessing": known}
 
 
 def inspect_file(
@@ -87,7 +91,9 @@ def inspect_file(
     """
     file = load_file(path, salvage=salvage, limits=limits)
     value = file.objects[0] if file.objects else None
-    found = [locate(value, key, known)] if key else [c for c in candidates(value, known) if is_module(c.object, known)]
+    tops = [locate(value, key, known)] if key else candidates(value, known)
+    found = tops if key else shown_models(value, known)
+    nets = [candidate.object for candidate in found if not is_criterion(candidate.object.typename)]
     return Inspection(
         file=Path(path).name,
         size=file.size,
@@ -99,7 +105,8 @@ def inspect_file(
         origin=origin_of(file),
         sizes=sizes_of(value, file.size, binary=file.format == "binary"),
         contents=contents_of(value, known),
-        models=[read_model(c.key, c.object, known) for c in found],
+        models=[replace(read_model(c.key, c.object, known), held=i >= len(tops)) for i, c in enumerate(found)],
+        preprocessing=find_preprocessing(value, nets[0]) if nets else None,
         tensors=tensor_statistics(value) if tensors else None,
         remarks=_remarks(file),
         error=None if file.error is None else str(file.error),

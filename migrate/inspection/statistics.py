@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from ..model.contents.kinds import size_text
 from ..t7 import Tensor, Value
 from ..t7.tensors import distinct
-from .tree import size_text
 from .walk import everything
 
 if TYPE_CHECKING:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 
+from ..model.contents.children import children_of, parameters_of
+from ..model.contents.kinds import size_text
 from ..model.leftover_fields import RECORDED
 from ..t7 import LuaObject, LuaTable, Tensor, Value
 
@@ -70,6 +71,7 @@ class Model:
         recorded: how many modules hold the output of their last run.
         input: what is known of its input, in words; "" if nothing was asked or found.
         tree: its modules.
+        held: does an object of a class that nobody knows hold it? Then `convert` takes it by its key.
     """
 
     key: str
@@ -81,6 +83,7 @@ class Model:
     recorded: int
     input: str
     tree: ModuleNode
+    held: bool = False
 
 
 def read_model(key: str, obj: LuaObject, known: Collection[str]) -> Model:
@@ -96,11 +99,6 @@ def read_model(key: str, obj: LuaObject, known: Collection[str]) -> Model:
     recorded = sum(node.output is not None for node in tree.walk())
     classes = dict(sorted(walk.classes.items()))
     return Model(key, obj.typename, walk.parameters, walk.bytes, classes, walk.unsupported, recorded, "", tree)
-
-
-def size_text(tensor: Tensor) -> str:
-    """The size of a tensor as Torch7 people write it: 16x3x3x3."""
-    return "x".join(map(str, tensor.size)) or "empty"
 
 
 def nested_size(value: Value, depth: int = 0) -> str | None:
@@ -155,7 +153,7 @@ class _ModelWalk:
         for name, tensor in own.items():
             self._count(node, name, tensor)
         if depth < _MAX_DEPTH:
-            for name, child in children_of(obj):
+            for name, child in children_of(obj, self.known):
                 node.children.append(self.node(child, f"{path}.{name}" if path else name, depth + 1))
         return node
 
@@ -170,44 +168,3 @@ class _ModelWalk:
         node.bytes += tensor.nbytes
         self.parameters += tensor.numel()
         self.bytes += tensor.nbytes
-
-
-def parameters_of(obj: LuaObject) -> dict[str, Tensor]:
-    """Weight, bias, and whatever has a gradient beside it (`weight` has `gradWeight`)."""
-    found = {}
-    for name, value in obj.items():
-        if isinstance(value, Tensor) and isinstance(name, str) and value.numel():
-            gradient = f"grad{name[:1].upper()}{name[1:]}"
-            if name in ("weight", "bias") or (gradient in obj and name not in ("input", "output")):
-                found[name] = value
-    return found
-
-
-def children_of(obj: LuaObject) -> list[tuple[str, LuaObject]]:
-    """The modules that an object holds: those in `modules` and in nodes of a graph, else those in fields of its own."""
-    modules = obj.get("modules")
-    listed = modules.list() if isinstance(modules, LuaTable) and len(modules) else []
-    listed = [*listed, *_of_nodes(obj, listed)]
-    if listed:
-        return [(str(i), child) for i, child in enumerate(listed, 1) if isinstance(child, LuaObject)]
-    return [
-        (str(name), value)
-        for name, value in obj.items()
-        if isinstance(value, LuaObject) and isinstance(name, str) and _looks_like_module(value)
-    ]
-
-
-def _of_nodes(graph: LuaObject, listed: list[Value]) -> Iterator[LuaObject]:
-    """The modules of the nodes of a graph that are not in its list: graphs of 2014 and before have none."""
-    nodes = graph.get("forwardnodes")
-    seen = {id(module) for module in listed}
-    for node in nodes.list() if isinstance(nodes, LuaTable) else []:
-        data = node.get("data") if isinstance(node, LuaObject) else None
-        module = data.get("module") if isinstance(data, LuaTable) else None
-        if isinstance(module, LuaObject) and id(module) not in seen:
-            seen.add(id(module))
-            yield module
-
-
-def _looks_like_module(obj: LuaObject) -> bool:
-    return re.match(r"(torch|graph|nngraph|tds)\.", obj.typename) is None and ("gradInput" in obj or "modules" in obj)

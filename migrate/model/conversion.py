@@ -17,6 +17,7 @@ from ..t7.limits import DEFAULT_LIMITS, Limits
 from .build import Build, Region
 from .layer_record import LayerRecord
 from .locate import is_criterion
+from .preprocessing import Preprocessing
 
 
 @dataclass(frozen=True)
@@ -70,6 +71,7 @@ class ConvertedModel:
         file: where the file is that it comes from, since nothing is written over it; None for a value.
         indexed: sizes of an input -> which of its tensors hold indices, and which ones; see `shapes.random_input`.
         answers: what it has answered, while nobody changes it; None: each asks anew.
+        preprocessing: what the file, or the user, says of the data.
     """
 
     module: nn.Module
@@ -85,6 +87,7 @@ class ConvertedModel:
     file: Path | None = field(default=None, repr=False, compare=False)
     indexed: dict[Any, dict[int, range]] = field(default_factory=dict, repr=False, compare=False)
     answers: Answers | None = field(default=None, repr=False, compare=False)
+    preprocessing: Preprocessing = field(default_factory=Preprocessing, repr=False, compare=False)
 
     @property
     def unread(self) -> dict[str, list[str]]:

@@ -20,9 +20,10 @@ from .build import Build, to_torch_tensor
 from .conversion import ConvertedModel, Provenance
 from .layer_record import LayerRecord
 from .layer_runs import check_runs
-from .locate import locate
+from .locate import listed, locate
 from .memory.aliasing import settle_aliases
 from .memory.rewriting import rewrite_overwritten
+from .preprocessing import find_preprocessing
 from .ties import tie_views
 from .torchfile import adopt
 
@@ -56,12 +57,18 @@ def convert_model(
         value = adopt(source)
     for plugin in plugins:
         registry.load_plugin(Path(plugin))
+    known = {*registry.all_converters(), *(aliases or ())}
     try:
-        candidate = locate(value, key, {*registry.all_converters(), *(aliases or ())})
+        candidate = locate(value, key, known)
     except ModelNotFound as error:  # a command reads several files
-        raise ModelNotFound(f"{provenance.file}: {error}" if provenance.file else str(error), error.keys) from error
+        raise type(error)(f"{provenance.file}: {error}" if provenance.file else str(error), error.keys) from error
     build = Build(aliases=dict(aliases or {}), allow_unsupported=allow_unsupported, track_gradients=track_gradients)
-    module = build.root(candidate.object)
+    try:
+        module = build.root(candidate.object)
+    except UnsupportedLayers as error:
+        if not candidate.held:
+            raise
+        raise UnsupportedLayers(error.refusals, listed(candidate.held, known)) from error
     check_runs(module, limits)
     for path, text in [] if track_gradients else tie_views(build.places):  # each has its own gradient in Torch7
         build.note(path, text)
@@ -72,6 +79,8 @@ def convert_model(
     for path, text in [*overwritten, *settle_aliases(build.records)]:
         build.note(path, text)
     set_training(module, build.records, mode)
+    if candidate.remark:
+        build.note("", candidate.remark)
     if candidate.others:
         build.note(
             "", f"the file holds other models too, which were not converted: {', '.join(candidate.others)} (--key)"
@@ -86,6 +95,7 @@ def convert_model(
         provenance=provenance,
         build=build,
         limits=limits,
+        preprocessing=find_preprocessing(value, candidate.object),
         file=Path(source).absolute() if isinstance(source, (str, os.PathLike)) else None,
     )
 

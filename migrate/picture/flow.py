@@ -7,7 +7,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from ..inspection.tree import children_of
+from ..model.contents.children import children_of
 from ..model.supported_classes import traits_of
 from ..t7 import LuaObject, LuaTable, Storage, Tensor, Value
 

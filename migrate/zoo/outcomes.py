@@ -11,15 +11,11 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from ..base.errors import EXIT_BUG, EXIT_EXPORT, EXIT_OK, EXIT_PARITY, EXIT_UNREADABLE, EXIT_UNSUPPORTED, EXIT_USAGE
 from ..base.folder_files import COLLECTION
 from ..base.json_values import JsonValues
 from ..base.messages import cut, file_text
 from ..folder.run import ConvertOptions
 from ..model.convert import sha256
-
-#: Exit codes, the worst first: wrong numbers are worse than none.
-SEVERITY = (EXIT_BUG, EXIT_PARITY, EXIT_EXPORT, EXIT_UNSUPPORTED, EXIT_UNREADABLE, EXIT_USAGE, EXIT_OK)
 
 CONVERTED = "converted"
 PARITY_FAILED = "parity failed"

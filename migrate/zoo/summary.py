@@ -10,10 +10,10 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from ..base.errors import EXIT_INTERRUPTED, EXIT_OK
+from ..base.errors import EXIT_INTERRUPTED, EXIT_OK, SEVERITY
 from ..base.messages import file_text, visible
 from ..base.output_file import whole_file
-from .outcomes import SEVERITY, Outcome
+from .outcomes import Outcome
 from .zoo_files import Shard
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from .options import (
+    DATA,
     DEVICES,
     DTYPE,
     FILES,
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
     "-o", "--output", type=click.Path(path_type=Path), help="Folder to write; default: the file's name without .t7."
 )
 @ZOO
+@click.option("--all-keys", is_flag=True, help="Convert every model of the file, each into a folder below -o.")
 @click.option("--force", is_flag=True, help="Replace an existing folder.")
 @click.option(
     "--allow-unsupported", is_flag=True, help="Convert the rest; what is not converted raises when it is run."
@@ -51,12 +53,14 @@ if TYPE_CHECKING:
 @DEVICES
 @TOLERANCES
 @PROOF
+@DATA
 @JSON
 @QUIET
 @VERBOSE
 def convert(
     files: tuple[str, ...],
     output: Path | None,
+    all_keys: bool,
     as_json: bool,
     quiet: bool,
     **options: Any,
@@ -70,6 +74,7 @@ def convert(
     torchmigrate convert resnet.t7
     torchmigrate convert checkpoint.t7 --key model -o resnet --input-shape 2x3x224x224
     torchmigrate convert style.t7 --plugin my_layers.py --reference style.reference.t7
+    torchmigrate convert agent.t7 --all-keys -o agent
     torchmigrate convert *.t7 -o out --jobs 4
     """
     from ...base.download import is_url
@@ -80,16 +85,21 @@ def convert(
     settings = ConvertOptions(**with_model_options(options), max_download=most)
     single = len(files) == 1 and not any(several.values())
     if single and (is_url(files[0]) or not Path(files[0]).is_dir()):
-        return _convert_one(files[0], output, settings, as_json, quiet)
+        return _convert_one(files[0], output, settings, as_json, quiet, all_keys=all_keys)
+    if all_keys:
+        raise click.UsageError("--all-keys takes one file, whose models it converts.")
     return _convert_all(files, output, settings, as_json, quiet, **several)
 
 
-def _convert_one(source: str, output: Path | None, settings: ConvertOptions, as_json: bool, quiet: bool) -> int:
+def _convert_one(
+    source: str, output: Path | None, settings: ConvertOptions, as_json: bool, quiet: bool, *, all_keys: bool
+) -> int:
     from ...base.download import is_url, local_copy
     from ...base.files import standard_input
-    from ...folder.run import convert_file
+    from ...folder.run import ConvertedFolder, convert_file
+    from ...folder.run_all_keys import ConvertedKeys, convert_all_keys
     from ..printing import terminal as console
-    from ..printing.results import show_result
+    from ..printing.results import show_keys, show_result
 
     with console.progress(silent=as_json or quiet) as step, ExitStack() as stack:
         if source == "-":
@@ -99,9 +109,12 @@ def _convert_one(source: str, output: Path | None, settings: ConvertOptions, as_
         else:
             file = local_copy(source, step, settings.max_download) if is_url(source) else Path(source)
         target = output or Path(file.name.removesuffix(".gz")).with_suffix("")
-        result = convert_file(file, target, settings, step)
+        result: ConvertedFolder | ConvertedKeys
+        result = (convert_all_keys if all_keys else convert_file)(file, target, settings, step)
     if as_json:
         console.print_json(result.to_json())
+    elif isinstance(result, ConvertedKeys):
+        show_keys(result, quiet=quiet)
     elif not quiet:
         show_result(result)
     return result.exit_code

@@ -134,6 +134,25 @@ DEVICES = click.option(
     callback=_check_devices,
     help="cpu or cuda; may be repeated.",
 )
+
+
+def _numbers(_context: click.Context, _option: click.Parameter, text: str | None) -> tuple[float, ...] | None:
+    try:
+        return None if text is None else tuple(float(part) for part in text.split(","))
+    except ValueError as error:
+        raise click.BadParameter(f"numbers with commas between, such as 0.485,0.456,0.406; not {text!r}") from error
+
+
+MEAN = click.option("--mean", callback=_numbers, help="Of a picture's channels, such as 0.485,0.456,0.406.")
+STD = click.option("--std", callback=_numbers, help="Of a picture's channels, such as 0.229,0.224,0.225.")
+LABELS = click.option(
+    "--labels",
+    type=click.Path(path_type=Path),
+    help="File with the names of the classes or words: a line each, a JSON list, or a .t7 file.",
+)
+CHANNEL_ORDER = click.option(
+    "--channel-order", type=click.Choice(["rgb", "bgr", "yuv", "gray", "y"]), help="Of the pictures that it takes."
+)
 ATOL = click.option("--atol", type=float, help="Absolute tolerance; default: from dtype and depth.")
 RTOL = click.option("--rtol", type=float, help="Relative tolerance; default: from dtype and depth.")
 
@@ -163,6 +182,7 @@ LIMITS = options(MAX_ELEMENTS, MAX_RUNS)
 MODEL = options(KEY, PLUGINS, NO_PLUGINS, ALIASES, LIMITS)
 CONVERSION = options(FILE, MODEL)
 TOLERANCES = options(ATOL, RTOL)
+DATA = options(MEAN, STD, LABELS, CHANNEL_ORDER)
 ZOO = options(
     click.option(
         "--files-from",

@@ -7,16 +7,9 @@ from typing import Any
 
 import click
 
-from .options import CONVERSION, DEVICES, JSON, PROOF, QUIET, SHAPE, VERBOSE, options, with_model_options
+from .options import CONVERSION, DEVICES, JSON, MEAN, PROOF, QUIET, SHAPE, STD, VERBOSE, options, with_model_options
 
 _PATH = click.Path(path_type=Path)
-
-
-def _numbers(_context: click.Context, _option: click.Parameter, text: str | None) -> tuple[float, ...] | None:
-    try:
-        return None if text is None else tuple(float(part) for part in text.split(","))
-    except ValueError as error:
-        raise click.BadParameter(f"numbers with commas between, such as 0.485,0.456,0.406; not {text!r}") from error
 
 
 REFERENCES = options(
@@ -42,8 +35,8 @@ INPUTS = options(
         type=_PATH,
         help="A .t7, .npy, .npz, .safetensors file or a picture; several make a table.",
     ),
-    click.option("--mean", callback=_numbers, help="Of a picture's channels, such as 0.485,0.456,0.406."),
-    click.option("--std", callback=_numbers, help="Of a picture's channels, such as 0.229,0.224,0.225."),
+    MEAN,
+    STD,
     SHAPE,
     click.option("--seed", type=int, default=0, show_default=True, help="Of random input."),
 )

@@ -52,14 +52,20 @@ def show_inspection(found: Inspection, depth: int | None, given: str) -> None:
         rows = Table(box=None, pad_edge=False, show_header=False)
         _rows(rows, found.contents, 1, 2 if depth is None else depth)
         console.print(rows)
-    elif not found.models:
-        console.print(f"  {printable(found.contents[''].text)}")
+    elif (whole := found.contents[""]).kind not in ("model", "criterion"):
+        kind = "" if whole.text.startswith(whole.kind) else f"[dim]{whole.kind}[/] "
+        console.print(f"  {kind}{printable(whole.text)}")
+        rows = Table(box=None, pad_edge=False, show_header=False)
+        _rows(rows, whole.entries, 1, 2 if depth is None else depth)
+        console.print(rows)
     for function in found.lua_functions[:_MAX_SHOWN]:
         closed = f", closes over {', '.join(function.upvalues)}" if function.upvalues else ""
         told = f"{function.bytes} bytes of {function.compiler or 'code'}{closed}"
         console.print(f"  function at {printable(function.path or 'the top')}: {printable(told)}")
     for model in found.models:
         _show_model(console, model, depth)
+    for line in found.preprocessing.lines() if found.preprocessing is not None else ():
+        console.print(printable(line))
     if found.tensors is not None:
         _show_tensors(console, found.tensors)
     console.print(f"next: {_next(found, given)}", markup=False)
@@ -73,6 +79,9 @@ def _next(found: Inspection, given: str) -> str:
     if not found.models:
         return f"torchmigrate extract {file}"
     networks = [model for model in found.models if not is_criterion(model.typename)]
+    held = [model for model in networks if model.held]
+    if held and all(model.tree.children and not model.tree.convertible for model in networks if not model.held):
+        return f"torchmigrate convert {file} --key {shlex.quote(visible(held[0].key))}, or --all-keys"
     key = f" --key {shlex.quote(visible(networks[0].key))}" if len(networks) > 1 else ""
     if any(model.unsupported for model in found.models):
         return f"torchmigrate convert {file}{key} --plugin my_layers.py, or --alias my.Class=nn.Class"

@@ -11,6 +11,7 @@ from .terminal import bytes_text, printable, text_console
 
 if TYPE_CHECKING:
     from ...folder.run import ConvertedFolder
+    from ...folder.run_all_keys import ConvertedKeys
     from ...onnx.result import OnnxExport
 
 
@@ -31,6 +32,8 @@ def show_result(result: ConvertedFolder) -> None:
         console.print(f"  note: {printable(f'{path}: {note}' if path else note)}")
     for path, names in conversion.unread.items():
         console.print(f"  [yellow]fields not read[/] at {printable(path or 'the top')}: {printable(', '.join(names))}")
+    for line in conversion.preprocessing.lines() if not conversion.is_criterion else ():
+        console.print(f"  {printable(line)}")
     for refusal in result.conversion.refusals:
         where = refusal.path or "the top"
         console.print(f"  [red]not converted[/]: {printable(f'{refusal.typename} at {where}: {refusal.reason}')}")
@@ -48,6 +51,23 @@ def show_result(result: ConvertedFolder) -> None:
     console.print(
         f'next: python -c "import torchmigrate as tm; print(tm.load_converted({str(result.folder)!r}))"', markup=False
     )
+
+
+def show_keys(result: ConvertedKeys, *, quiet: bool) -> None:
+    """What `convert --all-keys` ends with: each model as `convert` shows it, those that failed, and the count.
+
+    Args:
+        result: what was converted.
+        quiet: show only what failed.
+    """
+    console = text_console()
+    for found in () if quiet else result.converted.values():
+        show_result(found)
+    for key, error in result.failed.items():
+        console.print(f"[bold red]not converted[/]: {printable(f'{key}: {error}')}")
+    if not quiet:
+        total = len(result.converted) + len(result.failed)
+        console.print(f"{len(result.converted)} of {total} models are in {printable(str(result.folder))}")
 
 
 def show_export(exported: OnnxExport) -> None:

@@ -9,7 +9,6 @@ from importlib.metadata import version
 import onnx
 
 from ...model.conversion import ConvertedModel
-from ...model.preprocessing import find_preprocessing
 from ..passes.graph import PATH_KEY
 
 #: Metadata keys under which the file keeps where each input and output stands in Torch7's (nested) value.
@@ -38,8 +37,7 @@ def describe_file(model: onnx.ModelProto, conv: ConvertedModel, inputs: Named, o
         INPUTS_KEY: json.dumps([[name, list(place)] for name, place in inputs]),
         OUTPUTS_KEY: json.dumps([[name, list(place)] for name, place in outputs]),
     }
-    known = find_preprocessing(conv.value, conv.layers[0].object if conv.layers else None)
-    for name, content in known.to_json().items():
+    for name, content in conv.preprocessing.known().items():
         properties[name if name == "labels" else f"preprocessing.{name}"] = json.dumps(content)
     del model.metadata_props[:]
     for key, text in properties.items():

@@ -16,7 +16,6 @@ from ...base.errors import UsageError
 from ...base.tensor_trees import leaves, shapes
 from ...model.conversion import ConvertedModel
 from ...model.convert import to_torch
-from ...model.preprocessing import find_preprocessing
 from ...shapes.infer import Guess
 from ...t7 import load
 
@@ -116,7 +115,7 @@ def preprocessing_of(conv: ConvertedModel, mean: Sequence[float] | None, std: Se
     Raises:
         UsageError: neither says.
     """
-    known = find_preprocessing(conv.value, conv.layers[0].object if conv.layers else None)
+    known = conv.preprocessing
     source = "with the mean and std that were given"
     bgr = known.channel_order == "bgr"
     if mean is None and std is None:

@@ -1,0 +1,1 @@
+"""What a file holds around its networks, and in objects whose class nobody knows."""
