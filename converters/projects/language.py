@@ -17,6 +17,7 @@ from ..images.batch_norm import BatchNorm
 from ..recurrent.sequences import SeqLSTM, as_lstm, sequence_length, stock_lstm
 from ..recurrent.steps import UNFINISHED, lstm
 from ..tables.containers import Bottle
+from .regions import DenseCaptions
 
 
 class SequenceLSTM(SeqLSTM):
@@ -144,8 +145,11 @@ def language_model(layer: Layer) -> nn.Module:
 
     Takes a batch of 1-based tokens (N, T) and returns the scores of the next ones (N, T, V). The state lasts from one
     call to the next, until `forget(module)`, Torch7's resetStates; Torch7's `sample` does so before and after.
-    karpathy/neuraltalk2's nn.LanguageModel{vocab_size, rnn_size, …} takes {images, tokens} and is told by its `core`.
+    karpathy/neuraltalk2's nn.LanguageModel{vocab_size, rnn_size, …} takes {images, tokens} and is told by its `core`,
+    jcjohnson/densecap's, which takes {regions, tokens}, by its `image_encoder`.
     """
+    if layer.has("image_encoder"):
+        return dense_captions(layer)
     if layer.has("core"):
         return caption_model(layer)
     if not layer.has("net"):
@@ -156,6 +160,21 @@ def language_model(layer: Layer) -> nn.Module:
     for name in ("bn_view_in", "bn_view_out"):
         views += layer.value(name, LuaTable()).list()
     return nn.Sequential(*over_sequences(layer, layer.value("net"), views, "net."))
+
+
+def dense_captions(layer: Layer) -> DenseCaptions:
+    """The nn.LanguageModel of jcjohnson/densecap."""
+    layer.ignore("net", "vocab_size", "input_encoding_size", "image_vector_dim", "rnn_size", "num_layers", "dropout")
+    layer.ignore("idx_to_token", "END_TOKEN", "_gt_with_start", "_forward_sampled", "recompute_backward", "gt_sequence")
+    if layer.has("beam_size") or not layer.flag("sample_argmax", default=True):
+        layer.note("of an empty tensor of captions it gives the likeliest words; no beam search, no random words")
+    layer.ignore("beam_size")
+    rnn = over_sequences(layer, layer.value("rnn"), [layer.value("view_in"), layer.value("view_out")], "rnn.")
+    if any(getattr(module, "remember", "neither") != "neither" for module in rnn):
+        layer.refuse("its nn.LSTM remembers states: it was saved while it made captions (resetStates)")
+    encoder, words = layer.module("image_encoder"), layer.module("lookup_table")
+    tokens = layer.integer("START_TOKEN"), layer.integer("NULL_TOKEN")
+    return DenseCaptions(encoder, words, nn.Sequential(*rnn), *tokens, layer.integer("seq_length"))
 
 
 @converts("nn.TemporalAdapter", traits=Traits(reads="frames"))

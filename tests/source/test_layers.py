@@ -24,6 +24,7 @@ PLAIN = {
     "nn.ZeroGrad[1]": "the input is nested deeper than the output says",
     "nn.projects_texture_nets[8]": "it gives back its input, a table in a table",
     "nn.projects_densecap[7]": "a part of its input is empty",
+    "nn.projects_regions[14]": "a part of its input is empty",
     "nn.projects_opennmt[13]": "it gives a table of one tensor",
 }
 
