@@ -114,14 +114,16 @@ def sum_nc(layer: Layer) -> Sum:
 
 
 class LogSumExp(nn.Module):
-    """The logarithm of the sum of the exponentials of one dimension (None: of the last), which becomes 1."""
+    """The logarithm of the sum of the exponentials of one dimension, which becomes 1; without `dim` of rows (N, D)."""
 
     def __init__(self, dim: int | None = None) -> None:
         super().__init__()
         self.dim = dim
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return x.logsumexp(-1 if self.dim is None else self.dim, keepdim=True)
+        if self.dim is None and x.dim() != 2:
+            raise ValueError(f"which dimension is reduced is known of rows (N, D) only, not of {tuple(x.shape)}")
+        return x.logsumexp(1 if self.dim is None else self.dim, keepdim=True)
 
     def extra_repr(self) -> str:
         return f"dim={self.dim}"
@@ -131,9 +133,10 @@ class LogSumExp(nn.Module):
 def log_sum_exp(layer: Layer) -> LogSumExp:
     """nn.LogSumExp([dim]), of rajarshd/ChainsofReasoning
 
-    Without dim it is the last one.
+    Without dim it is the last one, and at its first forward it is written into the field. Other projects have a class
+    of that name without it that takes the second; so without it only rows (N, D) are taken.
     """
-    layer.ignore("maxes", "score_minus_max", "exp_score_minus_max", "sum_exp_score_minus_max")
+    layer.ignore("maxes", "score_minus_max", "exp_score_minus_max", "sum_exp_score_minus_max", "max_val")
     dim = zero_based(layer, "dim") if layer.has("dim") else None
     no_other_fields(layer)
     return LogSumExp(dim)
@@ -146,31 +149,42 @@ class TopK(nn.Module):
         k: how many.
         dim: the dimension (0-based; negative: from the end).
         num_input_dims: an input of exactly one dimension more is a batch, and `dim` counts within its samples.
+        largest: the largest; if not, the smallest, the smallest first.
     """
 
-    def __init__(self, k: int, dim: int, num_input_dims: int | None = None) -> None:
+    def __init__(self, k: int, dim: int, num_input_dims: int | None = None, largest: bool = True) -> None:
         super().__init__()
         self.k = k
         self.dim = dim
         self.num_input_dims = num_input_dims
+        self.largest = largest
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         batch = self.dim >= 0 and self.num_input_dims is not None and x.dim() == self.num_input_dims + 1
-        return x.topk(min(self.k, x.shape[self.dim + batch]), self.dim + batch).values
+        return x.topk(min(self.k, x.shape[self.dim + batch]), self.dim + batch, self.largest).values
 
     def extra_repr(self) -> str:
-        return f"k={self.k}, dim={self.dim}, num_input_dims={self.num_input_dims}"
+        return f"k={self.k}, dim={self.dim}, num_input_dims={self.num_input_dims}, largest={self.largest}"
 
 
 @converts("nn.TopK")
 def top_k(layer: Layer) -> TopK:
     """nn.TopK(K, [dimension = 1], [nInputDims]), of rajarshd/ChainsofReasoning
 
-    Torch7 gives the largest numbers in no particular order; here the largest comes first.
+    fmassa's nn.TopK([k = 1], [dim = 1], [dir = false], [sort = false]) is told by its field `k`; without dir it gives
+    the smallest. Unless it sorts, Torch7 gives the numbers in no particular order; here the largest (the smallest) is
+    first.
     """
     layer.ignore("_output", "_indices")
-    layer.note("Torch7 gives the largest numbers in no particular order; here the largest comes first")
-    module = TopK(layer.integer("K"), zero_based(layer, "dimension"), optional_integer(layer, "nInputDims"))
+    dim = zero_based(layer, "dimension")
+    if layer.has("k"):
+        module = TopK(layer.integer("k"), dim, None, layer.flag("dir", default=False))
+        ordered = layer.flag("sort", default=False)
+    else:
+        module = TopK(layer.integer("K"), dim, optional_integer(layer, "nInputDims"))
+        ordered = False
+    if not ordered:
+        layer.note("Torch7 gives its numbers in no particular order; here the largest (or the smallest) comes first")
     no_other_fields(layer)
     return module
 

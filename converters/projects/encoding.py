@@ -10,11 +10,13 @@ from torch import nn
 from ...model.layer import Layer
 from ...model.registry import converts, converts_to
 from ...model.traits import Traits
+from ..criterions.regression import AveragingCriterion, averages
 from ..reshaping.slices import zero_based
 from .games import SalientReLU
 
 SAME = Traits(reuses="nothing", safe_on_own_output=True, output="pass", keeps_size=True, keeps_numbers=True)
 CRITERION = Traits(criterion=True)
+STEREO = "jzbontar/mc-cnn"
 
 
 class Aggregate(nn.Module):
@@ -315,3 +317,64 @@ def mul_constant_slices(layer: Layer) -> ScaleSlices:
         layer.traits(output="write")
     factors = layer.tensor("constant_tensor").detach()
     return layer.put(layer.make(ScaleSlices, factors.numel(), inplace), "factors", factors, field="constant_tensor")
+
+
+class StereoProduct(nn.Module):
+    """Of pairs of features that follow each other in a batch (2N, C, H, W) the products over C, (N, 1, H, W)."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return (x[0::2] * x[1::2]).sum(1, keepdim=True)
+
+
+converts_to(StereoProduct, "nn.StereoJoin1", project=STEREO, ignore=("tmp",), traits=Traits(reads="images"))
+
+
+@converts("nn.SpatialConvolution1_fw", traits=Traits(reads="images", picture="weights", zeros_by_chance=True))
+def pointwise_convolution(layer: Layer) -> nn.Conv2d:
+    """nn.SpatialConvolution1_fw(inputSize, outputSize), of jzbontar/mc-cnn
+
+    A convolution of 1 x 1.
+    """
+    outputs, inputs = layer.tensor("weight").shape
+    module = layer.make(nn.Conv2d, inputs, outputs, 1)
+    layer.put(module, "weight", layer.tensor("weight").reshape(outputs, inputs, 1, 1), field="weight")
+    return layer.put(module, "bias", layer.tensor("bias").reshape(-1), field="bias")
+
+
+class UnitFeatures(nn.Module):
+    """Divides the features of each pixel of (N, C, H, W) by the root of the sum of their squares and 1e-5."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x / (x.square().sum(1, keepdim=True) + 1e-5).sqrt()
+
+
+CUDA = "its source is CUDA, and needs a GPU"
+NORMALIZATION = Traits(reads="images", keeps_size=True, picture="normalization", unproven=CUDA)
+
+converts_to(UnitFeatures, "nn.Normalize2", project=STEREO, ignore=("norm",), traits=NORMALIZATION)
+
+
+@converts("nn.StereoJoin")
+def stereo_join(layer: Layer) -> nn.Module:
+    """nn.StereoJoin(disp_max), of jzbontar/mc-cnn
+
+    Not converted: its CUDA leaves what is beyond the left border as it was in memory.
+    """
+    layer.refuse(
+        "its CUDA leaves what is beyond the left border as it was in memory, so that its output is not defined"
+    )
+
+
+class SafeBinaryCrossEntropy(AveragingCriterion):
+    """The binary cross entropy of probabilities, 1e-12 added before each logarithm."""
+
+    def forward(self, x: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+        loss = -((1 - target) * (1 - x + 1e-12).log() + target * (x + 1e-12).log())
+        return loss.mean() if self.average else loss.sum()
+
+
+@converts("nn.BCECriterion2", traits=CRITERION)
+def bce_criterion_2(layer: Layer) -> SafeBinaryCrossEntropy:
+    """nn.BCECriterion2(), of jzbontar/mc-cnn"""
+    layer.ignore("term1", "term2", "term3")
+    return SafeBinaryCrossEntropy(averages(layer))

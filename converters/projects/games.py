@@ -13,6 +13,7 @@ from ...model.registry import converts
 from ...model.traits import Traits
 from ..pointwise.activations import relu
 from ..pointwise.changed_gradients import PASSES
+from .generative import no_other_fields
 from .upscaling import ScaleGradient
 
 
@@ -118,3 +119,67 @@ def huber_criterion(layer: Layer) -> HuberCriterion:
     """
     layer.ignore("alpha", "absAlpha", "diffAlpha")
     return HuberCriterion(layer.number("delta", 1.0))
+
+
+def shares(length: int, wanted: int) -> list[list[float]]:
+    """The weights (wanted x length) with which package image scales a line: means if it shrinks, else interpolation."""
+    rows = [[0.0] * length for _ in range(wanted)]
+    if wanted > length:
+        step = single((length - 1) / (wanted - 1))
+        for i, row in enumerate(rows[:-1]):
+            place = single(i * step)
+            row[int(place)] += 1 - single(place - int(place))
+            row[min(int(place) + 1, length - 1)] += single(place - int(place))
+        rows[-1][-1] = 1.0
+    elif wanted < length:
+        step = single(length / wanted)
+        start, skipped = 0, 0.0
+        for i, row in enumerate(rows):
+            place = single((i + 1) * step)
+            stop, last = int(place), single(place - int(place))
+            row[start] = 1 - skipped
+            row[start + 1 : stop] = [1.0] * max(stop - start - 1, 0)
+            if stop < length:
+                row[stop] += last
+            start, skipped = stop, last
+            row[:] = [weight / sum(row) for weight in row]
+    else:
+        for i, row in enumerate(rows):
+            row[i] = 1.0
+    return rows
+
+
+def single(x: float) -> float:
+    """The number in single precision, in which package image computes."""
+    return float(torch.tensor(x, dtype=torch.float32))
+
+
+class GrayScreen(nn.Module):
+    """The brightness of an RGB image (3, H, W), or of the first of a batch, scaled to (1, height, width)."""
+
+    def __init__(self, height: int, width: int) -> None:
+        super().__init__()
+        self.height = height
+        self.width = width
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        image = x[0] if x.dim() > 3 else x
+        gray = 0.299 * image[0] + 0.587 * image[1] + 0.114 * image[2]
+        down, across = ((gray.shape[0], self.height), (gray.shape[1], self.width))
+        rows = torch.tensor(shares(*down), dtype=x.dtype, device=x.device)
+        columns = torch.tensor(shares(*across), dtype=x.dtype, device=x.device)
+        return (rows @ gray @ columns.t()).unsqueeze(0)
+
+    def extra_repr(self) -> str:
+        return f"{self.height}, {self.width}"
+
+
+@converts("nn.Scale", traits=Traits(reads="images", reuses="nothing"))
+def scale(layer: Layer) -> GrayScreen:
+    """nn.Scale(height, width), of kuz/DeepMind-Atari-Deep-Q-Learner and its many copies
+
+    The brightness of a screen, scaled as package image does it: averaged where it shrinks. Of a batch only the first.
+    """
+    module = GrayScreen(layer.integer("height"), layer.integer("width"))
+    no_other_fields(layer)
+    return module

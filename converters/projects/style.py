@@ -187,20 +187,29 @@ def deep_dream_loss(layer: Layer) -> DeepDream:
 _MEASURES = (
     "strength", "loss", "target", "_target", "crit", "agg", "agg_type", "agg_out", "gram", "G", "match_to", "normalize",
     "blend_weight", "nC", "tag", "target_mean", "target_std", "mean_loss", "std_loss", "std_net", "mean_net",
-    "mean_criterion", "std_criterion", "input_mean", "input_centered", "input_std",
+    "mean_criterion", "std_criterion", "input_mean", "input_centered", "input_std", "weights", "target_grams",
+    "color_content_masks", "color_codes", "layer_id",
 )
 # fmt: on
 
 
 @converts(
-    "nn.ContentLoss", "nn.StyleLoss", "nn.TextureLoss", "nn.ContentLossModule", "nn.StyleINLossModule", traits=PASSES
+    "nn.ContentLoss",
+    "nn.StyleLoss",
+    "nn.TextureLoss",
+    "nn.ContentLossModule",
+    "nn.StyleINLossModule",
+    "nn.WeightedContentLoss",
+    "nn.StyleLossWithSeg",
+    traits=PASSES,
 )
 def loss_layer(layer: Layer) -> nn.Identity:
     """nn.ContentLoss(strength, …) and nn.StyleLoss(strength, …), of jcjohnson/fast-neural-style
 
     Returns its input, as jcjohnson/neural-style's layers of these names do, DmitryUlyanov/texture_nets' nn.TextureLoss
-    and xunhuang1995/AdaIN-style's nn.ContentLossModule and nn.StyleINLossModule. In Torch7 it measures a loss meanwhile
-    and adds its gradient on the way back; here it does neither.
+    and xunhuang1995/AdaIN-style's nn.ContentLossModule and nn.StyleINLossModule, manuelruder/artistic-videos'
+    nn.WeightedContentLoss and luanfujun/deep-photo-styletransfer's nn.StyleLossWithSeg. In Torch7 it measures a loss
+    meanwhile and adds its gradient on the way back; here it does neither.
     """
     layer.ignore(*_MEASURES)
     targets = any(isinstance(layer.object.get(name), Tensor) for name in ("target", "target_mean"))

@@ -56,6 +56,8 @@ class PrincipalComponents(nn.Module):
 @converts("nn.PCA", traits=Traits(reads="numbers", picture="weights", reuses="nothing"))
 def pca(layer: Layer) -> PrincipalComponents:
     """nn.PCA(W, b), of davidstutz/torch-examples"""
+    if layer.tensor("bias").numel() != layer.tensor("weight").shape[0]:
+        layer.refuse("its bias is no mean of samples: it has another size than the columns of its weight")
     module = layer.make(PrincipalComponents, *layer.tensor("weight").shape)
     layer.put(module, "directions", layer.tensor("weight").detach(), field="weight")
     return layer.put(module, "mean", layer.tensor("bias").detach().reshape(-1), field="bias")
