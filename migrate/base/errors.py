@@ -111,12 +111,14 @@ class Refusal:
         typename: its Torch7 class, such as `nn.Linear`.
         reason: why it is refused.
         known: False if no converter is registered for the class.
+        alias: a known class that has its fields, and may be the same under another name; "" if there is none.
     """
 
     path: str
     typename: str
     reason: str
     known: bool = True
+    alias: str = ""
 
 
 class UnsupportedLayers(TorchMigrateError):
@@ -141,6 +143,10 @@ class UnsupportedLayers(TorchMigrateError):
         for (typename, reason), paths in groups.items():
             shown = ", ".join(paths[:8]) + (f", … ({len(paths)} in all)" if len(paths) > 8 else "")
             lines.append(f"  {typename} x{len(paths)} at {shown}: {reason}")
+        for typename, alias in {refusal.typename: refusal.alias for refusal in self.refusals if refusal.alias}.items():
+            lines.append(
+                f"{typename} has the fields of {alias}: if it computes the same, pass --alias {typename}={alias}."
+            )
         if any(not refusal.known for refusal in self.refusals):
             lines.append(
                 "Give the class a converter with --plugin file.py, let another stand in with --alias my.Class=nn.ReLU, "

@@ -18,6 +18,7 @@ from .architecture import describe
 from .frozen import BACKWARD, FORWARD, freeze
 from .layer import Layer, LayerRefused
 from .layer_record import LayerRecord
+from .likely_aliases import likely_alias
 from .ties import Place
 
 #: Deeper nesting than any network has; it bounds the recursion.
@@ -84,11 +85,13 @@ class Build:
         aliases: Torch7 class -> class whose converter is used in its place.
         allow_unsupported: put `Unsupported` modules where nothing fits, rather than raise.
         track_gradients: keep the way from Torch7's layout to PyTorch's differentiable (see `live`).
+        suggests: look for known classes that an unknown one may be under another name.
     """
 
     aliases: Mapping[str, str] = field(default_factory=dict)
     allow_unsupported: bool = False
     track_gradients: bool = False
+    suggests: bool = True
     records: list[LayerRecord] = field(default_factory=list)
     notes: list[tuple[str, str]] = field(default_factory=list)
     refusals: list[Refusal] = field(default_factory=list)
@@ -103,6 +106,7 @@ class Build:
     _kept: list[Storage] = field(default_factory=list)
     _replaced: list[tuple[LayerRecord, list[str]]] = field(default_factory=list)
     _cause: Exception | None = None
+    _aliases_found: dict[str, str] = field(default_factory=dict)
 
     def root(self, obj: LuaObject) -> nn.Module:
         """Converts the model.
@@ -162,7 +166,7 @@ class Build:
         known_as = self.aliases.get(obj.typename, obj.typename)
         converter = registry.find(known_as)
         if converter is None:
-            return self._refuse(layer, "no converter knows this class", known=False)
+            return self._refuse(layer, "no converter knows this class", known=False, alias=self._alias(obj))
         record = LayerRecord(path, obj.typename, nn.Identity(), bool(obj.get("train")), [], [], [path], obj)
         self.records.append(record)
         try:
@@ -189,8 +193,25 @@ class Build:
         self._done[id(obj)] = record
         return record.module
 
-    def _refuse(self, layer: Layer, reason: str, *, known: bool = True) -> nn.Module:
-        self.refusals.append(Refusal(layer.path, layer.typename, reason, known))
+    def _alias(self, obj: LuaObject) -> str:
+        """The known class that this object may be of under another name."""
+        if not self.suggests or obj.typename in self._aliases_found:
+            return self._aliases_found.get(obj.typename, "")
+
+        def fields_read(name: str) -> list[str] | None:
+            trial = Build(aliases={**self.aliases, obj.typename: name}, suggests=False)
+            try:
+                trial.module(obj, "")
+            except (LayerRefused, AssertionError):
+                return None
+            record = trial.records[0] if trial.records else None
+            return None if record is None or trial.refusals or record.unread else record.read
+
+        self._aliases_found[obj.typename] = likely_alias(obj, fields_read)
+        return self._aliases_found[obj.typename]
+
+    def _refuse(self, layer: Layer, reason: str, *, known: bool = True, alias: str = "") -> nn.Module:
+        self.refusals.append(Refusal(layer.path, layer.typename, reason, known, alias))
         self.records = [record for record in self.records if record.object is not layer.object]
         placeholder = Unsupported(layer.typename, layer.path, reason)
         self._done[id(layer.object)] = placeholder

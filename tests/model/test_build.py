@@ -187,3 +187,29 @@ def test_another_converter_keeps_the_traits_of_the_class() -> None:
     assert registry.traits_of("nn.Dropout") == known
     registry.converts("nn.Dropout", traits=tm.Traits(output="pass"), override=True)(registry.find("nn.Identity"))
     assert registry.traits_of("nn.Dropout").output == "pass"
+
+
+SIZES = {"nInputPlane": 2.0, "nOutputPlane": 3.0, "kW": 3.0, "kH": 3.0, "dW": 1.0, "dH": 1.0, "padW": 0.0, "padH": 0.0}
+
+
+@pytest.mark.parametrize(
+    ("made", "alias"),
+    [
+        (lua.module("nn.AddScalar", constant_scalar=2.0, inplace=False), "nn.AddConstant"),
+        (lua.module("my.ReLU"), "nn.ReLU"),
+        (lua.module("my.Conv", weight=np.zeros((3, 2, 3, 3)), bias=np.zeros(3), **SIZES), ""),
+        (
+            lua.module("my.SpatialConv", weight=np.zeros((3, 2, 3, 3)), bias=np.zeros(3), **SIZES),
+            "nn.SpatialConvolution",
+        ),
+        (lua.module("nn.AddScalar", scalar=2.0), ""),  # a field that nn.AddConstant has not
+        (lua.module("nn.MyLinear", weight=np.zeros((3, 2)), bias=np.zeros(4)), ""),  # that do not fit together
+        (lua.module("nn.MyTanh"), ""),  # a name alone says too little
+    ],
+)
+def test_an_unknown_class_with_the_fields_of_a_known_one_suggests_an_alias(made: tm.LuaObject, alias: str) -> None:
+    with pytest.raises(tm.UnsupportedLayers) as caught:
+        tm.convert(lua.sequential(made, made))
+    assert {refusal.alias for refusal in caught.value.refusals} == {alias}
+    assert (f"pass --alias {made.typename}={alias}" in str(caught.value)) == bool(alias)
+    assert str(caught.value).count("--alias") == (2 if alias else 1)
