@@ -325,6 +325,44 @@ def shake_shake_table(layer: Layer) -> ShakeShakeTable:
     return ShakeShakeTable(forward, backward, image)
 
 
+class ShakeShakeBlock(nn.Module):
+    """A shortcut plus shares of two branches: halves, or in training random ones.
+
+    Args:
+        shortcut: the shortcut.
+        branches: two modules.
+        shake: gives the shares.
+    """
+
+    def __init__(self, shortcut: nn.Module, branches: list[nn.Module], shake: nn.Module) -> None:
+        super().__init__()
+        self.shortcut = shortcut
+        self.branches = nn.ModuleList(branches)
+        self.shake = shake
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        y = self.shortcut(x).clone()  # the branches may write into x
+        shared: list[torch.Tensor] = self.shake([y, *(branch(x) for branch in self.branches)])
+        return shared[0] + shared[1] + shared[2]
+
+
+@converts("nn.ShakeShakeBlock", traits=Traits(children=("net1", "net2", "skip"), reads="images"))
+def shake_shake_block(layer: Layer) -> ShakeShakeBlock:
+    """nn.ShakeShakeBlock(nInputPlane, nOutputPlane, stride, forwardShake, backwardShake, …), of xgastaldi/shake-shake
+
+    A shortcut plus the halves of two branches; in training with random shares. Batches may be of any size.
+    """
+    layer.ignore("modules", "batchSize", "alpha", "beta")
+    branches = []
+    for name in ("net1", "net2"):
+        held = layer.value(name).get("modules").list()
+        if [child.typename for child in held[-1:]] not in (["nn.MulConstant"], ["nn.MulConstantSlices"]):
+            layer.refuse(f"its {name} does not end in a layer that takes a share of it")
+        branches.append(nn.Sequential(*(layer.convert(child, f"{name}.{i}") for i, child in enumerate(held[:-1], 1))))
+    forward, backward, image = (layer.text(name) == "true" for name in ("forwardShake", "backwardShake", "shakeImage"))
+    return ShakeShakeBlock(layer.module("skip"), branches, ShakeShakeTable(forward, backward, image))
+
+
 class AddToEach(nn.Module):
     """Adds the first entry of a list to each of the entries of the second; returns the list of the sums."""
 

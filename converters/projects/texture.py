@@ -155,3 +155,32 @@ def vgg_postprocess(layer: Layer) -> VGGPixels:
     dtype = torch.float64 if layer.text("_type", "") == "torch.DoubleTensor" else torch.float32
     module.mean = torch.tensor([103.939, 116.779, 123.68], dtype=torch.float32).to(dtype).reshape(3, 1, 1)
     return module
+
+
+class ShiftGrid(nn.Module):
+    """Adds the grid of the pixels' places, y and x between -1 and 1, to shifts (2, height, width)."""
+
+    grid: torch.Tensor
+
+    def __init__(self, height: int, width: int) -> None:
+        super().__init__()
+        self.height = height
+        self.width = width
+        self.register_buffer("grid", torch.empty(2, height, width))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.grid + x
+
+    def extra_repr(self) -> str:
+        return f"{self.height}, {self.width}"
+
+
+@converts("nn.AffineGridGeneratorOpticalFlow2D", traits=Traits(keeps_size=True, reuses="nothing"))
+def optical_flow_grid(layer: Layer) -> ShiftGrid:
+    """nn.AffineGridGeneratorOpticalFlow2D(height, width), of viorik/ConvLSTM
+
+    Takes one flow (2, height, width), without a batch.
+    """
+    layer.ignore("height", "width")
+    grid = layer.tensor("baseGrid").detach()
+    return layer.put(layer.make(ShiftGrid, grid.shape[1], grid.shape[2]), "grid", grid, field="baseGrid")

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import nn
 
 from ...model.layer import Layer
-from ...model.registry import converts, module_form
+from ...model.registry import converts, converts_to, module_form
 from ...model.traits import Traits
 from ...source.expressions import Variable, python
-from ...t7 import Tensor
+from ...t7 import LuaTable, Tensor
+from ..linear.lookup import LookupTable, lookup_table
 from ..tables.decorators import dtype_of
 from .style import is_fresh
 
@@ -149,3 +151,178 @@ def one_hot(layer: Layer) -> OneHot:
     said = layer.text("_type", "torch.DoubleTensor")
     kept = [value.type for name in ("output", "gradInput") if isinstance(value := layer.object.get(name), Tensor)]
     return OneHot(depth, dtype_of([*kept, said][0]) or torch.float64)
+
+
+@converts("nn.SpatialConvolutionGroups", traits=Traits(reads="images", output="children"))
+def spatial_convolution_groups(layer: Layer) -> nn.Module:
+    """nn.SpatialConvolutionGroups(nInputPlane, nOutputPlane, kW, kH, dW, dH, padW, padH, groups), of fmassa/torch-nn
+
+    It becomes the nn.Concat that it holds, of a convolution for each group of planes.
+    """
+    return layer.convert(layer.value("modules"), "modules")
+
+
+class AlwaysDropout(nn.Module):
+    """Drops numbers with probability p and scales the others, in evaluation too; with p = 0 it gives zeros."""
+
+    def __init__(self, p: float = 0.5) -> None:
+        super().__init__()
+        self.p = p
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        if self.p <= 0:
+            return torch.zeros_like(x)
+        return x * torch.empty_like(x).bernoulli_(1 - self.p) / (1 - self.p)
+
+    def extra_repr(self) -> str:
+        return f"p={self.p}"
+
+
+@converts("nn.DropoutEx", traits=Traits(keeps_size=True, picture="dropout", label=("p",)))
+def dropout_ex(layer: Layer) -> AlwaysDropout:
+    """nn.DropoutEx([p = 0.5]), of torch/tutorials
+
+    It drops numbers in evaluation too.
+    """
+    layer.ignore("noise")
+    module = AlwaysDropout(layer.number("p"))
+    layer.traits(random=module.p > 0)
+    return module
+
+
+class Rows(nn.Module):
+    """Cuts a vector into rows of a length."""
+
+    def __init__(self, length: int) -> None:
+        super().__init__()
+        self.length = length
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x.reshape(-1, self.length).clone()
+
+    def extra_repr(self) -> str:
+        return f"{self.length}"
+
+
+@converts("nn.Ravel", traits=Traits(keeps_numbers=True))
+def ravel(layer: Layer) -> Rows:
+    """nn.Ravel(seq_length), of fwtan/obj2txt"""
+    return Rows(layer.integer("seq_length"))
+
+
+class MergeFirst(nn.Module):
+    """Merges the first two dimensions of (N, T, D)."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x.flatten(0, 1).clone()
+
+
+converts_to(MergeFirst, "nn.Unravel", project="fwtan/obj2txt", traits=Traits(keeps_numbers=True))
+
+
+@converts("nn.FairLookupTable", traits=Traits(reuses="rows", reads="indices", picture="weights"))
+def fair_lookup_table(layer: Layer) -> LookupTable:
+    """nn.FairLookupTable(batchScaled, nIndex, nOutput), of nicholas-leonard/dp
+
+    nn.LookupTable; Torch7 divides the updates of a row by how often it was looked up, here they are not.
+    """
+    layer.ignore("batchScaled", "batchSize", "inputs")
+    return lookup_table(layer)
+
+
+class AdaptiveSoftMax(nn.Module):
+    """Scores of frequent words and of the clusters of rare ones, and of the words of each cluster for some samples.
+
+    Args:
+        head: scores of the frequent words and of the clusters.
+        tail: for each cluster the scores of its words.
+        cutoff: the last word of the head, and of each cluster.
+        rows: for each cluster the samples (0-based) that are scored, as the last targets asked for.
+    """
+
+    def __init__(self, head: nn.Module, tail: list[nn.Module], cutoff: list[int], rows: list[list[int]]) -> None:
+        super().__init__()
+        self.head = head
+        self.tail = nn.ModuleList(tail)
+        self.cutoff = cutoff
+        self.rows = rows
+
+    def forward(self, x: torch.Tensor) -> list[Any]:
+        scores: list[Any] = [self.head(x)]
+        for cluster, rows in zip(self.tail, self.rows, strict=False):
+            scores.append(cluster(x[rows]) if rows else [])
+        return scores
+
+    def log_prob(self, x: torch.Tensor) -> torch.Tensor:
+        """The log probabilities (N, words) of all words, Torch7's getLogProb."""
+        head = self.head(x).log_softmax(1)
+        first = self.cutoff[0]
+        parts = [head[:, :first]]
+        for i, cluster in enumerate(self.tail):
+            parts.append(head[:, first + i : first + i + 1] + cluster(x).log_softmax(1))
+        return torch.cat(parts, 1)
+
+    def extra_repr(self) -> str:
+        return f"cutoff={self.cutoff}"
+
+
+@converts("nn.AdaptiveSoftMax", traits=Traits(children=("head", "tail"), reads="numbers"))
+def adaptive_soft_max(layer: Layer) -> AdaptiveSoftMax:
+    """nn.AdaptiveSoftMax(isz, cutoff), of facebookresearch/adaptive-softmax
+
+    Which samples are scored by the clusters hangs on the targets that Torch7 was given before (setTarget); it keeps
+    those of the file. All log probabilities: module.log_prob(x).
+    """
+    layer.ignore("isz", "hsz")
+    cutoff = list(layer.integers("cutoff"))
+    asked = layer.value("idx", LuaTable()).list()
+    rows = [[int(i) - 1 for i in held.numpy().reshape(-1)] if isinstance(held, Tensor) else [] for held in asked]
+    layer.note(
+        "which samples are scored by the clusters of rare words are those of the targets that Torch7 was given last "
+        "(setTarget); module.log_prob(x) gives the log probabilities of all words"
+    )
+    return AdaptiveSoftMax(layer.module("head"), layer.modules("tail"), cutoff, rows)
+
+
+class AdaptiveLoss(nn.Module):
+    """The cross entropy of what AdaptiveSoftMax gives: of the head, and of each cluster for its own targets (1-based).
+
+    Args:
+        cutoff: the last word of the head, and of each cluster.
+    """
+
+    def __init__(self, cutoff: list[int]) -> None:
+        super().__init__()
+        self.cutoff = cutoff
+
+    def forward(self, x: list[Any], target: torch.Tensor) -> torch.Tensor:
+        words = target.reshape(-1).long()
+        first, loss = words.clone(), x[0].new_zeros(())
+        for i, (low, high) in enumerate(zip(self.cutoff, self.cutoff[1:], strict=False)):
+            within = (words > low) & (words <= high)
+            first = torch.where(within, self.cutoff[0] + i + 1, first)
+            if len(x) > i + 1 and isinstance(x[i + 1], torch.Tensor):
+                loss = loss + nn.functional.cross_entropy(x[i + 1], words[within] - low - 1, reduction="sum")
+        return (loss + nn.functional.cross_entropy(x[0], first - 1, reduction="sum")) / x[0].shape[0]
+
+    def extra_repr(self) -> str:
+        return f"cutoff={self.cutoff}"
+
+
+@converts("nn.AdaptiveLoss", traits=Traits(criterion=True))
+def adaptive_loss(layer: Layer) -> AdaptiveLoss:
+    """nn.AdaptiveLoss(cutoff), of facebookresearch/adaptive-softmax"""
+    layer.ignore("criterions")
+    return AdaptiveLoss(list(layer.integers("cutoff")))
+
+
+@converts(
+    "nn.PositionalEncoder", "nn.SumVecarr", "nn.WeightedLookupTableSkinny", "nn.ScaleBHWD", "nn.BilinearSamplerBDHW"
+)
+def computed_in_c(layer: Layer) -> nn.Module:
+    """nn.PositionalEncoder([forwardLen]), of facebook/MemNN
+
+    Not converted, nor are its nn.SumVecarr and nn.WeightedLookupTableSkinny, nn.ScaleBHWD of anuragranj/spynet and
+    nn.BilinearSamplerBDHW of manuelruder/fast-artistic-videos: libraries of the projects in C and CUDA compute them.
+    """
+    layer.refuse("a library of the project, in C or CUDA, computes it")
