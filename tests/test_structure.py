@@ -16,7 +16,7 @@ ROOT = Path(__file__).parent.parent
 FILES = sorted(path for top in ("migrate", "converters") for path in (ROOT / top).rglob("*.py"))
 
 #: From the lowest package to the highest; each may import those before it.
-ORDER = ("base", "t7", "model", "lua", "shapes", "source", "onnx", "optim", "parity", "folder", "inspection", "picture")
+ORDER = ("base", "t7", "model", "shapes", "source", "onnx", "optim", "lua", "parity", "folder", "inspection", "picture")
 HIGHEST = (*ORDER, "extract", "zoo", "cli", "__main__", "")
 
 #: Where a class may be told by its name, and why.

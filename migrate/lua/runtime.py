@@ -56,7 +56,6 @@ class Runtime:
         self.printed = ""
         self.missing: list[str] = []
         self.own_classes: list[str] = []
-        self._in_package = 1
         self.lua = lupa.LuaRuntime(
             encoding="latin-1",
             unpack_returned_tuples=True,
@@ -68,7 +67,6 @@ class Runtime:
         self._error = lupa.LuaError
         self._scripts = resources.files(__package__) / "scripts"
         self._boot(run)
-        self._in_package = 0
 
     def _boot(self, run: int) -> None:
         bridge = self.lua.table_from(
@@ -140,8 +138,7 @@ class Runtime:
             self.missing.append(name)
 
     def _on_class(self, name: str) -> None:
-        if not self._in_package:
-            self.own_classes.append(name)
+        self.own_classes.append(name)
 
     def _find(self, name: str) -> str | None:
         return self.folders.find(name.encode("latin-1").decode("utf-8", "surrogateescape"))
@@ -182,7 +179,7 @@ class Runtime:
         function, message = made if isinstance(made, tuple) else (made, None)
         if function is None:
             raise LuaStopped(str(message))
-        result = self.guarded(function)
+        result = self.guarded(self.host.run_text, function)
         return result[0] if isinstance(result, tuple) else result
 
     def value(self, given: Any) -> Any:

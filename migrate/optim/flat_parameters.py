@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -85,7 +85,7 @@ class Flat:
 
 def vector_sizes(module: LuaObject) -> set[int]:
     """How long a flat vector of the model may be: its own, or that of the one storage that it shares with others."""
-    _, used = _storages(module)
+    _, used = _storages(parameters(module, once=True))
     own = sum(int(mask.sum()) for mask in used.values())
     return {own, *(len(mask) for mask in used.values())} if len(used) == 1 else {own}
 
@@ -101,7 +101,20 @@ def flatten(module: LuaObject, size: int | None = None) -> Flat:
     Raises:
         UsageError: the model has another number of parameters.
     """
-    storages, used = _storages(module)
+    return flatten_tensors(parameters(module, once=True), size)
+
+
+def flatten_tensors(tensors: Iterable[Tensor], size: int | None = None) -> Flat:
+    """What `getParameters()` does with the tensors that `parameters()` lists.
+
+    Args:
+        tensors: in that order; those that are listed again change nothing.
+        size: how long the vector at hand is, as in `flatten`.
+
+    Raises:
+        UsageError: the tensors have another number of elements.
+    """
+    storages, used = _storages(tensors)
     counts = {key: int(mask.sum()) for key, mask in used.items()}
     total = sum(counts.values())
     compacted = size in (None, total)
@@ -120,11 +133,11 @@ def flatten(module: LuaObject, size: int | None = None) -> Flat:
     return Flat(start, found, tuple(storages.values()))
 
 
-def _storages(module: LuaObject) -> tuple[dict[int, Storage], dict[int, npt.NDArray[np.bool_]]]:
+def _storages(tensors: Iterable[Tensor]) -> tuple[dict[int, Storage], dict[int, npt.NDArray[np.bool_]]]:
     """The storages in which parameters lie, by their ids, and which of their elements are parameters."""
     storages: dict[int, Storage] = {}
     used: dict[int, npt.NDArray[np.bool_]] = {}
-    for tensor in parameters(module, once=True):
+    for tensor in tensors:
         if tensor.storage is None:
             continue
         mask = used.setdefault(id(tensor.storage), np.zeros(len(tensor.storage), np.bool_))

@@ -122,7 +122,7 @@ function torch.class(name, parent, module)
    local above
    if parent then above = classes[parent] or error('unknown parent class <' .. tostring(parent) .. '>', 2) end
    local class = object_class(name, above)
-   P.bridge.on_class(name)
+   if not P.in_package then P.bridge.on_class(name) end
    local function make(...)
       local self = setmetatable({}, class)
       local init = class.__init

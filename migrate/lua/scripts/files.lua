@@ -1,7 +1,8 @@
 -- require, dofile and their like: the product's own packages, then files below the folders that were named.
 local P = ...
 local bridge = P.bridge
-local type, error, tostring, pcall, unpack, select, ipairs = type, error, tostring, pcall, unpack, select, ipairs
+local type, error, tostring, xpcall, unpack, select, ipairs = type, error, tostring, xpcall, unpack, select, ipairs
+local own_name = string.sub(P.own, 2)
 local find, match, sub, gsub, gmatch = string.find, string.match, string.sub, string.gsub, string.gmatch
 local loaded, running = {}, {}
 local rawget, newproxy = rawget, newproxy or P.newproxy
@@ -35,20 +36,35 @@ local function compile(text, name)
    return f, message
 end
 
-local function run(file, ...)
-   local f, message = compile(bridge.source(file), '@' .. file)
-   if not f then error(message, 0) end
-   running[#running + 1] = file
+-- an error in one of the product's own files is told with the author's line that led to it
+local function placed(message)
+   if type(message) == 'string' and find(message, own_name, 1, true) == 1 then
+      message = P.where() .. gsub(message, '^[^:]*:%d+: ', '')
+   end
+   return message
+end
+function P.protected(f, ...)
+   local count, arguments = select('#', ...), {...}
    local n, results = 0
    local function keep(ok, ...)
       n, results = select('#', ...), {...}
       return ok
    end
-   local ok = keep(pcall(f, ...))
-   running[#running] = nil
-   if not ok then error(results[1], 0) end
-   return unpack(results, 1, n)
+   if not keep(xpcall(function() return f(unpack(arguments, 1, count)) end, placed)) then return false, results[1] end
+   return true, unpack(results, 1, n)
 end
+local function given(file, ok, ...)
+   if file then running[#running] = nil end
+   if not ok then error((...), 0) end
+   return ...
+end
+local function run(file, ...)
+   local f, message = compile(bridge.source(file), '@' .. file)
+   if not f then error(message, 0) end
+   running[#running + 1] = file
+   return given(file, P.protected(f, ...))
+end
+function P.run_text(f) return given(nil, P.protected(f)) end
 
 local function beside(file) return match(file or '', '^(.*)/[^/]*$') or '' end
 local function join(folder, name) return folder == '' and name or folder .. '/' .. name end
@@ -125,7 +141,11 @@ local own = {}
 function P.run_package(name)
    local f, message = P.loadstring(bridge.package(name), P.own .. name)
    if not f then error(message, 0) end
-   return f(P)
+   local before = P.in_package
+   P.in_package = true
+   local value = f(P)
+   P.in_package = before
+   return value
 end
 function P.part(name)
    if not own[name] then

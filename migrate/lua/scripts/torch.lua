@@ -1,5 +1,6 @@
 -- The functions of torch that need no numbers of Python's: default types, CmdLine, Timer, copies of objects.
 local P = ...
+P.in_package = true
 local torch, bridge = P.torch, P.bridge
 local type, select, setmetatable, error, tostring, tonumber, ipairs = type, select, setmetatable, error, tostring, tonumber, ipairs
 local gsub, match, rep, concat, rawget = string.gsub, string.match, string.rep, table.concat, rawget
@@ -144,3 +145,4 @@ function CmdLine:parse(arguments)
 end
 function CmdLine:string(prefix) return prefix or 'run' end
 for _, name in ipairs{'text', 'log', 'help', 'silent', 'addTime'} do CmdLine[name] = function() end end
+P.in_package = false

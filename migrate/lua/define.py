@@ -1,0 +1,258 @@
+"""Builds a network from the Lua that defines it, and fills it with recorded numbers."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from ..base.errors import UsageError
+from ..t7 import LuaObject, LuaTable, Tensor, Value, load
+from .fill import Filling, fill_parameters, fill_statistics
+from .limits import DEFAULT_LUA_LIMITS, LuaLimits
+from .sandbox import run
+
+Source = Value | str | os.PathLike[str]
+
+
+@dataclass(frozen=True)
+class Definition:
+    """What a definition gave.
+
+    Attributes:
+        model: the network, as a `.t7` file would hold it.
+        parameters: how many parameter tensors `parameters()` lists.
+        batch_norms: how many modules have running statistics.
+        printed: what the Lua printed.
+        missing: packages that it required and that are not there; nothing of theirs is in the model.
+        own_classes: classes that its files define.
+    """
+
+    model: Value
+    parameters: int
+    batch_norms: int
+    printed: str
+    missing: tuple[str, ...]
+    own_classes: tuple[str, ...]
+
+
+def define(
+    file: str | os.PathLike[str],
+    *,
+    folder: str | os.PathLike[str],
+    call: str | None = None,
+    returns: str | None = None,
+    global_name: str | None = None,
+    options: Mapping[str, Any] | None = None,
+    options_as: str = "opt",
+    arguments: Sequence[str] | None = None,
+    require: Sequence[str] = (),
+    before: Sequence[str] = (),
+    setup: str = "",
+    default_type: str = "float",
+    weights: Source = None,
+    weights_key: str | None = None,
+    stats: Source = None,
+    stats_key: str | None = None,
+    fresh_stats: bool = False,
+    limits: LuaLimits = DEFAULT_LUA_LIMITS,
+) -> LuaObject:
+    """Runs the Lua that defines a network, and gives the network as a `.t7` file would hold it.
+
+    The Lua runs in a process of its own that reaches nothing but the files below `folder`. It runs twice, with other
+    random numbers, other contents of fresh memory and another order of names: what comes out differently, and is not
+    filled from `weights` and `stats`, is refused.
+
+    Args:
+        file: the Lua file, relative to `folder`.
+        folder: the folder in which its author ran it; `require`, `dofile` and `paths` look there.
+        call: the Lua expression that gives the network, such as `createModel(opt)`.
+        returns: the name by which that expression calls what the file returned.
+        global_name: instead of `call`, the global in which the file leaves the network.
+        options: the author's options, a table under the name `options_as`.
+        options_as: the name of the global that holds `options`.
+        arguments: the arguments of a script with `torch.CmdLine`, the global `arg`.
+        require: packages and files that the calling script required before.
+        before: files that it ran before.
+        setup: Lua that runs first.
+        default_type: `float` or `double`, the type of `torch.Tensor`.
+        weights: the parameters: a `.t7` file or a value from one, a flat vector or a list of tensors.
+        weights_key: where they are in `weights`, such as `parameters` or `model.params`.
+        stats: the running statistics of batch normalizations.
+        stats_key: where they are in `stats`.
+        fresh_stats: leave the running statistics as the constructors made them.
+        limits: what the Lua may use.
+
+    Raises:
+        UsageError: an argument is wrong, the numbers do not fit the network, or what is built depends on chance.
+        LuaFailed: the Lua ended with an error.
+        LimitExceeded: the Lua was stopped.
+    """
+    found = define_with_details(
+        file,
+        folder=folder,
+        call=call,
+        returns=returns,
+        global_name=global_name,
+        options=options,
+        options_as=options_as,
+        arguments=arguments,
+        require=require,
+        before=before,
+        setup=setup,
+        default_type=default_type,
+        weights=weights,
+        weights_key=weights_key,
+        stats=stats,
+        stats_key=stats_key,
+        fresh_stats=fresh_stats,
+        limits=limits,
+    )
+    if not isinstance(found.model, LuaObject):
+        raise UsageError(
+            f"{os.fspath(file)} gave {_kind(found.model)}, not a network. Name the expression that gives it, such as "
+            "call='createModel(opt)', or the global that holds it."
+        )
+    return found.model
+
+
+def define_with_details(
+    file: str | os.PathLike[str],
+    *,
+    folder: str | os.PathLike[str],
+    weights: Source = None,
+    weights_key: str | None = None,
+    stats: Source = None,
+    stats_key: str | None = None,
+    fresh_stats: bool = False,
+    default_type: str = "float",
+    limits: LuaLimits = DEFAULT_LUA_LIMITS,
+    **job: Any,
+) -> Definition:
+    """As `define`, with what else is known of the run; the model may be any value.
+
+    Raises:
+        UsageError: as in `define`.
+        LuaFailed: the Lua ended with an error.
+        LimitExceeded: the Lua was stopped.
+    """
+    if default_type not in ("float", "double"):
+        raise UsageError(f"default_type must be 'float' or 'double', not {default_type!r}")
+    if not os.path.isdir(folder):
+        raise UsageError(f"{os.fspath(folder)} is no folder")
+    given = _given(weights, weights_key, "weights")
+    statistics = _given(stats, stats_key, "stats")
+    request = {
+        **job,
+        "file": _relative(file, folder),
+        "folders": [os.path.abspath(folder)],
+        "default_type": default_type,
+        "options": _plain(job.get("options")),
+    }
+    said, made = run(request, limits)
+    _fill(made, said, given, statistics, fresh_stats)
+    return Definition(
+        made.get("model"),
+        len(made.get("parameters") or ()),
+        len(made.get("statistics") or ()),
+        said["printed"],
+        tuple(said["missing"]),
+        tuple(said["own_classes"]),
+    )
+
+
+def _fill(made: LuaTable, said: Mapping[str, Any], weights: Value, statistics: Value, fresh_stats: bool) -> None:
+    if said["differences"]:
+        raise UsageError(
+            "What the Lua builds depends on random numbers, on memory that nothing was written to, or on the order in "
+            "which pairs() goes through names: " + "; ".join(said["differences"][:5])
+        )
+    parameters: list[Tensor] = made["parameters"].list() if made.get("parameters") is not None else []
+    pairs = [pair.list() for pair in made["statistics"].list()] if made.get("statistics") is not None else []
+    if weights is None and statistics is None:
+        return
+    if weights is not None and not parameters:
+        raise UsageError("weights are given, but what the Lua gave has no parameters")
+    filling = Filling()
+    if weights is not None:
+        fill_parameters(filling, parameters, _names(parameters, made), weights)
+    if statistics is not None:
+        fill_statistics(filling, pairs, statistics)
+    elif pairs and weights is not None and not fresh_stats:
+        raise UsageError(
+            f"The weights are there, the running statistics of {len(pairs)} batch normalizations are not, without "
+            "which the network computes other numbers. Give them (stats, --stats), or say that it was never trained "
+            "(fresh_stats=True, --fresh-stats)."
+        )
+    if weights is None:
+        return
+    for tensor, path in zip(made["drawn"].list(), made["drawn_paths"].list(), strict=True):
+        if not filling.covers(tensor):
+            raise UsageError(
+                f"{path.removeprefix('.')} holds random numbers, or memory that nothing was written to, and is no "
+                "parameter that the weights fill: the network can't be the one that was trained."
+            )
+
+
+def _names(parameters: Sequence[Tensor], made: LuaTable) -> list[str]:
+    """Where each parameter is in the model."""
+    paths: dict[int, str] = {}
+    stack: list[tuple[Value, str]] = [(made.get("model"), "model")]
+    seen: set[int] = set()
+    while stack:
+        value, path = stack.pop()
+        if isinstance(value, Tensor):
+            paths.setdefault(id(value), path)
+        elif isinstance(value, (LuaTable, LuaObject)) and id(value) not in seen:
+            seen.add(id(value))
+            stack += [
+                (held, f"{path}.{key:g}" if isinstance(key, float) else f"{path}.{key}")
+                for key, held in reversed(value.items())
+                if isinstance(key, (str, float))
+            ]
+    return [paths.get(id(tensor), f"parameter {number}") for number, tensor in enumerate(parameters, 1)]
+
+
+def _given(source: Source, key: str | None, what: str) -> Value:
+    value = load(source) if isinstance(source, (str, os.PathLike)) else source
+    for part in key.split(".") if key else ():
+        held = value.get(float(part) if part.isdigit() else part) if isinstance(value, (LuaTable, LuaObject)) else None
+        if held is None:
+            raise UsageError(f"{what}: there is nothing under {key!r}, {_kind(value)} has no {part!r}")
+        value = held
+    return value
+
+
+def _kind(value: Value) -> str:
+    if isinstance(value, LuaTable) and not value.is_list:
+        return f"a table with the keys {', '.join(map(str, list(value)[:12]))}"
+    return "nothing" if value is None else repr(value)
+
+
+def _relative(file: str | os.PathLike[str], folder: str | os.PathLike[str]) -> str:
+    """The file as the Lua names it.
+
+    Raises:
+        UsageError: it does not lie below the folder.
+    """
+    path = os.path.normpath(os.path.join(folder, file))
+    if not os.path.isfile(path):
+        raise UsageError(f"There is no file {path}")
+    relative = os.path.relpath(path, folder)
+    if relative.startswith(os.pardir):
+        raise UsageError(f"{os.fspath(file)} does not lie below the folder {os.fspath(folder)}")
+    return relative.replace(os.sep, "/")
+
+
+def _plain(value: Any) -> Any:
+    """Options as JSON holds them; a table of a checkpoint as well."""
+    if isinstance(value, (LuaTable, Mapping)):
+        if isinstance(value, LuaTable) and value.is_list and len(value):
+            return [_plain(held) for held in value.list()]
+        return {key: _plain(held) for key, held in value.items() if isinstance(key, str)}
+    if isinstance(value, (list, tuple)):
+        return [_plain(held) for held in value]
+    if value is None or isinstance(value, (bool, int, float, str)):
+        return value
+    raise UsageError(f"an option can't be {value!r}: numbers, text, yes or no, and tables of them are")

@@ -1,0 +1,4 @@
+require 'nn'
+require 'cutorch'
+cunn = {}
+return cunn

@@ -1,0 +1,23 @@
+-- xlua: arguments by name, and nothing that is shown.
+local ipairs, type, unpack, pcall = ipairs, type, unpack, pcall
+xlua = {}
+function xlua.progress() end
+function xlua.log() end
+xlua.print = print
+function xlua.require(name) return pcall(require, name) end
+function xlua.unpack(arguments, name, help, ...)
+   local described, made = {...}, {}
+   local by_name = type(arguments[1]) == 'table' and #arguments == 1 and not torch.typename(arguments[1])
+   for i, entry in ipairs(described) do
+      local value
+      if by_name then value = arguments[1][entry.arg] else value = arguments[i] end
+      if value == nil then value = entry.default end
+      made[entry.arg], made[i] = value, value
+   end
+   return made, unpack(made, 1, #described)
+end
+function xlua.unpack_class(object, arguments, name, help, ...)
+   local made = xlua.unpack(arguments, name, help, ...)
+   for _, entry in ipairs({...}) do object[entry.arg] = made[entry.arg] end
+end
+return xlua
