@@ -23,6 +23,7 @@ PRIVATE = {
     "_buffers": ("torch", "tells buffers from parameters of one module"),
     "_apply": ("torch", "tells a layer without weights of a cast; nn.RNNBase overrides it too"),
     "_version": ("torch", "tells whether a tensor was written to"),
+    "_cdata": ("torch", "tells two storages apart, also those without numbers"),
 }
 
 #: Attributes of objects that users pass in, of libraries that torchmigrate does not need; names that are public in

@@ -353,7 +353,7 @@ def shake_shake_block(layer: Layer) -> ShakeShakeBlock:
     A shortcut plus the halves of two branches; in training with random shares. Batches may be of any size.
     """
     layer.ignore("modules", "batchSize", "alpha", "beta")
-    branches = []
+    branches: list[nn.Module] = []
     for name in ("net1", "net2"):
         held = layer.value(name).get("modules").list()
         if [child.typename for child in held[-1:]] not in (["nn.MulConstant"], ["nn.MulConstantSlices"]):

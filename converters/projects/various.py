@@ -297,13 +297,16 @@ class AdaptiveLoss(nn.Module):
 
     def forward(self, x: list[Any], target: torch.Tensor) -> torch.Tensor:
         words = target.reshape(-1).long()
-        first, loss = words.clone(), x[0].new_zeros(())
+        first = words.clone()
+        loss: torch.Tensor = x[0].new_zeros(())
         for i, (low, high) in enumerate(zip(self.cutoff, self.cutoff[1:], strict=False)):
             within = (words > low) & (words <= high)
             first = torch.where(within, self.cutoff[0] + i + 1, first)
             if len(x) > i + 1 and isinstance(x[i + 1], torch.Tensor):
                 loss = loss + nn.functional.cross_entropy(x[i + 1], words[within] - low - 1, reduction="sum")
-        return (loss + nn.functional.cross_entropy(x[0], first - 1, reduction="sum")) / x[0].shape[0]
+        loss = loss + nn.functional.cross_entropy(x[0], first - 1, reduction="sum")
+        mean: torch.Tensor = loss / x[0].shape[0]
+        return mean
 
     def extra_repr(self) -> str:
         return f"cutoff={self.cutoff}"

@@ -27,7 +27,7 @@ def masked(rows: int, width: int) -> tm.LuaObject:
     return lua.module("nn.LookupTableMaskZero", weight=lua.numbers(rows, width, dtype="f4"))
 
 
-def one_hot(**fields: int) -> tm.LuaObject:
+def one_hot(**fields: Any) -> tm.LuaObject:
     return lua.module("OneHot", **fields)
 
 
@@ -100,7 +100,7 @@ FOUND = [
     (lambda: chain(transpose(), lookup(3, 4)), "2x16", "takes indices"),
     (lambda: recurrent(lookup(4, 3), 3), "2", "one for each sample"),
     (lambda: recurrent(lookup(4, 3), 3, output=lua.numbers(2, 3, dtype="f4")), "2", "nn.LookupTable at 2"),
-    (lambda: cell(one_hot(outputSize=11), 11, 8), "{2,2x8,2x8}", "OneHot"),
+    (lambda: cell(one_hot(outputSize=11, _type="torch.FloatTensor"), 11, 8), "{2,2x8,2x8}", "OneHot"),
     (torch_rnn, "2x16", "nn.LookupTable at net.1 takes indices"),
     (captioner, "{2x4,11x2}", "follows from what the layers refuse"),
 ]
