@@ -44,6 +44,7 @@ def worst_slice(
     got: torch.Tensor,
     expected: torch.Tensor,
     *,
+    error: float,
     share: float,
     rounding: float,
     noise: Callable[[], Iterable[torch.Tensor | None]],
@@ -56,6 +57,7 @@ def worst_slice(
     Args:
         got: what is judged, on the CPU, of the same sizes.
         expected: the reference; all numbers of both are finite.
+        error: no |a - b| is larger.
         share: the share.
         rounding: that factor.
         noise: gives how far rounding moves each number, as `RoundingNoise` does: in steps, no one smaller than the one
@@ -66,7 +68,7 @@ def worst_slice(
     """
     if not expected.numel() or share <= 0:
         return None
-    over = list(_over(got, expected, share))
+    over = list(_over(got, expected, error, share))
     if not over:
         return None
     worst: WorstSlice | None = None
@@ -89,10 +91,9 @@ class _Over:
     errors: torch.Tensor
 
 
-def _over(got: torch.Tensor, expected: torch.Tensor, share: float) -> Iterator[_Over]:
-    top = float((got - expected).abs().max())
+def _over(got: torch.Tensor, expected: torch.Tensor, error: float, share: float) -> Iterator[_Over]:
     for axis in sliced_axes(expected.dim()):
-        found = _below(expected, axis, top / share)
+        found = _below(expected, axis, error / share)
         if not len(found):
             continue
         ours, theirs = (tensor.index_select(axis, found).double() for tensor in (got, expected))

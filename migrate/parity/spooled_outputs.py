@@ -40,10 +40,12 @@ class Spool(Mapping[tuple[int, int], Any]):
     Args:
         file: an empty file, open for reading and writing.
         in_memory: how many bytes are not written to it.
+        single: keep float64 as float32, in which float32 is compared with it; not what has no such number.
     """
 
-    def __init__(self, file: IO[bytes], in_memory: int | None = None) -> None:
+    def __init__(self, file: IO[bytes], in_memory: int | None = None, *, single: bool = False) -> None:
         self._file = file
+        self._single = single
         self._end = 0
         self._left = IN_MEMORY if in_memory is None else in_memory
         self._held: list[torch.Tensor] = []
@@ -63,20 +65,27 @@ class Spool(Mapping[tuple[int, int], Any]):
         """Writes the numbers as they lie in memory; not through a map, where a full disk kills the process."""
         found = self._written.get(tensor)
         if found is None:
-            packed = torch.empty_like(tensor, device="meta").stride() == tensor.stride()
-            dense = tensor if packed else tensor.clone()
+            kept = self._rounded(tensor)
+            packed = torch.empty_like(kept, device="meta").stride() == kept.stride()
+            dense = kept if packed else kept.clone()
             numbers = dense.detach().as_strided((dense.numel(),), (1,)).view(torch.uint8)
             held = numbers.numel() <= self._left
             offset = ~len(self._held) if held else self._file.seek(self._end)
             found = _Stored(offset, dense.dtype, dense.shape, dense.stride())
             if held:
-                self._held.append(numbers.clone())
+                self._held.append(numbers.clone() if dense is tensor else numbers)
                 self._left -= numbers.numel()
             else:
                 self._file.write(numbers.numpy().data)
                 self._end += (numbers.numel() // _PAGE + 1) * _PAGE  # no two begin at one place
             self._written.note(tensor, found)
         return found
+
+    def _rounded(self, tensor: torch.Tensor) -> torch.Tensor:
+        if not self._single or tensor.dtype != torch.float64 or not tensor.numel():
+            return tensor
+        made = tensor.float()
+        return made if all(bool(number.isfinite()) for number in made.aminmax()) else tensor
 
     def __getitem__(self, key: tuple[int, int]) -> Any:
         return apply(self._outputs[key], self._read, _Stored)

@@ -78,10 +78,10 @@ def difference(
         return 0.0
     scale = max(float(b[finite].abs().max()), 1e-30)
     distance = (a - b)[finite].abs()
-    worst = None
+    top, worst = float(distance.max()), None
     if noise is not None and tolerance > 0 and bool(finite.all()):
         rounding = _ROUNDINGS.get(got.dtype, 0.0)
-        worst = worst_slice(a, b, share=tolerance, rounding=rounding, noise=noise)
+        worst = worst_slice(a, b, error=top, share=tolerance, rounding=rounding, noise=noise)
     if worst is not None and worst.used > 1:
         raise GraphDiffers(
             f"{name} differs between ONNX Runtime and PyTorch by {worst.error:.3g} in its slice {worst.name(b.dim())} "
@@ -89,10 +89,10 @@ def difference(
         )
     if worst is None and bool((distance > tolerance * (scale + b[finite].abs())).any()):
         raise GraphDiffers(
-            f"{name} differs between ONNX Runtime and PyTorch by {float(distance.max()):.3g}, "
-            f"{float(distance.max()) / scale:.2g} of the largest output {scale:.3g} (tolerance {tolerance:g} of it)"
+            f"{name} differs between ONNX Runtime and PyTorch by {top:.3g}, "
+            f"{top / scale:.2g} of the largest output {scale:.3g} (tolerance {tolerance:g} of it)"
         )
-    return float(distance.max()) / scale
+    return top / scale
 
 
 def _one(noise: Noise, number: int) -> Iterator[torch.Tensor | None]:

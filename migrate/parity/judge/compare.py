@@ -131,6 +131,9 @@ Noise = Callable[[], Iterable[Any]]
 #: No rounding is looked for behind an error of more than so many times the tolerance.
 _HOPELESS = 100
 
+#: So much of the largest number an error may exceed what was measured in float32, of a reference in float64.
+_SINGLE = 2.0**-23
+
 #: How whole numbers are compared, unless a user says otherwise.
 _WHOLE = Tolerance(0.0, 0.0, False, "whole numbers are equal or not")
 
@@ -254,6 +257,7 @@ def _by_slices(
     worst = worst_slice(
         got,
         expected,
+        error=whole.max_abs + (_SINGLE * whole.largest if got.dtype != expected.dtype else 0.0),
         share=tolerance.atol,
         rounding=tolerance.rounding,
         noise=partial(_noise_at, noise, where),

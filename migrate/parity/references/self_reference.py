@@ -58,8 +58,12 @@ def with_output(reference: Reference) -> Reference:
 
 
 @contextmanager
-def with_layers(reference: Reference) -> Iterator[Reference]:
+def with_layers(reference: Reference, *, single: bool = False) -> Iterator[Reference]:
     """The same reference with its output and those of its layers, which lie in a temporary file inside the block.
+
+    Args:
+        reference: it.
+        single: keep the outputs of layers as float32; for those who compare no other type with them.
 
     Raises:
         UsageError: the model does not run on the input.
@@ -70,7 +74,7 @@ def with_layers(reference: Reference) -> Iterator[Reference]:
         yield reference
         return
     with TemporaryFile(prefix="torchmigrate-") as file:
-        spool = Spool(file)
+        spool = Spool(file, single=single)
         with _refusal(reference):
             output = moved(trace(network, network.taken(reference.input), spool.add))
         yield replace(reference, output=output, layers=spool)

@@ -116,7 +116,8 @@ def verify(
             requires=requires,
         )
     )
-    with with_layers(found) if layers else nullcontext(with_output(found)) as whole:
+    single = floating_type(conv.module) == torch.float32
+    with with_layers(found, single=single) if layers else nullcontext(with_output(found)) as whole:
         _check_places({*by_place(atol), *by_place(rtol)} - {""}, whole)
         drawn = drawn_numbers(conv, moved(whole.input, floating_type(conv.module)))
         noise = cache(partial(_noise, conv, whole.input))
