@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from .errors import UsageError
-from .unfinished import host, is_alive
+from .processes import PROCESS, is_abandoned, process_name
 
 #: `https://…`, `s3://…`; a single letter is the drive of a Windows path.
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
@@ -32,7 +32,7 @@ MAX_DOWNLOAD = 20 * 10**9
 CONNECT_TIMEOUT, READ_TIMEOUT = 30.0, 60.0
 
 #: What is left of a download that was never finished, and of one of an earlier version, which nobody writes any more.
-_PART = re.compile(r"\.(?P<host>[^/]*)\.(?P<pid>\d+)\.[^.]*\.part\Z")
+_PART = re.compile(rf"\.{PROCESS}\.[^.]*\.part")
 _OLD = 24 * 3600.0
 
 #: Where the cache is; by default `torchmigrate` in XDG_CACHE_HOME or ~/.cache.
@@ -130,12 +130,9 @@ _NOTE = ".origin.json"
 def remove_unfinished(cache: Path) -> None:
     """Removes what is left of downloads of processes that have died."""
     for part in cache.glob("*/.*.part"):
-        found = _PART.match(part.name)
+        found = _PART.fullmatch(part.name)
         with suppress(OSError):
-            if found is None:
-                left = time.time() - part.stat().st_mtime > _OLD
-            else:
-                left = found["host"] == host() and not is_alive(int(found["pid"]))
+            left = time.time() - part.stat().st_mtime > _OLD if found is None else is_abandoned(part, found)
             if left:
                 part.unlink()
 
@@ -205,7 +202,7 @@ def _download(system: Any, path: str, address: Address, target: Path, most: int)
     Returns:
         Its SHA-256.
     """
-    handle, name = tempfile.mkstemp(prefix=f".{host()}.{os.getpid()}.", suffix=".part", dir=target.parent)
+    handle, name = tempfile.mkstemp(prefix=f".{process_name()}.", suffix=".part", dir=target.parent)
     try:
         with os.fdopen(handle, "wb") as part:
             try:

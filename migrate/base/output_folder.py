@@ -15,7 +15,8 @@ from typing import Self
 from .errors import UsageError
 from .folder_files import COLLECTION, CONFIG, MARKER, NAMES, OPTIMIZER
 from .output_file import Inputs, clear_errors, folders_above, is_within, missing_folders
-from .unfinished import FILE, FOLDER, REPLACED, left_behind, locked, unfinished_path
+from .processes import locked
+from .unfinished import FILE, FOLDER, REPLACED, left_behind, unfinished_path
 
 #: What a folder is of, as its marker says it.
 CONVERTED, MEMBER, SOURCE_ONLY = "converted", "member", "source"

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from ..base.errors import UsageError
+from ..model.registry import NO_PLUGINS
 from .local_processes import FILES_PER_WORKER
 from .outcomes import Outcome
 from .worker_pool import Work
@@ -75,7 +76,7 @@ class Cluster:
         self._calls: dict[Future[Outcome], ray.ObjectRef[Outcome]] = {}
 
     def submit(self, work: Work, task: Task, folder: Path) -> Future[Outcome]:
-        call = self._call.remote(Path.cwd(), work, task, folder)
+        call = self._call.remote(Path.cwd(), _settings(), work, task, folder)
         future: Future[Outcome] = call.future()
         self._calls[future] = call
         return future
@@ -99,6 +100,12 @@ class Cluster:
         self._stack.close()
 
 
-def _call(folder: Path, work: Work, task: Task, staging: Path) -> Outcome:
+def _settings() -> dict[str, str]:
+    """What of the environment is an option of this run; Ray's workers have the environment of their own machine."""
+    return {name: os.environ[name] for name in (NO_PLUGINS,) if name in os.environ}
+
+
+def _call(folder: Path, settings: dict[str, str], work: Work, task: Task, staging: Path) -> Outcome:
+    os.environ.update(settings)
     os.chdir(folder)  # paths are as they were given
     return work(task, staging)

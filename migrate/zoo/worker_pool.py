@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import os
+import re
 import shutil
 import time
 from collections import deque
 from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from ..base.unfinished import host, is_alive
+from ..base.processes import PROCESS, is_abandoned, is_alive, locked, process_name
 from .outcomes import Outcome
 from .worker import LOG, PID, STEP
 from .zoo_files import Task
@@ -92,9 +93,12 @@ def run(
         staging: a folder for what is not finished; each running task has one of its own in it.
         timeout: seconds that a task may take, from its first step on; None: as long as it needs.
     """
-    own = staging / f"{host()}-{os.getpid()}"
+    own = staging / process_name()
     queue, slots, runs = deque(tasks), deque(range(workers.jobs)), dict[Future[Outcome], _Run]()
+    lock = ExitStack()
     try:
+        own.mkdir(parents=True, exist_ok=True)
+        lock.enter_context(locked(own))
         while queue or runs:
             while queue and slots:
                 entry = _Run(slots.popleft(), queue.popleft(), own / str(len(queue)), time.monotonic())
@@ -123,13 +127,14 @@ def run(
     finally:
         workers.stop()
         shutil.rmtree(own, ignore_errors=True)
+        lock.close()
 
 
 def remove_unfinished(staging: Path) -> None:
-    """Removes what runs of this machine that were killed left in a folder for what is not finished."""
-    for own in sorted(staging.glob(f"{host()}-*")):
-        pid = own.name.rpartition("-")[2]
-        if not pid.isdecimal() or is_alive(int(pid)):
+    """Removes what runs that were killed left in a folder for what is not finished."""
+    for own in sorted(staging.glob("*")):
+        process = re.fullmatch(PROCESS, own.name)
+        if process is None or not is_abandoned(own, process):
             continue
         until = time.monotonic() + _GRACE
         while any(map(_works, own.glob(f"*/{PID}"))) and time.monotonic() < until:

@@ -241,9 +241,9 @@ def test_what_a_dead_process_left_is_removed(cache: Path) -> None:
     dead, own, elsewhere, old = (
         kept.parent / f".{name}.part"
         for name in (
-            f"{download.host()}.{int(done.stdout)}.abc",
-            f"{download.host()}.{os.getpid()}.abc",
-            "other-machine.1.abc",
+            f"{download.process_name().rpartition('.')[0]}.{int(done.stdout)}.abc",
+            f"{download.process_name()}.abc",
+            "other_machine-00000001.5.1.abc",
             "tmpabc",
         )
     )

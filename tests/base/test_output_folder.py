@@ -4,19 +4,24 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 import threading
+import time
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
 
 import torchmigrate as tm
 from torchmigrate.base import output_folder as folders
+from torchmigrate.base import processes
 from torchmigrate.base.folder_files import COLLECTION, CONFIG, MARKER
 from torchmigrate.base.output_file import check_file, whole_file
 from torchmigrate.base.output_folder import CONVERTED, check_folder, output_folder, read_marker
-from torchmigrate.base.unfinished import FILE, FOLDER, REPLACED, host, is_alive, unfinished_path
+from torchmigrate.base.processes import PROCESS, is_alive, process_name
+from torchmigrate.base.unfinished import FILE, FOLDER, REPLACED, unfinished_path
 
 
 def write(folder: Path, text: str = "new", name: str = "model.py", **options: object) -> None:
@@ -283,12 +288,46 @@ def test_what_others_are_writing_is_left(tmp_path: Path) -> None:
     dead.wait()
     assert not is_alive(dead.pid)
     # a process of another machine, which sees the same folder
-    elsewhere = Path(str(ours[0]).replace(f"-{host()}-{os.getpid()}-", f"-other-{dead.pid}-"))
+    elsewhere = Path(str(ours[0]).replace(f"-{process_name()}-", f"-other-00000001.5.{dead.pid}-"))
     assert elsewhere != ours[0]
     for path in (*ours, elsewhere, tmp_path / ".out.mine.new"):
         path.mkdir()
     write(tmp_path / "out")
     assert all(path.exists() for path in (*ours, elsewhere, tmp_path / ".out.mine.new"))
+
+
+WEEK = 8 * 24 * 3600
+
+#: Who was writing, as the fields of `process_name`; how many seconds ago; is it removed?
+WRITERS = {
+    "this process": ("{host}-{boot}.{began}.{pid}", 0, False),
+    "a process that had this id before": ("{host}-{boot}.1.{pid}", 0, True),
+    "before the machine was started anew": ("{host}-00000001.{began}.{pid}", 0, True),
+    "another machine": ("other-00000001.{began}.{pid}", 3600, False),
+    "another machine, long ago": ("other-00000001.{began}.{pid}", WEEK, True),
+    "another container": ("other-{boot}.1.{pid}", 0, False),
+    "another container that is gone": ("other-{boot}.1.{pid}", 120, True),
+    "version 0.1.0": ("{host}-{pid}", 0, False),
+    "version 0.1.0 on another machine": ("other-{pid}", WEEK, True),
+}
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems do not say when a process began")
+@pytest.mark.parametrize("who", WRITERS)
+@pytest.mark.parametrize("held", [False, True])
+def test_whose_folders_are_removed(who: str, held: bool, tmp_path: Path) -> None:
+    found = re.fullmatch(PROCESS, process_name())
+    assert found is not None
+    written, ago, removed = WRITERS[who]
+    name = written.format(**found.groupdict())
+    left = Path(str(unfinished_path(tmp_path / "out", FOLDER)).replace(f"-{process_name()}-", f"-{name}-"))
+    left.mkdir()
+    (left / "model.py").write_text("half")
+    for path in (left / "model.py", left):
+        os.utime(path, (time.time() - ago,) * 2)
+    with processes.locked(left) if held else nullcontext():
+        write(tmp_path / "out")
+    assert left.exists() is (held or not removed)
 
 
 @pytest.mark.parametrize("name", ["x" * 255, "é" * 127, "line\nbreak", "-o", "summary.json"])

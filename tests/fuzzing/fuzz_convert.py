@@ -111,10 +111,10 @@ def make(number: int, cases: list[Any], file: Path) -> tuple[str, list[str]] | N
             layers.append(rng.choice(cases)["module"])
         model = tm.LuaObject("nn.Sequential", tm.LuaTable([("modules", tm.LuaTable.from_list(layers))]))
     value = tm.LuaTable([("model", model)])
-    done = mutations.mutate(rng, value)
     try:
+        done = mutations.mutate(rng, value)
         tm.dump(value, file)
-    except T7Error:
+    except (T7Error, MemoryError):  # the latter where a tensor that was made huge is changed once more
         return None
     return f"{case.get('class', 'model')}: {done} {' '.join(options)}", options
 

@@ -166,7 +166,7 @@ class _Scale:
             return _TOP + 6
         if error <= 0:
             return _HEIGHT - _BOTTOM - 8
-        share = (math.log10(error) - self.low) / (self.high - self.low)
+        share = 1.0 if error == math.inf else (math.log10(error) - self.low) / (self.high - self.low)
         return bottom - min(max(share, 0.0), 1.0) * (bottom - top)
 
 
@@ -218,7 +218,8 @@ def _failures(series: Series) -> list[Point]:
 
 
 def _scale(points: Sequence[Point], count: int) -> _Scale:
-    shown = [value for point in points for value in (point.error, point.tolerance) if value is not None and value > 0]
+    numbers = [value for point in points for value in (point.error, point.tolerance) if value is not None]
+    shown = [value for value in numbers if 0 < value < math.inf]
     low, high = math.floor(math.log10(min(shown, default=1e-8))), math.ceil(math.log10(max(shown, default=1e-4)))
     return _Scale(
         count,
