@@ -63,6 +63,15 @@ def surroundings(error: BaseException | None) -> str:
     return ""
 
 
+def no_temporary_folder() -> str:
+    """That nothing can be written to any folder for temporary files, which libraries ask for; "" if it can."""
+    try:
+        tempfile.gettempdir()
+    except OSError:
+        return "There is no folder for temporary files that can be written; set TMPDIR to one."
+    return ""
+
+
 @contextmanager
 def standard_input() -> Iterator[Path]:
     """A temporary file with what standard input holds, for those who read a file more than once."""

@@ -123,14 +123,14 @@ def _run(words: list[str]) -> int:
     except (KeyboardInterrupt, click.Abort):
         return _fail("interrupted", EXIT_INTERRUPTED, as_json, None)
     except Exception as error:
-        from ..base.files import disk_refusal, surroundings
+        from ..base.files import disk_refusal, no_temporary_folder, surroundings
         from ..base.memory import memory_refusal
 
         if refusal := memory_refusal(error):
             return _fail(str(refusal), refusal.exit_code, as_json, refusal)
         if reason := disk_refusal(error):
             return _fail(f"It can't be written: {reason}. Nothing half-written was left.", EXIT_USAGE, as_json, error)
-        if reason := surroundings(error):
+        if reason := surroundings(error) or no_temporary_folder():
             return _fail(reason, EXIT_USAGE, as_json, error)
         traceback.print_exc()
         text = (

@@ -50,12 +50,15 @@ def check_sizes(conv: ConvertedModel, value: Any) -> tuple[Exception | None, str
             hint="If you trust the file, --max-runs allows more.",
         ) from None
     if isinstance(failed, TooLarge):
-        raise LimitExceeded(_too_large(conv, running, failed, value), hint=_HINT)
+        hint = "" if failed.has_many_dimensions else _HINT
+        raise LimitExceeded(_too_large(conv, running, failed, value), hint=hint)
     return failed, _where(reached) if reached else ""
 
 
 def _too_large(conv: ConvertedModel, running: list[LayerRecord], error: TooLarge, value: Any) -> str:
     """Says which layer would compute a value that is too large."""
+    if error.has_many_dimensions:
+        return f"{_where(running)} would compute {error.text}, from an input of {shapes(value)}"
     return (
         f"{_where(running)} would compute {error.text} from an input of {shapes(value)}; Limits.expanded_elements "
         f"allows {conv.limits.expanded_elements:,}"

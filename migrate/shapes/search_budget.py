@@ -22,6 +22,9 @@ class Spent(BaseException):
     """The work that was allowed is done. No error of a model, so whatever ignores these does not ignore it."""
 
 
+#: So many dimensions PyTorch works with; each operator takes longer with each of them.
+MOST_DIMENSIONS = 64
+
 #: Windows are moved over the numbers, which takes less time than to write so many.
 _WINDOWS_PER_NUMBER = 16
 
@@ -43,7 +46,7 @@ def _on_meta(item: Any) -> Any:
 
 
 class TooLarge(Exception):
-    """A value of a run would have, or be computed from, more numbers than the limits allow.
+    """A value of a run would have, or be computed from, more numbers than the limits allow, or have no end of dimensions.
 
     Attributes:
         sizes: of the value.
@@ -55,8 +58,15 @@ class TooLarge(Exception):
         super().__init__(self.text)
 
     @property
+    def has_many_dimensions(self) -> bool:
+        """Is it not the count of numbers?"""
+        return len(self.sizes) > MOST_DIMENSIONS
+
+    @property
     def text(self) -> str:
         """What would be computed."""
+        if self.has_many_dimensions:
+            return f"a tensor of {len(self.sizes):,} dimensions, of which PyTorch works with {MOST_DIMENSIONS}"
         count, size = prod(self.sizes), "x".join(map(str, self.sizes))
         if self.window > 1:
             return f"{size} numbers, each from {self.window:,}"
@@ -119,6 +129,9 @@ class Budget(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
     def _check(self, func: Any, output: torch.Tensor, args: tuple[Any, ...]) -> None:
         window = 1
+        if output.dim() > MOST_DIMENSIONS:
+            self.refused = TooLarge(tuple(output.shape))
+            raise self.refused
         if func.overloadpacket in _POOLING:
             sizes = args[0].shape[-len(args[1]) :]
             window = prod(map(min, args[1], sizes))  # what lies outside is not read

@@ -8,7 +8,7 @@ import shutil
 import signal
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from types import FrameType
 
@@ -70,38 +70,51 @@ def convert_all(
     inputs = [source for source in sources if not is_url(source)]
     check_folder(folder, force=options.force, inputs=[*inputs, *lists, *options.plugins], collection=True)
     state = folder / COLLECTION
-    with folders_above(state), clear_errors(state):
-        state.mkdir(exist_ok=True)
-    options = dataclasses.replace(options, plugins=tuple(Path(path).resolve() for path in options.plugins))
-    threads = 1 if ray else max(1, (os.cpu_count() or 1) // (jobs or 1))
-    staging = state / "unfinished"
-    remove_unfinished(staging)
-    workers = _workers(ray, jobs, len(tasks), threads)
-    outcomes: dict[str, Outcome] = {}
-    interrupted = False
-    try:
-        with (
-            _terminated_like_interrupted(),
-            closing(run(Converter(folder, options, threads), workers, tasks, staging, timeout)) as events,
-        ):
-            for event in events:
-                if isinstance(event, Ended):
-                    outcomes[event.task.name] = event.outcome
-                elif isinstance(event, Lost):
-                    lost = Outcome(event.task.source, event.task.name, DIED, EXIT_BUG, event.reason)
-                    outcomes[event.task.name] = dataclasses.replace(lost, seconds=event.seconds)
-                if watch is not None:
-                    watch(event, len(tasks))
-    except KeyboardInterrupt:
-        interrupted = True
-    finally:
-        if staging.is_dir() and not any(staging.iterdir()):  # other machines may be at work in it
-            shutil.rmtree(staging, ignore_errors=True)
-    done = [outcomes[task.name] for task in tasks if task.name in outcomes]
-    waiting = [task.source for task in tasks if task.name not in outcomes]
-    summary = ZooSummary(done, waiting, part, len(everything), interrupted)
-    summary.write(folder)
+    with _made(state):
+        options = dataclasses.replace(options, plugins=tuple(Path(path).resolve() for path in options.plugins))
+        threads = 1 if ray else max(1, (os.cpu_count() or 1) // (jobs or 1))
+        staging = state / "unfinished"
+        remove_unfinished(staging)
+        workers = _workers(ray, jobs, len(tasks), threads)
+        outcomes: dict[str, Outcome] = {}
+        interrupted = False
+        try:
+            with (
+                _terminated_like_interrupted(),
+                closing(run(Converter(folder, options, threads), workers, tasks, staging, timeout)) as events,
+            ):
+                for event in events:
+                    if isinstance(event, Ended):
+                        outcomes[event.task.name] = event.outcome
+                    elif isinstance(event, Lost):
+                        lost = Outcome(event.task.source, event.task.name, DIED, EXIT_BUG, event.reason)
+                        outcomes[event.task.name] = dataclasses.replace(lost, seconds=event.seconds)
+                    if watch is not None:
+                        watch(event, len(tasks))
+        except KeyboardInterrupt:
+            interrupted = True
+        finally:
+            if staging.is_dir() and not any(staging.iterdir()):  # other machines may be at work in it
+                shutil.rmtree(staging, ignore_errors=True)
+        done = [outcomes[task.name] for task in tasks if task.name in outcomes]
+        waiting = [task.source for task in tasks if task.name not in outcomes]
+        summary = ZooSummary(done, waiting, part, len(everything), interrupted)
+        summary.write(folder)
     return summary
+
+
+@contextmanager
+def _made(state: Path) -> Iterator[None]:
+    """The folder for the records of a collection; without any, it vanishes again when the block fails."""
+    with folders_above(state):
+        with clear_errors(state):
+            state.mkdir(exist_ok=True)
+        try:
+            yield
+        except BaseException:
+            with suppress(OSError):
+                state.rmdir()
+            raise
 
 
 def _workers(ray: str | None, jobs: int | None, tasks: int, threads: int) -> Workers:

@@ -27,7 +27,7 @@ from ..base.errors import (
     UnsupportedLayers,
     UsageError,
 )
-from ..base.files import disk_refusal, reference_beside
+from ..base.files import disk_refusal, no_temporary_folder, reference_beside
 from ..base.memory import memory_refusal
 from ..base.messages import shell_words, why_not_opened
 from ..base.output_folder import MEMBER, read_marker, recover
@@ -92,6 +92,8 @@ class Converter:
                 _blame(outcome, memory)
             if refusal := disk_refusal(error):
                 _blame(outcome, UsageError(f"It can't be written: {refusal}."))
+            elif refusal := no_temporary_folder():
+                _blame(outcome, UsageError(refusal))
         outcome.seconds = round(time.monotonic() - began, 2)
         shorten(outcome)
         with suppress(OSError):  # without a record, another run converts the file again

@@ -208,6 +208,24 @@ def test_a_file_that_can_not_grow(size: int, words: list[object], here: Path) ->
     assert list(here.iterdir()) == []
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["convert", LENET, "-o", "a/out", "--source-only"], "folder for temporary files"),
+        (["convert", LENET, LENET, "-o", "a/out"], "File too large"),
+        (["inspect", LENET, "--svg", "a/out.svg"], "File too large"),
+    ],
+)
+def test_where_no_file_can_be_written(words: list[object], said: str, here: Path) -> None:
+    command = ["bash", "-c", 'ulimit -f 0; exec "$@"', "bash", *PROGRAM, *map(str, words)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 2, done.stderr
+    assert said in done.stderr
+    assert "Traceback" not in done.stderr
+    assert list(here.iterdir()) == []
+
+
 _NO_DISK = "no small disk can be mounted here; test_a_file_that_can_not_grow says the same of single files"
 
 #: Mounts a small disk, which only this process sees, and converts onto it.

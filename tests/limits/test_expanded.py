@@ -321,3 +321,11 @@ def test_what_pytorch_asserts_is_refused_by_name() -> None:
     clamp = lua.module("nn.HardTanh", min_val=0, max_val=-2, inplace=False)
     with pytest.raises(tm.UnsupportedLayers, match=r"nn\.HardTanh x1 at 2: its fields do not fit together"):
         tm.convert(chain(networks.linear(4, 4), clamp))
+
+
+def test_values_of_many_dimensions_are_refused_at_once() -> None:
+    """Each operator on a tensor of 2,000 dimensions takes as long as on millions of numbers."""
+    replicate = lua.module("nn.Replicate", nfeatures=1, dim=1)
+    conv = tm.convert(chain(networks.linear(4, 4), *[replicate] * 200))
+    with pytest.raises(LimitExceeded, match="nn.Replicate at .* would compute a tensor of 65 dimensions"):
+        tm.verify(conv, input_shape="2x4")

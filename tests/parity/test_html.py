@@ -171,6 +171,15 @@ def test_numbers_that_are_none() -> None:
     assert "not comparable" in chart["aria-label"]
 
 
+def test_an_error_without_an_end_stands_at_the_top_of_the_chart() -> None:
+    layers = [reports.layer(1), reports.layer(2)]
+    for layer, largest in zip(layers, (1.0, 1e-310), strict=True):  # what it is divided by
+        layer.own = Difference("", False, "far", (2,), 1e-5, 0.0, largest, max_abs=1.0, mean_abs=1.0)
+    backends = [BackendResult("pytorch-cpu", "failed", "far", None, [layers[1].own], layers)]
+    chart = depth_chart(page_of(reports.by_hand(backends=backends)))
+    assert "largest Inf" in chart["aria-label"]
+
+
 def test_paths_with_names_and_layers_that_run_twice() -> None:
     layers = [reports.layer(1), reports.layer(1), reports.layer(2)]
     for layer, path, call in zip(layers, ("3.1.conv", "3.1.conv", "3.10"), (1, 2, 1), strict=True):

@@ -28,6 +28,9 @@ def dump(
 ) -> None:
     """Writes a value as a `.t7` file, as `torch.save` in Lua does.
 
+    As with `torch.save`, of Lua and of PyTorch, a file that is at that path is replaced without a question; unlike
+    there, it is whole until the new one is.
+
     Args:
         value: what `load` gives, or plain Python: None, bool, int, float, str, bytes, dict, list, tuple, numpy arrays.
         target: a path, or a file object opened in binary mode.
@@ -53,6 +56,8 @@ def dump_all(
     bodies: Mapping[str, Body] | None = None,
 ) -> None:
     """Writes several objects one after the other into one file; what they share is written once.
+
+    A file that is at that path is replaced, as by `dump`.
 
     Args:
         values: the objects, each as in `dump`.
