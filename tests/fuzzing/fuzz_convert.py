@@ -55,6 +55,7 @@ class Tally:
         built: how many of them got past `build`.
         codes: exit code -> how often.
         failures: mutants for which torchmigrate has no clean answer: number, and what happened.
+        seconds: of the processor, all together.
         most: the highest peak of memory, in bytes, and the longest time of the processor, in seconds.
     """
 
@@ -62,6 +63,7 @@ class Tally:
     built: int = 0
     codes: Counter[int] = field(default_factory=Counter)
     failures: list[tuple[int, str]] = field(default_factory=list)
+    seconds: float = 0.0
     most: tuple[int, float] = (0, 0.0)
 
     def __str__(self) -> str:
@@ -69,7 +71,8 @@ class Tally:
         codes = ", ".join(f"{code}: {count}" for code, count in sorted(self.codes.items()))
         return (
             f"{self.mutants} mutants, {self.built} past build ({share:.0%}); exit codes {codes}; "
-            f"at most {self.most[0] >> 20} MiB and {self.most[1]:.1f} s; {len(self.failures)} failures"
+            f"{self.seconds:.0f} s of the processor, at most {self.most[0] >> 20} MiB and {self.most[1]:.1f} s; "
+            f"{len(self.failures)} failures"
         )
 
 
@@ -208,6 +211,7 @@ class Fuzzer:
         tally = self.tally
         cpu = used.ru_utime + used.ru_stime
         tally.mutants += 1
+        tally.seconds += cpu
         tally.codes[code] += 1
         tally.built += (folder / "built.txt").exists()
         tally.most = max(tally.most[0], used.ru_maxrss << 10), max(tally.most[1], cpu)
