@@ -46,7 +46,7 @@ def _on_meta(item: Any) -> Any:
 
 
 class TooLarge(Exception):
-    """A value of a run would have, or be computed from, more numbers than the limits allow, or have too many dimensions.
+    """A value of a run would have, or be computed from, more numbers than the limits allow, or too many dimensions.
 
     Attributes:
         sizes: of the value.
