@@ -14,20 +14,13 @@ from contextlib import suppress
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import NoReturn
 
 import torch
 
+from ..base.confinement import confine
 from .check import Finding, check
 from .examples import Example
-
-#: What Python reports before it changes something outside of the process: refused here.
-_REFUSED = (
-    *("os.system", "os.exec", "os.fork", "os.posix_spawn", "os.spawn", "os.startfile", "os.kill", "os.remove"),
-    *("os.rename", "os.rmdir", "os.mkdir", "os.link", "os.symlink", "os.truncate", "os.chmod", "os.chown", "os.utime"),
-    *("shutil.", "subprocess.", "socket.", "pty.", "urllib.", "webbrowser."),
-)
-_WRITES = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
 
 
 def answer(sender: int, work: Callable[[], Finding]) -> NoReturn:
@@ -44,9 +37,8 @@ def answer(sender: int, work: Callable[[], Finding]) -> NoReturn:
         _let_go_of_files(sender)
         signal.signal(signal.SIGINT, signal.SIG_DFL)
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
-        _bound_resources()
-        sys.dont_write_bytecode = True
-        sys.addaudithook(_refuse_changes)
+        _bound_memory()
+        confine("generated source")
         # a thread of its own: those of OpenMP that the first thread of a fork waits for do not exist in it
         thread = threading.Thread(target=_work, args=(work, found), daemon=True)
         thread.start()
@@ -77,14 +69,12 @@ def _let_go_of_files(keep: int) -> None:
         os.closerange(max(3, keep + 1), 1 << 20)
 
 
-def _bound_resources() -> None:
-    """Nothing is written to files, and no more memory is taken than the machine has left."""
+def _bound_memory() -> None:
+    """No more is taken than the machine has left."""
     try:
         import resource
     except ImportError:  # Windows
         return
-    for kind in (resource.RLIMIT_FSIZE, resource.RLIMIT_CORE):
-        resource.setrlimit(kind, (0, 0))
     with suppress(OSError, ValueError, KeyError):
         machine, own = _kilobytes("/proc/meminfo"), _kilobytes("/proc/self/status")
         most = (own["VmData"] + machine["MemAvailable"] + machine["SwapFree"]) << 10
@@ -95,12 +85,6 @@ def _bound_resources() -> None:
 
 def _kilobytes(file: str) -> dict[str, int]:
     return {name: int(size) for name, size in re.findall(r"^(\w+):\s+(\d+) kB$", Path(file).read_text(), re.MULTILINE)}
-
-
-def _refuse_changes(event: str, args: tuple[Any, ...]) -> None:
-    """Source that no name of a file can reach needs none of this; a second lock on the door."""
-    if event.startswith(_REFUSED) or (event == "open" and isinstance(args[2], int) and args[2] & _WRITES):
-        raise PermissionError(f"generated source may not use {event}")
 
 
 def main() -> NoReturn:

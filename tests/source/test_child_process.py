@@ -78,15 +78,16 @@ def test_it_computes_on_as_many_threads_as_this_process_to_the_same_bits(child: 
 
 
 ATTACKS = {
-    "import os; os.system('touch pwned')": "PermissionError: generated source may not use os.system",
-    "import subprocess; subprocess.run(['touch', 'pwned'])": "PermissionError: generated source may not use subprocess",
-    "import os; os.mkdir('pwned')": "PermissionError: generated source may not use os.mkdir",
-    "open('pwned', 'w').write('x')": "PermissionError: generated source may not use open",
-    "import socket; socket.create_connection(('127.0.0.1', 9))": "PermissionError: generated source may not use socket",
-    "import os; os.kill(os.getppid(), 9)": "PermissionError: generated source may not use os.kill",
+    "import os; os.system('touch pwned')": "PermissionError: os.system is closed to generated source",
+    "import subprocess; subprocess.run(['touch', 'pwned'])": "PermissionError: subprocess.Popen is closed",
+    "import os; os.mkdir('pwned')": "PermissionError: os.mkdir is closed",
+    "open('pwned', 'w').write('x')": "PermissionError: generated source writes no files",
+    "import socket; socket.create_connection(('127.0.0.1', 9))": "PermissionError: socket",
+    "import os; os.kill(os.getppid(), 9)": "PermissionError: os.kill is closed",
+    "import ctypes; ctypes.string_at(0)": "PermissionError: ctypes",
     "raise SystemExit(0)": "the source could not be checked",
     "import os; os._exit(0)": "the source could not be checked",
-    "import ctypes; ctypes.string_at(0)": "the source could not be checked",
+    "import os; os.abort()": "the source could not be checked",
     "x = torch.zeros(3)(": "SyntaxError",
 }
 

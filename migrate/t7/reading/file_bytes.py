@@ -119,6 +119,8 @@ def _spool(pieces: Iterator[bytes]) -> Data:
 def _standard_input() -> Data:
     import sys
 
+    if sys.stdin is None:
+        raise T7Error("Standard input is closed")
     read: Callable[[], bytes] = lambda: sys.stdin.buffer.read(_CHUNK)  # noqa: E731 - iter() takes a function
     try:
         return _spool(iter(read, b""))
