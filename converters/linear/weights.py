@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -152,7 +153,7 @@ class Bilinear(nn.Bilinear):
         return super().forward(x[0], x[1])
 
 
-@converts("nn.Bilinear", traits=WEIGHTS)
+@converts("nn.Bilinear", traits=replace(WEIGHTS, flow="operands"))
 def bilinear(layer: Layer) -> Bilinear:
     """nn.Bilinear(inputSize1, inputSize2, outputSize, [bias = true])"""
     layer.ignore("buff1", "buff2")
@@ -220,7 +221,7 @@ _BUFFERS = tuple(
 )
 
 
-@converts("nn.Euclidean", traits=WEIGHTS)
+@converts("nn.Euclidean", traits=replace(WEIGHTS, weight_axis=0))
 def euclidean(layer: Layer) -> Euclidean:
     """nn.Euclidean(inputSize, outputSize)"""
     layer.ignore("fastBackward", *_BUFFERS)
@@ -228,7 +229,7 @@ def euclidean(layer: Layer) -> Euclidean:
     return layer.put_all(layer.make(Euclidean, inputs, outputs), "weight")
 
 
-@converts("nn.WeightedEuclidean", traits=Traits(parameters=("weight", "diagCov"), reads="numbers", picture="weights"))
+@converts("nn.WeightedEuclidean", traits=replace(WEIGHTS, parameters=("weight", "diagCov"), weight_axis=0))
 def weighted_euclidean(layer: Layer) -> Euclidean:
     """nn.WeightedEuclidean(inputSize, outputSize)"""
     layer.ignore("fastBackward", "gradDiagCov", *_BUFFERS)

@@ -65,7 +65,7 @@ class DotProduct(nn.Module):
         return (x[0] * x[1]).sum(-1, keepdim=x[0].dim() == 1)
 
 
-converts_to(DotProduct, "nn.DotProduct", traits=Traits(picture="merge"))
+converts_to(DotProduct, "nn.DotProduct", traits=Traits(flow="operands", picture="merge"))
 
 
 class CosineDistance(nn.Module):

@@ -45,6 +45,7 @@ class Traits:
         keeps_numbers: its output holds the numbers of its input in the same order, whatever the sizes.
         reads: what its input is: "images" (N, C, H, W), "volumes" (N, C, T, H, W), "frames" (N, T, D), "indices",
             "numbers" (N, D), "sequences" (T, N, D) as one tensor.
+        weight_axis: the dimension of its matrix of weights that counts the numbers that it takes.
         first_index: the least index that it takes, if it reads indices.
         flow: how values go through it: "chain", its children one after another; "replicas", the same, but they are
             copies of one; "wrapper", around one child; "branches", each child gets the input, a table comes out;
@@ -73,6 +74,7 @@ class Traits:
     enlarges: bool = False
     keeps_numbers: bool = False
     reads: Reads = ""
+    weight_axis: int = 1
     first_index: int = 1
     flow: Flow = ""
     children: tuple[str, ...] = ("modules",)

@@ -275,4 +275,4 @@ def channels_of(record: LayerRecord) -> int:
     weight = record.object.get("weight")
     if not isinstance(weight, Tensor) or not weight.size:
         return 0
-    return weight.size[1] if len(weight.size) == 2 else weight.size[0]
+    return weight.size[record.traits.weight_axis] if len(weight.size) == 2 else weight.size[0]

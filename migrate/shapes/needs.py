@@ -11,7 +11,7 @@ from torch import nn
 
 from ..t7 import LuaTable, Storage
 from .input_readers import INDICES, channels_of
-from .observed_run import Observed, Site, Sizes
+from .observed_run import BATCH, Observed, Site, Sizes
 
 #: How far the sizes of what a call gets are from what it wants.
 Need = Callable[[Sizes], int]
@@ -20,7 +20,8 @@ Need = Callable[[Sizes], int]
 def needs_of(observed: Observed) -> tuple[Site, list[Need]]:
     """What would let a run go on, the likeliest first, and the call whose sizes tell that."""
     site = observed.site or ("layer", 0)
-    if observed.layer is not None and observed.layer.traits.flow == "operands":
+    operands = observed.layer is not None and observed.layer.traits.flow == "operands"
+    if operands and observed.function not in _WEIGHTED:
         site = ("layer", observed.layer_number)  # by itself it says more than its operators
         got = observed.at(site) or ()
         found = _of_operands(observed, got)
@@ -49,6 +50,7 @@ def _of_operands(observed: Observed, got: Sizes) -> Iterator[Need]:
         yield from _alike(got)
 
 
+_WEIGHTED = ("linear", "bilinear")
 _JOINING = ("cat", "concat", "stack")
 _PRODUCTS = ("matmul", "__matmul__", "bmm", "mm", "baddbmm", "addmm")
 
@@ -167,8 +169,11 @@ def _reshaped(name: str, args: tuple[Any, ...], x: tuple[int, ...]) -> Iterator[
 
 def _multiples(x: tuple[int, ...], known: int, last: int) -> Iterator[Need]:
     """A view of sizes one of which is open: rows that are long enough, all of a sample, or any multiple."""
-    if last > 0:
-        yield _axis(0, -1, last)
+    for length in dict.fromkeys((known, last)):
+        if length > 0:
+            yield _axis(0, -1, length)
+    if x[0] % BATCH == 0:
+        yield _count(0, BATCH * known)
     if len(x) > 1:
         yield _count(0, x[0] * known)
         yield _count(0, prod(x[:-1]) * known)

@@ -206,7 +206,7 @@ def _other_ranks(sizes: Any) -> Iterator[Any]:
     label = next((label for label in LABELS if label not in used), 59)
     for number, leaf in enumerate(flat):
         if len(leaf) < _MAX_RANK:
-            for dim in dict.fromkeys((1 if leaf else 0, len(leaf))):
+            for dim in dict.fromkeys((1 if leaf else 0, len(leaf), 0)):
                 yield _replaced(sizes, number, (*leaf[:dim], label, *leaf[dim:]))
         if len(leaf) > 1:
             yield _replaced(sizes, number, (leaf[0], *leaf[2:]))

@@ -7,6 +7,7 @@ from typing import Any
 
 from ..base.tensor_trees import apply, leaves
 from ..model.conversion import ConvertedModel
+from ..t7 import Storage
 from .candidates import Candidate
 from .input_readers import FRAMES, IMAGES, INDICES, NUMBERS, SEQUENCES, VOLUMES, Entries, Entry
 from .observed_run import BATCH, Runs
@@ -91,6 +92,15 @@ def _roots(entries: Entries, *, batched: bool) -> Iterator[Any]:
             yield (BATCH, *LABELS[1:rank]) if batched else LABELS[:rank]
 
 
+def _merges_rows(entry: Entry) -> bool:
+    """Does a View make one long matrix of all rows first? Who gives it a matrix does not need it."""
+    for record in entry.passed:
+        size = record.object.get("size")
+        if record.traits.keeps_numbers and isinstance(size, Storage):
+            return [int(n) for n in size.data] == [-1, entry.channels]
+    return False
+
+
 def _single(sizes: tuple[int, ...]) -> tuple[int, ...]:
     if BATCH not in sizes:
         return sizes
@@ -114,6 +124,8 @@ def _start(entries: Entries, labels: Iterator[int], inside: bool) -> Any:
         found = (BATCH, next(labels), size)
     elif entries.kind == SEQUENCES:
         found = (next(labels), BATCH, size)
+    elif size and inside and _merges_rows(entries):
+        found = (BATCH, next(labels), size)
     else:
         found = (BATCH, size if size and entries.kind == NUMBERS else next(labels))
     if entries.slices is not None and entries.slices[0] <= len(found):
