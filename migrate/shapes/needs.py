@@ -54,7 +54,8 @@ _WEIGHTED = ("linear", "bilinear")
 _JOINING = ("cat", "concat", "stack")
 _PRODUCTS = ("matmul", "__matmul__", "bmm", "mm", "baddbmm", "addmm")
 
-#: Dimensions of a batch of matrices.
+#: Dimensions of a matrix, and of a batch of them.
+_MATRIX = 2
 _BATCHED = 3
 
 
@@ -169,11 +170,9 @@ def _reshaped(name: str, args: tuple[Any, ...], x: tuple[int, ...]) -> Iterator[
 
 def _multiples(x: tuple[int, ...], known: int, last: int) -> Iterator[Need]:
     """A view of sizes one of which is open: rows that are long enough, all of a sample, or any multiple."""
-    for length in dict.fromkeys((known, last)):
-        if length > 0:
-            yield _axis(0, -1, length)
-    if x[0] % BATCH == 0:
-        yield _count(0, BATCH * known)
+    rows = [_axis(0, -1, length) for length in dict.fromkeys((known, last)) if length > 0]
+    samples = [_count(0, BATCH * known)] if x and x[0] % BATCH == 0 else []
+    yield from (*samples, *rows) if len(x) > _MATRIX else (*rows, *samples)
     if len(x) > 1:
         yield _count(0, x[0] * known)
         yield _count(0, prod(x[:-1]) * known)

@@ -41,6 +41,7 @@ class Observed:
         arguments: what it got.
         layer: the innermost layer in which that is, and its number among those that were entered.
         answer: what the model gives.
+        splits: did a View of fixed size make several samples of what it got?
     """
 
     calls: list[Sizes] = field(default_factory=list)
@@ -52,6 +53,7 @@ class Observed:
     layer: LayerRecord | None = None
     layer_number: int = 0
     answer: Any = None
+    splits: bool = False
 
     @property
     def fits(self) -> bool:
@@ -137,8 +139,11 @@ class Runs:
         def begin(record: LayerRecord, part: Any, args: tuple[Any, ...]) -> None:
             observed.entered.append(_sizes(args))
             running.append((record, len(observed.entered) - 1))
-            if mixes(record, observed.entered[-1]):
-                raise RuntimeError("it would make other samples of the batch")
+            if (wanted := _fixed(record)) and len(observed.entered[-1]) == 1:
+                x = observed.entered[-1][0]
+                observed.splits |= prod(x) != wanted
+                if x[:1] == (BATCH,) and all(prod(x[i:]) != wanted for i in range(1, len(x))):
+                    raise RuntimeError("it would make other samples of the batch")
 
         def end(record: LayerRecord, part: Any, args: tuple[Any, ...], output: Any) -> None:
             while running and running.pop()[0] is not record:
@@ -173,13 +178,12 @@ class Runs:
             yield part.register_forward_pre_hook(partial(begin, record), prepend=True)
 
 
-def mixes(record: LayerRecord, given: Sizes) -> bool:
-    """Would a View of fixed size make other samples of a batch, as it does when they are too large?"""
+def _fixed(record: LayerRecord) -> int:
+    """How many numbers a View makes a sample of; 0 where one of its sizes is open, and for other layers."""
     size = record.object.get("size")
-    if not record.traits.keeps_numbers or not isinstance(size, Storage) or len(given) != 1 or given[0][:1] != (BATCH,):
-        return False
-    x, wanted = given[0], [int(n) for n in size.data]
-    return min(wanted, default=0) > 0 and all(prod(x[i:]) != prod(wanted) for i in range(1, len(x)))
+    if not record.traits.keeps_numbers or not isinstance(size, Storage):
+        return 0
+    return max(0, prod(int(n) for n in size.data)) if all(n > 0 for n in size.data) else 0
 
 
 def _sizes(value: Any) -> Sizes:

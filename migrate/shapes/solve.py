@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from heapq import heappop, heappush
 from itertools import count
 from typing import Any
@@ -70,11 +71,15 @@ class Solver:
                 yield sizes
                 continue
             site, needs = needs_of(observed)
-            if stage < len(needs):
+            if stage < 2 * len(needs):  # the last stage has nothing behind it
                 heappush(heap, (missing, next(self._order), sizes, stage + 1))
-                found = self._followed(sizes, needs[stage], site)
-            else:
+            if stage == len(needs):
+                for deeper in _deeper(sizes):  # from there the way is another
+                    self._push(heap, seen, deeper)
                 found = _other_ranks(sizes)
+            else:  # first with the batch as it is, then with another
+                batch = stage > len(needs)
+                found = self._followed(sizes, needs[stage - batch - batch * len(needs)], site, batch=batch)
             for changed in found:
                 if self._over():
                     return
@@ -94,10 +99,10 @@ class Solver:
             self._known[key] = self._runs.on(sizes)
         return self._known[key]
 
-    def _followed(self, sizes: Any, need: Need, site: Site) -> Iterator[Any]:
+    def _followed(self, sizes: Any, need: Need, site: Site, *, batch: bool) -> Iterator[Any]:
         """The same sizes, one of them changed so that what was refused is as it was wanted."""
         found = 0
-        for axes in _groups(sizes):
+        for axes in _groups(sizes, batch=batch):
             if self._over() or found == _PER_NEED:
                 return
             size = self._size(sizes, axes, need, site)
@@ -181,13 +186,14 @@ def _with(sizes: Any, axes: Axes, size: int) -> Any:
     return sizes
 
 
-def _groups(sizes: Any) -> list[Axes]:
-    """Axes that change together: those of equal size, then each alone; the batch comes last."""
-    by_size: dict[tuple[bool, bool, int], list[tuple[int, int]]] = {}
+def _groups(sizes: Any, *, batch: bool) -> list[Axes]:
+    """Axes that change together: those of equal size, then each alone; only those of the batch, or all others."""
+    by_size: dict[tuple[bool, int], list[tuple[int, int]]] = {}
     for number, leaf in enumerate(_flat(sizes)):
         for dim, size in enumerate(leaf):
             sides = len(leaf) >= _MAX_RANK and dim > 1
-            by_size.setdefault((size == BATCH, size not in LABELS and not sides, size), []).append((number, dim))
+            if (size == BATCH) is batch:
+                by_size.setdefault((size not in LABELS and not sides, size), []).append((number, dim))
     found = sorted(by_size.items())
     groups = [tuple(axes) for _, axes in found]
     images = {number for number, leaf in enumerate(_flat(sizes)) if len(leaf) >= _MAX_RANK}
@@ -199,15 +205,30 @@ def _groups(sizes: Any) -> list[Axes]:
     return list(dict.fromkeys(groups))
 
 
+def _label(sizes: Any) -> int:
+    used = {size for leaf in _flat(sizes) for size in leaf}
+    return next((label for label in LABELS if label not in used), 59)
+
+
+def _deeper(sizes: Any) -> Iterator[Any]:
+    """The same sizes with a dimension more in each part, if all have as many: operands do."""
+    ranks = [len(leaf) for leaf in _flat(sizes)]
+    if len(ranks) > 1 and len(set(ranks)) == 1 and ranks[0] < _MAX_RANK:
+        for dim in (1, ranks[0]):
+            yield apply(sizes, partial(_inserted, dim, _label(sizes)), tuple)
+
+
 def _other_ranks(sizes: Any) -> Iterator[Any]:
     """The same sizes, with a dimension more or less in one part."""
-    flat = _flat(sizes)
-    used = {size for leaf in flat for size in leaf}
-    label = next((label for label in LABELS if label not in used), 59)
+    flat, label = _flat(sizes), _label(sizes)
     for number, leaf in enumerate(flat):
         if len(leaf) < _MAX_RANK:
             for dim in dict.fromkeys((1 if leaf else 0, len(leaf), 0)):
-                yield _replaced(sizes, number, (*leaf[:dim], label, *leaf[dim:]))
+                yield _replaced(sizes, number, _inserted(dim, label, leaf))
         if len(leaf) > 1:
             yield _replaced(sizes, number, (leaf[0], *leaf[2:]))
             yield _replaced(sizes, number, leaf[1:])
+
+
+def _inserted(dim: int, size: int, leaf: tuple[int, ...]) -> tuple[int, ...]:
+    return (*leaf[:dim], size, *leaf[dim:])

@@ -15,6 +15,7 @@ from ..base.tensor_trees import apply, leaves
 from ..model.conversion import ConvertedModel
 from .candidates import ANY_LENGTH, USUAL, Candidate
 from .dry_run import answer_of, mixed, on_meta, require_operands
+from .observed_run import Runs
 from .random_input import floating_type, make_input
 from .search_budget import Budget, Spent
 
@@ -45,6 +46,7 @@ class Trials:
         self._module = on_meta(conv.module, memo)
         require_operands(conv, memo)
         self._dtype = floating_type(conv.module)
+        self._runs = Runs(conv, budget)
 
     def choose(self, candidates: Iterable[Candidate]) -> Candidate | None:
         """The first sizes that the model takes, as surely as their source asks for; None if there are none.
@@ -64,7 +66,7 @@ class Trials:
             else:
                 if loosely:
                     break
-                found = next((candidate for candidate in group if self.fits(candidate.sizes)), None)
+                found = next((candidate for candidate in group if self._fits_one(candidate.sizes)), None)
             if found is not None or self.oblong:
                 return found
         return loosely[0] if loosely else None
@@ -93,6 +95,13 @@ class Trials:
             return candidate._replace(sizes=candidate.samples)
         self.count += 1
         return None if one is None else candidate
+
+    def _fits_one(self, sizes: Any) -> bool:
+        """Does the model take one sample of these sizes, and make no batch of it?"""
+        if not self.fits(sizes):
+            return False
+        observed = self._runs.on(sizes)
+        return observed.fits and not observed.splits
 
     def fits(self, sizes: Any) -> bool:
         """Does the model take them, without mixing the samples of a batch of images? No, once the budget is spent."""
