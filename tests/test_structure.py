@@ -22,6 +22,7 @@ HIGHEST = (*ORDER, "extract", "zoo", "cli", "__main__", "")
 #: Where a class may be told by its name, and why.
 BY_NAME = {
     "migrate/t7/reading/fields_by_position.py": "the file format: classes of 2011 wrote their fields by place",
+    "migrate/t7/reading/weights_json.py": "the file format: weights that waifu2x exports",
     "migrate/t7/bodies.py": "the file format: classes that write no table of fields",
     "migrate/model/locate.py": "losses that nobody knows are told by the ending that Torch7 gives to all of them",
     "migrate/inspection/origin.py": "the history of Torch7: which class came when, from data/history.json",

@@ -27,7 +27,7 @@ class Inspection:
     Attributes:
         file: its name.
         size: in bytes.
-        format: "binary" or "ascii".
+        format: "binary", "ascii", or "json" for a list of layers.
         long_size: bytes of a C long in it; None if it made no difference.
         objects: how many objects stand one after the other.
         functions: how many Lua functions it holds; they are never run.
@@ -102,7 +102,7 @@ def inspect_file(
         objects=len(file.objects),
         functions=file.functions,
         lua_functions=functions_of(file),
-        origin=origin_of(file),
+        origin=origin_of(replace(file, objects=()) if file.format == "json" else file),
         sizes=sizes_of(value, file.size, binary=file.format == "binary"),
         contents=contents_of(value, known),
         models=[replace(read_model(c.key, c.object, known), held=i >= len(tops)) for i, c in enumerate(found)],
@@ -117,6 +117,8 @@ def inspect_file(
 def _remarks(file: T7File) -> list[str]:
     """What few files are: packed, of another machine or time, made of several, or with something after the end."""
     found = []
+    if file.remark:
+        found.append(file.remark)
     if file.packed:
         found.append(f"unpacked from {file.packed}; sizes are those after unpacking")
     if file.big_endian:

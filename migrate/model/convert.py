@@ -42,10 +42,10 @@ def convert_model(
     limits: Limits = DEFAULT_LIMITS,
 ) -> ConvertedModel:
     """Converts a Torch7 model or criterion to PyTorch, as data; arguments and errors are those of `tm.convert`."""
-    provenance = Provenance()
+    provenance, remark = Provenance(), ""
     if isinstance(source, (str, os.PathLike)):
         file = load_file(source, limits=limits)
-        value = file.objects[0] if file.objects else None
+        value, remark = file.objects[0] if file.objects else None, file.remark
         provenance = Provenance(
             file=file_text(Path(source).name),
             sha256=sha256(source),
@@ -79,6 +79,8 @@ def convert_model(
     for path, text in [*overwritten, *settle_aliases(build.records)]:
         build.note(path, text)
     set_training(module, build.records, mode)
+    if remark:
+        build.note("", remark)
     if candidate.remark:
         build.note("", candidate.remark)
     if candidate.others:

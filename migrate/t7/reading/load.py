@@ -21,6 +21,7 @@ from .reader import Loss, Reader
 from .tokens import Tokens
 from .tokens_ascii import AsciiTokens
 from .tokens_binary import BinaryTokens
+from .weights_json import WEIGHTS_ONLY, read_weights_json
 
 #: How an ASCII file begins: the tag of its first object on a line (a binary one has zeros after the tag).
 _ASCII = re.compile(rb"[ \t\n\v\f\r]*[0-8][ \t\n\v\f\r]")
@@ -47,7 +48,7 @@ class T7File:
 
     Attributes:
         objects: the objects one after the other; almost every file has one.
-        format: "binary" or "ascii".
+        format: "binary" or "ascii"; "json" for a list of layers that waifu2x exported.
         long_size: bytes of a C long in it, 8 or 4; None if it made no difference.
         functions: number of Lua functions; their bytecode was not run.
         size: length in bytes; of a packed file, after unpacking.
@@ -59,6 +60,7 @@ class T7File:
         trailing: how many bytes after the last object are none of Torch7.
         error: why it could not be read to its end; None if it could.
         losses: what is not whole because of that, from the top down to the place of the error.
+        remark: what was added that the file does not say, or "".
     """
 
     objects: tuple[Value, ...]
@@ -74,6 +76,7 @@ class T7File:
     trailing: int = 0
     error: T7Error | None = None
     losses: tuple[Loss, ...] = ()
+    remark: str = ""
 
 
 def load(
@@ -306,6 +309,8 @@ def _read_data(
     if data[:16] == bytes(16):
         # it would read as nil
         raise T7Error("The file holds only zeros, or begins with them", offset=0, hint=INCOMPLETE)
+    if (listed := read_weights_json(data)) is not None:
+        return T7File((listed,), "json", None, 0, len(data), packed="gzip" if packed else "", remark=WEIGHTS_ONLY)
     with _no_collection():
         attempt = _Reading(data, limits, long_size, bodies, only_first).run()
     if isinstance(data, mmap.mmap) and data.size() != len(data):
