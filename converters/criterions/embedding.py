@@ -121,3 +121,29 @@ def distance_ratio_criterion(layer: Layer) -> DistanceRatioCriterion:
     """nn.DistanceRatioCriterion([sizeAverage = true])"""
     layer.ignore("_expMinusX", "_expMinusY", "_sumExpMinusXY", "_logSumExpMinusXY", "loss", "dX", "dY")
     return DistanceRatioCriterion(averages(layer))
+
+
+class SquaredHingeLoss(nn.Module):
+    """The square of what the input times its target (1 or -1) lacks to a margin; the mean, or the sum."""
+
+    def __init__(self, margin: float = 1.0, average: bool = True) -> None:
+        super().__init__()
+        self.margin = margin
+        self.average = average
+
+    def forward(self, x: torch.Tensor, target: torch.Tensor | float) -> torch.Tensor:
+        loss = (self.margin - x * target).clamp(min=0).square()
+        return loss.mean() if self.average else loss.sum()
+
+    def extra_repr(self) -> str:
+        return f"margin={self.margin}, average={self.average}"
+
+
+@converts("SqrtHingeEmbeddingCriterion", traits=CRITERION)
+def squared_hinge_criterion(layer: Layer) -> SquaredHingeLoss:
+    """SqrtHingeEmbeddingCriterion([margin = 1]), of itayhubara/BinaryNet
+
+    The squared hinge loss.
+    """
+    layer.ignore("ty")
+    return SquaredHingeLoss(layer.number("margin", 1.0), layer.flag("sizeAverage", default=True))

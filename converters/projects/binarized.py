@@ -1,4 +1,4 @@
-"""Binary networks: allenai/XNOR-Net, juefeix/lbcnn.torch, and itayhubara/BinaryNet with weights of one bit."""
+"""Binary networks: allenai/XNOR-Net, juefeix/lbcnn.torch, itayhubara/BinaryNet and 1adrianb/bnn.torch."""
 
 from __future__ import annotations
 
@@ -19,7 +19,6 @@ from .generative import no_other_fields
 
 ACTIVATION = Traits(keeps_size=True, picture="activation")
 NORMALIZATION = Traits(keeps_size=True, picture="normalization")
-CRITERION = Traits(criterion=True)
 
 
 class BinaryBackward(torch.autograd.Function):
@@ -56,6 +55,110 @@ def bin_active_z(layer: Layer) -> BinaryActivation:
     The sign; the gradient passes where the input lies between -1 and 1.
     """
     return BinaryActivation()
+
+
+class SignInPlace(torch.autograd.Function):
+    """Turns the input into its sign; the gradient passes where that is 0."""
+
+    @staticmethod
+    def forward(x: torch.Tensor) -> torch.Tensor:
+        return x.sign_()
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[torch.Tensor], output: torch.Tensor) -> None:
+        ctx.mark_dirty(inputs[0])
+        ctx.save_for_backward(output)
+
+    @staticmethod
+    def backward(ctx: Any, grad: torch.Tensor) -> torch.Tensor:
+        (y,) = ctx.saved_tensors
+        return torch.where(y == 0, grad, torch.zeros_like(grad))
+
+
+class SignOfInput(nn.Module):
+    """The sign of its input, in evaluation written into the input itself; the gradient passes where that is 0."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        if not self.training:
+            if torch.compiler.is_exporting():
+                return x.sign_()
+            sign: torch.Tensor = SignInPlace.apply(x)  # type: ignore[no-untyped-call]
+            return sign
+        y: torch.Tensor = BinaryBackward.apply(x)  # type: ignore[no-untyped-call]
+        return y
+
+
+@converts("bnn.Binary", traits=Traits(keeps_size=True, picture="activation", output="write", reuses="nothing"))
+def bnn_binary(layer: Layer) -> SignOfInput:
+    """bnn.Binary(), of 1adrianb/bnn.torch
+
+    The sign, in evaluation written into the input; in training the gradient passes where the input lies between -1
+    and 1.
+    """
+    return SignOfInput()
+
+
+class PackedConv2d(nn.Module):
+    """A convolution of signs (0 counts as -1, and so does what is beyond the border) with weights of 1 and -1.
+
+    Args:
+        in_channels, out_channels: planes.
+        kernel_size, stride, padding: rows and columns.
+    """
+
+    weight: torch.Tensor
+    alphas: torch.Tensor
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: Sequence[int],
+        stride: Sequence[int],
+        padding: Sequence[int],
+    ) -> None:
+        super().__init__()
+        self.in_channels = in_channels
+        self.out_channels = out_channels
+        self.kernel_size = kernel_size
+        self.stride = stride
+        self.padding = padding
+        self.register_buffer("weight", torch.empty(out_channels, in_channels, *kernel_size))
+        self.register_buffer("alphas", torch.empty(out_channels))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        rows, columns = self.padding
+        signs = torch.where(x > 0, 1.0, -1.0).to(x.dtype)
+        padded = functional.pad(signs, (columns, columns, rows, rows), value=-1.0)
+        return functional.conv2d(padded, self.weight, None, list(self.stride)) * self.alphas.reshape(-1, 1, 1)
+
+    def extra_repr(self) -> str:
+        named = ("in_channels", "out_channels", "kernel_size", "stride", "padding")
+        return ", ".join(f"{name}={getattr(self, name)}" for name in named)
+
+
+PACKED = Traits(reads="images", picture="weights", unproven="its source is CUDA, and needs a GPU")
+
+
+@converts("bnn.SpatialConvolution", traits=PACKED)
+def bnn_convolution(layer: Layer) -> PackedConv2d:
+    """bnn.SpatialConvolution(nInputPlane, nOutputPlane, kW, kH, [dW], [dH], [padW], [padH]), of 1adrianb/bnn.torch
+
+    Its weight holds 32 signs in each number. It never trains; the weight and alphas are buffers.
+    """
+    layer.ignore("columns_binary")
+    inputs, outputs = layer.integer("nInputPlane"), layer.integer("nOutputPlane")
+    kernel = (layer.integer("kH"), layer.integer("kW"))
+    packed = layer.tensor("weight").detach()
+    if packed.dtype != torch.int32 or packed.numel() * 32 != outputs * inputs * kernel[0] * kernel[1]:
+        layer.refuse("its weight does not hold 32 signs in each number: it was never made binary (binarise)")
+    bits = (packed.reshape(-1, 1) >> torch.arange(32, dtype=torch.int32)) & 1
+    alphas = layer.tensor("alphas").detach().reshape(-1)
+    signs = (2 * bits - 1).to(alphas.dtype).reshape(outputs, inputs, *kernel)
+    stride, padding = (layer.integer("dH"), layer.integer("dW")), (layer.integer("padH"), layer.integer("padW"))
+    module = layer.make(PackedConv2d, inputs, outputs, kernel, stride, padding)
+    layer.put(module, "weight", signs)
+    return layer.put(module, "alphas", alphas)
 
 
 @converts("cudnn.RandomBinaryConvolution", traits=Traits(reads="images", picture="weights"))
@@ -285,29 +388,3 @@ def shift_norm(layer: Layer) -> ShiftNorm:
     layer.put(module, "running_mean", layer.tensor("running_mean").detach())
     layer.put(module, "running_std", layer.tensor("running_std").detach())
     return layer.put_all(module, "weight", "bias")
-
-
-class SquaredHingeLoss(nn.Module):
-    """The square of what the input times its target (1 or -1) lacks to a margin; the mean, or the sum."""
-
-    def __init__(self, margin: float = 1.0, average: bool = True) -> None:
-        super().__init__()
-        self.margin = margin
-        self.average = average
-
-    def forward(self, x: torch.Tensor, target: torch.Tensor | float) -> torch.Tensor:
-        loss = (self.margin - x * target).clamp(min=0).square()
-        return loss.mean() if self.average else loss.sum()
-
-    def extra_repr(self) -> str:
-        return f"margin={self.margin}, average={self.average}"
-
-
-@converts("SqrtHingeEmbeddingCriterion", traits=CRITERION)
-def squared_hinge_criterion(layer: Layer) -> SquaredHingeLoss:
-    """SqrtHingeEmbeddingCriterion([margin = 1]), of itayhubara/BinaryNet
-
-    The squared hinge loss.
-    """
-    layer.ignore("ty")
-    return SquaredHingeLoss(layer.number("margin", 1.0), layer.flag("sizeAverage", default=True))

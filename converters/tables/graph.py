@@ -88,12 +88,14 @@ def _names(graph: LuaObject) -> Iterator[tuple[Value, str]]:
             yield data.get("module"), name
 
 
-@converts("nn.gModule", traits=Traits(output="children", flow="graph"))
+@converts("nn.gModule", "nn.TripletNet", traits=Traits(output="children", flow="graph"))
 def graph_module(layer: Layer) -> Graph:
-    """nn.gModule(inputs, outputs)
+    """nn.gModule(inputs, outputs); nn.TripletNet(EmbeddingNet, num, distMetric, collectFeat), of eladhoffer/TripletNet
 
     The children have the numbers of Torch7's `modules`.
     """
+    if layer.typename == "nn.TripletNet":  # its graph holds these
+        layer.ignore("num", "distMetric", "EmbeddingNet", "nets")
     # fg, bg and backwardnodes hold the same wiring; name and verbose are for printing
     layer.ignore("fg", "bg", "backwardnodes", "innode", "nInputs", "verbose", "name")
     nodes = [_fields(layer, node) for node in _list(layer, layer.value("forwardnodes"), "forwardnodes")]

@@ -250,3 +250,23 @@ def test_huber_criterion() -> None:
     error = np.abs(x - target)
     losses = np.where(error < 0.75, error**2 / 2, 0.75 * (error - 0.375))
     checks.check_loss(lua.module("nn.HuberCriterion", delta=0.75), x, target, losses.mean())
+
+
+# bnn.torch
+
+
+def test_packed_convolution(tmp_path: Path) -> None:
+    signs, alphas = np.sign(lua.numbers(3, 32, 3, 1, seed=5)), np.abs(lua.numbers(3, 1, 1, 1))
+    bits = (signs > 0).reshape(3, -1, 32).astype(np.int64) << np.arange(32)
+    sizes = {"nInputPlane": 32, "nOutputPlane": 3, "kW": 1, "kH": 3, "dW": 1, "dH": 2, "padW": 0, "padH": 1}
+    made = lua.module("bnn.SpatialConvolution", weight=bits.sum(2).astype(np.int32), alphas=alphas, **sizes)
+    x = lua.numbers(2, 32, 5, 4, seed=6)
+    padded = np.pad(np.where(x > 0, 1.0, -1.0), ((0, 0), (0, 0), (1, 1), (0, 0)), constant_values=-1)
+    rows = [np.einsum("nchw,ochx->now", padded[:, :, i : i + 3], signs) for i in (0, 2, 4)]
+    checks.check(made, x, np.stack(rows, 2) * alphas.reshape(-1, 1, 1), tmp_path)
+
+
+def test_a_convolution_that_was_never_packed_is_refused() -> None:
+    sizes = {"nInputPlane": 1, "nOutputPlane": 1, "kW": 1, "kH": 1, "dW": 1, "dH": 1, "padW": 0, "padH": 0}
+    made = lua.module("bnn.SpatialConvolution", weight=np.zeros((1, 1)), alphas=np.ones(1), **sizes)
+    assert "never made binary" in checks.refused(made)
