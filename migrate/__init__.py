@@ -10,6 +10,7 @@ import os
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from . import lua as lua
     from . import optim as optim
     from .base.errors import ExportError as ExportError
     from .base.errors import ModelNotFound as ModelNotFound
@@ -80,7 +81,10 @@ _HOMES = {
 }
 _MODULES = {name: module for module, names in _HOMES.items() for name in names}
 
-__all__ = sorted([*_MODULES, "optim"])
+#: Packages that are public as they are.
+_PACKAGES = ("lua", "optim")
+
+__all__ = sorted([*_MODULES, *_PACKAGES])
 
 
 def __getattr__(name: str) -> Any:
@@ -88,8 +92,8 @@ def __getattr__(name: str) -> Any:
         from importlib.metadata import version
 
         return version("torchmigrate")
-    if name == "optim":
-        return importlib.import_module(".optim", __name__)
+    if name in _PACKAGES:
+        return importlib.import_module(f".{name}", __name__)
     if name not in _MODULES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     found = getattr(importlib.import_module(f".{_MODULES[name]}", __name__), name)

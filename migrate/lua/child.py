@@ -12,7 +12,7 @@ from ..base.confinement import confine
 from ..base.errors import T7Error
 from ..t7 import LuaTable
 from ..t7.writing.dump import dump
-from .define_job import build
+from .building import NoCall, build
 from .folders import Folders
 from .limits import LuaLimits
 from .result import CantLeave
@@ -52,6 +52,8 @@ def answer(job: dict[str, Any], limits: LuaLimits) -> tuple[dict[str, Any], byte
         said, value = build(job, folders, limits)
     except (LuaStopped, CantLeave) as error:
         return {"error": str(error)}, b""
+    except NoCall as missing:
+        return {"calls": missing.calls}, b""
     except MemoryError:
         return {"limit": "the Lua needs more memory than LuaLimits allow"}, b""
     except RecursionError:

@@ -16,8 +16,8 @@ import torchmigrate as tm
 
 pytest.importorskip("lupa")
 
-from torchmigrate.lua.define import define, define_with_details
-from torchmigrate.lua.define_job import build
+from torchmigrate.lua import define, define_with_details
+from torchmigrate.lua.building import build
 from torchmigrate.lua.folders import Folders
 from torchmigrate.lua.limits import LuaLimits
 from torchmigrate.lua.result import CantLeave
@@ -103,7 +103,7 @@ def in_process(monkeypatch: pytest.MonkeyPatch) -> None:
         except (LuaStopped, CantLeave) as error:
             raise LuaFailed(str(error)) from error
 
-    monkeypatch.setattr("torchmigrate.lua.define.run", run)
+    monkeypatch.setattr("torchmigrate.lua.definition.run", run)
 
 
 def test_in_a_process_of_its_own() -> None:

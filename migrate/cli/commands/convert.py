@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from . import definition
 from .options import (
     DATA,
     DEVICES,
@@ -54,6 +55,7 @@ if TYPE_CHECKING:
 @TOLERANCES
 @PROOF
 @DATA
+@definition.lua_options
 @JSON
 @QUIET
 @VERBOSE
@@ -70,19 +72,27 @@ def convert(
     A FILE is a path or a URL (https://…, s3://…, hf://…, with #sha256=… its content is checked). Several files, or a
     folder that holds some, are converted each into a folder of its own below -o, where a second run goes on.
 
+    A .lua file is the definition of a network, whose parameters --weights holds: it runs in a process of its own that
+    reaches nothing but the files below its folder (extra "lua").
+
     \b
     torchmigrate convert resnet.t7
     torchmigrate convert checkpoint.t7 --key model -o resnet --input-shape 2x3x224x224
     torchmigrate convert style.t7 --plugin my_layers.py --reference style.reference.t7
     torchmigrate convert agent.t7 --all-keys -o agent
     torchmigrate convert *.t7 -o out --jobs 4
+    torchmigrate convert model.lua --weights params.t7 --call 'createModel(opt)' --opt depth=18
     """
     from ...base.download import is_url
     from ...folder.run import ConvertOptions
 
+    lua = definition.taken(options)
     several = {name: options.pop(name) for name in ("lists", "jobs", "ray", "shard", "timeout")}
     most = max_download(click.get_current_context())
     settings = ConvertOptions(**with_model_options(options), max_download=most)
+    if definition.is_definition(files) and not any(several.values()):
+        return _convert_definition(files[0], lua, output, settings, as_json, quiet)
+    definition.refuse(lua)
     single = len(files) == 1 and not any(several.values())
     if single and (is_url(files[0]) or not Path(files[0]).is_dir()):
         return _convert_one(files[0], output, settings, as_json, quiet, all_keys=all_keys)
@@ -116,6 +126,30 @@ def _convert_one(
     elif isinstance(result, ConvertedKeys):
         show_keys(result, quiet=quiet)
     elif not quiet:
+        show_result(result)
+    return result.exit_code
+
+
+def _convert_definition(
+    file: str, lua: dict[str, Any], output: Path | None, settings: ConvertOptions, as_json: bool, quiet: bool
+) -> int:
+    from tempfile import TemporaryDirectory
+
+    from ...folder.run import convert_file
+    from ...t7.writing.dump import dump
+    from ..printing import terminal as console
+    from ..printing.results import show_definition, show_result
+
+    with console.progress(silent=as_json or quiet) as step, TemporaryDirectory() as folder:
+        step("running the definition")
+        found = definition.defined(file, lua)
+        written = Path(folder) / Path(file).with_suffix(".t7").name
+        dump(found.model, written)
+        result = convert_file(written, output or Path(Path(file).stem), settings, step)
+    if as_json:
+        console.print_json(result.to_json() | {"definition": found.to_json()})
+    elif not quiet:
+        show_definition(file, found)
         show_result(result)
     return result.exit_code
 

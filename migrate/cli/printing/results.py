@@ -6,12 +6,14 @@ from typing import TYPE_CHECKING
 
 from rich.table import Table
 
+from ...base.messages import counted, cut
 from .reports import show_verdict
 from .terminal import bytes_text, printable, text_console
 
 if TYPE_CHECKING:
     from ...folder.run import ConvertedFolder
     from ...folder.run_all_keys import ConvertedKeys
+    from ...lua import Definition
     from ...onnx.result import OnnxExport
 
 
@@ -68,6 +70,22 @@ def show_keys(result: ConvertedKeys, *, quiet: bool) -> None:
     if not quiet:
         total = len(result.converted) + len(result.failed)
         console.print(f"{len(result.converted)} of {total} models are in {printable(str(result.folder))}")
+
+
+def show_definition(file: str, found: Definition) -> None:
+    """What is known of a definition that was run."""
+    console = text_console()
+    stats = f", {counted(found.batch_norms, 'batch normalization')}" if found.batch_norms else ""
+    filled = f"; filled: {' and '.join(found.filled)}" if found.filled else ""
+    console.print(f"{printable(file)} gave {counted(found.parameters, 'parameter tensor')}{stats}{filled}")
+    for line in cut(found.printed, 400).splitlines():
+        console.print(f"  it printed: {printable(line)}")
+    if found.missing:
+        console.print(
+            f"  packages that are not there, and left nothing in the network: {printable(', '.join(found.missing))}"
+        )
+    if found.own_classes:
+        console.print(f"  classes of its own: {printable(', '.join(found.own_classes))}")
 
 
 def show_export(exported: OnnxExport) -> None:

@@ -27,6 +27,30 @@ function H.wrap(handle) return P.wrap(handle) end
 function H.compile(text, name) return P.compile(text, name) end
 function H.run_text(f) return P.run_text(f) end
 function H.set_global(name, value) rawset(_G, name, value) end
+-- functions and networks that the author's files left in globals, and what is in a table that a file returned
+local at_first = {}
+function H.remember_globals()
+   for name in next, _G do at_first[name] = true end
+end
+function H.candidates(returned)
+   local found = {}
+   local function note(name, value)
+      if type(name) ~= 'string' then return end
+      if type(value) == 'function' then found[#found + 1] = name .. '(opt)' end
+      if P.is_a(value, 'nn.Module') then found[#found + 1] = name end
+   end
+   for name, value in next, _G do
+      if not at_first[name] then note(name, value) end
+   end
+   if type(returned) == 'function' then found[#found + 1] = 'model(opt)' end
+   if type(returned) == 'table' and not P.typename(returned) then
+      for name, value in next, returned do
+         if type(name) == 'string' then note('model.' .. name, value) end
+      end
+   end
+   table.sort(found)
+   return found, #found
+end
 function H.get_global(name) return rawget(_G, name) end
 function H.run_file(name) return P.run_file(P.located(name)) end
 function H.require(name) return require(name) end

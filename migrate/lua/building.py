@@ -32,7 +32,7 @@ def build(job: dict[str, Any], folders: Folders, limits: LuaLimits) -> tuple[dic
     Raises:
         LuaStopped: the Lua ended with an error.
     """
-    require = list(job.get("require", ()))
+    require = list(job.get("require") or ())
     while True:
         try:
             runtime, first = _one(job, require, folders, limits, 0)
@@ -70,24 +70,51 @@ def _one(
         runtime.guarded(host.require, _text(name))
     if job.get("setup"):
         runtime.text(_text(job["setup"]), "setup")
-    for name in job.get("before", ()):
+    host.remember_globals()
+    for name in job.get("before") or ():
         runtime.guarded(host.run_file, _text(name))
     returned = runtime.guarded(host.run_file, _text(job["file"])) if job.get("file") else None
     if isinstance(returned, tuple):
         returned = returned[0]
-    if job.get("returns"):
-        host.set_global(_text(job["returns"]), returned)
+    name = job.get("returns") or _head(job.get("call") or "")
+    if name and returned is not None and (job.get("returns") or host.get_global(_text(name)) is None):
+        host.set_global(_text(name), returned)
     if job.get("call"):
         model = runtime.text(f"return {_text(job['call'])}", "call")
     elif job.get("global_name"):
         model = host.get_global(_text(job["global_name"]))
     else:
         model = returned
+        if not runtime.guarded(host.is_a, returned, "nn.Module"):
+            found, count = host.candidates(returned)
+            raise NoCall([_told(found[index]) for index in range(1, count + 1)])
     return runtime, _parts(runtime, model)
 
 
 #: Tensor types by the word for them.
 _TYPES = {"float": "torch.FloatTensor", "double": "torch.DoubleTensor"}
+
+
+class NoCall(Exception):
+    """A file gives no network by itself: an expression must say how.
+
+    Attributes:
+        calls: expressions that may be it; what the file returned goes by `model` in them.
+    """
+
+    def __init__(self, calls: list[str]) -> None:
+        self.calls = calls
+        super().__init__(", ".join(calls))
+
+
+def _head(call: str) -> str:
+    """The name with which an expression begins."""
+    found = re.match(r"\s*([A-Za-z_]\w*)", call)
+    return found[1] if found else ""
+
+
+def _told(text: str) -> str:
+    return text.encode("latin-1").decode("utf-8", "replace")
 
 
 def _text(text: str) -> str:

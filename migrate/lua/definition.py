@@ -24,6 +24,7 @@ class Definition:
         model: the network, as a `.t7` file would hold it.
         parameters: how many parameter tensors `parameters()` lists.
         batch_norms: how many modules have running statistics.
+        filled: what was filled: "parameters", "statistics".
         printed: what the Lua printed.
         missing: packages that it required and that are not there; nothing of theirs is in the model.
         own_classes: classes that its files define.
@@ -32,9 +33,31 @@ class Definition:
     model: Value
     parameters: int
     batch_norms: int
+    filled: tuple[str, ...]
     printed: str
     missing: tuple[str, ...]
     own_classes: tuple[str, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """What is known of it besides the network, as JSON values."""
+        return {
+            "parameter_tensors": self.parameters,
+            "batch_norms": self.batch_norms,
+            "filled": list(self.filled),
+            "printed": self.printed,
+            "missing_packages": list(self.missing),
+            "own_classes": list(self.own_classes),
+        }
+
+    def network(self, file: str | os.PathLike[str]) -> Definition:
+        """The same, if what came out is an object.
+
+        Raises:
+            UsageError: it is none.
+        """
+        if not isinstance(self.model, LuaObject):
+            raise UsageError(_no_network(file, self.model))
+        return self
 
 
 def define(
@@ -68,9 +91,11 @@ def define(
         file: the Lua file, relative to `folder`.
         folder: the folder in which its author ran it; `require`, `dofile` and `paths` look there.
         call: the Lua expression that gives the network, such as `createModel(opt)`.
-        returns: the name by which that expression calls what the file returned.
+        returns: the name by which that expression calls what the file returned; by default the name with which the
+            expression begins, unless there is a global of that name.
         global_name: instead of `call`, the global in which the file leaves the network.
-        options: the author's options, a table under the name `options_as`.
+        options: the author's options, a table under the name `options_as`; by default those that a checkpoint given as
+            `weights` holds under `opt`.
         options_as: the name of the global that holds `options`.
         arguments: the arguments of a script with `torch.CmdLine`, the global `arg`.
         require: packages and files that the calling script required before.
@@ -109,12 +134,8 @@ def define(
         fresh_stats=fresh_stats,
         limits=limits,
     )
-    if not isinstance(found.model, LuaObject):
-        raise UsageError(
-            f"{os.fspath(file)} gave {_kind(found.model)}, not a network. Name the expression that gives it, such as "
-            "call='createModel(opt)', or the global that holds it."
-        )
-    return found.model
+    model: LuaObject = found.network(file).model
+    return model
 
 
 def define_with_details(
@@ -141,6 +162,9 @@ def define_with_details(
         raise UsageError(f"default_type must be 'float' or 'double', not {default_type!r}")
     if not os.path.isdir(folder):
         raise UsageError(f"{os.fspath(folder)} is no folder")
+    weights = load(weights) if isinstance(weights, (str, os.PathLike)) else weights
+    if job.get("options") is None and isinstance(weights, LuaTable) and isinstance(weights.get("opt"), LuaTable):
+        job["options"] = weights["opt"]
     given = _given(weights, weights_key, "weights")
     statistics = _given(stats, stats_key, "stats")
     request = {
@@ -151,14 +175,37 @@ def define_with_details(
         "options": _plain(job.get("options")),
     }
     said, made = run(request, limits)
+    if "calls" in said:
+        raise UsageError(_which_call(file, said["calls"]))
+    if given is not None and not isinstance(made.get("model"), LuaObject):
+        raise UsageError(_no_network(file, made.get("model")))
     _fill(made, said, given, statistics, fresh_stats)
     return Definition(
         made.get("model"),
         len(made.get("parameters") or ()),
         len(made.get("statistics") or ()),
+        tuple(name for name, value in (("parameters", given), ("statistics", statistics)) if value is not None),
         said["printed"],
         tuple(said["missing"]),
         tuple(said["own_classes"]),
+    )
+
+
+def _no_network(file: str | os.PathLike[str], value: Value) -> str:
+    return (
+        f"{os.fspath(file)} gave {_kind(value)}, not a network. Say with --call (call=...) which expression gives it, "
+        "or with --global (global_name=...) which global holds it."
+    )
+
+
+def _which_call(file: str | os.PathLike[str], calls: Sequence[str]) -> str:
+    """What to say where a file gives no network by itself."""
+    if not calls:
+        return f"{os.fspath(file)} returns no network, and defines no function or global that could give one"
+    shown = "".join(f"\n  {call}" for call in calls[:12])
+    return (
+        f"{os.fspath(file)} gives no network by itself. Say with --call (call=...) which expression does; `model` is "
+        f"what the file returned, `opt` the options:{shown}"
     )
 
 
@@ -182,8 +229,8 @@ def _fill(made: LuaTable, said: Mapping[str, Any], weights: Value, statistics: V
     elif pairs and weights is not None and not fresh_stats:
         raise UsageError(
             f"The weights are there, the running statistics of {len(pairs)} batch normalizations are not, without "
-            "which the network computes other numbers. Give them (stats, --stats), or say that it was never trained "
-            "(fresh_stats=True, --fresh-stats)."
+            "which the network computes other numbers. Give them with --stats (stats=...), or say with --fresh-stats "
+            "(fresh_stats=True) that the network was never trained."
         )
     if weights is None:
         return

@@ -1,0 +1,119 @@
+"""`torchmigrate convert model.lua`: the options of a definition, and the network that it gives."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+if TYPE_CHECKING:
+    from ...lua import Definition
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+#: The options of a definition: their names in Python, which are those of `torchmigrate.lua.define`.
+_OPTIONS = (
+    click.option("--weights", type=click.Path(exists=True, path_type=Path), help="Of a .lua: the .t7 with parameters."),
+    click.option("--weights-key", metavar="KEY", help="Where they are in it, such as parameters."),
+    click.option("--stats", type=click.Path(exists=True, path_type=Path), help="The .t7 with running statistics."),
+    click.option("--stats-key", metavar="KEY", help="Where they are in it, such as bnVars."),
+    click.option("--fresh-stats", is_flag=True, help="There are none: the network was never trained."),
+    click.option("--call", metavar="LUA", help="The expression that gives the network: 'createModel(opt)'."),
+    click.option("--returns", metavar="NAME", help="How --call names what the file returned."),
+    click.option("--global", "global_name", metavar="NAME", help="The global that holds the network."),
+    click.option("--opt", "opts", metavar="KEY=VALUE", multiple=True, help="An option of the author's; repeatable."),
+    click.option("--opt-name", "options_as", metavar="NAME", help="The global that holds the options; default: opt."),
+    click.option("--arg", "arguments", multiple=True, help="An argument of a script with torch.CmdLine; repeatable."),
+    click.option("--require", "require", multiple=True, help="A package that the script required; repeatable."),
+    click.option("--before", multiple=True, help="A Lua file that ran before; repeatable."),
+    click.option("--setup", metavar="LUA", help="Lua that runs first."),
+    click.option(
+        "--folder",
+        type=click.Path(exists=True, file_okay=False, path_type=Path),
+        help="Where the author ran it; default: the file's folder.",
+    ),
+    click.option("--tensor-type", "default_type", type=click.Choice(["float", "double"]), help="Default: float."),
+)
+
+
+def lua_options(command: F) -> F:
+    """Gives a command the options of a definition."""
+    for option in reversed(_OPTIONS):
+        command = option(command)
+    return command
+
+
+def taken(options: dict[str, Any]) -> dict[str, Any]:
+    """The options of a definition out of those of a command; what was not given is left out."""
+    names = (
+        "weights",
+        "weights_key",
+        "stats",
+        "stats_key",
+        "fresh_stats",
+        "call",
+        "returns",
+        "global_name",
+        "opts",
+        "options_as",
+        "arguments",
+        "require",
+        "before",
+        "setup",
+        "folder",
+        "default_type",
+    )
+    found = {name: options.pop(name) for name in names}
+    return {name: value for name, value in found.items() if value}
+
+
+def is_definition(files: tuple[str, ...]) -> bool:
+    """Is a single Lua file given?"""
+    return len(files) == 1 and files[0].endswith(".lua")
+
+
+def refuse(given: dict[str, Any]) -> None:
+    """Refuses options of a definition where there is none.
+
+    Raises:
+        click.UsageError: one is given.
+    """
+    if given:
+        name = {"opts": "opt", "arguments": "arg", "global_name": "global"}.get(next(iter(given)), next(iter(given)))
+        raise click.UsageError(f"--{name.replace('_', '-')} is for a single .lua file, the definition of a network.")
+
+
+def defined(file: str, given: dict[str, Any]) -> Definition:
+    """Runs a definition.
+
+    Raises:
+        click.UsageError: an option is wrong.
+    """
+    from ...lua import define_with_details
+
+    if "weights" not in given:
+        raise click.UsageError(
+            "A .lua file says how a network is built, not what it learned: give its parameters with --weights."
+        )
+    given = dict(given)
+    folder = given.pop("folder", Path(file).parent)
+    if "opts" in given:
+        given["options"] = dict(_option(text) for text in given.pop("opts"))
+    found = define_with_details(os.path.relpath(file, folder), folder=folder, **given)
+    return found.network(file)
+
+
+def _option(text: str) -> tuple[str, Any]:
+    name, equals, value = text.partition("=")
+    if not equals or not name:
+        raise click.UsageError(f"--opt takes KEY=VALUE, such as depth=18, not {text!r}")
+    if value in ("true", "false"):
+        return name, value == "true"
+    try:
+        number = float(value)
+    except ValueError:
+        return name, value
+    return name, int(number) if number.is_integer() else number
