@@ -88,6 +88,8 @@ def _one(
         if not runtime.guarded(host.is_a, returned, "nn.Module"):
             found, count = host.candidates(returned)
             raise NoCall([_told(found[index]) for index in range(1, count + 1)])
+    if (method := host.replaced_method()) is not None:
+        raise LuaStopped(f"the files put a method of their own in place of {method}: a network of that is not nn's")
     return runtime, _parts(runtime, model)
 
 

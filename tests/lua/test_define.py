@@ -156,6 +156,8 @@ local function build(opt)
    if opt.fresh then net.table = torch.Tensor(2) end
    if opt.absent then net.value = require('ffi').C end
    if opt.fails then net:add(nil) end
+   if opt.patch then function nn.Linear:updateOutput(input) return input end end
+   if opt.extend then function nn.Linear:size() return 1 end end
    return net
 end
 return build
@@ -180,6 +182,11 @@ def vector(count: int) -> tm.Tensor:
 
 
 STATS = tm.LuaTable.from_list([tm.LuaTable.from_list([vector(2), vector(2)])])
+
+
+@pytest.mark.usefixtures("in_process")
+def test_a_new_method_of_a_class_changes_nothing(tmp_path: Path) -> None:
+    small(tmp_path, vector(12), stats=STATS, options={"extend": True})
 
 
 @pytest.mark.usefixtures("in_process")
@@ -225,7 +232,11 @@ def test_what_does_not_fit_is_refused(tmp_path: Path, weights: Any, rest: dict[s
 @pytest.mark.usefixtures("in_process")
 @pytest.mark.parametrize(
     ("options", "words"),
-    [({"fails": True}, r"^model\.lua:9: "), ({"absent": True}, r"value comes from a package that is not there")],
+    [
+        ({"fails": True}, r"^model\.lua:9: "),
+        ({"patch": True}, r"a method of their own in place of nn\.Linear\.updateOutput"),
+        ({"absent": True}, r"value comes from a package that is not there"),
+    ],
 )
 def test_an_error_of_the_lua(tmp_path: Path, options: dict[str, Any], words: str) -> None:
     with pytest.raises(LuaFailed, match=words):

@@ -10,6 +10,30 @@ P.torch = torch
 _G.torch = torch
 local classes, constructors = {}, {}
 P.classes = classes
+P.own_classes = {}        -- of the product
+local computing = {'updateOutput', 'forward', '__call__'}
+
+-- what the product's classes say about how they compute, before and after an author's files ran
+local function said(class)
+   local found = {}
+   for i, name in ipairs(computing) do found[i] = rawget(class, name) or false end
+   return found
+end
+local before = {}
+function P.remember_classes()
+   for _, class in ipairs(P.own_classes) do
+      before[class] = said(class)
+   end
+end
+-- the first method that an author's file put in place of one of the product's, such as nn.Linear.updateOutput
+function P.replaced_method()
+   if P.replaced_earlier then return P.replaced_earlier end
+   for _, class in ipairs(P.own_classes) do
+      for i, value in ipairs(said(class)) do
+         if before[class] and before[class][i] ~= value then return class.__typename .. '.' .. computing[i] end
+      end
+   end
+end
 P.names = {}              -- metatable -> class
 local names = P.names
 
@@ -122,7 +146,7 @@ function torch.class(name, parent, module)
    local above
    if parent then above = classes[parent] or error('unknown parent class <' .. tostring(parent) .. '>', 2) end
    local class = object_class(name, above)
-   if not P.in_package then P.bridge.on_class(name) end
+   if P.in_package then P.own_classes[#P.own_classes + 1] = class else P.bridge.on_class(name) end
    local function make(...)
       local self = setmetatable({}, class)
       local init = class.__init

@@ -142,9 +142,12 @@ function P.run_package(name)
    local f, message = P.loadstring(bridge.package(name), P.own .. name)
    if not f then error(message, 0) end
    local before = P.in_package
+   -- a package of the product may replace methods of another, an author's file may not
+   if not before then P.replaced_earlier = P.replaced_method() end
    P.in_package = true
    local value = f(P)
    P.in_package = before
+   if not before then P.remember_classes() end
    return value
 end
 function P.part(name)

@@ -25,6 +25,7 @@ end
 function H.identity(value) return P.torch.pointer(value) end
 function H.wrap(handle) return P.wrap(handle) end
 function H.compile(text, name) return P.compile(text, name) end
+function H.replaced_method() return P.replaced_method() end
 function H.run_text(f) return P.run_text(f) end
 function H.set_global(name, value) rawset(_G, name, value) end
 -- functions and networks that the author's files left in globals, and what is in a table that a file returned

@@ -70,7 +70,7 @@ class Engine:
         if not size or 0 in size:
             return torch.empty(0, dtype=DTYPES[kind])
         dtype = DTYPES[kind]
-        return torch.full(tuple(size), self.fresh if dtype.is_floating_point else 0, dtype=dtype)
+        return torch.full(tuple(size), self.fresh if dtype.is_floating_point else math.ceil(self.fresh), dtype=dtype)
 
     def bounded(self, size: Sequence[int]) -> None:
         """Refuses a size with too many elements."""
@@ -99,7 +99,7 @@ class Engine:
         if needed > had:
             storage.resize_(int(needed) * step)
             flat = torch.empty(0, dtype=x.value.dtype).set_(storage)
-            flat[had:] = self.fresh if flat.is_floating_point() else 0
+            flat[had:] = self.fresh if flat.is_floating_point() else math.ceil(self.fresh)
         strides = contiguous_strides(size)
         x.value = torch.empty(0, dtype=x.value.dtype).set_(storage, x.value.storage_offset(), size, strides)
         return x

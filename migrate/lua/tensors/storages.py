@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from .engine import Engine, storage_method
@@ -45,7 +46,7 @@ def resize(engine: Engine, s: StorageHandle, count: Any) -> StorageHandle:
     wanted, had, step = whole(count), len(s.value), s.value.element_size()
     engine.bounded([wanted])
     s.memory.resize_(wanted * step)
-    s.value[had:] = engine.fresh if s.value.is_floating_point() else 0
+    s.value[had:] = engine.fresh if s.value.is_floating_point() else math.ceil(engine.fresh)
     return s
 
 
