@@ -16,6 +16,7 @@ from ..model.conversion import ConvertedModel
 from ..model.recurrent_state import Remembering
 from ..model.registry import form_of
 from ..model.tied_names import first_names
+from ..shapes.input_readers import entries_of
 from .child_process import check_apart
 from .classes import extract
 from .constructors import constructor_of
@@ -26,6 +27,7 @@ from .lowering import Lowering
 from .recurrent_names import name_states
 from .scopes import Draft, Scope
 from .simplify import tidy
+from .sizes import Sizes, kinds_of, sizes_of
 from .writing.copied_classes import Copies
 from .writing.forward_methods import Forward, identifier
 from .writing.layout import file_text, formatted
@@ -73,16 +75,18 @@ def generate(conv: ConvertedModel, example: Any = None) -> Source:
         examples: list[Example] = []
         reason = "no input is known, so that it was never run"
         ways: list[Callable[[], Draft]] = []
+        sizes: Sizes | None = None
         try:
             examples = [] if example is None else several_sizes(conv, example, calls)
             inputs = [e.input for e in examples]
+            sizes = sizes_of(conv.module, examples, kinds_of(entries_of(conv))) if examples else None
             ways = [partial(_structured, conv, inputs, calls)] if inputs else []
         except _PROBLEMS as error:
             reason = _said(error)
         ways += [partial(_of_any_size, conv), partial(_plain, conv, [e.input for e in examples])]
         for way in ways:
             try:
-                source, problem = _write(conv, way(), examples)
+                source, problem = _write(conv, way(), examples, sizes if way is ways[0] else None)
             except _PROBLEMS as error:
                 problem = _said(error)
             if not problem:
@@ -163,7 +167,9 @@ def _node_names(conv: ConvertedModel) -> dict[int, str]:
     return {id(modules[id(node)]): identifier(name, "node") for node, name in pairs if id(node) in modules}
 
 
-def _write(conv: ConvertedModel, draft: Draft, examples: list[Example]) -> tuple[Source, str]:
+def _write(
+    conv: ConvertedModel, draft: Draft, examples: list[Example], sizes: Sizes | None = None
+) -> tuple[Source, str]:
     """The source of a draft, and why it does not give what the model gives; "" if it does."""
     copies = Copies()
     for attr in draft.scope.attrs.values():
@@ -174,12 +180,13 @@ def _write(conv: ConvertedModel, draft: Draft, examples: list[Example]) -> tuple
     name_states(draft.scope, draft.inputs)
     classes = extract(draft.scope, {*copies.definitions, "Model"})
     places = dict(_places(draft.scope))
-    forward = Forward(draft.scope, draft.inputs, draft.result)
+    check = sizes.check(draft.inputs) if sizes is not None and len(draft.inputs) == len(sizes.inputs) else None
+    forward = Forward(draft.scope, draft.inputs, draft.result, check)
     state = {place: tensor.detach() for place, tensor in places.items()}
     tied = any(name != first for name, first in first_names(state).items())
     casts: dict[str, torch.dtype] = {}
     while True:
-        text = formatted(file_text(conv, draft, classes, copies, forward, casts, tied=tied))
+        text = formatted(file_text(conv, draft, classes, copies, forward, casts, sizes, tied=tied))
         found = check_apart(text, state, examples)
         if not found.owner or found.owner in casts:
             return Source(text, state, _names(conv, places)), found.reason

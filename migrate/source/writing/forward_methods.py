@@ -40,6 +40,7 @@ class Forward:
         scope: what it does.
         inputs: its parameters.
         result: what it returns.
+        check: a statement before all others.
 
     Attributes:
         signature: the parameters with their types, `self` included.
@@ -47,7 +48,7 @@ class Forward:
         lines: its body.
     """
 
-    def __init__(self, scope: Scope, inputs: list[Variable], result: Value) -> None:
+    def __init__(self, scope: Scope, inputs: list[Variable], result: Value, check: ast.expr | None = None) -> None:
         self.uses: Counter[Variable] = count_uses(scope, result)
         self.shown: dict[Variable, ast.expr] = {}
         self.lines: list[str] = []
@@ -62,6 +63,7 @@ class Forward:
         numbered = {value: f"x{i}" if len(nameless) > 1 else "x" for i, value in enumerate(nameless, 1)}
         names = [self._name(value, -1, default=numbered.get(value, "x")) for value in inputs]
         self.signature = ", ".join(["self", *map("{}: {}".format, names, map(type_of, inputs))])
+        self.lines += [] if check is None else [ast.unparse(replaced(check, self.shown))]
         for place, statement in enumerate(scope.statements):
             self._write(scope.statements, place, statement)
         self.returns = type_of(result) if scope.is_block else returned_type(result)

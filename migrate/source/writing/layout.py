@@ -7,15 +7,19 @@ import subprocess
 import sys
 import textwrap
 from collections.abc import Iterable, Mapping
+from itertools import groupby, zip_longest
+from operator import itemgetter
 
 import torch
 from torch import nn
 
 from ...model.conversion import ConvertedModel
+from ...shapes.input_readers import INDICES
 from ...shapes.random_input import floating_type
 from ..classes import Class
 from ..expressions import Variable, variables
 from ..scopes import Draft, Scope
+from ..sizes import Sizes, notes_of, tupled
 from .copied_classes import Copies
 from .forward_methods import Forward
 
@@ -30,6 +34,7 @@ def file_text(
     copies: Copies,
     forward: Forward,
     casts: Mapping[str, torch.dtype],
+    sizes: Sizes | None,
     *,
     tied: bool,
 ) -> str:
@@ -42,6 +47,7 @@ def file_text(
         copies: classes of ours that are copied.
         forward: the method of the model.
         casts: modules that are of another type than the rest.
+        sizes: what is known of its inputs and outputs.
         tied: does a tensor stand in several places?
     """
     imports = {"import torch", *copies.imports}
@@ -55,7 +61,7 @@ def file_text(
     if tied:
         parts.append(_FILL_TIED)
     body = "\n\n".join(parts)
-    return "\n".join([_docstring(conv, draft), import_block(imports, body), body])
+    return "\n".join([_docstring(conv, draft, sizes), import_block(imports, body), body])
 
 
 def import_block(lines: Iterable[str], body: str) -> str:
@@ -87,7 +93,7 @@ def _section(found: Mapping[tuple[bool, str, str], list[str]]) -> str:
     )
 
 
-def _docstring(conv: ConvertedModel, draft: Draft) -> str:
+def _docstring(conv: ConvertedModel, draft: Draft, sizes: Sizes | None) -> str:
     source = conv.provenance
     origin = printable(source.file or "a Torch7 model")
     key = f" at {printable(conv.key)}" if conv.key else ""
@@ -95,11 +101,19 @@ def _docstring(conv: ConvertedModel, draft: Draft) -> str:
     lines = [f'"""Converted from {origin}{key} (Torch7{digest}) by torchmigrate.']
     lines.append("")
     ins, outs = variables(draft.inputs), variables(draft.result)
-    if all(value.shapes and len({len(shape) for shape in value.shapes}) == 1 for value in [*ins, *outs]):
-        named = [("Input", ins), ("Output", outs)]
-        sizes = [f"{name}{'s' * (len(values) > 1)}: {describe(values)}." for name, values in named]
-        both = " ".join(sizes)
-        lines += [part for line in ([both] if len(both) <= _WIDTH else sizes) for part in textwrap.wrap(line, _WIDTH)]
+    if sizes is not None and len(ins) == len(sizes.inputs) and len(outs) == len(sizes.outputs):
+        indices = [reader.kind == INDICES for reader in sizes.readers]
+        counted = [reader.channels for reader in sizes.readers]
+        kinds = [
+            f"indices from 1{f' to {largest}' if largest else ''}" if is_index else ""
+            for is_index, largest in zip(indices, counted, strict=True)
+        ]
+        notes = notes_of(sizes.axes)
+        given = described("Input", ins, sizes.inputs, kinds) + (f" ({notes})" if notes else "") + "."
+        made = described("Output", outs, sizes.outputs, []) + "."
+        both = f"{given} {made}"
+        parts = [both] if len(both) <= _WIDTH else [given, made]
+        lines += [line for part in parts for line in textwrap.wrap(part, _WIDTH)]
     return "\n".join(lines).rstrip() + '\n"""\n'
 
 
@@ -108,24 +122,20 @@ def printable(text: str) -> str:
     return "".join(c if c.isalnum() or c in " ._-:/()" else "?" for c in text)[:120]
 
 
-def describe(values: list[Variable]) -> str:
-    """Sizes and types of symbolic values; letters stand for sizes that may vary."""
+def described(name: str, values: list[Variable], sizes: list[list[str]], kinds: list[str]) -> str:
+    """Sizes and types of the inputs or outputs; the type of several is said once.
+
+    Args:
+        name: what they are.
+        values: their variables.
+        sizes: their sizes, in words.
+        kinds: what they are beside numbers of a type; "" or nothing if no more than that.
+    """
     types = [str(value.values[0].dtype).removeprefix("torch.") for value in values]
-    if len(set(types)) == 1:
-        return f"{', '.join(_sizes(value) for value in values)} {types[0]}"
-    return ", ".join(f"{_sizes(value)} {dtype}" for value, dtype in zip(values, types, strict=True))
-
-
-def _sizes(value: Variable) -> str:
-    shapes = value.shapes or []
-    dims = len(shapes[0])
-    letters = ["N", *_LETTERS.get(dims, "TUVW")][:dims]
-    sizes = [str(n) if all(s[i] == n for s in shapes) else letters[i] for i, n in enumerate(shapes[0])]
-    return f"({sizes[0]},)" if dims == 1 else f"({', '.join(sizes)})"
-
-
-#: Letters of the sizes of a value with so many dimensions, behind N for the samples.
-_LETTERS = {4: "CHW", 5: "CTHW"}
+    said = [kind or dtype for kind, dtype in zip_longest(kinds[: len(types)], types)]
+    pairs = zip(map(tupled, sizes), said, strict=True)
+    parts = [f"{', '.join(shape for shape, _ in members)} {kind}" for kind, members in groupby(pairs, itemgetter(1))]
+    return f"{name}{'s' * (len(values) > 1)}: {'; '.join(parts)}"
 
 
 def _class(item: Class) -> str:

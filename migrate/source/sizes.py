@@ -1,0 +1,343 @@
+"""The sizes that a model takes, and how those of its output follow from them: found by running it without numbers."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import partial
+from itertools import combinations
+from typing import Any
+
+import torch
+from torch import nn
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from ..base.tensor_trees import leaves, numbered
+from ..shapes.dry_run import on_meta, run_without_numbers
+from ..shapes.input_readers import SEQUENCES, Entries, Entry
+from .examples import Example
+from .expressions import Variable, python
+
+#: How many operators may run to see what fits; without numbers that takes half a second.
+_CALLS = 8_000
+
+#: Of a larger number of entries no more is asked.
+_LARGEST = 1 << 14
+
+#: Steps that sizes may have to have, as behind poolings whose results are enlarged and joined again.
+_STEPS = (2, 4, 8, 16, 32, 64, 3, 5, 6, 7, 12, 24)
+
+
+@dataclass
+class Axis:
+    """A size that may vary, and where the inputs have it.
+
+    Attributes:
+        letter: its name.
+        places: (number of the input, dimension), wherever it is the same.
+        sizes: what it was in each example.
+        step: it is a multiple of this.
+        low: the least size.
+        high: the largest size; None: there is none.
+        some: not every size fits, but the multiples of this do (-1: other ones); 0: nothing of the kind is known.
+    """
+
+    letter: str
+    places: list[tuple[int, int]]
+    sizes: tuple[int, ...]
+    step: int = 1
+    low: int = 1
+    high: int | None = None
+    some: int = 0
+
+    @property
+    def note(self) -> str:
+        """Which sizes it may have, in words; "" if any."""
+        if self.high is not None:
+            return f"from {self.low} to {self.high}"
+        if self.step > 1:
+            return f"a multiple of {self.step}"
+        if self.some:
+            return f"not every size, but multiples of {self.some}" if self.some > 0 else "not every size"
+        return f"at least {self.low}" if self.low > 1 else ""
+
+
+@dataclass
+class Sizes:
+    """What is known of the sizes of a model.
+
+    Attributes:
+        inputs: the sizes of each input, in words.
+        outputs: the same of the outputs.
+        axes: the sizes that may vary.
+        readers: what reads each input.
+    """
+
+    inputs: list[list[str]]
+    outputs: list[list[str]]
+    axes: list[Axis]
+    readers: list[Entry]
+
+    def check(self, parameters: list[Variable]) -> ast.expr:
+        """A statement that refuses inputs of other sizes; fx, export, compile and script take it."""
+        conditions: list[ast.expr] = []
+        for number, (parameter, sizes) in enumerate(zip(parameters, self.inputs, strict=True)):
+            free = {dim: axis for axis in self.axes for place, dim in axis.places if place == number}
+            if len(sizes) > 1 and set(free) <= {0}:
+                fixed = [int(size) for size in sizes[1:]]
+                conditions.append(python("x.shape[1:] == torch.Size(fixed)", x=parameter, fixed=fixed))
+                if not free:
+                    conditions.append(python("x.size(0) == n", x=parameter, n=int(sizes[0])))
+                continue
+            conditions.append(python("x.dim() == n", x=parameter, n=len(sizes)))
+            for dim, size in enumerate(sizes):
+                if dim not in free:
+                    conditions.append(python("x.size(d) == n", x=parameter, d=dim, n=int(size)))
+                elif free[dim].step > 1:
+                    conditions.append(python("x.size(d) % n == 0", x=parameter, d=dim, n=free[dim].step))
+                elif (high := free[dim].high) is not None:
+                    conditions.append(python("x.size(d) >= n", x=parameter, d=dim, n=free[dim].low))
+                    conditions.append(python("x.size(d) <= n", x=parameter, d=dim, n=high))
+        both = conditions[0]
+        for condition in conditions[1:]:
+            both = python("a & b", a=both, b=condition)
+        return python("torch._assert(condition, message)", condition=both, message=self.in_words)
+
+    @property
+    def in_words(self) -> str:
+        """The sizes of the inputs, and what they have to be."""
+        shapes = ", ".join(map(tupled, self.inputs))
+        notes = notes_of(self.axes)
+        return f"expected {shapes}{': ' if notes else ''}{notes}"
+
+
+def tupled(sizes: list[str]) -> str:
+    """Sizes as a tuple is written."""
+    return f"({sizes[0]},)" if len(sizes) == 1 else f"({', '.join(sizes)})"
+
+
+def notes_of(axes: list[Axis]) -> str:
+    """Which sizes may be what, those of which the same is said together."""
+    said: dict[str, list[str]] = {}
+    for axis in axes:
+        if axis.note:
+            said.setdefault(axis.note, []).append(axis.letter)
+    return ", ".join(f"{' and '.join(letters)} {note}" for note, letters in said.items())
+
+
+def kinds_of(entries: Entries) -> list[Entry]:
+    """What reads each tensor of an input, in their order."""
+    if isinstance(entries, Entry):
+        return [entries]
+    return [reader for _, part in sorted(entries.items()) for reader in kinds_of(part)]
+
+
+def sizes_of(module: nn.Module, examples: list[Example], readers: list[Entry]) -> Sizes | None:
+    """The sizes that a model takes and gives; None where its inputs or outputs are not plainly tensors.
+
+    Args:
+        module: the model.
+        examples: what it gave on several sizes.
+        readers: what reads each input.
+    """
+    given = [[tensor.shape for _, tensor in leaves(example.input)] for example in examples]
+    made = [[tensor.shape for _, tensor in leaves(example.output)] for example in examples]
+    if any(len({tuple(map(len, shapes)) for shapes in found}) != 1 for found in (given, made)):
+        return None
+    axes = _axes(given, readers)
+    samples = [_Sample({id(axis): axis.sizes[i] for axis in axes}, shapes) for i, shapes in enumerate(made)]
+    trial = _Trial(module, examples[0], axes, made[0])
+    for axis in axes:
+        if axis.letter != "N":
+            samples += _tried(axis, trial)
+    inputs = [[str(n) for n in shape] for shape in given[0]]
+    for axis in axes:
+        for number, dim in axis.places:
+            inputs[number][dim] = axis.letter
+    outputs = [[_relation(axes, samples, i, d) for d in range(len(shape))] for i, shape in enumerate(made[0])]
+    return Sizes(inputs, outputs, axes, readers)
+
+
+@dataclass
+class _Sample:
+    sizes: dict[int, int]
+    outputs: list[torch.Size]
+
+
+class _Unknown(Exception):
+    """Whether a model takes a size can't be known, or it takes too long to find out."""
+
+
+class _Counter(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """Counts operators."""
+
+    count = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        self.count += 1
+        return func(*args, **(kwargs or {}))
+
+
+class _Trial:
+    """Runs a model without numbers on sizes of our choice, as often as that takes next to no time.
+
+    Args:
+        module: the model.
+        example: what it gave.
+        axes: the sizes that may vary.
+        outputs: what it gave then.
+    """
+
+    def __init__(self, module: nn.Module, example: Example, axes: list[Axis], outputs: list[torch.Size]) -> None:
+        self.example, self.axes, self.outputs = example, axes, outputs
+        self.left = _CALLS
+        self.sizes_only = on_meta(module)
+        self.inputs = [tensor.shape for _, tensor in leaves(example.input)]
+        self.batch = {shape[:1] for shape in self.inputs}
+
+    def __call__(self, axis: Axis, size: int) -> _Sample | None:
+        """What the model gives where an axis has this size; None if it does not take that."""
+        if not 0 < size <= _LARGEST:
+            return None
+        counter = _Counter()  # type: ignore[no-untyped-call]
+        try:
+            value = numbered(self.example.input, partial(self._sized, axis, size))
+            with counter:
+                answer = [tensor.shape for _, tensor in leaves(run_without_numbers(self.sizes_only, value))]
+        except NotImplementedError:
+            raise _Unknown from None
+        except Exception:  # whatever a layer raises on a size that it does not take
+            return None
+        finally:
+            self.left -= counter.count
+            if self.left < 0:
+                raise _Unknown
+        rows = [shape[:1] for shape in answer]
+        before = [shape[:1] for shape in self.outputs]
+        if len(answer) != len(self.outputs) or (set(before) == self.batch and rows != before):
+            return None  # samples were mixed
+        return _Sample({id(a): size if a is axis else a.sizes[0] for a in self.axes}, answer)
+
+    def _sized(self, axis: Axis, size: int, number: int, tensor: torch.Tensor) -> torch.Tensor:
+        shape = [size if (number, dim) in axis.places else n for dim, n in enumerate(tensor.shape)]
+        return torch.empty(shape, dtype=tensor.dtype, device="meta")
+
+
+def _axes(given: list[list[torch.Size]], readers: list[Entry]) -> list[Axis]:
+    """The sizes that differ among examples; those that always go together are one."""
+    found: dict[tuple[int, ...], list[tuple[int, int]]] = {}
+    for number, shape in enumerate(given[0]):
+        for dim in range(len(shape)):
+            sizes = tuple(shapes[number][dim] for shapes in given)
+            if len(set(sizes)) > 1:
+                found.setdefault(sizes, []).append((number, dim))
+    axes: list[Axis] = []
+    for sizes, places in found.items():
+        number, dim = places[0]
+        letters = _letters(len(given[0][number]), readers[number].kind if number < len(readers) else "")
+        taken = {axis.letter for axis in axes}
+        letter = next(name for name in _numbered(letters[dim]) if name not in taken)
+        axes.append(Axis(letter, places, sizes))
+    return axes
+
+
+def _numbered(letter: str) -> list[str]:
+    return [letter, *(f"{letter}{number}" for number in range(2, 1000))]
+
+
+def _letters(dims: int, kind: str) -> list[str]:
+    """Letters of the sizes of an input with so many dimensions."""
+    if kind == SEQUENCES and dims == 3:
+        return ["T", "N", "D"]
+    return ["N", *{4: "CHW", 5: "CTHW"}.get(dims, "TUVWXYZABC")]
+
+
+def _tried(axis: Axis, trial: _Trial) -> list[_Sample]:
+    """Samples of other sizes of an axis; sets which sizes it may have, if that can be found out."""
+    known: dict[int, _Sample | None] = {}
+
+    def fits(n: int) -> bool:
+        if n not in known:
+            known[n] = trial(axis, n)
+        return known[n] is not None
+
+    with suppress(_Unknown):
+        _find(axis, fits, len(trial.inputs[axis.places[0][0]]))
+    return [sample for sample in known.values() if sample is not None]
+
+
+def _find(axis: Axis, fits: Callable[[int], bool], dims: int) -> None:
+    """Finds which sizes a model takes."""
+    size = axis.sizes[0]
+    if not fits(size):
+        raise _Unknown
+    if not (fits(2 * size) or fits(3 * size)):
+        if fits(size + 1):
+            axis.low, axis.high = _edge(fits, 0, size, 1), _edge(fits, 2 * size, size, 1)
+        return
+    steps = [n for n in (1, *_STEPS) if size % n == 0]
+    step = next((n for n in steps if all(fits(size + i * n) for i in (1, 2, 3, 5, 7))), 0)
+    if step == 0 or (step > 1 and any(fits(size + i) for i in range(1, step))):
+        axis.some = step or -1
+    else:
+        far = 16 if dims > 3 else 4  # a sequence is run step by step
+        for more in (far * size, 3 * size, 5 * size, size + 11 * step):
+            fits(more)
+        low = _edge(fits, 0, size // step, step)
+        axis.step, axis.low = step, low
+
+
+def _edge(fits: Callable[[int], bool], bad: int, good: int, step: int) -> int:
+    """The last size before those that do not fit, between one that does not and one that does."""
+    while abs(good - bad) > 1:
+        middle = (good + bad) // 2
+        good, bad = (middle, bad) if fits(middle * step) else (good, middle)
+    return good * step
+
+
+def _relation(axes: list[Axis], samples: list[_Sample], output: int, dim: int) -> str:
+    """A size of an output, as it follows from those of the inputs."""
+    sizes = [sample.outputs[output][dim] for sample in samples]
+    if len(set(sizes)) == 1:
+        return str(sizes[0])
+    for axis in axes:
+        if all(sample.sizes[id(axis)] == n for sample, n in zip(samples, sizes, strict=True)):
+            return axis.letter
+    for a, b in combinations(axes, 2):
+        pairs = [(sample.sizes[id(a)], sample.sizes[id(b)]) for sample in samples]
+        if all(x * y == n for (x, y), n in zip(pairs, sizes, strict=True)):
+            return f"{a.letter}·{b.letter}"
+        if all(x + y == n for (x, y), n in zip(pairs, sizes, strict=True)):
+            return f"{a.letter} + {b.letter}"
+    for axis in axes:
+        pairs = sorted({(sample.sizes[id(axis)], n) for sample, n in zip(samples, sizes, strict=True)})
+        if len(dict(pairs)) == len(pairs) > 2 and (found := _fitted(axis, pairs)):
+            return found
+    taken = {axis.letter for axis in axes}
+    return next(letter for letter in "TUVWXYZ" if letter not in taken)
+
+
+def _fitted(axis: Axis, pairs: list[tuple[int, int]]) -> str:
+    """The size as `(a * n + b) // c`, for all pairs of sizes; "" if it is none such."""
+    for c in range(1, 65):
+        for a in range(1, 65):
+            low = max(c * out - a * n for n, out in pairs)
+            high = min(c * out + c - 1 - a * n for n, out in pairs)
+            if low <= high:
+                b = 0 if low <= 0 <= high else c - 1 if low <= c - 1 <= high else low if low > 0 else high
+                exact = all((a * n + b) % c == 0 for n, _ in pairs)
+                return _in_words(axis.letter, a, b, c, exact=exact)
+    return ""
+
+
+def _in_words(letter: str, a: int, b: int, c: int, *, exact: bool) -> str:
+    scaled = letter if a == 1 else f"{a}·{letter}"
+    if c > 1 and b == c - 1 and not exact:
+        return f"⌈{scaled}/{c}⌉"
+    summed = scaled if b == 0 else f"{scaled} {'+' if b > 0 else '-'} {abs(b)}"
+    if c == 1:
+        return summed
+    divided = f"{summed}/{c}" if b == 0 else f"({summed})/{c}"
+    return divided if exact else f"⌊{divided}⌋"

@@ -1,0 +1,117 @@
+"""What the docstring of model.py says of sizes is true, and a wrong size is refused at the entry of `forward`."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import lua
+import numpy as np
+import pytest
+import torch
+
+import torchmigrate as tm
+from torchmigrate.source.check import instance
+from torchmigrate.source.generate import Source, generate
+
+
+def image(*shape: int) -> torch.Tensor:
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(0))
+
+
+def conv(inputs: int, outputs: int, size: int = 3, stride: int = 1) -> tm.LuaObject:
+    fields = {"nInputPlane": inputs, "nOutputPlane": outputs, "kW": size, "kH": size, "dW": stride, "dH": stride}
+    weight = lua.numbers(outputs, inputs, size, size, dtype="f4")
+    bias = lua.numbers(outputs, dtype="f4")
+    return lua.module("nn.SpatialConvolution", **fields, padW=size // 2, padH=size // 2, weight=weight, bias=bias)
+
+
+def pool() -> tm.LuaObject:
+    return lua.module("nn.SpatialMaxPooling", kW=2, kH=2, dW=2, dH=2, padW=0, padH=0, ceil_mode=False)
+
+
+def up() -> tm.LuaObject:
+    return lua.module("nn.SpatialUpSamplingNearest", scale_factor=2)
+
+
+def skipping() -> tm.LuaObject:
+    """What is halved twice and doubled again is joined with what was not."""
+    inner = lua.sequential(pool(), pool(), conv(3, 3), up(), up())
+    join = lua.module("nn.JoinTable", dimension=2)
+    return lua.sequential(lua.module("nn.ConcatTable", modules=[inner, lua.module("nn.Identity")]), join)
+
+
+def fixed() -> tm.LuaObject:
+    """A View of 4 planes of 2 x 3."""
+    view = lua.module("nn.View", size=tm.Storage("torch.LongStorage", np.array([24])), numElements=24)
+    return lua.sequential(conv(3, 4), pool(), view, lua.linear(24, 5, dtype="f4"))
+
+
+def lookup() -> tm.LuaObject:
+    weight = lua.numbers(7, 3, dtype="f4")
+    return lua.sequential(
+        lua.module("nn.LookupTable", weight=weight), lua.module("nn.Mean", dimension=2, nInputDims=-1)
+    )
+
+
+@pytest.mark.parametrize(
+    ("make", "example", "said", "fitting", "wrong"),
+    [
+        pytest.param(
+            lambda: lua.sequential(conv(3, 4, 5, 2), pool()),
+            image(2, 3, 16, 20),
+            "Input: (N, 3, H, W) float32 (H and W at least 3). Output: (N, 4, ⌊(H + 1)/4⌋, ⌊(W + 1)/4⌋) float32.",
+            [(1, 3, 9, 7)],
+            [(1, 4, 16, 20), (3, 16, 20)],
+            id="a quarter",
+        ),
+        pytest.param(
+            skipping,
+            image(2, 3, 8, 12),
+            "Input: (N, 3, H, W) float32 (H and W a multiple of 4). Output: (N, 6, H, W) float32.",
+            [(1, 3, 16, 4)],
+            [(1, 3, 16, 6), (1, 3, 9, 12)],
+            id="multiples",
+        ),
+        pytest.param(
+            fixed,
+            image(2, 3, 4, 6),
+            "Input: (N, 3, H, W) float32 (H from 4 to 5, W from 6 to 7). Output: (N, 5) float32.",
+            [(3, 3, 5, 7)],
+            [(1, 3, 8, 6), (1, 3, 4, 8)],
+            id="a range",
+        ),
+        pytest.param(
+            lambda: lua.linear(4, 3, dtype="f4"),
+            image(2, 4),
+            "Input: (N, 4) float32. Output: (N, 3) float32.",
+            [(5, 4)],
+            [(5, 3), (4,)],
+            id="numbers",
+        ),
+    ],
+)
+def test_sizes(make: Any, example: Any, said: str, fitting: list[Any], wrong: list[Any]) -> None:
+    source = generate(tm.convert(make()), example)
+    assert source.reason == ""
+    assert said in " ".join(source.text.split('"""')[1].split())
+    model = instance(source.text, source.state)
+    for size in fitting:
+        model(torch.zeros(size))
+    for size in wrong:
+        with pytest.raises(AssertionError, match=re.escape(said.split(" float32")[0].removeprefix("Input: "))):
+            model(torch.zeros(size))
+
+
+def test_indices() -> None:
+    source: Source = generate(tm.convert(lookup()), torch.tensor([[3.0, 7.0, 1.0], [2.0, 2.0, 5.0]]))
+    assert "Input: (N, T) indices from 1 to 7. Output: (N, 3) float32." in source.text
+
+
+def test_the_check_can_be_traced_scripted_exported_and_compiled() -> None:
+    source = generate(tm.convert(skipping()), image(2, 3, 8, 12))
+    model, x = instance(source.text, source.state), image(3, 3, 16, 8)
+    free = dict.fromkeys((0, 2, 3), torch.export.Dim.DYNAMIC)
+    exported = torch.export.export(model, (image(2, 3, 8, 12),), dynamic_shapes=(free,)).module()
+    for other in (torch.fx.symbolic_trace(model), exported, torch.compile(model, fullgraph=True, backend="eager")):
+        assert torch.equal(other(x), model(x))
