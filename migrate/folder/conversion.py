@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import os
+import weakref
 from collections.abc import Iterable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+from ..base.errors import UsageError
 from ..base.output_folder import CONVERTED, output_folder
 from ..model.conversion import ConvertedModel
 from ..model.convert import Mode, convert_model
+from ..model.file_names import carry_names
+from ..model.tied_names import first_names
 from ..t7 import Value
 from ..t7.limits import DEFAULT_LIMITS, Limits
 from .example_input import example_of
@@ -81,7 +86,7 @@ def convert(
         ModelNotFound: there is no model, or several; `key` chooses one.
         UnsupportedLayers: layers can't be converted: all of them, with their paths and the reasons.
     """
-    return Conversion(
+    conversion = Conversion(
         **vars(
             convert_model(
                 source,
@@ -95,3 +100,18 @@ def convert(
             )
         )
     )
+    carry_names(conversion.module, ask=partial(_names, weakref.ref(conversion)))
+    return conversion
+
+
+def _names(conversion: weakref.ref[Conversion]) -> dict[str, str] | None:
+    """The names that the tensors of a model have in model.safetensors, if it has a model.py."""
+    conv = conversion()
+    if conv is None:
+        return None
+    try:
+        source = source_of(conv)
+    except UsageError:
+        return None
+    first = first_names(source.state)
+    return {name: first[place] for name, place in source.names.items()}

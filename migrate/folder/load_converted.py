@@ -14,6 +14,7 @@ from ..base.errors import UsageError
 from ..base.folder_files import CONFIG, WEIGHTS, read_config
 from ..model import registry
 from ..model.architecture import restore
+from ..model.file_names import carry_names
 from ..model.layer_runs import check_runs
 from ..t7.limits import DEFAULT_LIMITS, Limits
 from .config_schema import check_config, wrong
@@ -66,6 +67,7 @@ def load_converted(
         setattr(module.get_submodule(owner), attribute, getattr(module.get_submodule(first_owner), first_attribute))
     for name in config.get("frozen", []):  # folders of models without such layers have no such entry
         module.get_parameter(name).requires_grad_(False)
+    carry_names(module, config["tensors"])
     training = set(config["training"])
     for name, submodule in module.named_modules():
         submodule.training = name in training

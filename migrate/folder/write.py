@@ -18,6 +18,7 @@ from ..base.errors import UsageError
 from ..base.folder_files import CONFIG, CONFIG_VERSION, SOURCE, WEIGHTS
 from ..model.architecture import describe
 from ..model.conversion import ConvertedModel
+from ..model.file_names import carry_names
 from ..model.registry import installed_plugins
 from ..model.tied_names import first_names
 from ..shapes.infer import infer_input
@@ -49,12 +50,11 @@ def write(conv: ConvertedModel, folder: Path, example: Any = None) -> str:
     else:
         state, names = source.state, source.names
     first = first_names(state)
+    names = {name: first[place] for name, place in names.items()}
+    carry_names(conv.module, names)
     save_file(apart({name: state[name] for name in first.values()}), folder / WEIGHTS, metadata={"format": "pt"})
     (folder / WEIGHTS).chmod(0o644)  # safetensors leaves it to its owner alone
-    (folder / CONFIG).write_text(
-        json.dumps(config_of(conv, {name: first[place] for name, place in names.items()}), indent=1, ensure_ascii=True)
-        + "\n"
-    )
+    (folder / CONFIG).write_text(json.dumps(config_of(conv, names), indent=1, ensure_ascii=True) + "\n")
     return reason
 
 
