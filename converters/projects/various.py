@@ -136,7 +136,7 @@ def _rows(module: OneHot, x: Variable) -> ast.expr | None:
     name = {torch.float32: "float", torch.float64: "double"}.get(module.number_type)
     if name is None or not all(isinstance(value, torch.Tensor) for value in x.values):
         return None
-    return python(f"nn.functional.one_hot(x.long() - 1, depth).{name}()", x=x, depth=module.depth)
+    return python(f"F.one_hot(x.long() - 1, depth).{name}()", x=x, depth=module.depth)
 
 
 @converts("OneHot", "nn.OneHot", traits=Traits(reads="indices"))

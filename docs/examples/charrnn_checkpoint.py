@@ -1,15 +1,18 @@
 """Converted from charrnn_checkpoint.t7 at protos.rnn (Torch7, sha256 6007004f98c5…) by torchmigrate.
 
-Inputs: (N,), (N, 16), (N, 16), (N, 16), (N, 16) float32.
+Inputs: (N,) indices from 1 to 20; (N, 16), (N, 16), (N, 16), (N, 16) float32.
 Outputs: (N, 16), (N, 16), (N, 16), (N, 16), (N, 20) float32.
 """
 
 import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 
-class Model(nn.Module):
+class CharrnnCheckpoint(nn.Module):
+    """The whole network."""
+
     def __init__(self) -> None:
         super().__init__()
         self.i2h_1 = nn.Linear(20, 64)
@@ -23,8 +26,16 @@ class Model(nn.Module):
     def forward(
         self, x: Tensor, c1: Tensor, h1: Tensor, c2: Tensor, h2: Tensor
     ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
-        x = nn.functional.one_hot(x.long() - 1, 20).float()
-        x = (self.i2h_1(x) + self.h2h_1(h1)).unflatten(1, (4, 16))
+        torch._assert(
+            (x.dim() == 1)
+            & (c1.shape[1:] == torch.Size([16]))
+            & (h1.shape[1:] == torch.Size([16]))
+            & (c2.shape[1:] == torch.Size([16]))
+            & (h2.shape[1:] == torch.Size([16])),
+            "expected (N,), (N, 16), (N, 16), (N, 16), (N, 16)",
+        )
+        i2h_1 = self.i2h_1(F.one_hot(x.long() - 1, 20).float())
+        x = (i2h_1 + self.h2h_1(h1)).unflatten(1, (4, 16))
         i, f, o, g = x.unbind(1)
         c1 = torch.sigmoid(f) * c1 + torch.sigmoid(i) * torch.tanh(g)
         h1 = torch.sigmoid(o) * torch.tanh(c1)
@@ -37,7 +48,13 @@ class Model(nn.Module):
         return c1, h1, c2, h2, torch.log_softmax(self.decoder(x), 1)
 
     @classmethod
-    def from_pretrained(cls, folder: str) -> "Model":
+    def from_pretrained(
+        cls, folder: str, device: str | None = None
+    ) -> "CharrnnCheckpoint":
+        """The model with the weights of a folder, in evaluation mode."""
         model = cls().eval()
         model.load_state_dict(load_file(f"{folder}/model.safetensors"))
-        return model
+        return model if device is None else model.to(device)
+
+
+Model = CharrnnCheckpoint

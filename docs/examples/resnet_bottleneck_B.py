@@ -8,13 +8,14 @@ from __future__ import annotations
 import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 
 class BatchNorm2d(nn.BatchNorm2d):
-    def forward(self, input: torch.Tensor) -> torch.Tensor:
+    def forward(self, input: Tensor) -> Tensor:
         updates = self.training and len(input) > 1  # Torch7 freezes it for one sample
         known = self.running_mean, self.running_var, self.weight, self.bias
-        return nn.functional.batch_norm(input, *known, updates, self.momentum, self.eps)
+        return F.batch_norm(input, *known, updates, self.momentum, self.eps)
 
 
 class Bottleneck(nn.Module):
@@ -45,7 +46,9 @@ class Bottleneck(nn.Module):
         return torch.relu(self.branch(x) + self.shortcut(x))
 
 
-class Model(nn.Module):
+class ResnetBottleneckB(nn.Module):
+    """The whole network."""
+
     def __init__(self) -> None:
         super().__init__()
         self.stem = nn.Sequential(
@@ -65,6 +68,7 @@ class Model(nn.Module):
         self.linear = nn.Linear(48, 20)
 
     def forward(self, x: Tensor) -> Tensor:
+        torch._assert(x.shape[1:] == torch.Size([3, 64, 64]), "expected (N, 3, 64, 64)")
         x = self.stem(x)
         x = self.layer1(x)
         x = self.layer2(x)
@@ -72,7 +76,13 @@ class Model(nn.Module):
         return self.linear(self.pool(x).flatten(1))
 
     @classmethod
-    def from_pretrained(cls, folder: str) -> Model:
+    def from_pretrained(
+        cls, folder: str, device: str | None = None
+    ) -> ResnetBottleneckB:
+        """The model with the weights of a folder, in evaluation mode."""
         model = cls().eval()
         model.load_state_dict(load_file(f"{folder}/model.safetensors"))
-        return model
+        return model if device is None else model.to(device)
+
+
+Model = ResnetBottleneckB

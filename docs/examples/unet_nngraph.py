@@ -1,6 +1,6 @@
 """Converted from unet_nngraph.t7 (Torch7, sha256 033ba5c76f6a…) by torchmigrate.
 
-Input: (N, 1, H, W) float32. Output: (N, 1, H, W) float32.
+Input: (N, 1, H, W) float32 (H and W a multiple of 4). Output: (N, 1, H, W) float32.
 """
 
 from __future__ import annotations
@@ -8,13 +8,14 @@ from __future__ import annotations
 import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 
 class BatchNorm2d(nn.BatchNorm2d):
-    def forward(self, input: torch.Tensor) -> torch.Tensor:
+    def forward(self, input: Tensor) -> Tensor:
         updates = self.training and len(input) > 1  # Torch7 freezes it for one sample
         known = self.running_mean, self.running_var, self.weight, self.bias
-        return nn.functional.batch_norm(input, *known, updates, self.momentum, self.eps)
+        return F.batch_norm(input, *known, updates, self.momentum, self.eps)
 
 
 class ConvBlock(nn.Sequential):
@@ -26,7 +27,9 @@ class ConvBlock(nn.Sequential):
         )
 
 
-class Model(nn.Module):
+class UnetNngraph(nn.Module):
+    """The whole network."""
+
     def __init__(self) -> None:
         super().__init__()
         self.features1 = nn.Sequential(ConvBlock(1, 6), ConvBlock(6, 6))
@@ -48,13 +51,24 @@ class Model(nn.Module):
         )
 
     def forward(self, x: Tensor) -> Tensor:
+        torch._assert(
+            (x.dim() == 4)
+            & (x.size(1) == 1)
+            & (x.size(2) % 4 == 0)
+            & (x.size(3) % 4 == 0),
+            "expected (N, 1, H, W): H and W a multiple of 4",
+        )
         x = self.features1(x)
         x2 = self.features2(x)
         x2 = self.features4(torch.cat([self.features3(x2), x2], 1))
         return self.features5(torch.cat([x2, x], 1))
 
     @classmethod
-    def from_pretrained(cls, folder: str) -> Model:
+    def from_pretrained(cls, folder: str, device: str | None = None) -> UnetNngraph:
+        """The model with the weights of a folder, in evaluation mode."""
         model = cls().eval()
         model.load_state_dict(load_file(f"{folder}/model.safetensors"))
-        return model
+        return model if device is None else model.to(device)
+
+
+Model = UnetNngraph

@@ -10,6 +10,7 @@ from .errors import UsageError
 
 WEIGHTS = "model.safetensors"
 SOURCE = "model.py"
+PACKAGE = "__init__.py"
 CONFIG = "config.json"
 ONNX = "model.onnx"
 PARITY = "parity.json"
@@ -21,7 +22,20 @@ PARITY_FAILED = "PARITY-FAILED.txt"
 
 #: What a folder of a converted model may hold of ours.
 NAMES = frozenset(
-    [WEIGHTS, SOURCE, CONFIG, ONNX, f"{ONNX}.data", PARITY, REPORT, CARD, OPTIMIZER_TENSORS, OPTIMIZER, PARITY_FAILED]
+    [
+        WEIGHTS,
+        SOURCE,
+        PACKAGE,
+        CONFIG,
+        ONNX,
+        f"{ONNX}.data",
+        PARITY,
+        REPORT,
+        CARD,
+        OPTIMIZER_TENSORS,
+        OPTIMIZER,
+        PARITY_FAILED,
+    ]
 )
 
 #: Says of a folder that torchmigrate wrote it; it lists its files.

@@ -5,7 +5,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from ..base.folder_files import CARD, CONFIG, ONNX, OPTIMIZER, OPTIMIZER_TENSORS, PARITY, REPORT, SOURCE, WEIGHTS
+from ..base.folder_files import (
+    CARD,
+    CONFIG,
+    ONNX,
+    OPTIMIZER,
+    OPTIMIZER_TENSORS,
+    PACKAGE,
+    PARITY,
+    REPORT,
+    SOURCE,
+    WEIGHTS,
+)
 from ..model.conversion import ConvertedModel
 from ..onnx.result import OnnxExport
 from ..parity.report.markdown import code
@@ -16,6 +27,7 @@ _TAGS = ("torch7", "lua-torch", "torchmigrate", "safetensors")
 _FILES = {
     WEIGHTS: "the weights",
     SOURCE: "the model as plain PyTorch source; it does not need torchmigrate",
+    PACKAGE: "makes the folder a package, which has the class of the model",
     CONFIG: "where it comes from, and how `torchmigrate.load_converted` makes the module again",
     ONNX: "the same for ONNX Runtime and others",
     PARITY: "what was compared, with all numbers",

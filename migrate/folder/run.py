@@ -12,7 +12,7 @@ from ..base.answers import Answers
 from ..base.download import MAX_DOWNLOAD
 from ..base.errors import EXIT_OK, EXIT_PARITY, ExportError, GraphDiffers, UsageError
 from ..base.files import reference_beside
-from ..base.folder_files import ONNX, PARITY_FAILED, SOURCE, read_config
+from ..base.folder_files import ONNX, PARITY_FAILED, read_config
 from ..base.output_folder import CONVERTED, SOURCE_ONLY, output_folder
 from ..model.contents.children import inputs_of
 from ..model.conversion import ConvertedModel
@@ -31,7 +31,7 @@ from ..t7.limits import DEFAULT_LIMITS, Limits
 from .card import write_card
 from .data_given import DataGiven, with_given
 from .example_input import two_samples
-from .write import source_of, write
+from .write import source_of, write, write_source
 
 #: Told what begins now: "reading", "exporting to ONNX", …
 Progress = Callable[[str], None]
@@ -187,7 +187,7 @@ def _write(
     if options.source_only:
         step("writing the source")
         source = source_of(conversion, example)
-        (made / SOURCE).write_text(source.text, encoding="utf-8")
+        write_source(source, made)
         source_note = source.reason
     else:
         step("writing the weights and the source")

@@ -15,7 +15,7 @@ from safetensors.torch import save_file
 from torch import nn
 
 from ..base.errors import UsageError
-from ..base.folder_files import CONFIG, CONFIG_VERSION, SOURCE, WEIGHTS
+from ..base.folder_files import CONFIG, CONFIG_VERSION, PACKAGE, SOURCE, WEIGHTS
 from ..model.architecture import describe
 from ..model.conversion import ConvertedModel
 from ..model.file_names import carry_names
@@ -41,7 +41,7 @@ def write(conv: ConvertedModel, folder: Path, example: Any = None) -> str:
     try:
         source = source_of(conv, example)
         reason = source.reason
-        (folder / SOURCE).write_text(source.text, encoding="utf-8")
+        write_source(source, folder)
     except UsageError as error:
         reason = str(error)
     if source is None:
@@ -56,6 +56,19 @@ def write(conv: ConvertedModel, folder: Path, example: Any = None) -> str:
     (folder / WEIGHTS).chmod(0o644)  # safetensors leaves it to its owner alone
     (folder / CONFIG).write_text(json.dumps(config_of(conv, names), indent=1, ensure_ascii=True) + "\n")
     return reason
+
+
+def write_source(source: Source, folder: Path) -> None:
+    """Writes model.py, and what makes the folder a package."""
+    (folder / SOURCE).write_text(source.text, encoding="utf-8")
+    names = sorted({"Model", source.name})
+    lines = ['"""A model that was converted from Torch7."""', "", f"from .model import {', '.join(names)}", ""]
+    (folder / PACKAGE).write_text("\n".join([*lines, f"__all__ = [{', '.join(map(quoted, names))}]", ""]))
+
+
+def quoted(name: str) -> str:
+    """A name as a string of Python."""
+    return f'"{name}"'
 
 
 def source_of(conv: ConvertedModel, example: Any = None) -> Source:

@@ -12,6 +12,7 @@
   of torchmigrate's own extends.
 - "recurrent": `form(module)` gives the layer of torch.nn that the module runs from a state of zeros; None: it has none.
 - "node names": `form(object)` gives pairs of a Torch7 module in the object and the name that its author gave it.
+- "plain": `form(module)` gives a module that does the same, in training too, and reads better; None: there is none.
 - "embedding": `form(module)` gives the nn.Embedding that has its rows, counted from 0; None: it has none.
 
 What has no form is called, and its class copied into the source.

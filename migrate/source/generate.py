@@ -30,7 +30,7 @@ from .simplify import tidy
 from .sizes import Sizes, kinds_of, sizes_of
 from .writing.copied_classes import Copies
 from .writing.forward_methods import Forward, identifier
-from .writing.layout import file_text, formatted
+from .writing.layout import class_name, file_text, formatted
 
 #: What lowering, or running a part of a model, raises where a model is not as it expects.
 _PROBLEMS = (RuntimeError, ValueError, TypeError, LookupError, AttributeError, AssertionError, TorchMigrateError)
@@ -44,6 +44,7 @@ class Source:
         text: of model.py.
         state: state dict of `Model`: names as they are in the source, tensors of the converted model.
         names: name of a tensor in `conv.module` -> its name in `state`.
+        name: of the class of the model.
         structured: was the structure of the model written as Python? Otherwise modules stand where Torch7's stood.
         reason: why it was not, or why only such of it as is the same for all sizes.
     """
@@ -51,6 +52,7 @@ class Source:
     text: str
     state: dict[str, torch.Tensor] = field(repr=False)
     names: dict[str, str] = field(repr=False)
+    name: str = "Model"
     structured: bool = True
     reason: str = ""
 
@@ -176,9 +178,11 @@ def _write(
         for call in attr.walk():
             if call.own is not None:
                 call.cls = copies.add(call.own)
+    copies.specialize([call for attr in draft.scope.attrs.values() for call in attr.walk()])
     tidy(draft.scope, draft.result)
     name_states(draft.scope, draft.inputs)
-    classes = extract(draft.scope, {*copies.definitions, "Model"})
+    name = class_name(conv.provenance.file or "", {*copies.definitions, *(line.split()[-1] for line in copies.imports)})
+    classes = extract(draft.scope, {*copies.definitions, "Model", name})
     places = dict(_places(draft.scope))
     check = sizes.check(draft.inputs) if sizes is not None and len(draft.inputs) == len(sizes.inputs) else None
     forward = Forward(draft.scope, draft.inputs, draft.result, check)
@@ -186,10 +190,10 @@ def _write(
     tied = any(name != first for name, first in first_names(state).items())
     casts: dict[str, torch.dtype] = {}
     while True:
-        text = formatted(file_text(conv, draft, classes, copies, forward, casts, sizes, tied=tied))
+        text = formatted(file_text(conv, draft, classes, copies, forward, casts, sizes, name, tied=tied))
         found = check_apart(text, state, examples)
         if not found.owner or found.owner in casts:
-            return Source(text, state, _names(conv, places)), found.reason
+            return Source(text, state, _names(conv, places), name), found.reason
         casts[found.owner] = getattr(torch, found.dtype)  # few models mix types
 
 

@@ -11,6 +11,7 @@ from torch import nn
 from ..base.tensor_trees import apply
 from ..model.memory.overwritten import Overwritten
 from ..model.recurrent_state import forget
+from ..model.registry import form_of
 from ..shapes.dry_run import on_meta, run_without_numbers
 from .check import same
 from .constructors import constructor_of
@@ -232,6 +233,8 @@ class Lowering:
         known = isinstance(value, Variable) and (value.values or is_unknown(value))
         if (structured or self.is_concat(module, value)) and known:
             return self.block(module, value)
+        plain = form_of("plain", module)
+        module = (plain(module) if plain else None) or module
         result = self.run(module, inputs)
         result.type = result_type(module)
         stock = stock_module(module, inputs, result.values)

@@ -153,7 +153,7 @@ def test_every_folder_of_ours_has_a_marker_and_is_replaced(kind: str, here: Path
         assert run("convert", "net.t7", "-o", "out", *FAST) == 2
         assert (folder / "model.py").read_text() == "edited"
     assert run(*words, "--force") == 0
-    assert "class Model" in (folder / "model.py").read_text()
+    assert "Model" in (folder / "model.py").read_text()
     assert (folder / "notes.txt").read_text() == "mine"
 
 

@@ -25,7 +25,7 @@ LINES = {
     "resnet_bottleneck_B": 80,
     "resnet_cifar_A_cudnn": 80,
     "wrn_preact_double": 80,
-    "vgg_checkpoint": 45,
+    "vgg_checkpoint": 60,
     "hourglass_stacked": 100,
     "unet_nngraph": 90,
     "pix2pix_unet": 90,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from pathlib import Path
 
 import golden
@@ -62,6 +63,9 @@ def test_names_of_files_and_keys(name: str, tmp_path: Path, monkeypatch: pytest.
 def only_plain_python(text: str) -> None:
     """Is it a docstring, imports and classes, and does it run?"""
     body = ast.parse(text).body
+    if isinstance(body[-1], ast.Assign):  # the class is named after the file, and `Model` is that class too
+        *body, alias = body
+        assert re.fullmatch(r"Model = [A-Za-z0-9]+", ast.unparse(alias))
     assert {type(node) for node in body[1:]} <= {ast.Import, ast.ImportFrom, ast.ClassDef}
     imported = {alias.name for node in body if isinstance(node, ast.Import) for alias in node.names}
     assert imported <= {"torch", "math"}

@@ -150,6 +150,7 @@ def test_two_hundred_files_killed_in_the_middle(tmp_path: Path) -> None:
         assert {path.name for path in (out / name).iterdir()} == {
             MARKER,
             "README.md",
+            "__init__.py",
             "config.json",
             "model.py",
             "model.safetensors",

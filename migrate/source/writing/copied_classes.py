@@ -7,12 +7,16 @@ import inspect
 import re
 import sys
 import types
+from collections.abc import Iterable
 from typing import Any
 
 from ...base.errors import UsageError
+from ...model.registry import ENTRY_POINTS
+from ..scopes import Constructor
+from .specialized import attributes_of, specialized, without_description
 
 #: Names that the source gives to something else.
-_TAKEN = frozenset({"Model", "Tensor", "nn", "torch"})
+_TAKEN = frozenset({"F", "Model", "Tensor", "nn", "torch"})
 
 
 class Copies:
@@ -27,6 +31,7 @@ class Copies:
         self.definitions: dict[str, str] = {}
         self.imports: set[str] = set()
         self._items: dict[str, Any] = {}
+        self._ours: set[str] = set()
 
     def add(self, item: Any) -> str:
         """Adds a class or function, and what it refers to; returns its name, which differs where another has it.
@@ -39,13 +44,55 @@ class Copies:
             return name
         self._items[name] = item
         source = inspect.getsource(item)
+        own = item.__module__.startswith(f"{ENTRY_POINTS.partition('.')[0]}.")
         home = vars(sys.modules[item.__module__])
         renamed = {item.__name__: name}
         for used in _names(source):
             if used in home and used != item.__name__:
                 renamed[used] = self._need(used, home[used], name)
-        self.definitions[name] = _renamed(_plain(source), renamed)
+        written = _renamed(_plain(source), renamed)
+        self.definitions[name] = _in_one_way(written) if own else written
+        if own:
+            self._ours.add(name)
         return name
+
+    def specialize(self, calls: Iterable[Constructor]) -> None:
+        """Takes out of the classes of torchmigrate's own what these calls, all there are, do not need.
+
+        Args:
+            calls: every constructor call; arguments that became superfluous are taken out of them.
+        """
+        users: dict[str, list[Constructor]] = {}
+        for call in calls:
+            if call.own is not None:
+                users.setdefault(call.cls, []).append(call)
+        for name in [name for name in self.definitions if name in self._ours and name in users]:
+            others = "\n".join(text for other, text in self.definitions.items() if other != name)
+            if re.search(rf"\b{name}\b", others):
+                continue  # another class makes or extends it
+            source = self.definitions[name]
+            always: dict[str, Any] = {}
+            for parameter, attribute in attributes_of(source).items():
+                given = [arg.value for call in users[name] for arg in call.args if arg.name == parameter]
+                is_read = re.search(rf"(?<!self)\.{attribute}\b(?!\()", others)
+                if len(given) == len(users[name]) and not is_read and len(set(map(repr, given))) == 1:
+                    always |= {parameter: given[0]} if _is_plain(given[0]) else {}
+            if always:
+                self.definitions[name] = specialized(source, always, others)
+                for call in users[name]:
+                    call.args = [arg for arg in call.args if arg.name not in always]
+        self._drop_unread(set(users))
+
+    def _drop_unread(self, used: set[str]) -> None:
+        """Takes out what nothing refers to any more."""
+        while True:
+            texts = dict(self.definitions)
+            for name in texts:
+                others = "\n".join(text for other, text in self.definitions.items() if other != name)
+                if name not in used and not re.search(rf"\b{name}\b", others):
+                    del self.definitions[name]
+            if len(texts) == len(self.definitions):
+                return
 
     def _name(self, name: str, item: Any) -> str:
         """The name that an item has or gets: its own, or that with a number."""
@@ -78,6 +125,19 @@ class Copies:
         if not _is_same(self._items.setdefault(name, value), value):
             raise UsageError(f"{user} refers to {name}, which is something else in another class")
         self.imports.add(line)
+
+
+def _is_plain(value: Any) -> bool:
+    """Can a value be written wherever it is read?"""
+    if isinstance(value, (list, tuple)):
+        return all(map(_is_plain, value))
+    return value is None or type(value) in (bool, int, float, str)
+
+
+def _in_one_way(source: str) -> str:
+    """The same with the names that the whole file uses, and without what only torchmigrate's own printing needs."""
+    source = re.sub(r"(?<![\w.])(nn\.)?functional\.", "F.", source)
+    return without_description(re.sub(r"\btorch\.Tensor\b", "Tensor", source))
 
 
 def _is_same(a: Any, b: Any) -> bool:

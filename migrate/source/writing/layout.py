@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import ast
+import builtins
+import keyword
+import re
 import subprocess
 import sys
 import textwrap
@@ -35,6 +38,7 @@ def file_text(
     forward: Forward,
     casts: Mapping[str, torch.dtype],
     sizes: Sizes | None,
+    name: str,
     *,
     tied: bool,
 ) -> str:
@@ -48,16 +52,19 @@ def file_text(
         forward: the method of the model.
         casts: modules that are of another type than the rest.
         sizes: what is known of its inputs and outputs.
+        name: of the class of the model.
         tied: does a tensor stand in several places?
     """
     imports = {"import torch", *copies.imports}
+    imports |= {"from torch.nn import functional as F"}
     imports |= {"from safetensors.torch import load_file", "from torch import Tensor", "from torch import nn"}
     if any("Any" in f.returns or "Any" in f.signature for f in [forward, *(c.forward for c in classes if c.forward)]):
         imports.add("from typing import Any")
     if copies.definitions:  # they may name each other before they are defined
         imports.add("from __future__ import annotations")
     parts = [*copies.definitions.values(), *(_class(item) for item in classes)]
-    parts.append(_model(conv, draft, forward, casts, "Model" if copies.definitions else '"Model"', tied=tied))
+    parts.append(_model(conv, draft, forward, casts, name, name if copies.definitions else f'"{name}"', tied=tied))
+    parts += [f"Model = {name}\n"] if name != "Model" else []
     if tied:
         parts.append(_FILL_TIED)
     body = "\n\n".join(parts)
@@ -101,7 +108,7 @@ def _docstring(conv: ConvertedModel, draft: Draft, sizes: Sizes | None) -> str:
     lines = [f'"""Converted from {origin}{key} (Torch7{digest}) by torchmigrate.']
     lines.append("")
     ins, outs = variables(draft.inputs), variables(draft.result)
-    if sizes is not None and len(ins) == len(sizes.inputs) and len(outs) == len(sizes.outputs):
+    if sizes is not None and len(ins) == len(sizes.inputs):
         indices = [reader.kind == INDICES for reader in sizes.readers]
         counted = [reader.channels for reader in sizes.readers]
         kinds = [
@@ -110,11 +117,29 @@ def _docstring(conv: ConvertedModel, draft: Draft, sizes: Sizes | None) -> str:
         ]
         notes = notes_of(sizes.axes)
         given = described("Input", ins, sizes.inputs, kinds) + (f" ({notes})" if notes else "") + "."
-        made = described("Output", outs, sizes.outputs, []) + "."
-        both = f"{given} {made}"
+        made = described("Output", outs, sizes.outputs, []) + "." if len(outs) == len(sizes.outputs) else ""
+        both = f"{given} {made}".rstrip()
         parts = [both] if len(both) <= _WIDTH else [given, made]
         lines += [line for part in parts for line in textwrap.wrap(part, _WIDTH)]
     return "\n".join(lines).rstrip() + '\n"""\n'
+
+
+def class_name(file: str, taken: set[str]) -> str:
+    """A name for the class of a model, made of the name of its file: "vgg_16.t7" gives "Vgg16".
+
+    Args:
+        file: its name.
+        taken: names that stand for something else.
+    """
+    stem = file.rpartition("/")[2].removesuffix(".t7").removesuffix(".net")
+    name = "".join(part[:1].upper() + part[1:] for part in re.split("[^0-9A-Za-z]+", stem))[:40]
+    if not name or name[0].isdigit() or keyword.iskeyword(name) or hasattr(builtins, name):
+        name = f"Model{name}"
+    return f"{name}Model" if name in taken | _RESERVED else name
+
+
+#: Names that the file gives to something else, or to types.
+_RESERVED = {"Any", "F", "Tensor"}
 
 
 def printable(text: str) -> str:
@@ -158,11 +183,13 @@ def _model(
     draft: Draft,
     forward: Forward,
     casts: Mapping[str, torch.dtype],
+    name: str,
     own_name: str,
     *,
     tied: bool,
 ) -> str:
-    lines = ["class Model(nn.Module):", "    def __init__(self) -> None:", "        super().__init__()"]
+    lines = [f"class {name}(nn.Module):", '    """The whole network."""', ""]
+    lines += ["    def __init__(self) -> None:", "        super().__init__()"]
     lines += [f"        self.{name} = {call.text()}" for name, call in draft.scope.attrs.items()]
     if floating_type(conv.module) == torch.float64:
         lines.append("        self.double()")
@@ -173,10 +200,11 @@ def _model(
     lines += _frozen(draft.scope)
     load = (
         "    @classmethod\n"
-        f"    def from_pretrained(cls, folder: str) -> {own_name}:\n"
+        f"    def from_pretrained(cls, folder: str, device: str | None = None) -> {own_name}:\n"
+        '        """The model with the weights of a folder, in evaluation mode."""\n'
         "        model = cls().eval()\n"
         '        model.load_state_dict(load_file(f"{folder}/model.safetensors"))\n'
-        "        return model\n"
+        "        return model if device is None else model.to(device)\n"
     )
     return "\n".join(lines) + "\n\n" + _forward_text(forward) + "\n" + load
 

@@ -1,0 +1,154 @@
+"""Copied classes as this model uses them: without arguments that are always the same, and what depends on these."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from .folding import folded
+
+#: Bases that read no attribute of the classes that extend them.
+_BASES = {"nn.Module", "nn.ModuleList", "nn.Sequential"}
+
+
+def attributes_of(source: str) -> dict[str, str]:
+    """Parameters of the constructor of a class that it only keeps -> the attribute; none where it can't be told."""
+    tree = ast.parse(source).body[0]
+    if not isinstance(tree, ast.ClassDef) or {ast.unparse(base) for base in tree.bases} - _BASES or not tree.bases:
+        return {}
+    init = _method(tree, "__init__")
+    if init is None:
+        return {}
+    parameters = {arg.arg for arg in [*init.args.args[1:], *init.args.kwonlyargs]}
+    found = {}
+    for statement in init.body:
+        match statement:
+            case ast.Assign([ast.Attribute(ast.Name("self"), attribute)], ast.Name(name)) if name in parameters:
+                found[name] = attribute
+    stored = [n.attr for n in ast.walk(tree) if isinstance(n, ast.Attribute) and isinstance(n.ctx, ast.Store)]
+    names = [n.id for n in ast.walk(init) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)]
+    return {name: attr for name, attr in found.items() if stored.count(attr) == 1 and name not in names}
+
+
+def specialized(source: str, known: Mapping[str, Any], others: str) -> str:
+    """The source of a class without some parameters of its constructor.
+
+    Args:
+        source: of the class.
+        known: parameter -> its value.
+        others: all else that is written beside the class, and may call its methods.
+    """
+    tree = ast.parse(source).body[0]
+    assert isinstance(tree, ast.ClassDef)
+    lines = source.splitlines()
+    kept = attributes_of(source)
+    attributes = {kept[name]: value for name, value in known.items()}
+    before = {node.name: ast.dump(node) for node in tree.body if isinstance(node, ast.FunctionDef)}
+    for node in tree.body:
+        if isinstance(node, ast.FunctionDef):
+            init = node.name == "__init__"
+            if init:
+                node.body = [s for s in node.body if not _keeps(s, attributes)]
+                _drop_parameters(node, known)
+            folded(node, known if init else {}, attributes)
+    _drop_unread(tree, others)
+    parts: list[str] = []
+    for node in tree.body:
+        same = isinstance(node, ast.FunctionDef) and ast.dump(node) == before.get(node.name)
+        if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant):
+            parts.append(_docstring(lines[node.lineno - 1 : node.end_lineno], known))
+        elif same and isinstance(node, ast.FunctionDef):
+            start = min([node.lineno, *(decorator.lineno for decorator in node.decorator_list)])
+            parts.append("\n".join(lines[start - 1 : node.end_lineno]))
+        else:
+            parts.append("\n".join(f"    {line}" for line in ast.unparse(node).splitlines()))
+    head = f"class {tree.name}({', '.join(map(ast.unparse, tree.bases))}):"
+    return "\n".join([head, "\n\n".join(part for part in parts if part) or "    pass"]) + "\n"
+
+
+def without_description(source: str) -> str:
+    """The source of a class without `extra_repr`, which only torchmigrate's own printing needs."""
+    tree = ast.parse(source).body[0]
+    method = _method(tree, "extra_repr") if isinstance(tree, ast.ClassDef) and len(tree.body) > 1 else None
+    if method is None:
+        return source
+    lines = source.splitlines()
+    del lines[method.lineno - 1 : method.end_lineno]
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def _method(tree: ast.ClassDef, name: str) -> ast.FunctionDef | None:
+    return next((node for node in tree.body if isinstance(node, ast.FunctionDef) and node.name == name), None)
+
+
+def _keeps(statement: ast.stmt, attributes: Mapping[str, Any]) -> bool:
+    """Does a statement keep a parameter as one of these attributes?"""
+    match statement:
+        case ast.Assign([ast.Attribute(ast.Name("self"), attribute)], ast.Name()):
+            return attribute in attributes
+    return False
+
+
+def _drop_parameters(init: ast.FunctionDef, known: Mapping[str, Any]) -> None:
+    args = init.args
+    first = len(args.args) - len(args.defaults)
+    pairs = [(arg, args.defaults[i - first] if i >= first else None) for i, arg in enumerate(args.args)]
+    pairs = [(arg, default) for arg, default in pairs if arg.arg not in known]
+    args.args = [arg for arg, _ in pairs]
+    args.defaults = [default for _, default in pairs if default is not None]
+
+
+def _drop_unread(tree: ast.ClassDef, others: str) -> None:
+    """Takes out methods that nobody calls, annotations and buffers that nobody reads, and an empty constructor."""
+    own = {"forward", "__init__", "train", "__getstate__", "__setstate__"}
+    while True:
+        text = ast.unparse(tree)
+        body = [node for node in tree.body if _name_of(node) in {"", *own} or _read(_name_of(node), text, others)]
+        for node in body:
+            if isinstance(node, ast.FunctionDef) and node.name == "__init__":
+                node.body = [s for s in node.body if not _unread_buffer(s, text, others)]
+                if [ast.unparse(s) for s in node.body] == ["super().__init__()"] and len(node.args.args) == 1:
+                    body = [other for other in body if other is not node]
+        if len(body) == len(tree.body) and ast.unparse(ast.ClassDef(tree.name, tree.bases, [], body, [])) == text:
+            return
+        tree.body = body
+
+
+def _name_of(node: ast.stmt) -> str:
+    """The name of a method, or of an attribute of which the type is said."""
+    if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name) and node.value is None:
+        return node.target.id
+    return node.name if isinstance(node, ast.FunctionDef) else ""
+
+
+def _read(name: str, text: str, others: str) -> bool:
+    """Is an attribute of this name read anywhere?"""
+    return re.search(rf"\.{name}\b", text + others) is not None
+
+
+def _unread_buffer(statement: ast.stmt, text: str, others: str) -> bool:
+    """Does a statement make a buffer of nothing, which nobody reads, or say of what type an attribute is?"""
+    match statement:
+        case ast.Expr(ast.Call(ast.Attribute(ast.Name("self"), "register_buffer"), [ast.Constant(str(name)), value])):
+            return isinstance(value, ast.Constant) and value.value is None and not _read(name, text, others)
+        case ast.AnnAssign(ast.Attribute(ast.Name("self"), str(name)), value=None):
+            return not re.search(rf"\.{name}\b(?!: )", text + others)
+    return False
+
+
+def _docstring(lines: list[str], known: Mapping[str, Any]) -> str:
+    """A docstring without what it says of arguments that are no more."""
+    kept: list[str] = []
+    dropping = False
+    for line in lines:
+        argument = re.match(r"^ {8}(\w+): ", line)
+        if argument:
+            dropping = argument.group(1) in known
+        elif not line.startswith(" " * 12):
+            dropping = False
+        if not dropping:
+            kept.append(line)
+    text = "\n".join(kept)
+    return re.sub(r'\n\n    Args:\n    """', '"""' if text.count("\n") == 3 else '\n    """', text)
