@@ -13,11 +13,11 @@ from ..base.errors import UsageError
 from ..base.output_folder import CONVERTED, output_folder
 from ..model.conversion import ConvertedModel
 from ..model.convert import Mode, convert_model
-from ..model.file_names import carry_names
 from ..model.tied_names import first_names
 from ..t7 import Value
 from ..t7.limits import DEFAULT_LIMITS, Limits
 from .example_input import example_of
+from .file_names import carry_names
 from .write import source_of, write
 
 

@@ -14,10 +14,10 @@ from ..base.errors import UsageError
 from ..base.folder_files import CONFIG, WEIGHTS, read_config
 from ..model import registry
 from ..model.architecture import restore
-from ..model.file_names import carry_names
 from ..model.layer_runs import check_runs
 from ..t7.limits import DEFAULT_LIMITS, Limits
 from .config_schema import check_config, wrong
+from .file_names import carry_names
 
 
 def load_converted(

@@ -18,12 +18,12 @@ from ..base.errors import UsageError
 from ..base.folder_files import CONFIG, CONFIG_VERSION, PACKAGE, SOURCE, WEIGHTS
 from ..model.architecture import describe
 from ..model.conversion import ConvertedModel
-from ..model.file_names import carry_names
 from ..model.registry import installed_plugins
 from ..model.tied_names import first_names
 from ..shapes.infer import infer_input
 from ..source.generate import Source, generate
 from .example_input import two_samples
+from .file_names import carry_names
 
 
 def write(conv: ConvertedModel, folder: Path, example: Any = None) -> str:

@@ -91,6 +91,8 @@ def convert(
     most = max_download(click.get_current_context())
     settings = ConvertOptions(**with_model_options(options), max_download=most)
     if definition.is_definition(files) and not any(several.values()):
+        if all_keys:
+            raise click.UsageError("--all-keys takes a .t7 file, whose models it converts.")
         return _convert_definition(files[0], lua, output, settings, as_json, quiet)
     definition.refuse(lua)
     single = len(files) == 1 and not any(several.values())
