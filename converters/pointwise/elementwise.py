@@ -129,7 +129,7 @@ class AddConstantVector(nn.Module):
         return f"{self.size}, inplace={self.inplace}"
 
 
-@converts("nn.AddConstant", traits=Traits(keeps_size=True))
+@converts("nn.AddConstant", traits=Traits(keeps_size=True, undoes=True))
 def add_constant(layer: Layer) -> AddConstant | AddConstantVector:
     """nn.AddConstant(constant, [inplace = false])"""
     inplace = is_inplace(layer)
@@ -170,7 +170,7 @@ def _operator(module: AddConstant | MulConstant, x: Variable) -> ast.expr | None
     return None if module.inplace else python(text, x=x, n=module.constant)
 
 
-@converts("nn.MulConstant", traits=Traits(keeps_size=True))
+@converts("nn.MulConstant", traits=Traits(keeps_size=True, undoes=True))
 def mul_constant(layer: Layer) -> MulConstant:
     """nn.MulConstant(constant, [inplace = false])"""
     return MulConstant(layer.number("constant_scalar"), is_inplace(layer))

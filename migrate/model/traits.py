@@ -62,6 +62,7 @@ class Traits:
         criterion: is it a loss, called with input and target?
         random: does it draw random numbers when it evaluates, not only in training?
         zeros_by_chance: is each number that it gives a sum, which is exactly 0 by chance only, or where all terms are?
+        undoes: does its backward pass change its output back, where it works in place?
         unproven: why no number that Torch7 computed is compared with it; a model that holds such a layer says so.
         sizes_before: the sizes that it may have got, if it gave an output of these; None: not known.
     """
@@ -85,6 +86,7 @@ class Traits:
     criterion: bool = False
     random: bool = False
     zeros_by_chance: bool = False
+    undoes: bool = False
     unproven: str = ""
     sizes_before: Callable[[LuaObject, tuple[int, ...]], Iterator[tuple[int, ...]]] | None = None
 

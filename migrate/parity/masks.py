@@ -59,7 +59,7 @@ class Mask:
 
 
 def find_mask(output: Any, recorded: Any, *, every_slice: bool) -> Mask | None:
-    """The zeros of a recorded output where the layer gives something else; None where there are none, or nothing else.
+    """The zeros of a recorded output where the layer gives something else; None where there are none.
 
     Whether the other numbers agree is not looked at.
 
@@ -75,10 +75,18 @@ def find_mask(output: Any, recorded: Any, *, every_slice: bool) -> Mask | None:
         return None
     places = [(t == 0) & (ours[p] != 0) & ours[p].isfinite() for p, t in theirs.items()]
     witnesses = sum(int(t.count_nonzero()) for t in theirs.values())
-    if not witnesses or not any(bool(masked.any()) for masked in places):
+    if not any(bool(masked.any()) for masked in places):
         return None
-    seen = not every_slice or all(_seen(~masked, axis) for masked in places for axis in range(masked.dim()))
+    seen = bool(witnesses) and (
+        not every_slice or all(_seen(~masked, axis) for masked in places for axis in range(masked.dim()))
+    )
     return Mask(places, seen, seen and all(2 * _masked(masked) <= masked.numel() for masked in places))
+
+
+def zeros_in(value: Any) -> tuple[int, int]:
+    """How many numbers of a value are exactly 0, of how many that are no whole numbers by their type."""
+    found = [tensor for _, tensor in leaves(value) if tensor.is_floating_point()]
+    return sum(int((tensor == 0).sum()) for tensor in found), sum(tensor.numel() for tensor in found)
 
 
 def _masked(masked: torch.Tensor) -> int:

@@ -91,6 +91,8 @@ class Reference:
         proven: how it is known that a layer is right with other weights than its own, by (index, run).
         witnessed: the error of layers that were judged by what a backward pass left, and how, likewise.
         masks: where something set numbers of the output of a layer to 0 after it ran, likewise; these are left out.
+        shifts: what old Torch's approximation of exp makes of the numbers of a layer in the running network, likewise:
+            `layers` are with it, and `output` is without.
         chosen: why it was chosen, where that is worth a word; "" else.
     """
 
@@ -117,7 +119,22 @@ class Reference:
     proven: Mapping[tuple[int, int], str] = field(default_factory=dict, repr=False)
     witnessed: Mapping[tuple[int, int], tuple[Difference, str]] = field(default_factory=dict, repr=False)
     masks: Mapping[tuple[int, int], Mask] = field(default_factory=dict, repr=False)
+    shifts: Mapping[tuple[int, int], Any] = field(default_factory=dict, repr=False)
     chosen: str = ""
+
+
+def added(value: Any, more: Any) -> Any:
+    """A nested value with something added to its tensors, in their own type; whole numbers stay as they are."""
+    there = dict(leaves(more))
+    rest = iter([there.get(place) for place, _ in leaves(value)])
+
+    def add(tensor: torch.Tensor) -> torch.Tensor:
+        extra = next(rest)
+        if extra is None or extra.shape != tensor.shape or not tensor.is_floating_point():
+            return tensor
+        return (tensor.double() + extra.to(tensor.device)).to(tensor.dtype)
+
+    return apply(value, add)
 
 
 def cast_like(reference: Any, output: Any) -> Any:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import lua
 import numpy as np
 import pytest
@@ -121,6 +123,27 @@ def test_the_exponential_of_old_torch(typename: str, off: float) -> None:
     assert layer.own is not None
     assert layer.own.passed == (off == 0)
     assert (layer.remark == APPROXIMATED) == (off == 0)
+
+
+@pytest.mark.parametrize("wrong", [False, True])
+def test_the_exponential_of_old_torch_in_the_outputs_of_the_network(tmp_path: Path, wrong: bool) -> None:
+    """What the polynomial makes of the outputs is worked out, and all else is compared without it."""
+    given, last = lua.numbers(1, 4, seed=5), lua.linear(4, 3, seed=7)
+    z = np.array([[approximated(given.max() - score) for score in given[0]]])
+    chances = z / z.sum()
+    weight, bias = last.get("weight").numpy(), last.get("bias").numpy()
+    output = chances @ weight.T + bias
+    assert abs(output - (_softmax(given) @ weight.T + bias)).max() > 1e-7
+    paths = (("1", "nn.SoftMax", chances), ("2", "nn.Linear", output), ("", "nn.Sequential", output))
+    layers = [{"path": path, "class": typename, "call": 1, "output": made} for path, typename, made in paths]
+    tm.dump(lua.value({"input": given, "output": output, "layers": layers}), tmp_path / "old.reference.t7")
+    if wrong:
+        last["weight"].storage.data[0] += 1e-3
+    conversion = tm.convert(lua.sequential(lua.module("nn.SoftMax"), last))
+    report = tm.verify(conversion, reference=tmp_path / "old.reference.t7", batches=())
+    assert bool(report) != wrong
+    assert report.proven != wrong
+    assert any("old Torch's approximation of exp" in limit for limit in report.verdict.limits) != wrong
 
 
 def _softmax(scores: np.ndarray) -> np.ndarray:

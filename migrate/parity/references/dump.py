@@ -19,6 +19,7 @@ from ..network_copies import copy_network
 from ..reference_numbers import GradientEntry, Gradients, Reference, TensorSummary
 from ..run_pairing import pair_runs
 from .changed_input import changed_by
+from .old_exponential import without_approximation
 
 PROVES = "the converted model computes what Torch7 computed, on this input"
 
@@ -63,7 +64,7 @@ def _reference(conv: ConvertedModel, file: Path, value: LuaTable, kind: str, not
     said = meta.get("notes") if isinstance(meta, LuaTable) else None
     if isinstance(said, LuaTable) and said.is_list:
         found += [f"Torch7 noted: {' '.join(str(note).split())}" for note in said.list()]
-    return Reference(
+    made = Reference(
         kind,
         PROVES,
         given,
@@ -76,6 +77,7 @@ def _reference(conv: ConvertedModel, file: Path, value: LuaTable, kind: str, not
         coarse=isinstance(meta, LuaTable) and meta.get("device") == "gpu",
         gradients=_gradients(value),
     )
+    return without_approximation(conv, made)
 
 
 def load_dump(file: Path) -> LuaTable:

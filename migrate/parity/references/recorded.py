@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
+from dataclasses import replace
 from math import prod
 from typing import Any
 
@@ -22,6 +23,7 @@ from ..judge.tolerances import Rules, coarser, depth_of
 from ..network_copies import Network, copy_network, leaf_indices
 from ..reference_numbers import Reference
 from ..trace import LayerRun, trace
+from .old_exponential import without_approximation
 from .overwritten_outputs import FollowedRun
 from .recorded_activations import (
     MOST_NUMBERS,
@@ -68,7 +70,7 @@ def read_recorded(conv: ConvertedModel, guess: Guess | None, seed: int = 0) -> R
     settled = settle(conv, recording, values, rules, judgements)
     old = settled.before is not None or bool(settled.older)
     trained = old or bool(settled.judgement.training)
-    ends = None if given is None or trained else _ends(network, recording, given, rules)
+    ends = None if given is None or trained else _ends(conv, network, recording, given, rules)
     if ends is None:
         guess = guess or Guess(moved(values[0]), "it has the size that Torch7's own input had")
         base = with_output(compute_self(conv, guess))
@@ -78,8 +80,8 @@ def read_recorded(conv: ConvertedModel, guess: Guess | None, seed: int = 0) -> R
         why = str(drawn) if drawn.outputs and not old else _why(given, old, trained, masked)
         limits: tuple[str, ...] = (f"{whole}, since {why}.",)
     else:
-        base = Reference("recorded", "", given, ends, recording.dtype, notes=("Torch7's own input is in the file",))
-        limits = ()
+        base = replace(ends, notes=("Torch7's own input is in the file", *ends.notes))
+        limits = ends.limits
     return _reference(conv, base, recording, settled, None if ends is not None else values[0], limits)
 
 
@@ -152,6 +154,7 @@ def _reference(
         stale="the activations in the file are older than its weights" if none else "",
         changes={} if before is None else before.changes,
         proven=proven,
+        shifts=base.shifts,
         masks={key: mask for key, mask in judgement.masks.items() if key in judgement.known},
         witnessed={key: (own, settled.witnesses[key].remark) for key, own in whole.items()},
     )
@@ -308,7 +311,7 @@ def _finer(tensor: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
     return tensor.to(dtype)
 
 
-def _ends(network: Network, recording: Recording, given: Any, rules: Rules) -> Any:
+def _ends(conv: ConvertedModel, network: Network, recording: Recording, given: Any, rules: Rules) -> Reference | None:
     """What Torch7 answered, if the whole network gives that in evaluate mode; None if Torch7 ran it in another."""
     answered = recording.outputs.get(0)
     if answered is None:
@@ -319,4 +322,8 @@ def _ends(network: Network, recording: Recording, given: Any, rules: Rules) -> A
         found = compare(twin.run(given), answered, tolerance)
     except Exception:
         return None
-    return answered if all(difference.passed for difference in found) else None
+    made = Reference("recorded", "", given, answered, recording.dtype, coarse=recording.gpu)
+    if all(difference.passed for difference in found):
+        return made
+    exact = without_approximation(conv, made)
+    return None if exact is made else exact

@@ -163,6 +163,12 @@ def ran_in_training(record: LayerRecord, output: Any) -> bool:
     return bool(dropped.any()) and bool((output[dropped] == 0).all())
 
 
+def went_back_in_place(record: LayerRecord) -> bool:
+    """Has a backward pass changed the output of a layer in place back to what its input was?"""
+    left = record.object.get("gradInput")
+    return record.traits.undoes and record.object.get("inplace") is True and isinstance(left, Tensor) and _usable(left)
+
+
 def ran_on_batch(record: LayerRecord, given: Any) -> bool | None:
     """Are the statistics that a batch normalization kept those of its input, so that it ran in training mode?
 

@@ -20,31 +20,28 @@ import torch
 from ...base.random_state import random_state_of_our_own
 from ...base.tensor_trees import apply, leaves, moved
 from ...model.conversion import ConvertedModel
-from ...model.layer_record import LayerRecord
 from ...model.recurrent_state import Remembering
 from ...shapes.random_layers import RandomNumbers, may_draw
 from ...shapes.rounding_noise import RoundingNoise
 from ..choices import Choices
 from ..judge.compare import Difference, Noise, Tolerance
 from ..judge.tolerances import Rules
-from ..masks import Mask, find_mask
+from ..masks import Mask
 from ..network_copies import Network, leaf_indices
 from ..runs.layers import BEHIND_RANDOM, DRAWS, replacement, worst
 from ..runs.noise_beneath import noise_of_step, noise_with
 from ..trace import LayerRun, trace
 from .overwritten_outputs import FollowedRun
-from .recorded_activations import Recording, noise_in, ran_in_training, ran_on_batch
+from .recorded_activations import Recording, noise_in, ran_in_training, ran_on_batch, went_back_in_place
+from .recorded_masks import RecordedMasks
 
 Key = tuple[int, int]
 
 UNKNOWN = "what Torch7 gave it is not in the file"
 STATEFUL = "it is part of a step of a sequence, and the file does not tell of which step its activations are"
 RANDOM = "it ran in training mode, in which it is random"
+UNDONE = "not judged: a backward pass has changed its output since, as in-place layers that add or multiply do"
 REPEATED = "it ran several times, and the file does not tell of which run its output is"
-
-
-#: Containers that give what their children gave.
-_CHAINED = ("chain", "graph", "branches", "entries")
 
 
 @dataclass
@@ -121,6 +118,7 @@ class Probe:
         self.cells, self.inside = _steps_of_sequences(network)
         followed = FollowedRun(network, values[0], recording)
         self.calls, self.shared = followed.calls, followed.overwritten
+        self.undone = [i for i in recording.outputs if went_back_in_place(network.layers[i])]
 
     def judge(self) -> list[Judgement]:
         """Runs it in every mode in which Torch7 may have run the layers; what fits best comes first.
@@ -154,12 +152,6 @@ class Probe:
         judgement.training = sorted(training & self.normalizing)
         judgement.mode = training
         return judgement
-
-
-def _hands_on(record: LayerRecord) -> bool:
-    """Does a layer give the very numbers that it, or the layers in it, got?"""
-    traits = record.traits
-    return traits.output == "pass" or (traits.output == "children" and traits.flow in _CHAINED)
 
 
 def _failures(judgement: Judgement) -> int:
@@ -197,6 +189,9 @@ class _Pass:
         self.noises: dict[Key, Noise] = {}
         self.twin = probe.network.twin()
         self.choices = Choices(self.twin.layers)
+        self.masks = RecordedMasks(
+            probe.network.layers, probe.leaves, probe.shared, training, probe.recording, self.judgement.masks
+        )
         self.numbers = RandomNumbers() if may_draw(self.twin.layers) else None
 
     def run(self) -> None:
@@ -244,8 +239,14 @@ class _Pass:
             difference = other
         if not difference.passed and i not in self.training and self.drew(step, recorded, rule):
             self.judgement.unjudged[step.key] = RANDOM
-            return self.noise(step.output) if i in probe.shared else replacement(recorded, step.output)
-        mask = None if difference.passed else self.mask(step, recorded)
+            if i in probe.shared:
+                return self.noise(step.output)
+            self.judgement.known[step.key] = recorded
+            return replacement(recorded, step.output)
+        if not difference.passed and any(probe.recording.overwrites(i, j) for j in probe.undone):
+            self.judgement.unjudged[step.key] = UNDONE
+            return None
+        mask = None if difference.passed else self.masks.find(step, recorded, pending=bool(self.pending))
         if mask is not None:
             clear = worst(mask.without(step.output), recorded, rule, noise=noise)
             difference, mask = (clear, mask) if clear.passed else (difference, None)
@@ -261,21 +262,10 @@ class _Pass:
             return None
         if mask is None or mask.seen:
             self.judgement.known[step.key] = recorded
-        return replacement(recorded, step.output)
-
-    def mask(self, step: LayerRun, recorded: Any) -> Mask | None:
-        """Where something set numbers of the output of a layer to 0 after it ran; None if that can't be told."""
-        record, overwrites = self.probe.network.layers[step.index], self.probe.recording.overwrites
-        if step.index in self.probe.shared:
-            return None
-        within = [mask for key, mask in self.judgement.masks.items() if overwrites(step.index, key[0])]
-        if within and _hands_on(record) and not (step.index in self.probe.leaves and step.index in self.training):
-            found = find_mask(step.output, recorded, every_slice=False)
-            return found and Mask(found.places, all(mask.seen for mask in within), all(mask.enough for mask in within))
-        if not record.traits.zeros_by_chance:
-            return None
-        weights = any(True for _ in record.module.parameters())
-        return find_mask(step.output, recorded, every_slice=weights or bool(self.pending))
+        made = replacement(recorded, step.output)
+        if self.judgement.unjudged.get(step.key) == UNKNOWN:
+            self.masks.note(step, made)
+        return made
 
     def conclude(self, step: LayerRun, recorded: Any, difference: Difference, intact: bool) -> None:
         """Writes down what is known of a layer now that it has run on both inputs."""
@@ -301,6 +291,9 @@ class _Pass:
             return
         if not intact:
             self.pending.append(step.key)
+            return
+        if not difference.passed and (doubt := self.masks.doubt(step)):
+            self.judgement.unjudged[step.key] = doubt
             return
         overwritten = [key for key in self.pending if self.probe.recording.overwrites(step.index, key[0])]
         self.pending = [key for key in self.pending if key not in overwritten]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
@@ -17,6 +18,9 @@ from ..network_copies import Network, copy_network
 from .recorded_gradients import backward
 from .recorded_layers import Judgement, Probe
 from .step_search import ROUNDS, Before, Search, names_of_parameters
+
+#: A step that leaves less than this, in tolerances, needs no decay of weights; one that needs it leaves so much more.
+_NEAR, _MORE_NEARLY = 0.1, 8
 
 #: A step of which the file tells nothing.
 _UNKNOWN = Step("SGD", None, {})
@@ -68,7 +72,7 @@ def _by_gradients_of_inputs(network: Network, probe: Probe, judgement: Judgement
             users[name] -= 1
     changes = {name: change for name, change in changes.items() if users[name] == 0}
     found = Search(_UNKNOWN, changes, network, probe, judgement).run() if changes else None
-    if found is not None and found.unexplained:
+    if found is not None:
         found = _with_decay(found, changes, network, probe, judgement)
     if found is not None:
         known = ((i, names) for i, names in names_of_parameters(network).items() if names)
@@ -89,29 +93,37 @@ def _with_decay(
     One factor of the weights, or of all that is no vector, has to explain what the gradients do not. Of a single layer
     it would explain a wrong weight too: that layer is then not judged.
     """
-    best, least = plain, (plain.unexplained, 0.0)
+    best, least = plain, (plain.unexplained, math.inf)
     held = {name: p.detach().double() for name, p in network.module.named_parameters() if name in gradients}
     rest = [key for key in judgement.failed if key not in plain.proven]
+    _, before = Search(_UNKNOWN, held, network.changed(plain.changes), probe, judgement).nearer([*plain.proven])
+    if not rest and before < _NEAR:
+        return plain
+    rest = rest or [*plain.proven]
     for names in (list(held), [name for name, weight in held.items() if weight.dim() > 1]):
         # the weights before the step decay: (weight + lr * gradient) / (1 - lr * decay)
         first = {name: held[name] + plain.scale * gradients[name] for name in names}
         for factor in Search(_UNKNOWN, first, network.changed(plain.changes), probe, judgement).lengths(rest):
-            found, decay, off = plain, factor / plain.scale, 0.0
+            found, decay, off, proven = plain, factor / plain.scale, 0.0, math.inf
             for _ in range(ROUNDS):
                 weights = {name: held[name] + found.scale * gradients[name] for name in names}
                 changes = gradients | {name: gradients[name] + decay * weights[name] for name in names}
                 nearer = Search(_UNKNOWN, changes, network, probe, judgement).run()
-                if nearer is None or nearer.unexplained >= plain.unexplained:
+                if nearer is None or nearer.unexplained > max(plain.unexplained - 1, 0):
                     break
                 found = nearer
                 again = Search(_UNKNOWN, weights, network.changed(found.changes), probe, judgement)
                 more, off = again.nearer([key for key in rest if key in found.proven])
                 decay += more / found.scale
+                _, proven = again.nearer([*plain.proven])
             found = replace(found, name=f"SGD with a weight decay of {decay / (1 + decay * found.scale):.4g}")
-            if found.unexplained + 1 < plain.unexplained and (found.unexplained, off) < least:
+            # of more than one layer
+            explains = found.unexplained + 1 < plain.unexplained
+            improves = found.unexplained <= plain.unexplained and proven < before / _MORE_NEARLY
+            if (explains or improves) and (found.unexplained, off) < least:
                 best, least = found, (found.unexplained, off)
             elif found.unexplained < plain.unexplained:
                 plain.doubtful |= {*found.proven} - {*plain.proven}
-            if not best.unexplained:
+            if not best.unexplained and best is not plain:
                 break
     return best

@@ -21,7 +21,7 @@ from ...shapes.rounding_noise import RoundingNoise
 from ..choices import Choices
 from ..judge.compare import Difference, Known, Noise, Tolerance, compare
 from ..network_copies import Network
-from ..reference_numbers import Reference, TensorSummary, cast_like
+from ..reference_numbers import Reference, TensorSummary, added, cast_like
 from ..trace import LayerRun, trace
 from .noise_beneath import noise_of_step, noise_with
 from .summaries import compare_summary
@@ -220,6 +220,8 @@ class _Comparison:
         """Compares a layer in the running network."""
         if expected is not None and not self.randomness(step):
             output, expected = self.without_masked(step, expected)
+            if step.key in self.reference.shifts:
+                output = added(output, self.reference.shifts[step.key])
             self.result(step.key, step.output).accumulated = worst(output, expected, self.accumulated, self.known)
 
     def without_masked(self, step: LayerRun, expected: Any) -> tuple[Any, Any]:

@@ -1,0 +1,77 @@
+"""What layers in place, dropout and a decay of weights leave in files, written by the real Torch7 (in_place.lua)."""
+
+from __future__ import annotations
+
+import golden
+import pytest
+from planted_faults import FAULTS, planted
+
+import torchmigrate as tm
+
+FOLDER = golden.FIXTURES / "parity"
+
+#: File -> (title, path of a layer, what is said of it)
+SAID = {
+    "dropped_channels": ("PASSED", "3", "it ran in training mode, in which it is random"),
+    "dropped_in_place": (
+        "PARTLY COMPARED (1 of 2 layers with weights)",
+        "3.1",
+        "it ran in training mode, in which it is random",
+    ),
+    "taken_back": ("PASSED", "3", "not judged: a backward pass has changed its output since"),
+    "channel_without_variance": ("PASSED", "3", "its output was written over by nn.LeakyReLU at 4"),
+    "decayed": (
+        "PARTLY COMPARED (3 of 4 layers with weights)",
+        "5",
+        "proven before the last step (SGD with a weight decay of 0.02, lr 0.05)",
+    ),
+    "masked_first": (
+        "PARTLY COMPARED (2 of 4 layers with weights)",
+        "2",
+        "not judged: 23 of 72 recorded numbers of nn.Linear at 1, which it reads, are exactly 0",
+    ),
+}
+
+
+def verify(name: str) -> tm.ParityReport:
+    return tm.verify(tm.convert(FOLDER / f"{name}.t7"), reference="recorded", batches=())
+
+
+@pytest.mark.parametrize("name", SAID)
+def test_a_right_conversion_does_not_fail(name: str) -> None:
+    title, path, remark = SAID[name]
+    report = verify(name)
+    assert report, report.summary()
+    assert report.verdict.title == title
+    (layer,) = [layer for layer in report.backends[0].layers if layer.path == path]
+    assert layer.remark.startswith(remark)
+
+
+@pytest.mark.parametrize(("name", "typename", "path"), [
+    ("dropped_channels", "nn.SpatialConvolution", "2"),
+    ("dropped_channels", "nn.Linear", "5"),
+    ("channel_without_variance", "nn.Linear", "2"),
+    ("channel_without_variance", "nn.BatchNormalization", "3"),
+    ("decayed", "nn.Linear", "2"),
+    ("decayed", "nn.Linear", "5"),
+    ("masked_first", "nn.Linear", "3"),
+])  # fmt: skip
+@pytest.mark.parametrize("fault", ["weight x 1.01", "bias + 0.001", "rows reversed"])
+def test_a_fault_is_found_and_located(name: str, typename: str, path: str, fault: str) -> None:
+    with planted(FAULTS[fault], typename, path) as applied:
+        report = verify(name)
+    assert any(applied)
+    assert not report
+    assert next(layer.path for layer in report.backends[0].layers if not layer.passed) == path
+
+
+@pytest.mark.parametrize(("name", "typename", "path"), [
+    ("taken_back", "nn.Linear", "6"),  # there was a backward pass: a step may have followed
+    ("decayed", "nn.BatchNormalization", "4"),  # which alone tells how long the step was
+])  # fmt: skip
+@pytest.mark.parametrize("fault", ["weight x 1.01", "rows reversed"])
+def test_a_fault_that_a_step_may_have_made_is_not_passed(name: str, typename: str, path: str, fault: str) -> None:
+    with planted(FAULTS[fault], typename, path) as applied:
+        report = verify(name)
+    assert any(applied)
+    assert not report.proven
