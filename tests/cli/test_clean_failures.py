@@ -11,6 +11,7 @@ from pathlib import Path
 import golden
 import lua
 import pytest
+from click.testing import CliRunner
 
 import torchmigrate as tm
 from torchmigrate.base.messages import shell_words, visible
@@ -159,6 +160,7 @@ def test_ascii_terminals(words: list[object]) -> None:
         pytest.param(["inspect", "none.t7"], ">&- 2>&-", 3, marks=pytest.mark.slow),
         pytest.param(["inspect", LENET], "<&- >&- 2>&-", 0, marks=pytest.mark.slow),
         pytest.param(["convert", "-", "-o", "out"], "<&-", 2, marks=pytest.mark.slow),
+        (["inspect", "-"], "<&-", 3),
         # a reader that leaves does not change what is said of the numbers
         pytest.param(["verify", "wrong.t7", "--reference", "reference.t7"], "| true", 1, marks=pytest.mark.slow),
     ],
@@ -168,8 +170,14 @@ def test_closed_and_full_terminals(words: list[object], shell: str, code: int) -
     tm.dump({"input": lua.numbers(2, 3), "output": lua.numbers(2, 2)}, "reference.t7")
     found, _, errors = program(*words, shell=shell)
     assert found == code
-    for word in ("Traceback", "Exception", "fault of torchmigrate"):
+    for word in ("Traceback", "Exception", "fault of torchmigrate", "NoneType"):
         assert word not in errors
+
+
+@pytest.mark.parametrize("words", [["--timeout", "nan"], ["--timeout", "inf"], ["--max-download", "inf"]])
+def test_numbers_that_are_not_finite(words: list[str]) -> None:
+    done = CliRunner().invoke(cli.cli, ["convert", "a.t7", "b.t7", "-o", "out", *words])
+    assert (done.exit_code, "is no finite number" in done.output) == (2, True)
 
 
 #: Converts with a limit on the size of each file, as a full disk has one.

@@ -132,12 +132,16 @@ def test_an_expanded_tensor_is_written_by_and_by(suffix: str, tmp_path: Path) ->
 
 def doubled(kind: str, times: int) -> tm.LuaObject:
     def twice(module: tm.LuaObject, _: int) -> tm.LuaObject:
+        if kind == "gModule":
+            graph = networks.Graph()
+            start = graph(None)
+            return graph.module(start, graph(module, graph(module, start)))
         return networks.table(kind, module, module, dimension=2)
 
     return reduce(twice, range(times), networks.linear(4, 4))
 
 
-@pytest.mark.parametrize("kind", ["Sequential", "ConcatTable", "Concat"])
+@pytest.mark.parametrize("kind", ["Sequential", "ConcatTable", "Concat", "gModule"])
 @pytest.mark.parametrize("command", ["convert", "verify", "shapes", "svg"])
 def test_runs_are_counted_before_anything_runs(kind: str, command: str, tmp_path: Path) -> None:
     tm.dump(doubled(kind, 40), tmp_path / "doubled.t7")

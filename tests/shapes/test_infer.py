@@ -28,6 +28,12 @@ def test_sizes_as_users_write_them(text: str, sizes: Any) -> None:
     assert parse_shape(text) == sizes
 
 
+@pytest.mark.parametrize("text", ["999999999999999999999x3", "{2x3,{1,3000000x3000000x3000000}}"])
+def test_sizes_that_no_machine_holds(text: str) -> None:
+    with pytest.raises(tm.UsageError, match="more numbers than any machine holds"):
+        parse_shape(text)
+
+
 @pytest.mark.parametrize("text", ["", "2x", "axb", "2x-3", "{2x3", "2x3}", "0x3", "2*3", "٢x3"])
 def test_other_spellings_are_refused(text: str) -> None:
     with pytest.raises(tm.UsageError, match="write 2x3x224x224"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import re
 from collections.abc import Callable
@@ -28,6 +29,19 @@ class PathOrUrl(click.Path):
         return local_copy(text, most=max_download(ctx))
 
 
+class PositiveNumber(click.FloatRange):
+    """A number above 0, and neither NaN nor Inf."""
+
+    def __init__(self) -> None:
+        super().__init__(min=0, min_open=True)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        found = super().convert(value, param, ctx)
+        if not math.isfinite(found):
+            self.fail(f"{found} is no finite number.", param, ctx)
+        return found
+
+
 def max_download(context: click.Context | None) -> int:
     """How many bytes a download may have."""
     from ...base.download import MAX_DOWNLOAD
@@ -42,7 +56,7 @@ def _keep_max_download(context: click.Context, _option: click.Parameter, value: 
 
 _MAX_DOWNLOAD = click.option(
     "--max-download",
-    type=click.FloatRange(min=0, min_open=True),
+    type=PositiveNumber(),
     metavar="GB",
     is_eager=True,
     expose_value=False,
@@ -194,7 +208,7 @@ ZOO = options(
     click.option("--jobs", type=click.IntRange(min=1), help="How many files are converted at once, each in a process."),
     click.option("--ray", metavar="ADDRESS", help="Convert on Ray: local starts one; auto, ray://… is one that runs."),
     click.option("--shard", metavar="K/N", help="Convert the K-th of N parts of the list: one part per machine."),
-    click.option("--timeout", type=click.FloatRange(min=0, min_open=True), help="Seconds that a file may take."),
+    click.option("--timeout", type=PositiveNumber(), metavar="SECONDS", help="Seconds that a file may take."),
 )
 
 
