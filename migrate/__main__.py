@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
-from .cli.main import main
+import sys
 
 if __name__ == "__main__":
-    main()
+    try:
+        from .cli.main import main
+
+        main()
+    except KeyboardInterrupt:  # before it could be said
+        sys.exit(130)

@@ -6,12 +6,14 @@ import gc
 import importlib
 import json
 import os
+import signal
 import sys
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from difflib import get_close_matches
-from typing import NoReturn
+from types import FrameType
+from typing import NoReturn, Self
 
 import click
 
@@ -86,8 +88,8 @@ def main(arguments: list[str] | None = None) -> NoReturn:
     """Runs the command line and exits with the code of errors.py."""
     prepare_streams()
     words = sys.argv[1:] if arguments is None else arguments
-    with _rare_collections():
-        code = _run(words)
+    with _rare_collections(), _Interrupts() as interrupts:
+        code = _run(words, interrupts)
     if reason := flush_output():
         code = _fail(f"What was found can't be printed: {reason}.", code or EXIT_USAGE, as_json=False, error=None)
     if arguments is None:
@@ -106,37 +108,68 @@ def _rare_collections() -> Iterator[None]:
         gc.set_threshold(*usual)
 
 
-def _run(words: list[str]) -> int:
+class _Interrupts:
+    """Notes Ctrl-C, since libraries swallow it while they are imported, or make another error of it."""
+
+    seen = False
+
+    def __enter__(self) -> Self:
+        with suppress(ValueError):  # not in the main thread
+            if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+                signal.signal(signal.SIGINT, self._note)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if signal.getsignal(signal.SIGINT) == self._note:
+            signal.signal(signal.SIGINT, signal.default_int_handler)
+
+    def _note(self, number: int, frame: FrameType | None) -> NoReturn:
+        self.seen = True
+        raise KeyboardInterrupt
+
+
+def _run(words: list[str], interrupts: _Interrupts | None = None) -> int:
     as_json = "--json" in words
+    try:
+        return _command(words)
+    except (KeyboardInterrupt, click.Abort):
+        return _fail("interrupted", EXIT_INTERRUPTED, as_json, None)
+    except Exception as error:
+        if interrupts is not None and interrupts.seen:
+            return _fail("interrupted", EXIT_INTERRUPTED, as_json, None)
+        return _failed(error, words)
+
+
+def _command(words: list[str]) -> int:
     try:
         code = cli.main(words, prog_name="torchmigrate", standalone_mode=False)
         return code if isinstance(code, int) else EXIT_OK
     except click.exceptions.NoArgsIsHelpError as error:
         click.echo(error.format_message())
         return EXIT_OK
-    except click.ClickException as error:
-        return _fail(error.format_message(), EXIT_USAGE, as_json, error)
-    except TorchMigrateError as error:
-        if {"-v", "--verbose"} & set(words):
-            traceback.print_exc()
-        return _fail(str(error), error.exit_code, as_json, error)
-    except (KeyboardInterrupt, click.Abort):
-        return _fail("interrupted", EXIT_INTERRUPTED, as_json, None)
-    except Exception as error:
-        from ..base.files import disk_refusal, no_temporary_folder, surroundings
-        from ..base.memory import memory_refusal
 
-        if refusal := memory_refusal(error):
-            return _fail(str(refusal), refusal.exit_code, as_json, refusal)
-        if reason := disk_refusal(error):
-            return _fail(f"It can't be written: {reason}. Nothing half-written was left.", EXIT_USAGE, as_json, error)
-        if reason := surroundings(error) or no_temporary_folder():
-            return _fail(reason, EXIT_USAGE, as_json, error)
-        traceback.print_exc()
-        text = (
-            f"{type(error).__name__}: {error}\nThis is a fault of torchmigrate: please report it with the lines above."
-        )
-        return _fail(text, EXIT_BUG, as_json, error)
+
+def _failed(error: Exception, words: list[str]) -> int:
+    """Says what an error was; its exit code."""
+    as_json = "--json" in words
+    if isinstance(error, click.ClickException):
+        return _fail(error.format_message(), EXIT_USAGE, as_json, error)
+    if isinstance(error, TorchMigrateError):
+        if {"-v", "--verbose"} & set(words):
+            traceback.print_exception(error)
+        return _fail(str(error), error.exit_code, as_json, error)
+    from ..base.files import disk_refusal, no_temporary_folder, surroundings
+    from ..base.memory import memory_refusal
+
+    if refusal := memory_refusal(error):
+        return _fail(str(refusal), refusal.exit_code, as_json, refusal)
+    if reason := disk_refusal(error):
+        return _fail(f"It can't be written: {reason}. Nothing half-written was left.", EXIT_USAGE, as_json, error)
+    if reason := surroundings(error) or no_temporary_folder():
+        return _fail(reason, EXIT_USAGE, as_json, error)
+    traceback.print_exception(error)
+    text = f"{type(error).__name__}: {error}\nThis is a fault of torchmigrate: please report it with the lines above."
+    return _fail(text, EXIT_BUG, as_json, error)
 
 
 def _fail(message: str, code: int, as_json: bool, error: Exception | None) -> int:

@@ -11,7 +11,6 @@ from typing import Any
 from ..base.errors import UsageError
 from ..base.tensor_trees import apply
 
-
 #: So many numbers fill no memory that there is.
 _MOST = 2**48
 

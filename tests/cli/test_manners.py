@@ -195,6 +195,23 @@ def test_interrupted_is_130(as_json: bool, monkeypatch: pytest.MonkeyPatch, caps
     assert json.loads(shown.out)["exit_code"] == 130 if as_json else "interrupted" in shown.err
 
 
+def test_an_interrupt_that_a_library_swallows_is_one(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """PyTorch does so in places where it is imported, and fails later, half of it being there."""
+
+    def stop(*_args: Any, **_options: Any) -> None:
+        try:
+            os.kill(os.getpid(), signal.SIGINT)
+        except BaseException as error:
+            raise RecursionError("maximum recursion depth exceeded") from error
+
+    monkeypatch.setattr("torchmigrate.extract.extract.load_file", stop)
+    assert run("extract", LENET) == 130
+    assert capsys.readouterr().err == "error: interrupted\n"
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
 def test_interrupted_in_the_middle_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def stop(value: Any, part: Path) -> None:
         part.write_bytes(b"half")
