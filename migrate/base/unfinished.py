@@ -34,6 +34,11 @@ def _digest(target: Path) -> str:
     return hashlib.blake2b(os.fsencode(target.name), digest_size=5).hexdigest()
 
 
+def is_unfinished(name: str) -> bool:
+    """Is this the name of what is being written, as `unfinished_path` gives it?"""
+    return _NAME.fullmatch(name) is not None
+
+
 def left_behind(folder: Path, target: Path | None = None) -> Iterator[Path]:
     """What runs that are over left unfinished in a folder.
 

@@ -232,6 +232,15 @@ from pathlib import Path
 from torchmigrate.base import output_folder as folders
 from torchmigrate.base.output_file import whole_file
 how, place = sys.argv[1], Path(sys.argv[2])
+if how == "tm.dump":
+    from torchmigrate.t7.writing import dump
+    dump.Writer.write = lambda *_: os._exit(9)
+    dump.dump({}, place)
+if how == "extracting":
+    from torchmigrate.t7.writing import dump
+    with whole_file(place, force=False) as part:
+        dump.Writer.write = lambda *_: os._exit(9)
+        dump.dump({}, part)
 if how == "writing a file":
     with whole_file(place, force=False) as part:
         part.write_text("half")
@@ -280,6 +289,14 @@ def test_the_next_run_removes_a_file_that_a_killed_one_left(tmp_path: Path) -> N
     left = sorted(path.name for path in tmp_path.iterdir())
     assert left[0].startswith(".other.svg.torchmigrate-")
     assert left[1:] == ["net.svg"]
+
+
+@pytest.mark.parametrize("how", ["tm.dump", "extracting"])
+def test_the_next_run_removes_a_t7_file_that_a_killed_one_left(how: str, tmp_path: Path) -> None:
+    killed(how, tmp_path / "net.t7")
+    assert len(list(tmp_path.iterdir())) == 1
+    tm.dump({}, tmp_path / "net.t7")
+    assert [path.name for path in tmp_path.iterdir()] == ["net.t7"]
 
 
 def test_what_others_are_writing_is_left(tmp_path: Path) -> None:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
-import secrets
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import BinaryIO
 
 from ...base.errors import T7Error, UsageError
+from ...base.unfinished import FILE, is_unfinished, left_behind, unfinished_path
 from ..bodies import Body, with_standard
 from ..values import Value
 from .output_ascii import AsciiOutput
@@ -87,12 +88,16 @@ def dump_all(
     try:
         # a link keeps pointing to where it points
         path = os.path.realpath(os.fspath(target))
-        if os.path.exists(path) and not os.path.isfile(path):
-            # a device must not be replaced by a file
+        is_device = os.path.exists(path) and not os.path.isfile(path)
+        if is_device or is_unfinished(os.path.basename(path)):
+            # a device must not be replaced by a file; what is unfinished takes its name later
             with open(path, "wb") as file:
                 write(file)
             return
-        temporary = os.path.join(os.path.dirname(path), f".{os.path.basename(path)[:60]}.{secrets.token_hex(6)}.part")
+        for left in left_behind(Path(path).parent, Path(path)):
+            if left.suffix == FILE:
+                left.unlink(missing_ok=True)
+        temporary = unfinished_path(Path(path), FILE)
         try:
             with open(temporary, "xb") as file:
                 write(file)
