@@ -76,6 +76,8 @@ class Candidate(NamedTuple):
 def tried_sizes(entry: Entry) -> Iterator[Candidate]:
     """Sizes of one tensor that are worth trying."""
     if entry.slices is None:
+        if entry.kind == IMAGES and entry.passed and not entry.steps:
+            yield from _given_by_view(entry.passed[0])
         yield from _whole_sizes(entry)
         return
     axis, count = entry.slices
@@ -153,6 +155,16 @@ def _whole_sizes(entry: Entry) -> Iterator[Candidate]:
             yield from (item._replace(reason=f"{item.reason} {so_does}") for item in _flattened(entry))
         yield flat
         yield from _flattened(entry)
+
+
+def _given_by_view(record: LayerRecord) -> Iterator[Candidate]:
+    """What a View of fixed size at the front makes of each sample, without channels of 1, which it may well add."""
+    size = record.object.get("size")
+    if record.traits.keeps_numbers and isinstance(size, Storage) and len(size) > 1 and min(size.data) > 0:
+        sizes = [int(n) for n in size.data]
+        sample = sizes[1:] if sizes[0] == 1 else sizes
+        told = f"{record.typename} at {record.path or 'the top'} makes {spelled(tuple(sizes))} of each sample"
+        yield Candidate((2, *sample), told)
 
 
 def _flattened(entry: Entry) -> Iterator[Candidate]:

@@ -164,8 +164,12 @@ def _reshaped(name: str, args: tuple[Any, ...], x: tuple[int, ...]) -> Iterator[
         known = prod(n for n in wanted if n > 0)
         if -1 not in wanted:
             yield _count(0, known)
+        elif len(wanted) > 1 and wanted[0] == x[0]:  # of each sample
+            yield from (_axis(0, d, n) for n in wanted[1:] if n > 1 for d in range(1, len(x)))
+            yield _count(0, -(-prod(x) // known) * known)
         else:
             yield from _multiples(x, known, wanted[-1])
+            yield from (_axis(0, d, n) for n in wanted if n > 1 and n != x[0] for d in range(1, len(x)))
 
 
 def _multiples(x: tuple[int, ...], known: int, last: int) -> Iterator[Need]:

@@ -27,14 +27,11 @@ _ROUND = (224, 227, 32, 64, 28, 96, 128, 112, 84, 48, 16, 8)
 #: An input has so many dimensions at most.
 _MAX_RANK = 4
 
-#: Runs that came to their end come before all others.
-_ENDED = 1 << 30
-
 Axes = tuple[tuple[int, int], ...]
 
-#: How little is known to be missing (less comes first), a number, sizes, and which need is met next; behind them come
-#: other ranks.
-_Step = tuple[int, int, Any, int]
+#: How odd sizes are and how little of the run is missing (less comes first), a number, sizes, and which need is met
+#: next; behind them come other ranks.
+_Step = tuple[int, int, int, Any, int]
 
 
 class Solver:
@@ -65,17 +62,17 @@ class Solver:
         for root in roots:
             self._push(heap, seen, root)
         while heap and not self._over():
-            missing, _, sizes, stage = heappop(heap)
+            odd, missing, _, sizes, stage = heappop(heap)
             observed = self._run(sizes)
             if observed.fits:
                 yield sizes
                 continue
             site, needs = needs_of(observed)
             if stage < 2 * len(needs):  # the last stage has nothing behind it
-                heappush(heap, (missing, next(self._order), sizes, stage + 1))
+                heappush(heap, (odd, missing, next(self._order), sizes, stage + 1))
             if stage == len(needs):
                 for deeper in _deeper(sizes):  # from there the way is another
-                    self._push(heap, seen, deeper)
+                    self._push(heap, seen, deeper, odd=odd + 1)
                 found = _other_ranks(sizes)
             else:  # first with the batch as it is, then with another
                 batch = stage > len(needs)
@@ -85,13 +82,18 @@ class Solver:
                     return
                 self._push(heap, seen, changed, observed)
 
-    def _push(self, heap: list[_Step], seen: set[str], sizes: Any, before: Observed | None = None) -> None:
+    def _push(
+        self, heap: list[_Step], seen: set[str], sizes: Any, before: Observed | None = None, odd: int = 0
+    ) -> None:
         if repr(sizes) in seen:
             return
         seen.add(repr(sizes))
         observed = self._run(sizes)
-        if before is None or observed.fits or observed.progress > before.progress:
-            heappush(heap, (-observed.progress - _ENDED * observed.fits, next(self._order), sizes, 0))
+        if observed.fits:
+            heappush(heap, (-1, 0, next(self._order), sizes, 0))
+        elif before is None or observed.progress > before.progress:
+            without = sum(BATCH not in leaf for leaf in _flat(sizes))  # parts that have no batch
+            heappush(heap, (odd + without, -observed.progress, next(self._order), sizes, 0))
 
     def _run(self, sizes: Any) -> Observed:
         key = repr(sizes)
@@ -101,9 +103,13 @@ class Solver:
 
     def _followed(self, sizes: Any, need: Need, site: Site, *, batch: bool) -> Iterator[Any]:
         """The same sizes, one of them changed so that what was refused is as it was wanted."""
+        groups = _groups(sizes, batch=batch)
+        seen = {size for part in self._run(sizes).at(site) or () for size in part}
+        # a size that is seen there again is most likely the same axis
+        direct = [axes for axes in groups if _leaf(sizes, axes[0][0])[axes[0][1]] in seen]
         found = 0
-        for axes in _groups(sizes, batch=batch):
-            if self._over() or found == _PER_NEED:
+        for number, axes in enumerate([*direct, *(axes for axes in groups if axes not in direct)]):
+            if self._over() or found == _PER_NEED or (found and number >= len(direct)):
                 return
             size = self._size(sizes, axes, need, site)
             if size is not None:

@@ -87,9 +87,16 @@ def _roots(entries: Entries, *, batched: bool) -> Iterator[Any]:
     for inside in (True, False) if isinstance(entries, dict) else (False,):
         first = _start(entries, iter(LABELS * 50), inside)
         yield first if batched else apply(first, _single, tuple)
+    if isinstance(entries, Entry) and entries.kind == IMAGES and batched and _reshapes(entries):
+        yield from ((BATCH, *LABELS[:rank]) for rank in (2, 1))
     if isinstance(entries, Entry) and not entries.kind:
         for rank in (2, 3, 4, 1) if batched else (1, 2, 3):
             yield (BATCH, *LABELS[1:rank]) if batched else LABELS[:rank]
+
+
+def _reshapes(entry: Entry) -> bool:
+    """Does another layer change the sizes first? Then the input need not be images."""
+    return any(not record.traits.keeps_size for record in entry.passed if record is not entry.first)
 
 
 def _merges_rows(entry: Entry) -> bool:
