@@ -13,7 +13,7 @@ import torch
 from ..base.tensor_trees import apply
 from ..model.conversion import ConvertedModel
 from ..model.layer_record import LayerRecord
-from ..t7 import Storage
+from ..t7 import LuaTable, Storage
 from .dry_run import SizesOnly, on_meta, require_operands, run
 from .random_input import floating_type, make_input
 from .search_budget import Budget, Spent
@@ -41,6 +41,7 @@ class Observed:
         arguments: what it got.
         layer: the innermost layer in which that is, and its number among those that were entered.
         answer: what the model gives.
+        calls_before: how many operators ran before the last layer was entered.
         splits: did a View of fixed size make several samples of what it got?
     """
 
@@ -53,6 +54,7 @@ class Observed:
     layer: LayerRecord | None = None
     layer_number: int = 0
     answer: Any = None
+    calls_before: int = 0
     splits: bool = False
 
     @property
@@ -62,8 +64,8 @@ class Observed:
 
     @property
     def progress(self) -> int:
-        """How far it came."""
-        return len(self.calls) + len(self.entered)
+        """How far it came: how many layers it entered, and how many operators of the last one ran."""
+        return (len(self.entered) << 10) + min(len(self.calls) - self.calls_before, 1023)
 
     def at(self, site: Site) -> Sizes | None:
         """What a call got; None where the run did not come so far."""
@@ -138,7 +140,10 @@ class Runs:
 
         def begin(record: LayerRecord, part: Any, args: tuple[Any, ...]) -> None:
             observed.entered.append(_sizes(args))
+            observed.calls_before = len(observed.calls)
             running.append((record, len(observed.entered) - 1))
+            if _left_over(record, args):
+                raise RuntimeError("it would leave out entries of its input")
             if (wanted := _fixed(record)) and len(observed.entered[-1]) == 1:
                 x = observed.entered[-1][0]
                 observed.splits |= prod(x) != wanted
@@ -176,6 +181,14 @@ class Runs:
             part = self._memo.get(id(record.module), record.module)
             yield part.register_forward_hook(partial(end, record))
             yield part.register_forward_pre_hook(partial(begin, record), prepend=True)
+
+
+def _left_over(record: LayerRecord, args: tuple[Any, ...]) -> bool:
+    """Does a layer get more entries of a table than it has children to read them?"""
+    children = record.object.get("modules")
+    if record.traits.flow != "entries" or record.traits.recurrent or not isinstance(children, LuaTable):
+        return False
+    return len(args) == 1 and isinstance(args[0], (list, tuple)) and len(args[0]) > len(children)
 
 
 def _fixed(record: LayerRecord) -> int:

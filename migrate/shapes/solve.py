@@ -27,6 +27,9 @@ _ROUND = (224, 227, 32, 64, 28, 96, 128, 112, 84, 48, 16, 8)
 #: An input has so many dimensions at most.
 _MAX_RANK = 4
 
+#: No run comes as far.
+_ENDED = 1 << 40
+
 Axes = tuple[tuple[int, int], ...]
 
 #: How odd sizes are and how little of the run is missing (less comes first), a number, sizes, and which need is met
@@ -89,11 +92,11 @@ class Solver:
             return
         seen.add(repr(sizes))
         observed = self._run(sizes)
+        odd += sum(BATCH not in leaf for leaf in _flat(sizes))  # parts that have no batch
         if observed.fits:
-            heappush(heap, (-1, 0, next(self._order), sizes, 0))
+            heappush(heap, (odd or -1, -_ENDED, next(self._order), sizes, 0))
         elif before is None or observed.progress > before.progress:
-            without = sum(BATCH not in leaf for leaf in _flat(sizes))  # parts that have no batch
-            heappush(heap, (odd + without, -observed.progress, next(self._order), sizes, 0))
+            heappush(heap, (odd, -observed.progress, next(self._order), sizes, 0))
 
     def _run(self, sizes: Any) -> Observed:
         key = repr(sizes)

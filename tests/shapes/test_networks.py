@@ -1,0 +1,126 @@
+"""Networks of kinds whose input no first layer tells: sizes are found, and model.py then gives Torch7's numbers."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+from pathlib import Path
+from typing import Any
+
+import golden
+import pytest
+import torch
+
+import torchmigrate as tm
+from torchmigrate.base.tensor_trees import leaves, shapes
+from torchmigrate.shapes.infer import infer_input
+from torchmigrate.shapes.observed_run import Runs
+from torchmigrate.shapes.trials import Trials
+
+#: What is found: the axes that the layers fix are those of Torch7's input, and so is the number of axes.
+FOUND = {
+    "attention": "{2x6,2x11x6}",
+    "classifier_of_an_odd_size": "2x1x18x18",
+    "concat_of_vectors": "5",
+    "distances": "2x5",
+    "entries_of_an_axis": "2x3x5",
+    "join_of_vectors": "{4,6}",
+    "join_of_vectors_used": "{4,6}",
+    "padded_channels": "2x2x64x64",
+    "rows_in_parallel": "2x5",
+    "rows_of_a_matrix": "{2x5,2x9x8}",
+    "size_of_a_target": "2x2x224x224",
+    "slices_of_a_state": "{2x12,2x5}",
+    "texts_of_two_lengths": "{2x16,2x16}",
+    "view_at_the_front": "2x1x6x6",
+    "weights_by_class": "{2x6,2}",
+}
+
+#: Their model.py takes what Torch7's input is, though other sizes were found.
+SAVED = ["attention", "concat_of_vectors", "texts_of_two_lengths", "view_at_the_front", "weights_by_class"]
+
+
+@pytest.fixture(scope="module")
+def cases() -> dict[str, Any]:
+    return {case["name"]: case for case in tm.load(golden.FIXTURES / "shapes.t7").list()}
+
+
+def test_every_case_is_tested(cases: dict[str, Any]) -> None:
+    assert set(cases) == set(FOUND)
+
+
+@pytest.mark.parametrize("name", sorted(FOUND))
+def test_the_input_is_found(name: str, cases: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    case = cases[name]
+    tried: list[Any] = []
+    conversion = tm.convert(case["net"])
+    monkeypatch.setattr(Trials, "fits", counted(Trials.fits, tried))
+    monkeypatch.setattr(Runs, "on", counted(Runs.on, tried))
+    guess = infer_input(conversion)
+    assert shapes(guess.value) == FOUND[name]
+    assert len(tried) <= 200
+    conversion.module(guess.value)
+    assert_alike(conversion.module(tm.to_torch(case["input"])), case["output"])
+
+
+@pytest.mark.parametrize("name", SAVED)
+def test_the_source_is_as_general_as_the_model(name: str, cases: dict[str, Any], tmp_path: Path) -> None:
+    case = cases[name]
+    tm.convert(case["net"]).save(tmp_path / "found")
+    given = tm.to_torch(case["input"])
+    assert_alike(answer(tmp_path / "found", given), case["output"])
+
+
+@pytest.mark.parametrize("how", ["example", "input_shape"])
+def test_the_input_that_is_given_shows_what_is_fixed(how: str, cases: dict[str, Any], tmp_path: Path) -> None:
+    """The source is that of the sizes that are given, whichever way they are."""
+    case = cases["view_at_the_front"]
+    given = tm.to_torch(case["input"])
+    conversion = tm.convert(case["net"])
+    conversion.save(tmp_path / how, **{how: given if how == "example" else "4x6x6"})
+    text = (tmp_path / how / "model.py").read_text()
+    assert "(N, 6, 6)" in text
+    assert text == conversion.source(given) == conversion.source(input_shape=(4, 6, 6))
+    assert_alike(answer(tmp_path / how, given), case["output"])
+
+
+def test_only_one_input_is_given(cases: dict[str, Any], tmp_path: Path) -> None:
+    conversion = tm.convert(cases["distances"]["net"])
+    with pytest.raises(tm.UsageError, match="either an example or an input_shape"):
+        conversion.save(tmp_path / "out", example=torch.zeros(2, 5), input_shape="2x5")
+    with pytest.raises(tm.UsageError, match="does not take an input of 2x6"):
+        conversion.save(tmp_path / "out", input_shape="2x6")
+    assert not (tmp_path / "out").exists()
+
+
+def counted(search: Any, tried: list[Any]) -> Any:
+    """The same method, which notes the sizes that it is given."""
+
+    def noting(self: Any, sizes: Any) -> Any:
+        tried.append(sizes)
+        return search(self, sizes)
+
+    return noting
+
+
+def answer(folder: Path, given: Any) -> Any:
+    """What model.py of a folder answers; the members of a table are separate arguments."""
+    spec = importlib.util.spec_from_file_location(f"model_{folder.name}", folder / "model.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    try:
+        spec.loader.exec_module(module)
+        model = module.Model.from_pretrained(folder).eval()
+        return model(*given) if isinstance(given, list) else model(given)
+    finally:
+        del sys.modules[spec.name]
+
+
+def assert_alike(answered: Any, wanted: Any) -> None:
+    """The same sizes, and numbers as float32 gives them."""
+    pairs = list(zip(leaves(answered), leaves(tm.to_torch(wanted)), strict=True))
+    for (_, ours), (_, theirs) in pairs:
+        assert ours.shape == theirs.shape
+        assert torch.allclose(ours, theirs, rtol=1e-5, atol=1e-6)
