@@ -14,7 +14,7 @@ from ...model.registry import converts, form_of, module_form
 from ...model.traits import Traits
 from ...onnx.operators.cells import OnnxStep
 from ...onnx.operators.stand_ins import StandIn
-from ..tables.containers import only_child
+from ..tables.containers import only_child, run_child
 from .steps import detach_state
 
 
@@ -120,8 +120,8 @@ def sequencer(layer: Layer) -> Sequencer:
 
     With remember('both') and the like the state lasts from one call to the next, until `forget(module)`.
     """
-    layer.ignore("tableoutput", "tablegradInput", "tablegradinput", "module", "dpnn_mediumEmpty", "dpnn_serialEmpty")
-    module = Sequencer(only_child(layer), layer.text("_remember", "neither"))
+    layer.ignore("tableoutput", "tablegradInput", "tablegradinput", "dpnn_mediumEmpty", "dpnn_serialEmpty")
+    module = Sequencer(run_child(layer, "module"), layer.text("_remember", "neither"))
     module.training = layer.trains()  # so that evaluate() does not forget what the file holds
     if not has_memory(module):
         forget(module)
@@ -162,8 +162,10 @@ module_form("copying", Repeater)(CopyingRepeater)
 @converts("nn.Repeater", traits=Traits(flow="steps", recurrent=True, picture="recurrent"))
 def repeater(layer: Layer) -> Repeater:
     """nn.Repeater(module, rho)"""
-    layer.ignore("module", "rnn", "_remember")
-    return Repeater(only_child(layer), layer.integer("rho" if layer.has("rho") else "seqlen"))  # torch/rnn's name
+    layer.ignore("_remember")
+    return Repeater(
+        run_child(layer, "module", "rnn"), layer.integer("rho" if layer.has("rho") else "seqlen")
+    )  # torch/rnn's name
 
 
 @converts("nn.BiSequencer", traits=Traits(flow="steps", recurrent=True, picture="recurrent"))
@@ -186,8 +188,8 @@ def seq_brnn(layer: Layer) -> nn.Module:
 
     It becomes the network that it builds of two nn.SeqLSTMs.
     """
-    layer.ignore("module", "forwardModule", "backwardModule", "merge", "dim")
-    return only_child(layer)
+    layer.ignore("forwardModule", "backwardModule", "merge", "dim")
+    return run_child(layer, "module")
 
 
 class BiSequencerLM(nn.Module):

@@ -12,7 +12,7 @@ from ...model.layer import Layer
 from ...model.registry import converts, converts_to, module_form
 from ...model.traits import Traits
 from ...source.forms import Structure
-from ...t7 import LuaTable
+from ...t7 import LuaObject, LuaTable, Value
 from ..pointwise.softmax import LogSoftMax, SoftMax
 from ..reshaping.slices import zero_based
 
@@ -174,15 +174,19 @@ def map_table(layer: Layer) -> MapTable:
 
     Torch7 clones the module for the entries of its first input; clones that have the same parameters become one.
     """
-    layer.ignore("module", "sharedparams")  # the module is the first of `modules` as well
+    layer.ignore("sharedparams")
     children = layer.value("modules").list()
+    held = layer.value("module", None)
+    if isinstance(held, LuaObject) and children and children[0] is not held:
+        layer.note("its field `module` is another one than the first of its `modules`, in whose place Torch7 puts it")
+        children[0] = held
     if all(layer.are_clones(child, children[0]) for child in children[1:]):
         layer.ignore("modules")
         if not layer.flag("shared", default=True):
             layer.note("shared = false, but the file holds one module: all entries share its parameters from now on")
         return MapTable([layer.convert(children[0], "1")])
     layer.ignore("shared")
-    return MapTable(layer.modules())
+    return MapTable([layer.convert(child, str(i)) for i, child in enumerate(children, 1)])
 
 
 class Bottle(nn.Module):
@@ -224,6 +228,37 @@ def only_child(layer: Layer) -> nn.Module:
     if child is None:
         layer.refuse("it holds no module")
     return layer.convert(child, "1")
+
+
+def run_child(layer: Layer, *names: str) -> nn.Module:
+    """The module that a layer runs: the one in the first of these fields that it has, else the first of its `modules`.
+
+    Where the two are not the same object, evaluate() does not reach the one that Torch7 runs.
+    """
+    name = next((name for name in names if isinstance(layer.object.get(name), LuaObject)), None)
+    children = layer.object.get("modules")
+    listed = children.get(1) if isinstance(children, LuaTable) else None
+    if name is None or layer.object.get(name) is listed:
+        layer.ignore(*names)
+        return only_child(layer)
+    layer.ignore("modules", *names)
+    module = layer.module(name)
+    if listed is not None:
+        layer.note(f"its field `{name}`, which Torch7 runs, is another module than the first of its `modules`")
+        if _trains(layer.value(name)) and any(map(_differs_in_training, module.modules())):
+            layer.refuse(f"evaluate() does not reach its `{name}`, parts of which would go on training")
+    return module
+
+
+def _trains(obj: Value) -> bool:
+    """Is an object, or one that it holds, saved in training mode?"""
+    children = obj.get("modules") if isinstance(obj, LuaObject) else None
+    below = children.list() if isinstance(children, LuaTable) else []
+    return isinstance(obj, LuaObject) and (obj.get("train") is True or any(map(_trains, below)))
+
+
+def _differs_in_training(module: nn.Module) -> bool:
+    return hasattr(module, "running_mean") or "Dropout" in type(module).__name__
 
 
 @converts("nn.Container")

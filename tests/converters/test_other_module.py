@@ -1,0 +1,28 @@
+"""Layers whose field `module` is another module than `modules` holds: what Torch7 runs is converted, and noted."""
+
+from __future__ import annotations
+
+import golden
+import lua
+import pytest
+
+import torchmigrate as tm
+
+CASES = {case["name"]: case for case in tm.load(golden.FIXTURES / "files" / "other_module.t7").list()}
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_the_module_that_torch7_runs_is_converted(name: str) -> None:
+    case = CASES[name]
+    conversion = tm.convert(case["module"])
+    golden.assert_same(conversion.module(tm.to_torch(case["input"])), tm.to_torch(case["output"]), name)
+    noted = any("its field `module`" in text for _, text in conversion.notes)
+    assert noted == case["differs"]
+
+
+def test_a_module_that_would_go_on_training_is_refused() -> None:
+    step = lua.sequential(lua.linear(4, 3), lua.module("nn.Dropout", p=0.5, train=True))
+    other = lua.module("nn.Recursor", recurrentModule=step, modules=[step], sharedClones=[step])
+    layer = lua.module("nn.Sequencer", module=other, modules=[lua.linear(4, 3)])
+    with pytest.raises(tm.UnsupportedLayers, match="does not reach its `module`"):
+        tm.convert(layer)
