@@ -121,7 +121,8 @@ def _stock(module: BatchNorm, x: torch.Tensor) -> nn.Module | None:
 
 
 def _batch_norm(layer: Layer, dimensions: int) -> BatchNorm:
-    eps = layer.number("eps", 1e-5)
+    # itayhubara/BinaryNet gives it a flag for eps, and Torch7 takes true for 1
+    eps = 1.0 if layer.value("eps", None) is True else layer.number("eps", 1e-5)
     layer.ignore("affine", "nDim", "mode", "nBatch", "iSize", "oSize", "buffer2", "centered", "std", "normalized")
     weight, bias = layer.has("weight"), layer.has("bias")
     if bias and not weight:

@@ -72,6 +72,14 @@ def test_activations_in_the_file() -> None:
     assert any(DROPOUT in limit for limit in report.verdict.limits)
 
 
+@pytest.mark.parametrize(("name", "compared"), [("binary_trained", {"3"}), ("binary_evaluated", {"2", "3"})])
+def test_signs_that_were_drawn_in_training_are_not_judged(name: str, compared: set[str]) -> None:
+    """Both files are in evaluation mode; the first holds what it gave in training."""
+    report = tm.verify(tm.convert(PARITY / f"{name}.t7"))
+    assert report
+    assert {path for path, (own, _) in judged(report).items() if own} == compared
+
+
 @pytest.mark.parametrize(
     ("name", "path"),
     [

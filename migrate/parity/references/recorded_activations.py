@@ -155,7 +155,12 @@ def changes_input(record: LayerRecord) -> bool:
 
 
 def ran_in_training(record: LayerRecord, output: Any) -> bool:
-    """Does a dropout layer hold the noise that made the zeros of its output?"""
+    """Does a dropout layer hold the noise that made the zeros of its output, or a binary one what made its signs?"""
+    drawn, before = record.object.get("randmat"), record.object.get("outputR")
+    if isinstance(drawn, Tensor) and isinstance(before, Tensor) and isinstance(output, torch.Tensor):
+        same_size = drawn.numel() == before.numel() == output.numel()
+        signs = (to_torch_tensor(before) - to_torch_tensor(drawn)).sign() if same_size else None
+        return signs is not None and torch.equal(signs.reshape(output.shape), output)
     noise = noise_in(record, output)
     if noise is None:
         return False
