@@ -10,6 +10,7 @@ from .differences import differences
 from .folders import Folders
 from .limits import LuaLimits
 from .result import Results
+from .running import outputs_of
 from .runtime import LuaStopped, Runtime
 
 #: Packages that a file may use without requiring them, since the script that it belongs to did.
@@ -60,6 +61,7 @@ def _one(
     job: dict[str, Any], require: list[str], folders: Folders, limits: LuaLimits, run: int
 ) -> tuple[Runtime, LuaTable]:
     runtime = Runtime(folders, limits, run)
+    runtime.outputs_of = outputs_of
     host = runtime.host
     runtime.guarded(runtime.text, f"torch.setdefaulttensortype('{_TYPES[job.get('default_type', 'float')]}')", "setup")
     if job.get("arguments") is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+from collections.abc import Callable
 from importlib import resources
 from typing import Any
 
@@ -46,6 +47,7 @@ class Runtime:
         printed: what the Lua printed.
         missing: packages that it required and that are not there.
         own_classes: classes that the author's files define.
+        outputs_of: runs a network that was built so far; None: none is run.
     """
 
     def __init__(self, folders: Folders, limits: LuaLimits, run: int = 0) -> None:
@@ -56,6 +58,7 @@ class Runtime:
         self.printed = ""
         self.missing: list[str] = []
         self.own_classes: list[str] = []
+        self.outputs_of: Callable[[Runtime, Any, Any], Any] | None = None
         self.lua = lupa.LuaRuntime(
             encoding="latin-1",
             unpack_returned_tuples=True,
@@ -82,6 +85,7 @@ class Runtime:
                 "source": self._source,
                 "package": self._package,
                 "on_class": self._on_class,
+                "forward": self._forward,
             }
         )
         private = self.lua.table_from(
@@ -116,6 +120,18 @@ class Runtime:
             first = (str(error).splitlines() or [""])[0]
             return False, f"{name}: {first or type(error).__name__}"
         return (True, *result) if isinstance(result, tuple) else (True, result)
+
+    def _forward(self, module: Any, given: Any = None) -> Any:
+        """The output of a network that was built so far."""
+        if self.outputs_of is None:
+            return False, "no layer is run while a model is built"
+        try:
+            return True, self._nested(self.outputs_of(self, module, given))
+        except LuaFault as fault:
+            return False, str(fault)
+
+    def _nested(self, value: Any) -> Any:
+        return self._table(value) if isinstance(value, list) else value
 
     def _table(self, values: list[Any]) -> Any:
         return self.lua.table_from([self._table(value) if isinstance(value, list) else value for value in values])

@@ -157,6 +157,11 @@ local function build(opt)
    if opt.absent then net.value = require('ffi').C end
    if opt.fails then net:add(nil) end
    if opt.patch then function nn.Linear:updateOutput(input) return input end end
+   if opt.run then
+      local out = net:forward(torch.ones(4, 3))
+      net:add(nn.Linear(out:size(2), 1))
+   end
+   if opt.value and net:forward(torch.ones(4, 3)):sum() > 1e-3 then net:add(nn.Tanh()) end
    if opt.extend then function nn.Linear:size() return 1 end end
    return net
 end
@@ -187,6 +192,12 @@ STATS = tm.LuaTable.from_list([tm.LuaTable.from_list([vector(2), vector(2)])])
 @pytest.mark.usefixtures("in_process")
 def test_a_new_method_of_a_class_changes_nothing(tmp_path: Path) -> None:
     small(tmp_path, vector(12), stats=STATS, options={"extend": True})
+
+
+@pytest.mark.usefixtures("in_process")
+def test_a_file_may_run_what_it_builds_to_learn_a_size(tmp_path: Path) -> None:
+    net = small(tmp_path, vector(15), stats=STATS, options={"run": True})
+    assert net["modules"][3]["weight"].numpy().tolist() == [[12, 13]]
 
 
 @pytest.mark.usefixtures("in_process")

@@ -109,6 +109,7 @@ function string.rep(text, n, between)
 end
 function math.log(x, base) return base and log(x) / log(base) or log(x) end
 string.gfind = string.gmatch
+table.unpack = unpack
 string.dump = nil
 -- the sequence of torch's generator, which is the same on every system
 local torch = P.torch

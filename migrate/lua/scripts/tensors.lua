@@ -81,6 +81,10 @@ local function operation(how, name)
 end
 P.operation = operation
 
+-- the output of a network that was built so far
+local function computed(module, ...) return finish(bridge.forward(module, opened(select('#', ...), ...))) end
+P.computed = computed
+
 local function number_type(typename, how)
    local class = P.register(typename)
    local names = bridge.names(how)

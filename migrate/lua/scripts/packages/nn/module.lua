@@ -33,12 +33,21 @@ function P.need_number(name, ...)
    end
 end
 
-for _, name in ipairs{'forward', 'backward', 'updateOutput', 'updateGradInput', 'accGradParameters', 'accUpdateGradParameters',
+-- a backward pass leaves nothing in a network that says what it computes; its result may not be used
+function Module:backward() return P.absent end
+for _, name in ipairs{'updateGradInput', 'accGradParameters', 'accUpdateGradParameters',
                       'sharedAccUpdateGradParameters', 'backwardUpdate', 'updateParameters'} do
    Module[name] = function(self)
       error(P.where() .. torch.type(self) .. ':' .. name .. ' is not there for a definition: no layer is run while a model is built', 0)
    end
 end
+
+-- Some files run what they build, to learn a size. The product's converters compute that, in evaluation.
+function Module:updateOutput(input)
+   self.output = P.computed(self, input)
+   return self.output
+end
+function Module:forward(input) return self:updateOutput(input) end
 
 function Module:parameters()
    if self.weight and self.bias then return {self.weight, self.bias}, {self.gradWeight, self.gradBias} end
@@ -230,7 +239,9 @@ function Criterion:__init()
    self.gradInput = torch.Tensor()
    self.output = 0
 end
-for _, name in ipairs{'forward', 'backward', 'updateOutput', 'updateGradInput'} do Criterion[name] = Module[name] end
+function Criterion:forward() return P.absent end
+Criterion.backward, Criterion.updateGradInput = Criterion.forward, Criterion.forward
+Criterion.updateOutput = Criterion.forward
 for _, name in ipairs{'clone', 'float', 'double', 'cuda'} do Criterion[name] = Module[name] end
 function Criterion:type(typename, cache)
    if not typename then return self._type end
