@@ -19,7 +19,7 @@ from torchmigrate.lua.runtime import LuaStopped
 
 ROWS = [
     pytest.param(package, row, id=f"{package}: {row['text'][:80]}")
-    for package in ("nn", "nngraph")
+    for package in ("nn", "nngraph", "rnn")
     for row in tm.load(FIXTURES / "lua" / f"{package}.t7").list()
 ]
 #: Classes that are not there yet: they are refused by their names.

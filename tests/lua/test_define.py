@@ -147,6 +147,21 @@ def test_from_the_checkpoint(case: Path) -> None:
     assert_torch7s_output(case, model)
 
 
+RECORDED = tm.load(FIXTURES / "lua" / "stories" / "sequencer" / "recorded.t7").list()
+
+
+@pytest.mark.usefixtures("in_process")
+@pytest.mark.parametrize("row", RECORDED, ids=[row["opt"]["layer"] for row in RECORDED])
+def test_recurrent_layers_of_rnn(row: tm.LuaTable) -> None:
+    folder = FIXTURES / "lua" / "stories" / "sequencer"
+    # its options come from the table that holds the parameters
+    model = define("tagger.lua", folder=folder, call="tagger(opt)", weights=row, weights_key="params")
+    with torch.no_grad():
+        got = tm.convert(model).module(tm.to_torch(row["input"]))
+    for a, b in zip(got, tm.to_torch(row["output"]), strict=True):
+        assert (a - b).abs().max() < 1e-6
+
+
 LUA = """
 local function build(opt)
    local net = nn.Sequential():add(nn.Linear(3, 2)):add(nn.BatchNormalization(2))

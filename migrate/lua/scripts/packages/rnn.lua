@@ -1,0 +1,196 @@
+-- rnn (Element-Research): the sequencers and recurrent layers that definitions use most. Others are refused by name.
+local P = ...
+require 'nn'
+require 'dpnn'
+local class, need, draw = P.nn_class, P.need_number, P.draw
+local error, ipairs, sqrt, type = error, ipairs, math.sqrt, type
+rnn = {}
+
+local NoBias = torch.class('nn.LinearNoBias', 'nn.Linear')
+function NoBias:__init(inputs, outputs) nn.Linear.__init(self, inputs, outputs, false) end
+
+-- rnn's own Dropout draws one mask for all steps if it is told to
+local Dropout = torch.getmetatable('nn.Dropout')
+function Dropout:__init(p, v1, in_place, lazy, mono)
+   P.module_fields(self)
+   self.p, self.train = p or 0.5, true
+   self.inplace = in_place
+   self.lazy, self.mono = lazy or false, mono or false
+   self.flag = true
+   self.v2 = not v1
+   if self.p >= 1 or self.p < 0 then error(P.where() .. '<Dropout> illegal percentage, must be 0 <= p < 1', 0) end
+   self.noise = torch.Tensor()
+end
+
+local Abstract = class('AbstractRecurrent', 'Container', function(self, rho)
+   self.modules = {}
+   self.rho = rho or 99999
+   self.outputs, self.gradInputs, self.gradOutputs, self._gradOutputs = {}, {}, {}, {}
+   self.step = 1
+   self.sharedClones = {}
+end)
+function Abstract:maskZero() error(P.where() .. torch.type(self) .. ':maskZero isn\'t implemented', 0) end
+Abstract.trimZero = Abstract.maskZero
+function Abstract:forget() return self end
+function Abstract:remember() return self end
+function Abstract:backwardOnline() return self end
+
+local function set_step(self, module)
+   self.recurrentModule = module
+   self.modules[1] = module
+   self.sharedClones[1] = module
+end
+local Recursor = torch.class('nn.Recursor', 'nn.AbstractRecurrent')
+function Recursor:__init(module, rho)
+   Abstract.__init(self, rho or 9999999)
+   self.module = module
+   set_step(self, module)
+end
+
+-- what a Sequencer may call step by step
+local function stepping(module)
+   if torch.isTypeOf(module, 'nn.AbstractRecurrent') then return module end
+   return nn.Recursor(module)
+end
+local function decorated(self, module)
+   self.module = module
+   self.modules = {module}
+   self.output, self.gradInput = torch.Tensor(), torch.Tensor()
+end
+local Sequencer = class('Sequencer', 'Container', function(self, module)
+   if not torch.isTypeOf(module, 'nn.Module') then
+      error(P.where() .. 'Sequencer: expecting nn.Module instance at arg 1', 0)
+   end
+   decorated(self, stepping(module))
+   self.output = {}
+   self._output, self.tableoutput, self.tablegradInput = {}, {}, {}
+   self._remember = 'neither'
+   self.dpnn_mediumEmpty = {'output', 'gradInput', 'momGradParams', 'dpnn_input', '_output'}
+end)
+local modes = {both = true, eval = true, train = true, neither = true}
+local function remember(self, mode)
+   self._remember = mode or 'both'
+   if not modes[self._remember] then error(P.where() .. 'Unrecognized value for remember : ' .. self._remember, 0) end
+   return self
+end
+Sequencer.remember = remember
+function Sequencer:forget() return self end
+local Repeater = class('Repeater', 'Container', function(self, module, count)
+   self.rho = count
+   self.modules = {stepping(module)}
+   self.module = self.modules[1]
+   self.module.rho = count
+   self.output = {}
+end)
+function Repeater:forget() return self end
+
+local function step_fields(self, inputs, outputs, rho, p, mono)
+   need(torch.type(self), inputs, outputs)
+   Abstract.__init(self, rho or 9999)
+   self.inputSize, self.outputSize = inputs, outputs
+   self.p = p or 0
+   if self.p ~= 0 then error(P.where() .. torch.type(self) .. ' with dropout isn\'t implemented', 0) end
+   self.mono = mono or false
+   self.zeroTensor = torch.Tensor()
+   self.cells, self.gradCells = {}, {}
+end
+local function both(first, second) return nn.ConcatTable():add(first):add(second) end
+local function sequence(...)
+   local made = nn.Sequential()
+   for _, module in ipairs{...} do made:add(module) end
+   return made
+end
+
+-- {x, h, c} -> {h, c}
+local FastLSTM = torch.class('nn.FastLSTM', 'nn.AbstractRecurrent')
+FastLSTM.usenngraph = false
+FastLSTM.bn = false
+function FastLSTM:__init(inputs, outputs, rho, eps, momentum, affine, p, mono)
+   if FastLSTM.bn or FastLSTM.usenngraph or eps or momentum then
+      error(P.where() .. 'nn.FastLSTM with nngraph or batch normalization isn\'t implemented', 0)
+   end
+   step_fields(self, inputs, outputs, rho, p, mono)
+   self.affine = affine == nil and true or affine
+   self.cell2gate = true
+   self.i2g, self.o2g = nn.Linear(inputs, 4 * outputs), nn.LinearNoBias(outputs, 4 * outputs)
+   local gates = sequence(nn.NarrowTable(1, 2), nn.ParallelTable():add(self.i2g):add(self.o2g), nn.CAddTable(),
+      nn.Reshape(4, outputs), nn.SplitTable(1, 2),
+      nn.ParallelTable():add(nn.Sigmoid()):add(nn.Tanh()):add(nn.Sigmoid()):add(nn.Sigmoid()))
+   local hidden = sequence(nn.NarrowTable(1, 2), nn.CMulTable())
+   local kept = sequence(both(nn.SelectTable(3), nn.SelectTable(5)), nn.CMulTable())
+   local cell = sequence(both(hidden, kept), nn.CAddTable())
+   local squashed = sequence(nn.SelectTable(1), nn.Tanh())
+   local out = sequence(both(squashed, nn.SelectTable(2)), nn.CMulTable())
+   set_step(self, sequence(both(gates, nn.SelectTable(3)), nn.FlattenTable(), both(cell, nn.SelectTable(4)), nn.FlattenTable(),
+      both(out, nn.SelectTable(1))))
+end
+
+-- {x, h} -> h
+local SAdd = torch.class('nn.SAdd', 'nn.Module')
+function SAdd:__init(addend, negate)
+   P.module_fields(self)
+   self.addend, self.negate = addend, negate or false
+end
+local GRU = torch.class('nn.GRU', 'nn.AbstractRecurrent')
+function GRU:__init(inputs, outputs, rho, p, mono)
+   step_fields(self, inputs, outputs, rho, p, mono)
+   self.i2g, self.o2g = nn.Linear(inputs, 2 * outputs), nn.LinearNoBias(outputs, 2 * outputs)
+   local gates = sequence(nn.ParallelTable():add(self.i2g):add(self.o2g), nn.CAddTable(), nn.Reshape(2, outputs),
+      nn.SplitTable(1, 2), nn.ParallelTable():add(nn.Sigmoid()):add(nn.Sigmoid()))
+   local from_input = sequence(nn.SelectTable(1), nn.Linear(inputs, outputs))
+   local from_state = sequence(nn.NarrowTable(2, 2), nn.CMulTable(), nn.LinearNoBias(outputs, outputs))
+   local state = sequence(both(from_input, from_state), nn.CAddTable(), nn.Tanh())
+   local new = sequence(both(state, sequence(nn.SelectTable(4), nn.SAdd(-1, true))), nn.CMulTable())
+   local old = sequence(nn.NarrowTable(4, 2), nn.CMulTable())
+   set_step(self, sequence(both(nn.Identity(), gates), nn.FlattenTable(), both(nn.NarrowTable(1, 4), nn.SelectTable(2)),
+      nn.FlattenTable(), sequence(both(new, old), nn.CAddTable())))
+end
+
+-- whole sequences in one call
+local function buffers(self, names)
+   for _, name in ipairs(names) do self[name] = torch.Tensor() end
+end
+local function filled(self)
+   local bound = 1 / sqrt(self.inputsize + self.outputsize)
+   self.bias:zero()
+   self.bias:narrow(1, self.outputsize + 1, self.outputsize):fill(1)   -- the forget gate stays open at first
+   self.weight:normal():mul(bound)
+end
+local SeqLSTM = class('SeqLSTM', nil, function(self, inputs, hidden, outputs)
+   need('SeqLSTM', inputs, hidden or 0)
+   outputs = outputs or hidden
+   if outputs ~= hidden then error(P.where() .. 'nn.SeqLSTM with a projection isn\'t implemented', 0) end
+   self.inputsize, self.hiddensize, self.outputsize = inputs, hidden, outputs
+   self.weight, self.gradWeight = torch.Tensor(inputs + outputs, 4 * hidden), torch.Tensor(inputs + outputs, 4 * hidden)
+   self.bias, self.gradBias = torch.Tensor(4 * hidden), torch.Tensor(4 * hidden)
+   self:reset()
+   buffers(self, {'cell', 'gates', 'buffer1', 'buffer2', 'buffer3', 'grad_a_buffer', 'h0', 'c0', 'grad_c0', 'grad_h0', 'grad_x'})
+   self.gradInput = {self.grad_c0, self.grad_h0, self.grad_x}
+   self._remember, self.batchfirst, self.maskzero = 'neither', false, false
+end)
+SeqLSTM.reset, SeqLSTM.remember = filled, remember
+function SeqLSTM:forget() return self end
+local SeqGRU = class('SeqGRU', nil, function(self, inputs, outputs)
+   need('SeqGRU', inputs, outputs)
+   self.inputSize, self.outputSize, self.seqLength, self.miniBatch = inputs, outputs, 1, 1
+   self.weight, self.gradWeight = torch.Tensor(inputs + outputs, 3 * outputs), torch.Tensor(inputs + outputs, 3 * outputs)
+   self.bias, self.gradBias = torch.Tensor(3 * outputs), torch.Tensor(3 * outputs)
+   self:reset()
+   buffers(self, {'gates', 'buffer1', 'buffer2', 'buffer3', 'grad_a_buffer', 'h0', 'grad_h0', 'grad_x'})
+   self.gradInput = {self.grad_h0, self.grad_x}
+   self._remember, self.batchfirst, self.maskzero = 'neither', false, false
+end)
+SeqGRU.remember, SeqGRU.forget = remember, SeqLSTM.forget
+function SeqGRU:reset()
+   self.bias:zero()
+   self.bias:narrow(1, self.outputSize + 1, self.outputSize):fill(1)
+   self.weight:normal():mul(1 / sqrt(self.inputSize + self.outputSize))
+end
+
+class('MaskZero', 'Container', function(self, module, dimensions)
+   self.nInputDim = dimensions
+   self.modules = {module}
+end)
+local Masked = torch.class('nn.LookupTableMaskZero', 'nn.LookupTable')
+function Masked:__init(count, size) nn.LookupTable.__init(self, count + 1, size) end
+return rnn
