@@ -172,3 +172,19 @@ function nn.tables.oneToOne(planes)
    for i = 1, planes do t[i][1], t[i][2] = i, i end
    return t
 end
+
+local function mapped(self, table_, kW, kH, dW, dH)
+   need('SpatialConvolutionMap', kW, kH)
+   self.kW, self.kH, self.dW, self.dH, self.connTable = kW, kH, dW or 1, dH or 1, table_
+   self.nInputPlane, self.nOutputPlane = table_:select(2, 1):max(), table_:select(2, 2):max()
+   self.weight, self.gradWeight = torch.Tensor(table_:size(1), kH, kW), torch.Tensor(table_:size(1), kH, kW)
+   self.bias, self.gradBias = torch.Tensor(self.nOutputPlane), torch.Tensor(self.nOutputPlane)
+   self:reset()
+end
+local function drawn_map(self, deviation)
+   local bound = deviation and deviation * sqrt(3) or 1 / sqrt(self.kW * self.kH * self.nInputPlane)
+   draw(self.weight, bound)
+   draw(self.bias, bound)
+end
+class('SpatialConvolutionMap', nil, mapped).reset = drawn_map
+class('SpatialFullConvolutionMap', nil, mapped).reset = drawn_map

@@ -102,3 +102,18 @@ class('SpatialCrossMapLRN', nil, function(self, size, alpha, beta, k)
    need('SpatialCrossMapLRN', size)
    self.size, self.alpha, self.beta, self.k = size, alpha or 0.0001, beta or 0.75, k or 1
 end)
+local Fractional = class('SpatialFractionalMaxPooling', nil, function(self, poolW, poolH, first, second)
+   need('SpatialFractionalMaxPooling', poolW, poolH, first, second)
+   if poolW < 2 or poolH < 2 then error(P.where() .. 'poolSizeW and poolSizeH must be at least 2', 0) end
+   self.poolSizeW, self.poolSizeH, self.newRandomPool = poolW, poolH, false
+   if first >= 1 and second >= 1 then
+      self.outW, self.outH = first, second
+   else
+      if first >= 1 or second >= 1 then error(P.where() .. 'reduction ratios must be below 1', 0) end
+      self.ratioW, self.ratioH = first, second
+   end
+end)
+function Fractional:fixPoolingRegions(value)
+   self.newRandomPool = value == nil and true or value
+   return self
+end
