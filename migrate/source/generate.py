@@ -184,7 +184,9 @@ def _write(
     name = class_name(conv.provenance.file or "", {*copies.definitions, *(line.split()[-1] for line in copies.imports)})
     classes = extract(draft.scope, {*copies.definitions, "Model", name})
     places = dict(_places(draft.scope))
-    check = sizes.check(draft.inputs) if sizes is not None and len(draft.inputs) == len(sizes.inputs) else None
+    # of a model that ran on one size only, it is not known which others it takes
+    checked = sizes is not None and sizes.axes and len(draft.inputs) == len(sizes.inputs)
+    check = sizes.check(draft.inputs) if checked and sizes is not None else None
     forward = Forward(draft.scope, draft.inputs, draft.result, check)
     state = {place: tensor.detach() for place, tensor in places.items()}
     tied = any(name != first for name, first in first_names(state).items())

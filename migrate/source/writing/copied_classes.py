@@ -74,7 +74,7 @@ class Copies:
             always: dict[str, Any] = {}
             for parameter, attribute in attributes_of(source).items():
                 given = [arg.value for call in users[name] for arg in call.args if arg.name == parameter]
-                is_read = re.search(rf"(?<!self)\.{attribute}\b(?!\()", others)
+                is_read = re.search(rf"(?<!self)\.{attribute}\b(?!\()|[\"']{attribute}[\"']", others)
                 if len(given) == len(users[name]) and not is_read and len(set(map(repr, given))) == 1:
                     always |= {parameter: given[0]} if _is_plain(given[0]) else {}
             if always:
