@@ -1,8 +1,4 @@
-"""Converted from charrnn_checkpoint.t7 at protos.rnn (Torch7, sha256 6007004f98c5…) by torchmigrate.
-
-Inputs: (N,) indices from 1 to 20; (N, 16), (N, 16), (N, 16), (N, 16) float32.
-Outputs: (N, 16), (N, 16), (N, 16), (N, 16), (N, 20) float32.
-"""
+"""Converted from charrnn_checkpoint.t7 at protos.rnn (Torch7, sha256 6007004f98c5…) by torchmigrate."""
 
 import torch
 from safetensors.torch import load_file
@@ -11,7 +7,10 @@ from torch.nn import functional as F
 
 
 class CharrnnCheckpoint(nn.Module):
-    """The whole network."""
+    """Inputs: (N,) indices from 1 to 20; (N, 16), (N, 16), (N, 16), (N, 16) float32.
+
+    Outputs: (N, 16), (N, 16), (N, 16), (N, 16), (N, 20) float32.
+    """
 
     def __init__(self) -> None:
         super().__init__()
@@ -32,7 +31,7 @@ class CharrnnCheckpoint(nn.Module):
             & (h1.shape[1:] == torch.Size([16]))
             & (c2.shape[1:] == torch.Size([16]))
             & (h2.shape[1:] == torch.Size([16])),
-            "expected (N,), (N, 16), (N, 16), (N, 16), (N, 16)",
+            "not (N,), (N, 16), (N, 16), (N, 16), (N, 16)",
         )
         i2h_1 = self.i2h_1(F.one_hot(x.long() - 1, 20).float())
         x = (i2h_1 + self.h2h_1(h1)).unflatten(1, (4, 16))
@@ -48,9 +47,7 @@ class CharrnnCheckpoint(nn.Module):
         return c1, h1, c2, h2, torch.log_softmax(self.decoder(x), 1)
 
     @classmethod
-    def from_pretrained(
-        cls, folder: str, device: str | None = None
-    ) -> "CharrnnCheckpoint":
+    def from_pretrained(cls, folder: str, device: str | None = None) -> "Model":
         """The model with the weights of a folder, in evaluation mode."""
         model = cls().eval()
         model.load_state_dict(load_file(f"{folder}/model.safetensors"))

@@ -1,9 +1,4 @@
-"""Converted from resnet_bottleneck_B.t7 at model (Torch7, sha256 7b98535174da…) by torchmigrate.
-
-Input: (N, 3, 64, 64) float32. Output: (N, 20) float32.
-"""
-
-from __future__ import annotations
+"""Converted from resnet_bottleneck_B.t7 at model (Torch7, sha256 7b98535174da…) by torchmigrate."""
 
 import torch
 from safetensors.torch import load_file
@@ -47,7 +42,7 @@ class Bottleneck(nn.Module):
 
 
 class ResnetBottleneckB(nn.Module):
-    """The whole network."""
+    """Input: (N, 3, 64, 64) float32. Output: (N, 20) float32."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -68,7 +63,7 @@ class ResnetBottleneckB(nn.Module):
         self.linear = nn.Linear(48, 20)
 
     def forward(self, x: Tensor) -> Tensor:
-        torch._assert(x.shape[1:] == torch.Size([3, 64, 64]), "expected (N, 3, 64, 64)")
+        torch._assert(x.shape[1:] == torch.Size([3, 64, 64]), "not (N, 3, 64, 64)")
         x = self.stem(x)
         x = self.layer1(x)
         x = self.layer2(x)
@@ -76,9 +71,7 @@ class ResnetBottleneckB(nn.Module):
         return self.linear(self.pool(x).flatten(1))
 
     @classmethod
-    def from_pretrained(
-        cls, folder: str, device: str | None = None
-    ) -> ResnetBottleneckB:
+    def from_pretrained(cls, folder: str, device: str | None = None) -> "Model":
         """The model with the weights of a folder, in evaluation mode."""
         model = cls().eval()
         model.load_state_dict(load_file(f"{folder}/model.safetensors"))

@@ -1,9 +1,4 @@
-"""Converted from unet_nngraph.t7 (Torch7, sha256 033ba5c76f6a…) by torchmigrate.
-
-Input: (N, 1, H, W) float32 (H and W a multiple of 4). Output: (N, 1, H, W) float32.
-"""
-
-from __future__ import annotations
+"""Converted from unet_nngraph.t7 (Torch7, sha256 033ba5c76f6a…) by torchmigrate."""
 
 import torch
 from safetensors.torch import load_file
@@ -28,7 +23,10 @@ class ConvBlock(nn.Sequential):
 
 
 class UnetNngraph(nn.Module):
-    """The whole network."""
+    """Input: (N, 1, H, W) float32 (H and W a multiple of 4).
+
+    Output: (N, 1, H, W) float32.
+    """
 
     def __init__(self) -> None:
         super().__init__()
@@ -56,7 +54,7 @@ class UnetNngraph(nn.Module):
             & (x.size(1) == 1)
             & (x.size(2) % 4 == 0)
             & (x.size(3) % 4 == 0),
-            "expected (N, 1, H, W): H and W a multiple of 4",
+            "not (N, 1, H, W) with H and W a multiple of 4",
         )
         x = self.features1(x)
         x2 = self.features2(x)
@@ -64,7 +62,7 @@ class UnetNngraph(nn.Module):
         return self.features5(torch.cat([x2, x], 1))
 
     @classmethod
-    def from_pretrained(cls, folder: str, device: str | None = None) -> UnetNngraph:
+    def from_pretrained(cls, folder: str, device: str | None = None) -> "Model":
         """The model with the weights of a folder, in evaluation mode."""
         model = cls().eval()
         model.load_state_dict(load_file(f"{folder}/model.safetensors"))

@@ -60,7 +60,7 @@ class Axis:
         if self.step > 1:
             return f"a multiple of {self.step}"
         if self.some:
-            return f"not every size, but multiples of {self.some}" if self.some > 0 else "not every size"
+            return f"multiples of {self.some}; of others not all fit" if self.some > 0 else "not of every size"
         return f"at least {self.low}" if self.low > 1 else ""
 
 
@@ -109,8 +109,8 @@ class Sizes:
     def in_words(self) -> str:
         """The sizes of the inputs, and what they have to be."""
         shapes = ", ".join(map(tupled, self.inputs))
-        notes = notes_of(self.axes)
-        return f"expected {shapes}{': ' if notes else ''}{notes}"
+        notes = notes_of([axis for axis in self.axes if axis.step > 1 or axis.high is not None])
+        return f"not {shapes}{' with ' if notes else ''}{notes}"
 
 
 def tupled(sizes: list[str]) -> str:
@@ -147,11 +147,10 @@ def sizes_of(module: nn.Module, examples: list[Example], readers: list[Entry]) -
     if any(len({tuple(map(len, shapes)) for shapes in found}) != 1 for found in (given, made)):
         return None
     axes = _axes(given, readers)
-    samples = [_Sample({id(axis): axis.sizes[i] for axis in axes}, shapes) for i, shapes in enumerate(made)]
     trial = _Trial(module, examples[0], axes, made[0])
-    for axis in axes:
-        if axis.letter != "N":
-            samples += _tried(axis, trial)
+    tried = [sample for axis in axes if axis.letter != "N" for sample in _tried(axis, trial)]
+    ran = [_Sample({id(axis): axis.sizes[i] for axis in axes}, shapes) for i, shapes in enumerate(made)]
+    samples = [s for s in ran if not any(s.sizes[id(axis)] % max(axis.some, 1) for axis in axes)] + tried
     inputs = [[str(n) for n in shape] for shape in given[0]]
     for axis in axes:
         for number, dim in axis.places:
@@ -265,7 +264,8 @@ def _tried(axis: Axis, trial: _Trial) -> list[_Sample]:
 
     with suppress(_Unknown):
         _find(axis, fits, len(trial.inputs[axis.places[0][0]]))
-    return [sample for sample in known.values() if sample is not None]
+    step = max(axis.some, 1)
+    return [sample for n, sample in known.items() if sample is not None and n % step == 0]
 
 
 def _find(axis: Axis, fits: Callable[[int], bool], dims: int) -> None:

@@ -72,8 +72,6 @@ def same(a: str, b: str) -> bool:
                 """
                 def __init__(self, eps: float = 1e-10, affine: bool = False) -> None:
                     super().__init__()
-                    self.eps = eps
-                    self.affine = affine
                     if affine:
                         self.weight = nn.Parameter(torch.empty(3))
                 def forward(self, x: Tensor) -> Tensor:

@@ -77,10 +77,9 @@ class Copies:
                 is_read = re.search(rf"(?<!self)\.{attribute}\b(?!\()|[\"']{attribute}[\"']", others)
                 if len(given) == len(users[name]) and not is_read and len(set(map(repr, given))) == 1:
                     always |= {parameter: given[0]} if _is_plain(given[0]) else {}
-            if always:
-                self.definitions[name] = specialized(source, always, others)
-                for call in users[name]:
-                    call.args = [arg for arg in call.args if arg.name not in always]
+            self.definitions[name] = specialized(source, always, others)
+            for call in users[name]:
+                call.args = [arg for arg in call.args if arg.name not in always]
         self._drop_unread(set(users))
 
     def _drop_unread(self, used: set[str]) -> None:
@@ -93,6 +92,13 @@ class Copies:
                     del self.definitions[name]
             if len(texts) == len(self.definitions):
                 return
+
+    @property
+    def name_each_other(self) -> bool:
+        """Does an annotation name a definition, which may be made later?"""
+        trees = [ast.parse(text) for text in self.definitions.values()]
+        said = [part for tree in trees for node in ast.walk(tree) for part in _annotations(node)]
+        return any(isinstance(n, ast.Name) and n.id in self.definitions for part in said for n in ast.walk(part))
 
     def _name(self, name: str, item: Any) -> str:
         """The name that an item has or gets: its own, or that with a number."""
@@ -125,6 +131,12 @@ class Copies:
         if not _is_same(self._items.setdefault(name, value), value):
             raise UsageError(f"{user} refers to {name}, which is something else in another class")
         self.imports.add(line)
+
+
+def _annotations(node: ast.AST) -> list[ast.expr]:
+    """The types that a node says which are read when the file is imported."""
+    found = [getattr(node, "annotation", None), getattr(node, "returns", None)]
+    return [part for part in found if isinstance(part, ast.expr)]
 
 
 def _is_plain(value: Any) -> bool:

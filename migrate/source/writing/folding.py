@@ -179,6 +179,15 @@ def folded(method: ast.FunctionDef, names: Mapping[str, Any], attributes: Mappin
     method.body = [s for s in method.body if not _assigns(s, known)] or [ast.Pass()]
 
 
+def return_at_once(method: ast.FunctionDef) -> None:
+    """Returns what is computed, instead of a variable whose type is said for a checker."""
+    match method.body[-2:]:
+        case [ast.AnnAssign(ast.Name(name), value=ast.expr() as value), ast.Return(ast.Name(returned))] if (
+            name == returned
+        ):
+            method.body[-2:] = [ast.Return(value)]
+
+
 def _several(found: Any) -> list[ast.stmt]:
     return found if isinstance(found, list) else [found]
 

@@ -60,15 +60,16 @@ def file_text(
     imports |= {"from safetensors.torch import load_file", "from torch import Tensor", "from torch import nn"}
     if any("Any" in f.returns or "Any" in f.signature for f in [forward, *(c.forward for c in classes if c.forward)]):
         imports.add("from typing import Any")
-    if copies.definitions:  # they may name each other before they are defined
+    late = copies.name_each_other
+    if late:
         imports.add("from __future__ import annotations")
     parts = [*copies.definitions.values(), *(_class(item) for item in classes)]
-    parts.append(_model(conv, draft, forward, casts, name, name if copies.definitions else f'"{name}"', tied=tied))
+    parts.append(_model(conv, draft, forward, casts, sizes, name, "Model" if late else '"Model"', tied=tied))
     parts += [f"Model = {name}\n"] if name != "Model" else []
     if tied:
         parts.append(_FILL_TIED)
     body = "\n\n".join(parts)
-    return "\n".join([_docstring(conv, draft, sizes), import_block(imports, body), body])
+    return "\n".join([_docstring(conv), import_block(imports, body), body])
 
 
 def import_block(lines: Iterable[str], body: str) -> str:
@@ -100,28 +101,33 @@ def _section(found: Mapping[tuple[bool, str, str], list[str]]) -> str:
     )
 
 
-def _docstring(conv: ConvertedModel, draft: Draft, sizes: Sizes | None) -> str:
+def _docstring(conv: ConvertedModel) -> str:
     source = conv.provenance
     origin = printable(source.file or "a Torch7 model")
     key = f" at {printable(conv.key)}" if conv.key else ""
     digest = f", sha256 {source.sha256[:12]}…" if source.sha256 else ""
-    lines = [f'"""Converted from {origin}{key} (Torch7{digest}) by torchmigrate.']
-    lines.append("")
+    return f'"""Converted from {origin}{key} (Torch7{digest}) by torchmigrate."""\n'
+
+
+def _sizes(draft: Draft, sizes: Sizes | None) -> list[str]:
+    """The lines of the docstring of the model: what it takes and gives."""
     ins, outs = variables(draft.inputs), variables(draft.result)
-    if sizes is not None and len(ins) == len(sizes.inputs):
-        indices = [reader.kind == INDICES for reader in sizes.readers]
-        counted = [reader.channels for reader in sizes.readers]
-        kinds = [
-            f"indices from 1{f' to {largest}' if largest else ''}" if is_index else ""
-            for is_index, largest in zip(indices, counted, strict=True)
-        ]
-        notes = notes_of(sizes.axes)
-        given = described("Input", ins, sizes.inputs, kinds) + (f" ({notes})" if notes else "") + "."
-        made = described("Output", outs, sizes.outputs, []) + "." if len(outs) == len(sizes.outputs) else ""
-        both = f"{given} {made}".rstrip()
-        parts = [both] if len(both) <= _WIDTH else [given, made]
-        lines += [line for part in parts for line in textwrap.wrap(part, _WIDTH)]
-    return "\n".join(lines).rstrip() + '\n"""\n'
+    if sizes is None or len(ins) != len(sizes.inputs):
+        return ['    """The whole network."""']
+    indices = [reader.kind == INDICES for reader in sizes.readers]
+    counted = [reader.channels for reader in sizes.readers]
+    kinds = [
+        f"indices from 1{f' to {largest}' if largest else ''}" if is_index else ""
+        for is_index, largest in zip(indices, counted, strict=True)
+    ]
+    notes = notes_of(sizes.axes)
+    given = described("Input", ins, sizes.inputs, kinds) + (f" ({notes})" if notes else "") + "."
+    made = described("Output", outs, sizes.outputs, []) + "." if len(outs) == len(sizes.outputs) else ""
+    both = f"{given} {made}".rstrip()
+    if len(both) <= _WIDTH - 10:
+        return [f'    """{both}"""']
+    first, *rest = [line for part in (given, made) for line in textwrap.wrap(part, _WIDTH - 7)]
+    return [f'    """{first}', "", *(f"    {line}" for line in rest), '    """'] if rest else [f'    """{first}"""']
 
 
 def class_name(file: str, taken: set[str]) -> str:
@@ -183,12 +189,13 @@ def _model(
     draft: Draft,
     forward: Forward,
     casts: Mapping[str, torch.dtype],
+    sizes: Sizes | None,
     name: str,
     own_name: str,
     *,
     tied: bool,
 ) -> str:
-    lines = [f"class {name}(nn.Module):", '    """The whole network."""', ""]
+    lines = [f"class {name}(nn.Module):", *_sizes(draft, sizes), ""]
     lines += ["    def __init__(self) -> None:", "        super().__init__()"]
     lines += [f"        self.{name} = {call.text()}" for name, call in draft.scope.attrs.items()]
     if floating_type(conv.module) == torch.float64:

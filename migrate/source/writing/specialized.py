@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from .folding import folded
+from .folding import folded, return_at_once
 
 #: Bases that read no attribute of the classes that extend them.
 _BASES = {"nn.Module", "nn.ModuleList", "nn.Sequential"}
@@ -42,6 +42,8 @@ def specialized(source: str, known: Mapping[str, Any], others: str) -> str:
     """
     tree = ast.parse(source).body[0]
     assert isinstance(tree, ast.ClassDef)
+    if {ast.unparse(base) for base in tree.bases} - _BASES or tree.decorator_list:
+        return source
     lines = source.splitlines()
     kept = attributes_of(source)
     attributes = {kept[name]: value for name, value in known.items()}
@@ -53,6 +55,8 @@ def specialized(source: str, known: Mapping[str, Any], others: str) -> str:
                 node.body = [s for s in node.body if not _keeps(s, attributes)]
                 _drop_parameters(node, known)
             folded(node, known if init else {}, attributes)
+            if "#" not in "\n".join(lines[node.lineno - 1 : node.end_lineno]):  # a comment would be lost
+                return_at_once(node)
     _drop_unread(tree, others)
     parts: list[str] = []
     for node in tree.body:
@@ -108,7 +112,7 @@ def _drop_unread(tree: ast.ClassDef, others: str) -> None:
         body = [node for node in tree.body if _name_of(node) in {"", *own} or _read(_name_of(node), text, others)]
         for node in body:
             if isinstance(node, ast.FunctionDef) and node.name == "__init__":
-                node.body = [s for s in node.body if not _unread_buffer(s, text, others)]
+                node.body = [s for s in node.body if not (_unread_buffer(s, text, others) or _unread(s, text, others))]
                 if [ast.unparse(s) for s in node.body] == ["super().__init__()"] and len(node.args.args) == 1:
                     body = [other for other in body if other is not node]
         if len(body) == len(tree.body) and ast.unparse(ast.ClassDef(tree.name, tree.bases, [], body, [])) == text:
@@ -135,6 +139,14 @@ def _unread_buffer(statement: ast.stmt, text: str, others: str) -> bool:
             return isinstance(value, ast.Constant) and value.value is None and not _read(name, text, others)
         case ast.AnnAssign(ast.Attribute(ast.Name("self"), str(name)), value=None):
             return not re.search(rf"\.{name}\b(?!: )", text + others)
+    return False
+
+
+def _unread(statement: ast.stmt, text: str, others: str) -> bool:
+    """Does a statement keep a parameter in an attribute that nobody reads?"""
+    match statement:
+        case ast.Assign([ast.Attribute(ast.Name("self"), attribute)], ast.Name()):
+            return len(re.findall(rf"\.{attribute}\b|[\"']{attribute}[\"']", text + others)) == 1
     return False
 
 
