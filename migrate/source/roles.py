@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from torch import nn
@@ -84,7 +85,7 @@ def role(constructor: Constructor) -> str:
     for part in _KINDS:
         if part in name:
             return "deconv" if part == "ConvTranspose" else part.lower()
-    return "".join("_" + c.lower() if c.isupper() else c for c in name).strip("_")
+    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", name).lower()
 
 
 #: What names of attributes are made of, where a class has it in its own name; the first that fits.

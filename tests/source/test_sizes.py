@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
+import golden
 import lua
 import numpy as np
 import pytest
@@ -115,3 +116,12 @@ def test_the_check_can_be_traced_scripted_exported_and_compiled() -> None:
     exported = torch.export.export(model, (image(2, 3, 8, 12),), dynamic_shapes=(free,)).module()
     for other in (torch.fx.symbolic_trace(model), exported, torch.compile(model, fullgraph=True, backend="eager")):
         assert torch.equal(other(x), model(x))
+
+
+def test_a_sequencer_without_memory_is_a_loop() -> None:
+    """What remembers states is left out where the file says that none lasts."""
+    files = golden.MODELS
+    conversion = tm.convert(files / "sentiment_gru_cuda.t7", key="model")
+    text = conversion.source(tm.to_torch(tm.load(files / "sentiment_gru_cuda.reference.t7")["input"]))
+    assert "class GRUSequence" in text
+    assert [word for word in ("Remembering", "has_memory", "forget", "remember") if word in text] == []
