@@ -41,7 +41,8 @@ def solved_sizes(conv: ConvertedModel, entries: Entries, budget: Budget, *, batc
         sizes, kept = _of_two(runs, found) if batched else (found, True)
         told = f"{_told(entries)}{spelled(sizes)} follows from what the layers refuse"
         told += "" if batched else ", one sample in no batch"
-        candidate = Candidate(sizes, told, "solved" if batched else "unbatched")
+        several = batched and isinstance(sizes, tuple) and len(sizes) > 2 and all(isinstance(n, int) for n in sizes)
+        candidate = Candidate(sizes, told, "solved" if batched else "unbatched", arbitrary=several)
         if kept:
             yield candidate
         else:
