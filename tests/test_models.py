@@ -22,6 +22,9 @@ CASES = [
     ("wordrnn_two_protos.t7", "protos.lstm", "wordrnn_two_protos.protos.lstm.reference.t7"),
 ]
 
+#: Left to -m slow: built of the same parts as others here (an inception, residual blocks, blocks that grow, a stack).
+LIKE_OTHERS = ("densenet_bc", "hourglass_stacked", "openface_inception", "resnet_cifar_A_cudnn", "wrn_preact_double")
+
 #: Fields that users put on their modules; they are reported.
 OWN_FIELDS = {
     "superres_vgg7.t7": {
@@ -34,7 +37,11 @@ def case_id(value: Any) -> str:
     return str(value) if value else "-"
 
 
-@pytest.mark.parametrize(("file", "key", "reference"), CASES, ids=case_id)
+def marked(case: tuple[str, str | None, str]) -> Any:
+    return pytest.param(*case, marks=[pytest.mark.slow] if case[0].removesuffix(".t7") in LIKE_OTHERS else [])
+
+
+@pytest.mark.parametrize(("file", "key", "reference"), [marked(case) for case in CASES], ids=case_id)
 def test_model(file: str, key: str | None, reference: str, tmp_path: Path) -> None:
     plugins = [PLUGIN] if file.startswith("style_shave") else []
     conversion = tm.convert(golden.MODELS / file, key=key, plugins=plugins)

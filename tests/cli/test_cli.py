@@ -186,6 +186,17 @@ def test_reference_prints_the_script(capsys: pytest.CaptureFixture[str]) -> None
 
 
 def test_convert_reads_standard_input(tmp_path: Path) -> None:
-    words = [sys.executable, "-m", "torchmigrate", "convert", "-", "-q", "--no-onnx", "-o", str(tmp_path / "out")]
+    words = [
+        sys.executable,
+        "-m",
+        "torchmigrate",
+        "convert",
+        "-",
+        "-q",
+        "--no-onnx",
+        "--no-verify",
+        "-o",
+        str(tmp_path / "out"),
+    ]
     assert subprocess.run(words, input=LENET.read_bytes()).returncode == 0
     assert json.loads((tmp_path / "out" / "config.json").read_text())["source"]["file"] == "stdin.t7"

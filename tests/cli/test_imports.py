@@ -36,7 +36,7 @@ def imported(words: list[str], folder: Path) -> set[str]:
         ("reference --script", {"rich"}),
         ("inspect FILE --shapes", {"rich", "numpy", "torch"}),
         ("convert FILE -o out --source-only -q", ALL - ONNX),
-        ("convert FILE -o out --no-onnx -q", ALL - ONNX),
+        pytest.param("convert FILE -o out --no-onnx -q", ALL - ONNX, marks=pytest.mark.slow),
         ("verify FILE -q", ALL - ONNX),
         ("export FILE -o out.onnx -q", ALL - {"jinja2"}),
     ],

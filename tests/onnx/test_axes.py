@@ -16,7 +16,7 @@ from torchmigrate.onnx.runtime import open_session, run_session
     ("name", "axes", "sizes"),
     [
         ("fcn_fullconv", ("batch", "height", "width"), ("batch", 3, "height", "width")),
-        ("unet_nngraph", ("height", "width"), (2, 1, "height", "width")),
+        pytest.param(*("unet_nngraph", ("height", "width"), (2, 1, "height", "width")), marks=pytest.mark.slow),
         ("superres_vgg7", ("batch", "width"), ("batch", 3, 20, "width")),
         ("lm_seqlstm", ("batch", "time"), ("batch", "time")),
         ("multitask_tables", ("height",), (3, 3, "height", 15)),

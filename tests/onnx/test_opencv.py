@@ -22,7 +22,7 @@ GAPS = {"enet_unpooling": "OpenCV's MaxUnpool takes a batch of one, and counts w
 
 
 #: Run by default, one of each kind; the others with -m slow.
-BY_DEFAULT = {"dcgan_discriminator", "googlenet_aux", "multitask_tables", "resnet_bottleneck_B", "textcnn"}
+BY_DEFAULT = {"dcgan_discriminator", "googlenet_aux", "multitask_tables", "textcnn"}
 
 
 def cases() -> list[Any]:

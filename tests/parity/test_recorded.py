@@ -65,7 +65,9 @@ def test_activations_that_belong_to_the_weights_agree(name: str) -> None:
     assert all(layer.remark for layer in layers if layer.own is None)
 
 
-@pytest.mark.parametrize("name", PROVEN)
+@pytest.mark.parametrize(
+    "name", [n if n != "enet_unpooling" else pytest.param(n, marks=pytest.mark.slow) for n in PROVEN]
+)
 def test_activations_older_than_the_weights_are_proven_with_the_weights_before_the_last_step(name: str) -> None:
     judged, proven, step = PROVEN[name]
     report = tm.verify(convert(name), batches=())

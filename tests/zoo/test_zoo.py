@@ -120,6 +120,7 @@ def test_forty_files_interrupted_and_resumed(collection: Path, tmp_path: Path) -
     assert len([path for path in out.iterdir() if path.is_dir() and path.name != STATE]) == 24
 
 
+@pytest.mark.slow
 def test_a_worker_that_dies_is_one_row(tmp_path: Path) -> None:
     words = deadly.files(tmp_path)
     process = command(*words, "-o", tmp_path / "out", "--jobs", 1, "--source-only", "--timeout", 5, "--json")
