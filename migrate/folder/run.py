@@ -20,7 +20,7 @@ from ..model.convert import convert_model, to_torch
 from ..onnx.result import OnnxExport
 from ..optim.convert import optimizer_beside
 from ..parity.reference_numbers import Reference
-from ..parity.references.choose import choose_reference, read_beside
+from ..parity.references.choose import ReferenceOptions, choose_reference, read_beside
 from ..parity.references.dump import load_dump
 from ..parity.report.report import ParityReport
 from ..parity.runs.pytorch import require_devices
@@ -221,7 +221,7 @@ def _reference(conversion: ConvertedModel, beside: Path | None, options: Convert
     """What to compare with: what the user named, what lies beside the file, or the strongest that there is."""
     if beside is not None and options.input_shape is None:
         return read_beside(conversion, beside)
-    found = choose_reference(conversion, options.reference, input_shape=options.input_shape)
+    found = choose_reference(conversion, options.reference, ReferenceOptions(input_shape=options.input_shape))
     if beside is None:
         return found
     return replace(found, chosen=f"{beside.name} lies beside the file, and was left out since --input-shape was given")

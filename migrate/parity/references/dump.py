@@ -37,7 +37,24 @@ def read_dump(conv: ConvertedModel, file: Path, kind: str = "dump", notes: tuple
         T7Error: it can't be read.
         UsageError: it is no reference, or one of another model.
     """
-    value = load_dump(file)
+    return reference_of(conv, file, load_dump(file), kind, notes)
+
+
+def reference_of(
+    conv: ConvertedModel, file: Path, value: LuaTable, kind: str = "dump", notes: tuple[str, ...] = ()
+) -> Reference:
+    """The reference that a file holds, as `read_dump` gives it.
+
+    Args:
+        conv: the converted model that it is about.
+        file: what dump_reference.lua wrote.
+        value: what `load_dump` read of it.
+        kind: what to call it: "dump" or "live".
+        notes: what else is known of it.
+
+    Raises:
+        UsageError: it is one of another model, or damaged.
+    """
     try:
         return _reference(conv, file, value, kind, notes)
     except (AttributeError, KeyError, TypeError, ValueError, OverflowError) as error:

@@ -30,7 +30,7 @@ from ..judge.status import FAILED, NOT_RUN, PASSED
 from ..judge.tolerances import Rules, coarser, depth_of, fan_in_of
 from ..network_copies import copy_network
 from ..reference_numbers import Reference
-from ..references.choose import AUTO, choose_reference
+from ..references.choose import AUTO, ReferenceOptions, choose_reference
 from ..references.live import without_folder
 from ..references.self_reference import with_layers, with_output
 from ..report.comparison import BackendResult, ModelLayer
@@ -106,14 +106,16 @@ def verify(
         else choose_reference(
             conv,
             reference,
-            guess=None if input is None else Guess(input, input_reason),
-            input_shape=input_shape,
-            seed=seed,
-            torch7=torch7,
-            model_file=None if model_file is None else Path(model_file),
-            compare_run=compare_run,
-            gradients=gradients,
-            requires=requires,
+            ReferenceOptions(
+                guess=None if input is None else Guess(input, input_reason),
+                input_shape=input_shape,
+                seed=seed,
+                torch7=torch7,
+                model_file=None if model_file is None else Path(model_file),
+                compare_run=compare_run,
+                gradients=gradients,
+                requires=requires,
+            ),
         )
     )
     single = floating_type(conv.module) == torch.float32
