@@ -50,6 +50,11 @@ _ALIKE = 1e-2
 _FEW = 1024
 
 
+#: Functions that libraries, Torch7 among them, compute as exp(x) - 1 or log(1 + exp(x)): 1 is rounded, and their small
+#: numbers are the rest.
+_BESIDE_ONE = (nn.ELU, nn.CELU, nn.SELU, nn.Softplus, nn.LogSigmoid)
+
+
 class RoundingNoise:
     """The change of each number of the output, relative to the size of one rounding; found in steps, as far as needed.
 
@@ -236,7 +241,7 @@ class _Noisy:
         ours, theirs = ([tensor for _, tensor in leaves(item)] for item in (output, given))
         numbers = sum(tensor.numel() for tensor in theirs), sum(tensor.numel() for tensor in ours)
         if self.generator is None:
-            self.largest = max([self.largest, *map(_size, ours)])
+            self.largest = max([self.largest, *map(_size, ours), _beside(part)])
             self.terms[id(part)] = max(numbers[0] / max(numbers[1], 1), 1.0)
             return None
         if len(ours) != 1 or len(theirs) != 1 or ours[0].shape != theirs[0].shape or fan_in(part) > 1:
@@ -244,7 +249,15 @@ class _Noisy:
         if not (isinstance(output, torch.Tensor) and output.is_floating_point() and theirs[0].is_floating_point()):
             return None
         # within a function of each number, such as a log-softmax, numbers of the size of the input are rounded
-        return output + self.times(theirs[0], 0.0, _STEP).to(output.dtype)
+        inner = theirs[0].abs() + _beside(part)
+        return output + self.times(inner, 0.0, _STEP).to(output.dtype)
+
+
+def _beside(part: nn.Module) -> float:
+    """What 1 beside an exponential makes of the output; 0 where there is none."""
+    if not isinstance(part, _BESIDE_ONE):
+        return 0.0
+    return abs(float(getattr(part, "alpha", 1.0))) / abs(float(getattr(part, "beta", 1.0)) or 1.0)
 
 
 def _size(tensor: torch.Tensor) -> float:

@@ -48,7 +48,6 @@ GAPS: dict[str, str] = {
     },
     **{f"nn.found[{i}]:onnx": FRESH for i in (3, 4)},
     **{f"nn.projects_torch_rnn[{i}]:onnx": FRESH for i in (4, 7)},
-    "nn.ELU[4]:onnx": "ONNX Runtime takes 1 from exp(x), which leaves few digits of 1e-6; such a slice is off",
     "nn.SpatialMaxPooling[7]:onnx": "where a window is empty Torch7 gives the lowest double; the graph has float32",
     "nn.Squeeze[10]:onnx": "Torch7 makes an empty tensor of a single element; the converted layer gives the element",
     "nn.Squeeze[10]:output": "Torch7 makes an empty tensor of a single element; the converted layer gives the element",

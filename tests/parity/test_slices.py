@@ -136,6 +136,8 @@ def test_a_slice_that_cancels_is_no_false_alarm_and_a_wrong_one_is_found() -> No
         (nn.Tanh(), torch.full((2, 3), 20.0), 19.9, 20.6),  # of its input, whose size some formulas round
         (nn.LogSoftmax(1), torch.tensor([[30.0, 0.0]]), 25.0, 130.0),
         (nn.Flatten(), torch.full((2, 3, 1), 7.0), 7.0, 14.1),
+        (nn.ELU(2.0), torch.full((2, 3), -0.25 - 1e-6), 2.0, 2.1),  # 2 * (exp(x) - 1), where 1 is rounded
+        (nn.Softplus(4.0), torch.full((2, 3), -9.0), 0.25, 9.3),
     ],
 )
 def test_noise_of_single_layers(module: nn.Module, value: torch.Tensor, least: float, most: float) -> None:
