@@ -51,6 +51,11 @@ def counted(number: int, noun: str, plural: str = "") -> str:
     return f"{number} {noun if number == 1 else plural or noun + 's'}"
 
 
+def said(error: BaseException) -> str:
+    """The class of an error and what it says, without the frames of C++ that PyTorch may add."""
+    return f"{type(error).__name__}: {error}".partition("\nException raised from ")[0]
+
+
 def cause(error: BaseException) -> str:
     """The first line that says something, from the innermost exception; without paths of the machine."""
     while error.__cause__ is not None:

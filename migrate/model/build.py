@@ -11,6 +11,7 @@ from torch import nn
 
 from ..base.errors import Refusal, UnsupportedLayers
 from ..base.memory import is_out_of_memory
+from ..base.messages import said
 from ..t7 import LuaObject, Storage, Tensor
 from ..t7.memory_map import release_pages
 from . import registry
@@ -178,7 +179,7 @@ class Build:
                 raise  # an assertion of a converter is a fault of its own
             # a file's fields can contradict each other in any way; the cause is chained to the final error
             self._cause = self._cause or error
-            return self._refuse(layer, f"its fields do not fit together ({type(error).__name__}: {error})")
+            return self._refuse(layer, f"its fields do not fit together ({said(error)})")
         if replaced := [name for name in layer.replaced_methods if name in FORWARD]:
             return self._refuse(layer, f"the file replaces its {', '.join(replaced)} by a Lua function")
         if replaced := [name for name in layer.replaced_methods if name in BACKWARD]:

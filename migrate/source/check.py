@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from ..base.memory import is_out_of_memory
+from ..base.messages import said
 from ..base.tensor_trees import apply, leaves
 from ..model.tied_names import first_names
 from .examples import Example
@@ -91,7 +92,7 @@ def check(text: str, state: Mapping[str, torch.Tensor], examples: list[Example])
     except OtherType as error:
         return Finding(f"OtherType: {error}", error.owner, str(error.dtype).removeprefix("torch."))
     except Exception as error:  # whatever source that is wrong may raise
-        return Finding(f"{type(error).__name__}: {error}"[:2000], out_of_memory=is_out_of_memory(error))
+        return Finding(said(error)[:2000], out_of_memory=is_out_of_memory(error))
     return Finding()
 
 

@@ -12,6 +12,7 @@ import torch
 
 from ..base.errors import TorchMigrateError
 from ..base.memory import is_out_of_memory
+from ..base.messages import said
 from ..model.conversion import ConvertedModel
 from ..model.recurrent_state import Remembering
 from ..model.registry import form_of
@@ -103,7 +104,7 @@ def _said(error: Exception) -> str:
     """An error in words, of a way that may not fit the model."""
     if is_out_of_memory(error):
         raise error
-    return f"{type(error).__name__}: {error}"
+    return said(error)
 
 
 @contextmanager

@@ -333,3 +333,13 @@ def test_values_of_many_dimensions_are_refused_at_once() -> None:
     conv = tm.convert(chain(networks.linear(4, 4), *[replicate] * 200))
     with pytest.raises(LimitExceeded, match=r"nn\.Replicate at \d+ would compute a tensor of 65 dimensions"):
         tm.verify(conv, input_shape="2x4")
+
+
+def test_a_refusal_holds_no_frames_of_c() -> None:
+    layer = networks.conv(3, 4, 3)
+    layer.fields["kW"] = 1e300
+    with pytest.raises(tm.UnsupportedLayers) as done:
+        tm.convert(chain(layer))
+    (refusal,) = done.value.refusals
+    assert refusal.reason.startswith("its fields do not fit together (TypeError: empty(): argument 'size' failed")
+    assert "frame #" not in refusal.reason
