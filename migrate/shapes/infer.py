@@ -15,10 +15,11 @@ from .candidates import Candidate, column_sizes, oblong_sizes, single_sizes, tri
 from .check_sizes import check_sizes
 from .input_readers import IMAGES, VOLUMES, Entries, Entry, entries_of
 from .not_found import unknown
-from .parse import parse_shape
+from .parse import parse_shape, spelled
 from .random_input import make_input
 from .recorded import batched, left_by_model, recorded_sizes
 from .search_budget import Budget, Spent
+from .solve import other_ranks
 from .solved_sizes import solved_sizes
 from .table_sizes import spare_sizes, table_sizes, two_samples
 from .trials import Trials
@@ -28,6 +29,9 @@ _LARGE = 1 << 21
 
 #: How many sizes are tried of a table with a part of a certain size.
 _FEW = 8
+
+#: So many sizes with a dimension more or less are tried, to say that there are such.
+_OTHERS = 12
 
 #: How many likely sizes are tried of a tensor, and of a table, before what the layers refuse is followed.
 _LIKELY, _LIKELY_VOLUMES, _LIKELY_TABLES = 20, 70, 16
@@ -115,7 +119,16 @@ def _found(conv: ConvertedModel) -> InputSizes:
             check_sizes(conv, trials.empty(trials.too_large))
         return InputSizes(None, unknown(entries, trials.count, oblong, ended=budget.spent))
     others = chosen.arbitrary and isinstance(entries, Entry) and not entries.steps
+    if chosen.source == "solved":
+        return InputSizes(chosen.sizes, chosen.reason + _of_other_ranks(trials, chosen.sizes))
     return InputSizes(chosen.sizes, chosen.reason + (trials.others(chosen.sizes) if others else ""))
+
+
+def _of_other_ranks(trials: Trials, sizes: Any) -> str:
+    """Says which sizes with a dimension more or less do as well, and how one of them is chosen."""
+    tried = islice(other_ranks(sizes), _OTHERS)
+    other = next((other for other in tried if trials.fits(other) and trials.keeps_apart(other)[0]), None)
+    return "" if other is None else f" (so does {spelled(other)}: --input-shape chooses what the model is for)"
 
 
 def _proposed(conv: ConvertedModel, entries: Entries, budget: Budget) -> Iterator[Candidate]:

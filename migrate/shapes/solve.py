@@ -76,7 +76,7 @@ class Solver:
             if stage == len(needs):
                 for deeper in _deeper(sizes):  # from there the way is another
                     self._push(heap, seen, deeper, odd=odd + 1)
-                found = _other_ranks(sizes)
+                found = other_ranks(sizes)
             else:  # first with the batch as it is, then with another
                 batch = stage > len(needs)
                 found = self._followed(sizes, needs[stage - batch - batch * len(needs)], site, batch=batch)
@@ -227,7 +227,7 @@ def _deeper(sizes: Any) -> Iterator[Any]:
             yield apply(sizes, partial(_inserted, dim, _label(sizes)), tuple)
 
 
-def _other_ranks(sizes: Any) -> Iterator[Any]:
+def other_ranks(sizes: Any) -> Iterator[Any]:
     """The same sizes, with a dimension more or less in one part."""
     flat, label = _flat(sizes), _label(sizes)
     for number, leaf in enumerate(flat):

@@ -63,6 +63,11 @@ def test_the_input_is_found(name: str, cases: dict[str, Any], monkeypatch: pytes
     assert_alike(conversion.module(tm.to_torch(case["input"])), case["output"])
 
 
+def test_that_other_sizes_fit_is_said(cases: dict[str, Any]) -> None:
+    reason = infer_input(tm.convert(cases["entries_of_an_axis"]["net"])).reason
+    assert "(so does 2x11x3x5: --input-shape chooses what the model is for)" in reason
+
+
 @pytest.mark.parametrize("name", SAVED)
 def test_the_source_is_as_general_as_the_model(name: str, cases: dict[str, Any], tmp_path: Path) -> None:
     case = cases[name]
