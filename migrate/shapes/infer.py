@@ -119,7 +119,7 @@ def _found(conv: ConvertedModel) -> InputSizes:
             check_sizes(conv, trials.empty(trials.too_large))
         return InputSizes(None, unknown(entries, trials.count, oblong, ended=budget.spent))
     others = chosen.arbitrary and isinstance(entries, Entry) and not entries.steps
-    if chosen.source == "solved":
+    if chosen.source == "solved" and not chosen.arbitrary:
         return InputSizes(chosen.sizes, chosen.reason + _of_other_ranks(trials, chosen.sizes))
     return InputSizes(chosen.sizes, chosen.reason + (trials.others(chosen.sizes) if others else ""))
 

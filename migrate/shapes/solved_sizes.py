@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from ..base.messages import counted
 from ..base.tensor_trees import apply, leaves
 from ..model.conversion import ConvertedModel
 from ..t7 import Storage
@@ -17,6 +18,9 @@ from .solve import LABELS, Solver
 
 #: How many runs a search may take with a batch, and without.
 _RUNS = {True: 100, False: 40}
+
+#: Dimensions of a batch of images.
+_IMAGES = 4
 
 #: How large images are to begin with: networks halve them a few times.
 _SIDE = 64
@@ -39,10 +43,8 @@ def solved_sizes(conv: ConvertedModel, entries: Entries, budget: Budget, *, batc
         if found in roots and not _known(entries):
             return  # it takes anything, so nothing is known
         sizes, kept = _of_two(runs, found) if batched else (found, True)
-        told = f"{_told(entries)}{spelled(sizes)} follows from what the layers refuse"
-        told += "" if batched else ", one sample in no batch"
-        several = batched and isinstance(sizes, tuple) and len(sizes) > 2 and all(isinstance(n, int) for n in sizes)
-        candidate = Candidate(sizes, told, "solved" if batched else "unbatched", arbitrary=several)
+        told = _told(entries, sizes) + ("" if batched else ", one sample in no batch")
+        candidate = Candidate(sizes, told, "solved" if batched else "unbatched", arbitrary=_square(sizes))
         if kept:
             yield candidate
         else:
@@ -50,13 +52,22 @@ def solved_sizes(conv: ConvertedModel, entries: Entries, budget: Budget, *, batc
     yield from left
 
 
-def _told(entries: Entries) -> str:
-    """What is known of the input, in words that a comma can follow."""
+def _square(sizes: Any) -> bool:
+    """Are these the sizes of square images, of which others may do as well?"""
+    return isinstance(sizes, tuple) and len(sizes) == _IMAGES and sizes[2] == sizes[3]
+
+
+def _told(entries: Entries, sizes: Any) -> str:
+    """What is known of the input, and where its sizes are from, in words that a comma can follow."""
     if isinstance(entries, dict):
-        return f"it takes a table of {len(entries)}; "
+        return f"it takes a table of {len(entries)}; {spelled(sizes)} follows from what the layers refuse"
     kind = {IMAGES: "images", VOLUMES: "volumes", FRAMES: "frames", INDICES: "indices", NUMBERS: "numbers"}
     taken = kind.get(entries.kind, "")
-    return f"{entries.where} takes {taken}; " if taken and entries.where else ""
+    if entries.kind == IMAGES and _square(sizes) and sizes[1] == entries.channels:
+        side = f"{sizes[2]}x{sizes[3]}"
+        return f"{entries.where} takes {counted(entries.channels, 'channel')}; {side} was tried and fits"
+    told = f"{entries.where} takes {taken}; " if taken and entries.where else ""
+    return f"{told}{spelled(sizes)} follows from what the layers refuse"
 
 
 def _known(entries: Entries) -> bool:
