@@ -3,7 +3,6 @@
 import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 
 class CharrnnCheckpoint(nn.Module):
@@ -33,7 +32,7 @@ class CharrnnCheckpoint(nn.Module):
             & (h2.shape[1:] == torch.Size([16])),
             "not (N,), (N, 16), (N, 16), (N, 16), (N, 16)",
         )
-        i2h_1 = self.i2h_1(F.one_hot(x.long() - 1, 20).float())
+        i2h_1 = self.i2h_1(nn.functional.one_hot(x.long() - 1, 20).float())
         x = (i2h_1 + self.h2h_1(h1)).unflatten(1, (4, 16))
         i, f, o, g = x.unbind(1)
         c1 = torch.sigmoid(f) * c1 + torch.sigmoid(i) * torch.tanh(g)
@@ -51,7 +50,7 @@ class CharrnnCheckpoint(nn.Module):
         """The model with the weights of a folder, in evaluation mode."""
         model = cls().eval()
         model.load_state_dict(load_file(f"{folder}/model.safetensors"))
-        return model if device is None else model.to(device)
+        return model.to(device)
 
 
 Model = CharrnnCheckpoint

@@ -3,14 +3,13 @@
 import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 
 class BatchNorm2d(nn.BatchNorm2d):
     def forward(self, input: Tensor) -> Tensor:
         updates = self.training and len(input) > 1  # Torch7 freezes it for one sample
         known = self.running_mean, self.running_var, self.weight, self.bias
-        return F.batch_norm(input, *known, updates, self.momentum, self.eps)
+        return nn.functional.batch_norm(input, *known, updates, self.momentum, self.eps)
 
 
 class ConvBlock(nn.Sequential):
@@ -66,7 +65,7 @@ class UnetNngraph(nn.Module):
         """The model with the weights of a folder, in evaluation mode."""
         model = cls().eval()
         model.load_state_dict(load_file(f"{folder}/model.safetensors"))
-        return model if device is None else model.to(device)
+        return model.to(device)
 
 
 Model = UnetNngraph

@@ -26,6 +26,9 @@ from ..sizes import Sizes, notes_of, tupled
 from .copied_classes import Copies
 from .forward_methods import Forward
 
+#: A call of torch.nn.functional, as the copied classes and expressions have it.
+_FUNCTIONAL = re.compile(r"(?<![\w.])F\.(?=\w)")
+
 #: Longest line of a docstring, as ruff has it.
 _WIDTH = 88
 
@@ -69,6 +72,8 @@ def file_text(
     if tied:
         parts.append(_FILL_TIED)
     body = "\n\n".join(parts)
+    if len(_FUNCTIONAL.findall(body)) == 1:  # an import for one call is a line too many
+        body = _FUNCTIONAL.sub("nn.functional.", body)
     return "\n".join([_docstring(conv), import_block(imports, body), body])
 
 
@@ -211,7 +216,7 @@ def _model(
         '        """The model with the weights of a folder, in evaluation mode."""\n'
         "        model = cls().eval()\n"
         '        model.load_state_dict(load_file(f"{folder}/model.safetensors"))\n'
-        "        return model if device is None else model.to(device)\n"
+        "        return model.to(device)\n"
     )
     return "\n".join(lines) + "\n\n" + _forward_text(forward) + "\n" + load
 
