@@ -66,7 +66,7 @@ class Commands(click.Group):
     cls=Commands,
     context_settings={"help_option_names": ["-h", "--help"]},
     epilog="`torchmigrate COMMAND --help` has examples. Exit codes: 0 ok, 1 parity failed, 2 usage, 3 unreadable "
-    "input, 4 unsupported layers, 5 export failed, 70 a fault of torchmigrate, 130 interrupted.",
+    "input or no model in it, 4 unsupported layers, 5 export failed, 70 a fault of torchmigrate, 130 interrupted.",
 )
 @click.version_option(package_name="torchmigrate")
 def cli() -> None:

@@ -15,8 +15,8 @@ from ..t7.keys import join
 _MAX_DEPTH = 3
 _MAX_ENTRIES = 200
 
-#: More entries of a list at the top than are told one by one, unless there are models among them; how many are told.
-_FEW, _SHOWN = 12, 3
+#: How many entries of a long list or table of one kind at the top are told.
+_SHOWN = 3
 
 #: What is told in one line, at the top of a file as well.
 _IN_A_LINE = ("vocabulary", "names", "history", "numbers", "statistics", "confusion matrix")
@@ -45,7 +45,7 @@ def contents_of(value: Value, known: Collection[str]) -> dict[str, Content]:
     found = kind_of(value)
     if found.name in _IN_A_LINE:
         return {"": Content(found.name, found.text)}
-    if value.is_list and len(value) > _FEW and not models:
+    if found.uniform and not models:
         return {"": Content(found.name, found.text, _entries(value, models, 0, {id(value)}, _SHOWN))}
     return _entries(value, models, 0, {id(value)})
 

@@ -198,7 +198,7 @@ def _with_held(candidate: ModelCandidate, known: Collection[str], others: tuple[
 
 def _nothing(value: Value) -> str:
     kind = kind_of(value)
-    what = _summary(value) if kind.name in ("table", "options") else str(kind)
+    what = _summary(value) if kind.name in ("table", "options") and not kind.uniform else str(kind)
     own = isinstance(value, LuaObject) and not is_table_class(value.typename)
     hint = " If its class is a layer of your own, give it a converter with --plugin." if own else ""
     return f"this holds no model. What it holds: {what}. `torchmigrate extract` takes it out.{hint}"

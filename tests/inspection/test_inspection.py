@@ -91,6 +91,8 @@ def test_flattened_parameters_count_once() -> None:
         ([0.5, 0.25, 0.125], "history", "list of 3 numbers, the last 0.125"),
         (["cat", "dog"], "names", "list of 2 texts: cat, dog"),
         ({10: 2.5, 20: 1.75}, "table", "table of 2"),
+        ({"W": lua.numbers(5, 3), "b": lua.numbers(5)}, "tensors", "2 tensors: W 5x3, b 5"),
+        ({f"word{i}": i * i for i in range(100)}, "table", "table of 100, each a number"),
         (90, "number", "90"),
         (True, "boolean", "true"),
         (None, "nil", "nil"),

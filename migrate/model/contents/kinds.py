@@ -15,6 +15,9 @@ _MAX_TEXT = 60
 #: More numbers than a size or a mean of channels has: a history.
 _FEW_NUMBERS = 8
 
+#: More entries of one kind than are told one by one: below numbers, and below words, which may be settings.
+_FEW, _MANY = 12, 60
+
 #: More nodes of a tree than are counted; more entries of a list than are looked at.
 _MAX_NODES = 10_000
 _MOST_LOOKED = 1_000
@@ -47,13 +50,15 @@ class Kind:
 
     Attributes:
         name: "optimizer state", "options", "vocabulary", "names", "numbers", "history", "statistics", "data set",
-            "confusion matrix", "tree", "tensor", "storage", "table", "list", "number", "text", "boolean", "function",
-            "object" or "nil".
+            "confusion matrix", "tree", "tensors", "tensor", "storage", "table", "list", "number", "text", "boolean",
+            "function", "object" or "nil".
         text: one line about it.
+        uniform: has it so many entries of one kind, or in a list, that a few show what all are?
     """
 
     name: str
     text: str
+    uniform: bool = False
 
     def __str__(self) -> str:
         return self.text if self.text.startswith(self.name) else f"{self.name}, {self.text}"
@@ -137,6 +142,12 @@ def _table(table: LuaTable, key: str) -> Kind:
     known = {str(name): statistic(name, value) for name, value in table.items()}
     if None not in known.values():
         return Kind("statistics", "; ".join(f"{name} {numbers_text(found)}" for name, found in known.items()))
+    if all(isinstance(item, Tensor) for item in values):
+        told = [f"{name} {size_text(item)}" for name, item in table.items()[:4] if isinstance(item, Tensor)]
+        return Kind("tensors", f"{count} tensors: {', '.join(told)}{', …' if count > 4 else ''}")
+    kinds = set(map(_class, values[:_MOST_LOOKED]))
+    if len(kinds) == 1 and count > (_FEW if isinstance(keys[0], float) else _MANY):
+        return Kind("table", f"table of {count}, each a {kinds.pop()}", uniform=True)
     scalars = sum(isinstance(item, (str, bytes, float, bool)) for item in values)
     if count > 2 and scalars > 0.7 * count and all(isinstance(key, str) for key in keys):
         return Kind("options", f"{count} options")
@@ -154,7 +165,8 @@ def _list(values: list[Value], key: str) -> Kind:
         return Kind("names", _cut(f"list of {count} texts: {', '.join(words[:4])}{', …' if count > 4 else ''}"))
     kinds = Counter(map(_class, values[:_MOST_LOOKED]))
     (kind, most), *others = kinds.most_common()
-    return Kind("list", f"list of {count}" if others or most < 2 else f"list of {count}, each a {kind}")
+    uniform = not others and most > 1
+    return Kind("list", f"list of {count}, each a {kind}" if uniform else f"list of {count}", uniform=count > _FEW)
 
 
 def _class(value: Value) -> str:
