@@ -125,4 +125,11 @@ def spatial_sub_sampling(layer: Layer) -> SubSampling2d:
         (layer.integer("kH"), layer.integer("kW")),
         (layer.integer("dH", 1), layer.integer("dW", 1)),
     )
+    weight = layer.tensor("weight")
+    if weight.numel() > len(module.weight):
+        layer.note(
+            f"its weight is of size {'x'.join(map(str, weight.shape))}; Torch7 reads the first number for each plane"
+        )
+        layer.put(module, "weight", weight.reshape(-1)[: len(module.weight)])
+        return layer.put_all(module, "bias")
     return layer.put_all(module, "weight", "bias")

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import golden
 import lua
+import numpy as np
 import pytest
+import torch
 
 import torchmigrate as tm
 
@@ -26,3 +28,11 @@ def test_a_module_that_would_go_on_training_is_refused() -> None:
     layer = lua.module("nn.Sequencer", module=other, modules=[lua.linear(4, 3)])
     with pytest.raises(tm.UnsupportedLayers, match="does not reach its `module`"):
         tm.convert(layer)
+
+
+def test_sub_sampling_reads_the_first_numbers_of_a_weight_that_is_too_large() -> None:
+    fields = {"nInputPlane": 2, "kW": 2, "kH": 1, "dW": 2, "dH": 1, "bias": np.array([0.5, -0.5])}
+    conversion = tm.convert(lua.module("nn.SpatialSubSampling", weight=np.arange(3.0, 11.0).reshape(2, 2, 2), **fields))
+    x = torch.tensor([[[[1.0, 2.0]], [[10.0, 20.0]]]], dtype=torch.float64)
+    assert conversion.module(x).tolist() == [[[[9.5]], [[119.5]]]]
+    assert any("its weight is of size 2x2x2" in text for _, text in conversion.notes)
