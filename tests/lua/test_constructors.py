@@ -90,6 +90,18 @@ def test_cudnn_has_its_own_defaults(text: str, fields: dict[str, Any]) -> None:
     assert {name: got.get(name) for name in fields} == fields
 
 
+@pytest.mark.parametrize("name", ["RNN", "RNNReLU", "RNNTanh", "LSTM", "GRU", "BLSTM", "BGRU"])
+def test_recurrent_layers_of_cudnn(name: str) -> None:
+    for case in tm.load(FIXTURES / "layers" / f"cudnn.{name}.t7").list():
+        wanted = case["module"]
+        sizes = ", ".join(f"{wanted[field]:g}" for field in ("inputSize", "hiddenSize", "numLayers"))
+        rest = ", ".join(str(wanted[field]).lower() for field in ("batchFirst", "dropout", "rememberStates"))
+        got = made("cudnn", f"cudnn.{name}({sizes}, {rest}):double()")
+        ignored = {"train", "output", "gradInput", "weight", "gradWeight", "_type", "hiddenInput", "cellInput"}
+        assert differences(wanted, got, ignored=ignored) == []
+        assert got["weight"].size == wanted["weight"].size
+
+
 def test_the_weight_of_groups_is_as_cudnn_lays_it_out() -> None:
     assert made("cudnn", "cudnn.SpatialConvolution(4, 6, 3, 2, 1, 1, 1, 1, 2).weight:size()").data.tolist() == [
         6,

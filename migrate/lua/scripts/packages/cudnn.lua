@@ -101,6 +101,46 @@ own('SpatialCrossMapLRN', function(self, size, alpha, beta, k)
    self.size, self.alpha, self.beta, self.k = size or 5, alpha or 1e-4, beta or 0.75, k or 1.0
 end, 'nn.SpatialCrossMapLRN')
 
+-- recurrent layers over whole sequences: all weights and biases in one vector, two biases for each gate
+local RNN = torch.class('cudnn.RNN', 'nn.Module')
+local gates = {CUDNN_RNN_RELU = 1, CUDNN_RNN_TANH = 1, CUDNN_LSTM = 4, CUDNN_GRU = 3}
+local function recurrent(self, inputs, hidden, layers, batch_first, dropout, remember, mode, directions)
+   P.module_fields(self)
+   P.need_number('RNN', inputs, hidden, layers)
+   self.datatype = 'CUDNN_DATA_FLOAT'
+   self.inputSize, self.hiddenSize, self.numLayers = inputs, hidden, layers
+   self.seqLength, self.miniBatch, self.numDirections = 1, 1, directions
+   self.bidirectional = directions == 2 and 'CUDNN_BIDIRECTIONAL' or 'CUDNN_UNIDIRECTIONAL'
+   self.inputMode, self.mode = 'CUDNN_LINEAR_INPUT', mode
+   self.dropout, self.seed = dropout or 0, 0x01234567
+   self.batchFirst, self.rememberStates = batch_first or false, remember or false
+   self.sync, self.inputPacked = true, false
+   for _, name in ipairs{'reserve', 'hiddenOutput', 'cellOutput', 'gradHiddenInput', 'gradCellInput'} do self[name] = torch.Tensor() end
+   local count = 0
+   for layer = 1, layers do
+      local from = layer == 1 and inputs or hidden * directions
+      count = count + directions * gates[mode] * (hidden * from + hidden * hidden + 2 * hidden)
+   end
+   self.weight, self.gradWeight = torch.Tensor(count), torch.Tensor(count)
+   self:reset()
+end
+function RNN:__init(inputs, hidden, layers, batch_first, dropout, remember)
+   recurrent(self, inputs, hidden, layers, batch_first, dropout, remember, 'CUDNN_RNN_RELU', 1)
+end
+function RNN:reset(deviation)
+   P.draw(self.weight, deviation or 1 / math.sqrt(self.hiddenSize))
+end
+function RNN:resetDropoutDescriptor() end
+function RNN:resetStates() end
+for _, entry in ipairs{{'RNNReLU', 'CUDNN_RNN_RELU', 1}, {'RNNTanh', 'CUDNN_RNN_TANH', 1}, {'LSTM', 'CUDNN_LSTM', 1},
+                       {'GRU', 'CUDNN_GRU', 1}, {'BLSTM', 'CUDNN_LSTM', 2}, {'BGRU', 'CUDNN_GRU', 2}} do
+   local name, mode, directions = entry[1], entry[2], entry[3]
+   local class = torch.class('cudnn.' .. name, 'cudnn.RNN')
+   function class:__init(inputs, hidden, layers, batch_first, dropout, remember)
+      recurrent(self, inputs, hidden, layers, batch_first, dropout, remember, mode, directions)
+   end
+end
+
 -- layers change their class and keep their fields, those that keep(module) holds for left as they are
 local kinds = {}
 for _, name in ipairs{'BatchNormalization', 'SpatialBatchNormalization', 'SpatialConvolution', 'SpatialCrossMapLRN',
