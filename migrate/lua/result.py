@@ -41,8 +41,8 @@ class Results:
         while stack:
             source, table, path = stack.pop()
             keys, values, count = self._host.entries(source)
-            for index in range(1, count + 1):
-                key, held = keys[index], values[index]
+            pairs = [(keys[index], values[index]) for index in range(1, count + 1)]
+            for key, held in sorted(pairs, key=self._order):
                 where = f"{path}.{key}" if isinstance(key, (str, int, float)) else path
                 new_key, more = self._one(key, where)
                 stack += more
@@ -51,6 +51,18 @@ class Results:
                 if new_value is not None and new_key is not None:
                     table[new_key] = new_value
         return root
+
+    def _order(self, pair: tuple[Any, Any]) -> tuple[int, float, str]:
+        """Lua's own order follows addresses in memory; this one is the same in every run."""
+        key, held = pair
+        if isinstance(key, bool):
+            return 2, float(key), ""
+        if isinstance(key, (int, float)):
+            return 0, float(key), ""
+        if isinstance(key, str):
+            return 1, 0.0, key
+        number = isinstance(held, (int, float)) and not isinstance(held, bool)
+        return (3, float(held), "") if number else (4, float(self._host.identity(key)), "")
 
     def _one(self, given: Any, path: str) -> tuple[Value, list[Any]]:
         made = self._leaf(given, path)

@@ -205,6 +205,18 @@ STATS = tm.LuaTable.from_list([tm.LuaTable.from_list([vector(2), vector(2)])])
 
 
 @pytest.mark.usefixtures("in_process")
+def test_two_runs_give_the_same_bytes(tmp_path: Path) -> None:
+    folder = FIXTURES / "lua" / "stories" / "charrnn"
+    call = "LSTM.lstm(opt.vocab_size, opt.rnn_size, opt.num_layers, opt.dropout)"
+    for name in ("a.t7", "b.t7"):
+        made = define(
+            "model/LSTM.lua", folder=folder, call=call, weights=folder / "checkpoint.t7", weights_key="params"
+        )
+        tm.dump(made, tmp_path / name)
+    assert (tmp_path / "a.t7").read_bytes() == (tmp_path / "b.t7").read_bytes()
+
+
+@pytest.mark.usefixtures("in_process")
 def test_a_new_method_of_a_class_changes_nothing(tmp_path: Path) -> None:
     small(tmp_path, vector(12), stats=STATS, options={"extend": True})
 

@@ -149,6 +149,7 @@ function torch.class(name, parent, module)
    if P.in_package then P.own_classes[#P.own_classes + 1] = class else P.bridge.on_class(name) end
    local function make(...)
       local self = setmetatable({}, class)
+      torch.pointer(self)      -- numbered as they are made, so that two runs write them in one order
       local init = class.__init
       if init then init(self, ...) end
       return self
