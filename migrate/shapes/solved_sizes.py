@@ -44,12 +44,21 @@ def solved_sizes(conv: ConvertedModel, entries: Entries, budget: Budget, *, batc
             return  # it takes anything, so nothing is known
         sizes, kept = _of_two(runs, found) if batched else (found, True)
         told = _told(entries, sizes) + ("" if batched else ", one sample in no batch")
-        candidate = Candidate(sizes, told, "solved" if batched else "unbatched", arbitrary=_square(sizes))
+        candidate = Candidate(
+            sizes, told, "solved" if batched else "unbatched", arbitrary=batched and _several(entries, sizes)
+        )
         if kept:
             yield candidate
         else:
             left.append(candidate)
     yield from left
+
+
+def _several(entries: Entries, sizes: Any) -> bool:
+    """May other images, volumes or lengths do as well?"""
+    if isinstance(entries, dict) or entries.steps:
+        return False
+    return _square(sizes) or (entries.kind in (VOLUMES, FRAMES, INDICES) and len(sizes) > 1)
 
 
 def _square(sizes: Any) -> bool:

@@ -37,7 +37,16 @@ FOUND = {
 }
 
 #: Their model.py takes what Torch7's input is, though other sizes were found.
-SAVED = ["attention", "concat_of_vectors", "texts_of_two_lengths", "view_at_the_front", "weights_by_class"]
+SAVED = [
+    "attention",
+    "concat_of_vectors",
+    "texts_of_two_lengths",
+    pytest.param(
+        "view_at_the_front",
+        marks=pytest.mark.xfail(reason="the check of sizes in model.py refuses 4x6x6, which the View takes as well"),
+    ),
+    "weights_by_class",
+]
 
 
 @pytest.fixture(scope="module")
