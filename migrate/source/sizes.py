@@ -16,7 +16,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from ..base.tensor_trees import leaves, numbered
 from ..shapes.dry_run import on_meta, run_without_numbers
-from ..shapes.input_readers import SEQUENCES, Entries, Entry
+from ..shapes.input_readers import INDICES, SEQUENCES, Entries, Entry
 from .examples import Example
 from .expressions import Variable, python
 
@@ -73,15 +73,22 @@ class Sizes:
         outputs: the same of the outputs.
         axes: the sizes that may vary.
         readers: what reads each input.
+        sure: may each input have no other number of dimensions?
     """
 
     inputs: list[list[str]]
     outputs: list[list[str]]
     axes: list[Axis]
     readers: list[Entry]
+    sure: list[bool]
 
-    def check(self, parameters: list[Variable]) -> ast.expr:
-        """A statement that refuses inputs of other sizes; fx, export, compile and script take it."""
+    def check(self, parameters: list[Variable]) -> ast.expr | None:
+        """A statement that refuses inputs of other sizes; fx, export, compile and script take it.
+
+        None where the model may take an input of another number of dimensions, which it would refuse.
+        """
+        if not all(self.sure):
+            return None
         conditions: list[ast.expr] = []
         for number, (parameter, sizes) in enumerate(zip(parameters, self.inputs, strict=True)):
             free = {dim: axis for axis in self.axes for place, dim in axis.places if place == number}
@@ -156,7 +163,8 @@ def sizes_of(module: nn.Module, examples: list[Example], readers: list[Entry]) -
         for number, dim in axis.places:
             inputs[number][dim] = axis.letter
     outputs = [[_relation(axes, samples, i, d) for d in range(len(shape))] for i, shape in enumerate(made[0])]
-    return Sizes(inputs, outputs, axes, readers)
+    sure = [_is_sure(number, reader, trial) for number, reader in enumerate(readers)]
+    return Sizes(inputs, outputs, axes, readers, sure)
 
 
 @dataclass
@@ -200,11 +208,24 @@ class _Trial:
         """What the model gives where an axis has this size; None if it does not take that."""
         if not 0 < size <= _LARGEST:
             return None
+        answer = self._answer(numbered(self.example.input, partial(self._sized, axis, size)))
+        if answer is None:
+            return None
+        rows = [shape[:1] for shape in answer]
+        before = [shape[:1] for shape in self.outputs]
+        if len(answer) != len(self.outputs) or (set(before) == self.batch and rows != before):
+            return None  # samples were mixed
+        return _Sample({id(a): size if a is axis else a.sizes[0] for a in self.axes}, answer)
+
+    def takes(self, number: int, shape: list[int]) -> bool:
+        """Does the model take an input of another shape, the others being as they were?"""
+        return self._answer(numbered(self.example.input, partial(self._shaped, number, shape))) is not None
+
+    def _answer(self, value: Any) -> list[torch.Size] | None:
         counter = _Counter()  # type: ignore[no-untyped-call]
         try:
-            value = numbered(self.example.input, partial(self._sized, axis, size))
             with counter:
-                answer = [tensor.shape for _, tensor in leaves(run_without_numbers(self.sizes_only, value))]
+                return [tensor.shape for _, tensor in leaves(run_without_numbers(self.sizes_only, value))]
         except NotImplementedError:
             raise _Unknown from None
         except Exception:  # whatever a layer raises on a size that it does not take
@@ -213,15 +234,27 @@ class _Trial:
             self.left -= counter.count
             if self.left < 0:
                 raise _Unknown
-        rows = [shape[:1] for shape in answer]
-        before = [shape[:1] for shape in self.outputs]
-        if len(answer) != len(self.outputs) or (set(before) == self.batch and rows != before):
-            return None  # samples were mixed
-        return _Sample({id(a): size if a is axis else a.sizes[0] for a in self.axes}, answer)
+
+    def _shaped(self, wanted: int, shape: list[int], number: int, tensor: torch.Tensor) -> torch.Tensor:
+        return torch.empty(shape if number == wanted else tensor.shape, dtype=tensor.dtype, device="meta")
 
     def _sized(self, axis: Axis, size: int, number: int, tensor: torch.Tensor) -> torch.Tensor:
         shape = [size if (number, dim) in axis.places else n for dim, n in enumerate(tensor.shape)]
         return torch.empty(shape, dtype=tensor.dtype, device="meta")
+
+
+def _is_sure(number: int, reader: Entry, trial: _Trial) -> bool:
+    """Does what reads an input tell the number of its dimensions, or does no other fit?"""
+    if any(record.traits.keeps_numbers and not record.traits.keeps_size for record in reader.passed):
+        return False
+    if reader.kind not in ("", INDICES):
+        return True
+    shape = trial.inputs[number]
+    fewer = [[*shape[:dim], *shape[dim + 1 :]] for dim in range(len(shape)) if len(shape) > 1]
+    try:
+        return not any(trial.takes(number, other) for other in (*fewer, [1, *shape], [*shape, 1]))
+    except _Unknown:
+        return False
 
 
 def _axes(given: list[list[torch.Size]], readers: list[Entry]) -> list[Axis]:

@@ -41,10 +41,7 @@ SAVED = [
     "attention",
     "concat_of_vectors",
     "texts_of_two_lengths",
-    pytest.param(
-        "view_at_the_front",
-        marks=pytest.mark.xfail(reason="the check of sizes in model.py refuses 4x6x6, which the View takes as well"),
-    ),
+    "view_at_the_front",
     "weights_by_class",
 ]
 
