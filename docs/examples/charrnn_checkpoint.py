@@ -24,14 +24,6 @@ class CharrnnCheckpoint(nn.Module):
     def forward(
         self, x: Tensor, c1: Tensor, h1: Tensor, c2: Tensor, h2: Tensor
     ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
-        torch._assert(
-            (x.dim() == 1)
-            & (c1.shape[1:] == torch.Size([16]))
-            & (h1.shape[1:] == torch.Size([16]))
-            & (c2.shape[1:] == torch.Size([16]))
-            & (h2.shape[1:] == torch.Size([16])),
-            "not (N,), (N, 16), (N, 16), (N, 16), (N, 16)",
-        )
         i2h_1 = self.i2h_1(nn.functional.one_hot(x.long() - 1, 20).float())
         x = (i2h_1 + self.h2h_1(h1)).unflatten(1, (4, 16))
         i, f, o, g = x.unbind(1)
