@@ -178,7 +178,8 @@ class _Noisy:
 
     def run(self, value: Any, seed: int | None) -> Any:
         """What it answers to an input in float64, which it may change; without a seed nothing is changed."""
-        with torch.no_grad(), random_state_of_our_own(0):
+        with torch.no_grad(), torch.random.fork_rng(devices=[]):  # it is on the CPU; to ask for GPUs takes time
+            torch.default_generator.manual_seed(0)
             self.generator = None
             if seed is not None:
                 self.generator = torch.Generator().manual_seed(seed)
