@@ -20,9 +20,12 @@ def noise_with(own: Noise, beneath: Sequence[Noise]) -> Iterator[Any]:
         own: gives that of the layer itself.
         beneath: those of the layers whose outputs lay in the same memory.
     """
-    others = [tensor for noise in beneath for tensor in _last(noise)]
-    for step in own():
-        yield None if step is None else apply(step, partial(_added, others))
+    last = None
+    for last in own():
+        yield last
+    if last is not None and beneath:  # which few ask for: that of the layer itself mostly allows enough
+        others = [tensor for noise in beneath for tensor in _last(noise)]
+        yield apply(last, partial(_added, others))
 
 
 def _last(noise: Noise) -> list[torch.Tensor]:
