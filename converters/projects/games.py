@@ -166,8 +166,8 @@ class GrayScreen(nn.Module):
         image = x[0] if x.dim() > 3 else x
         gray = 0.299 * image[0] + 0.587 * image[1] + 0.114 * image[2]
         down, across = ((gray.shape[0], self.height), (gray.shape[1], self.width))
-        rows = torch.tensor(shares(*down), dtype=x.dtype, device=x.device)
-        columns = torch.tensor(shares(*across), dtype=x.dtype, device=x.device)
+        rows = torch.tensor(shares(*down), dtype=torch.float64).to(x)
+        columns = torch.tensor(shares(*across), dtype=torch.float64).to(x)
         return (rows @ gray @ columns.t()).unsqueeze(0)
 
     def extra_repr(self) -> str:

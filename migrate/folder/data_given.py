@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -91,7 +92,7 @@ def statistics_beside(file: Path) -> Path | None:
     stem = file.name.removesuffix(".t7")
     names = [f"{stem}.stats.t7", *(f"{name}.t7" for name in _STATISTICS)]
     found = [file.with_name(name) for name in names]
-    return next((path for path in found if path.is_file() and path.name != file.name), None)
+    return next((path for path in found if os.path.isfile(path) and path.name != file.name), None)
 
 
 def read_labels(file: Path, limits: Limits = DEFAULT_LIMITS) -> tuple[str, ...]:

@@ -119,6 +119,20 @@ def test_a_method_that_others_call_stays() -> None:
     assert "def largest" not in specialized(NORMALIZE, {"p": 2.0}, "")
 
 
+def test_an_attribute_that_the_last_line_reads_stays() -> None:
+    """What is written beside the class does not continue its last word."""
+    source = dedent("""\
+        class MulConstant(nn.Module):
+            def __init__(self, constant: float) -> None:
+                super().__init__()
+                self.constant = constant
+
+            def forward(self, x: Tensor) -> Tensor:
+                return x * self.constant
+        """)
+    assert same(specialized(source, {}, "class Other(nn.Module):\n    pass\n"), source)
+
+
 def test_a_method_that_stays_as_it_is_keeps_its_comments() -> None:
     made = specialized(NORMALIZE.replace("amax(-1)", "amax(-1)  # of each row"), {"eps": 0.5}, "")
     assert "amax(-1)  # of each row" in made

@@ -57,7 +57,7 @@ def specialized(source: str, known: Mapping[str, Any], others: str) -> str:
             folded(node, known if init else {}, attributes)
             if "#" not in "\n".join(lines[node.lineno - 1 : node.end_lineno]):  # a comment would be lost
                 return_at_once(node)
-    _drop_unread(tree, others)
+    _drop_unread(tree, f"\n{others}")  # a name at the end of a class ends there
     parts: list[str] = []
     for node in tree.body:
         same = isinstance(node, ast.FunctionDef) and ast.dump(node) == before.get(node.name)
