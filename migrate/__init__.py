@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from .folder.conversion import convert as convert
     from .folder.load_converted import load_converted as load_converted
     from .folder.run import ConvertOptions as ConvertOptions
+    from .lua.plan import fill as fill
     from .model.convert import to_torch as to_torch
     from .model.layer import Layer as Layer
     from .model.layer_record import LayerRecord as LayerRecord
@@ -77,6 +78,7 @@ _HOMES = {
     "folder.conversion": ("Conversion", "convert"),
     "folder.load_converted": ("load_converted",),
     "folder.run": ("ConvertOptions",),
+    "lua.plan": ("fill",),
     "zoo.convert_all": ("convert_all",),
 }
 _MODULES = {name: module for module, names in _HOMES.items() for name in names}

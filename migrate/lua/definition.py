@@ -9,11 +9,18 @@ from typing import Any
 
 from ..base.errors import UsageError
 from ..t7 import LuaObject, LuaTable, Tensor, Value, load
-from .fill import Filling, fill_parameters, fill_statistics
+from .fill import (
+    Filling,
+    Source,
+    described,
+    fill_parameters,
+    fill_statistics,
+    parameter_names,
+    read_part,
+    statistics_missing,
+)
 from .limits import DEFAULT_LUA_LIMITS, LuaLimits
 from .sandbox import run
-
-Source = Value | str | os.PathLike[str]
 
 
 @dataclass(frozen=True)
@@ -165,8 +172,8 @@ def define_with_details(
     weights = load(weights) if isinstance(weights, (str, os.PathLike)) else weights
     if job.get("options") is None and isinstance(weights, LuaTable) and isinstance(weights.get("opt"), LuaTable):
         job["options"] = weights["opt"]
-    given = _given(weights, weights_key, "weights")
-    statistics = _given(stats, stats_key, "stats")
+    given = read_part(weights, weights_key, "weights")
+    statistics = read_part(stats, stats_key, "stats")
     request = {
         **job,
         "file": _relative(file, folder),
@@ -193,8 +200,8 @@ def define_with_details(
 
 def _no_network(file: str | os.PathLike[str], value: Value) -> str:
     return (
-        f"{os.fspath(file)} gave {_kind(value)}, not a network. Say with --call (call=...) which expression gives it, "
-        "or with --global (global_name=...) which global holds it."
+        f"{os.fspath(file)} gave {described(value)}, not a network. Say with --call (call=...) which expression gives "
+        "it, or with --global (global_name=...) which global holds it."
     )
 
 
@@ -223,15 +230,11 @@ def _fill(made: LuaTable, said: Mapping[str, Any], weights: Value, statistics: V
         raise UsageError("weights are given, but what the Lua gave has no parameters")
     filling = Filling()
     if weights is not None:
-        fill_parameters(filling, parameters, _names(parameters, made), weights)
+        fill_parameters(filling, parameters, parameter_names(parameters, made.get("model")), weights)
     if statistics is not None:
         fill_statistics(filling, pairs, statistics)
     elif pairs and weights is not None and not fresh_stats:
-        raise UsageError(
-            f"The weights are there, the running statistics of {len(pairs)} batch normalizations are not, without "
-            "which the network computes other numbers. Give them with --stats (stats=...), or say with --fresh-stats "
-            "(fresh_stats=True) that the network was never trained."
-        )
+        raise statistics_missing(len(pairs))
     if weights is None:
         return
     for tensor, path in zip(made["drawn"].list(), made["drawn_paths"].list(), strict=True):
@@ -240,41 +243,6 @@ def _fill(made: LuaTable, said: Mapping[str, Any], weights: Value, statistics: V
                 f"{path.removeprefix('.')} holds random numbers, or memory that nothing was written to, and is no "
                 "parameter that the weights fill: the network can't be the one that was trained."
             )
-
-
-def _names(parameters: Sequence[Tensor], made: LuaTable) -> list[str]:
-    """Where each parameter is in the model."""
-    paths: dict[int, str] = {}
-    stack: list[tuple[Value, str]] = [(made.get("model"), "model")]
-    seen: set[int] = set()
-    while stack:
-        value, path = stack.pop()
-        if isinstance(value, Tensor):
-            paths.setdefault(id(value), path)
-        elif isinstance(value, (LuaTable, LuaObject)) and id(value) not in seen:
-            seen.add(id(value))
-            stack += [
-                (held, f"{path}.{key:g}" if isinstance(key, float) else f"{path}.{key}")
-                for key, held in reversed(value.items())
-                if isinstance(key, (str, float))
-            ]
-    return [paths.get(id(tensor), f"parameter {number}") for number, tensor in enumerate(parameters, 1)]
-
-
-def _given(source: Source, key: str | None, what: str) -> Value:
-    value = load(source) if isinstance(source, (str, os.PathLike)) else source
-    for part in key.split(".") if key else ():
-        held = value.get(float(part) if part.isdigit() else part) if isinstance(value, (LuaTable, LuaObject)) else None
-        if held is None:
-            raise UsageError(f"{what}: there is nothing under {key!r}, {_kind(value)} has no {part!r}")
-        value = held
-    return value
-
-
-def _kind(value: Value) -> str:
-    if isinstance(value, LuaTable) and not value.is_list:
-        return f"a table with the keys {', '.join(map(str, list(value)[:12]))}"
-    return "nothing" if value is None else repr(value)
 
 
 def _relative(file: str | os.PathLike[str], folder: str | os.PathLike[str]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -11,7 +12,10 @@ import numpy.typing as npt
 
 from ..base.errors import UsageError
 from ..optim.flat_parameters import flatten_tensors
-from ..t7 import LuaTable, Storage, Tensor, Value
+from ..t7 import LuaObject, LuaTable, Storage, Tensor, Value, load
+
+#: Numbers, or the `.t7` file that holds them.
+Source = Value | str | os.PathLike[str]
 
 #: Names under which authors saved means and variances, each list or each pair.
 _MEANS = ("running_mean", "mean", "means", "running_means")
@@ -27,12 +31,12 @@ class Filling:
     """
 
     written: dict[int, npt.NDArray[np.bool_]] = field(default_factory=dict)
-    _kept: list[Storage] = field(default_factory=list)
+    _before: list[tuple[Storage, npt.NDArray[Any]]] = field(default_factory=list)
 
     def _storage(self, storage: Storage) -> npt.NDArray[np.bool_]:
         if id(storage) not in self.written:
             self.written[id(storage)] = np.zeros(len(storage), np.bool_)
-            self._kept.append(storage)
+            self._before.append((storage, storage.data))
             storage.data = np.array(storage.data)
         return self.written[id(storage)]
 
@@ -52,6 +56,11 @@ class Filling:
         target[...] = given
         mask[...] = True
 
+    def undo(self) -> None:
+        """Gives every storage the numbers back that it had."""
+        for storage, numbers in self._before:
+            storage.data = numbers
+
     def covers(self, tensor: Tensor) -> bool:
         """Was every element of a tensor written?"""
         if tensor.storage is None or id(tensor.storage) not in self.written:
@@ -64,7 +73,7 @@ def _view(flat: npt.NDArray[Any], tensor: Tensor) -> npt.NDArray[Any]:
     return np.ndarray(tensor.size, flat.dtype, flat, (tensor.offset - 1) * step, [s * step for s in tensor.stride])
 
 
-def fill_parameters(filling: Filling, parameters: Sequence[Tensor], names: Sequence[str], weights: Value) -> None:
+def fill_parameters(filling: Filling, parameters: Sequence[Tensor], names: Sequence[str], weights: Value) -> list[str]:
     """Fills parameters from a flat vector, or from a list of tensors.
 
     Args:
@@ -73,25 +82,35 @@ def fill_parameters(filling: Filling, parameters: Sequence[Tensor], names: Seque
         names: where each of them is in the model.
         weights: a tensor of one dimension, as `getParameters()` gives it, or a list, as `parameters()` gives it.
 
+    Returns:
+        What to know of it.
+
     Raises:
         UsageError: they are not as many, or not of these sizes.
     """
     if isinstance(weights, Tensor):
-        _from_vector(filling, parameters, names, weights)
-    elif isinstance(weights, LuaTable) and weights.is_list and all(isinstance(v, Tensor) for v in weights.list()):
+        return _from_vector(filling, parameters, names, weights)
+    if isinstance(weights, LuaTable) and weights.is_list and all(isinstance(v, Tensor) for v in weights.list()):
         _from_list(filling, parameters, names, weights.list())
-    else:
-        raise UsageError(
-            f"The weights are neither a tensor nor a list of tensors, but {_described(weights)}. "
-            "Name the part that holds them, such as --weights-key parameters (weights_key='parameters')."
-        )
+        return []
+    raise UsageError(
+        f"The weights are neither a tensor nor a list of tensors, but {described(weights)}. "
+        "Name the part that holds them, such as --weights-key parameters (weights_key='parameters')."
+    )
 
 
-def _from_vector(filling: Filling, parameters: Sequence[Tensor], names: Sequence[str], vector: Tensor) -> None:
+def _from_vector(filling: Filling, parameters: Sequence[Tensor], names: Sequence[str], vector: Tensor) -> list[str]:
     flat = flatten_tensors(parameters)
     numbers = vector.numpy()
+    notes = []
     if len(vector.size) > 1:
         raise UsageError(f"The weights are one tensor of size {_listed(vector.size)}, not a flat vector.")
+    if numbers.size != flat.size and [len(storage) for storage in flat.kept] == [numbers.size]:
+        notes.append(
+            f"the weights are {numbers.size:,} numbers, those of all networks that were flattened into one storage "
+            f"with this one, which has {flat.size:,}: those in its own places were taken"
+        )
+        flat = flatten_tensors(parameters, numbers.size)
     if numbers.size != flat.size:
         raise UsageError(
             f"The weights are {numbers.size:,} numbers, the network has {flat.size:,} parameters. "
@@ -103,6 +122,7 @@ def _from_vector(filling: Filling, parameters: Sequence[Tensor], names: Sequence
         if positions is None:
             raise UsageError(f"{name} has no place in the flat vector")
         filling.put(tensor, numbers[positions], name)
+    return notes
 
 
 def _first_beyond(flat: Any, parameters: Sequence[Tensor], names: Sequence[str], count: int) -> str:
@@ -184,7 +204,7 @@ def _pairs(given: Value) -> Iterable[tuple[Tensor, Tensor]]:
         elif given.is_list:
             return []
     raise UsageError(
-        f"The statistics are {_described(given)}. Known are a list of pairs {{mean, variance}}, a list of tables "
+        f"The statistics are {described(given)}. Known are a list of pairs {{mean, variance}}, a list of tables "
         "{running_mean =, running_var =} and a table {means = list, vars = list}; name the part with --stats-key."
     )
 
@@ -208,12 +228,61 @@ def _tensors(table: LuaTable) -> bool:
     return table.is_list and all(isinstance(value, Tensor) for value in table.list())
 
 
-def _described(value: Value) -> str:
+def described(value: Value) -> str:
+    """What a value is, for a message."""
     if isinstance(value, LuaTable) and not value.is_list:
         return f"a table with the keys {', '.join(map(str, list(value)[:12]))}"
     if isinstance(value, LuaTable):
         return f"a list of {len(value)}"
-    return repr(value)
+    return "nothing" if value is None else repr(value)
+
+
+def statistics_missing(count: int) -> UsageError:
+    """The error where parameters are given, and running statistics are not."""
+    return UsageError(
+        f"The weights are there, the running statistics of {count} batch normalizations are not, without "
+        "which the network computes other numbers. Give them with --stats (stats=...), or say with --fresh-stats "
+        "(fresh_stats=True) that the network was never trained."
+    )
+
+
+def read_part(source: Source, key: str | None, what: str) -> Value:
+    """What a file or value holds under a key.
+
+    Args:
+        source: a `.t7` file, or a value from one.
+        key: keys with dots between, such as `model.params`; None takes all of it.
+        what: what it is, for the message.
+
+    Raises:
+        UsageError: there is nothing.
+    """
+    value = load(source) if isinstance(source, (str, os.PathLike)) else source
+    for part in key.split(".") if key else ():
+        held = value.get(float(part) if part.isdigit() else part) if isinstance(value, (LuaTable, LuaObject)) else None
+        if held is None:
+            raise UsageError(f"{what}: there is nothing under {key!r}, {described(value)} has no {part!r}")
+        value = held
+    return value
+
+
+def parameter_names(parameters: Sequence[Tensor], model: Value) -> list[str]:
+    """Where each parameter is in the model."""
+    paths: dict[int, str] = {}
+    stack: list[tuple[Value, str]] = [(model, "model")]
+    seen: set[int] = set()
+    while stack:
+        value, path = stack.pop()
+        if isinstance(value, Tensor):
+            paths.setdefault(id(value), path)
+        elif isinstance(value, (LuaTable, LuaObject)) and id(value) not in seen:
+            seen.add(id(value))
+            stack += [
+                (held, f"{path}.{key:g}" if isinstance(key, float) else f"{path}.{key}")
+                for key, held in reversed(value.items())
+                if isinstance(key, (str, float))
+            ]
+    return [paths.get(id(tensor), f"parameter {number}") for number, tensor in enumerate(parameters, 1)]
 
 
 def _listed(size: Sequence[int]) -> str:

@@ -73,7 +73,8 @@ def convert(
     folder that holds some, are converted each into a folder of its own below -o, where a second run goes on.
 
     A .lua file is the definition of a network, whose parameters --weights holds: it runs in a process of its own that
-    reaches nothing but the files below its folder (extra "lua").
+    reaches nothing but the files below its folder (extra "lua"). With --weights the network of a .t7 gets other
+    parameters, a flat vector or a list of tensors, as Torch7's getParameters() would copy them.
 
     \b
     torchmigrate convert resnet.t7
@@ -82,6 +83,7 @@ def convert(
     torchmigrate convert agent.t7 --all-keys -o agent
     torchmigrate convert *.t7 -o out --jobs 4
     torchmigrate convert model.lua --weights params.t7 --call 'createModel(opt)' --opt depth=18
+    torchmigrate convert plan.t7 --weights flat.t7 --weights-key params
     """
     from ...base.download import is_url
     from ...folder.run import ConvertOptions
@@ -94,7 +96,10 @@ def convert(
         if all_keys:
             raise click.UsageError("--all-keys takes a .t7 file, whose models it converts.")
         return _convert_definition(files[0], lua, output, settings, as_json, quiet)
-    definition.refuse(lua)
+    if definition.is_filled(files, lua):
+        if all_keys or any(several.values()):
+            raise click.UsageError("--weights is for one network; --key chooses it.")
+        return _convert_filled(files[0], lua, output, settings, as_json, quiet)
     single = len(files) == 1 and not any(several.values())
     if single and (is_url(files[0]) or not Path(files[0]).is_dir()):
         return _convert_one(files[0], output, settings, as_json, quiet, all_keys=all_keys)
@@ -152,6 +157,37 @@ def _convert_definition(
         console.print_json(result.to_json() | {"definition": found.to_json()})
     elif not quiet:
         show_definition(file, found)
+        show_result(result)
+    return result.exit_code
+
+
+def _convert_filled(
+    source: str, given: dict[str, Any], output: Path | None, settings: ConvertOptions, as_json: bool, quiet: bool
+) -> int:
+    from dataclasses import replace
+    from tempfile import TemporaryDirectory
+
+    from ...base.download import is_url, local_copy
+    from ...base.output_folder import check_folder
+    from ...folder.run import convert_file
+    from ...t7.writing.dump import dump
+    from ..printing import terminal as console
+    from ..printing.results import show_filled, show_result
+
+    with console.progress(silent=as_json or quiet) as step, TemporaryDirectory() as folder:
+        file = local_copy(source, step, settings.max_download) if is_url(source) else Path(source)
+        name = Path(file.name.removesuffix(".gz")).with_suffix("")
+        target = output or name
+        check_folder(target, force=settings.force, inputs=[file, given["weights"], given.get("stats")])
+        step("filling the network")
+        found = definition.filled(file, given, settings)
+        written = Path(folder) / f"{name}.t7"
+        dump(found.model, written)
+        result = convert_file(written, target, replace(settings, key=None), step)
+    if as_json:
+        console.print_json(result.to_json() | {"filled": found.to_json()})
+    elif not quiet:
+        show_filled(source, found)
         show_result(result)
     return result.exit_code
 

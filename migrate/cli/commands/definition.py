@@ -1,4 +1,4 @@
-"""`torchmigrate convert model.lua`: the options of a definition, and the network that it gives."""
+"""`convert model.lua --weights` and `convert plan.t7 --weights`: their options, and the network that they give."""
 
 from __future__ import annotations
 
@@ -10,13 +10,18 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 if TYPE_CHECKING:
+    from ...folder.run import ConvertOptions
     from ...lua import Definition
+    from ...lua.plan import FilledPlan
 
 F = TypeVar("F", bound=Callable[..., Any])
 
+#: Those that a .t7 takes too, whose network is filled.
+_FILLING = ("weights", "weights_key", "stats", "stats_key", "fresh_stats")
+
 #: The options of a definition: their names in Python, which are those of `torchmigrate.lua.define`.
 _OPTIONS = (
-    click.option("--weights", type=click.Path(exists=True, path_type=Path), help="Of a .lua: the .t7 with parameters."),
+    click.option("--weights", type=click.Path(exists=True, path_type=Path), help="The .t7 with parameters."),
     click.option("--weights-key", metavar="KEY", help="Where they are in it, such as parameters."),
     click.option("--stats", type=click.Path(exists=True, path_type=Path), help="The .t7 with running statistics."),
     click.option("--stats-key", metavar="KEY", help="Where they are in it, such as bnVars."),
@@ -75,15 +80,36 @@ def is_definition(files: tuple[str, ...]) -> bool:
     return len(files) == 1 and files[0].endswith(".lua")
 
 
-def refuse(given: dict[str, Any]) -> None:
-    """Refuses options of a definition where there is none.
+def is_filled(files: tuple[str, ...], given: dict[str, Any]) -> bool:
+    """Is a single .t7 to be filled with other parameters?
 
     Raises:
-        click.UsageError: one is given.
+        click.UsageError: an option is given that says nothing of what was asked for.
     """
-    if given:
-        name = {"opts": "opt", "arguments": "arg", "global_name": "global"}.get(next(iter(given)), next(iter(given)))
+    others = [name for name in given if name not in _FILLING]
+    if others:
+        name = {"opts": "opt", "arguments": "arg", "global_name": "global"}.get(others[0], others[0])
         raise click.UsageError(f"--{name.replace('_', '-')} is for a single .lua file, the definition of a network.")
+    if given and len(files) != 1:
+        raise click.UsageError(f"{_flag(given)} is for a single file, whose network it fills.")
+    if given and "weights" not in given:
+        raise click.UsageError(f"{_flag(given)} goes with --weights, the parameters that fill the network.")
+    return bool(given)
+
+
+def _flag(given: dict[str, Any]) -> str:
+    return f"--{next(iter(given)).replace('_', '-')}"
+
+
+def filled(file: Path, given: dict[str, Any], settings: ConvertOptions) -> FilledPlan:
+    """Fills the network of a .t7."""
+    from ...lua.plan import fill_with_details
+    from ...model.registry import load_plugin
+
+    for plugin in settings.plugins:
+        load_plugin(plugin)
+    aliases = settings.aliases
+    return fill_with_details(file, key=settings.key, known=tuple(aliases), limits=settings.limits, **given)
 
 
 def defined(file: str, given: dict[str, Any]) -> Definition:

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from ...folder.run import ConvertedFolder
     from ...folder.run_all_keys import ConvertedKeys
     from ...lua import Definition
+    from ...lua.plan import FilledPlan
     from ...onnx.result import OnnxExport
 
 
@@ -75,9 +76,7 @@ def show_keys(result: ConvertedKeys, *, quiet: bool) -> None:
 def show_definition(file: str, found: Definition) -> None:
     """What is known of a definition that was run."""
     console = text_console()
-    stats = f", {counted(found.batch_norms, 'batch normalization')}" if found.batch_norms else ""
-    filled = f"; filled: {' and '.join(found.filled)}" if found.filled else ""
-    console.print(f"{printable(file)} gave {counted(found.parameters, 'parameter tensor')}{stats}{filled}")
+    console.print(f"{printable(file)} gave {_held(found)}")
     for line in cut(found.printed, 400).splitlines():
         console.print(f"  it printed: {printable(line)}")
     if found.missing:
@@ -86,6 +85,21 @@ def show_definition(file: str, found: Definition) -> None:
         )
     if found.own_classes:
         console.print(f"  classes of its own: {printable(', '.join(found.own_classes))}")
+
+
+def show_filled(file: str, found: FilledPlan) -> None:
+    """What is known of a network that was filled with other parameters."""
+    console = text_console()
+    console.print(f"{printable(file)} holds {_held(found)}")
+    for note in found.notes:
+        console.print(f"  {printable(note)}")
+
+
+def _held(found: Definition | FilledPlan) -> str:
+    """What a network has that can be filled, and what was."""
+    stats = f", {counted(found.batch_norms, 'batch normalization')}" if found.batch_norms else ""
+    filled = f"; filled: {' and '.join(found.filled)}" if found.filled else ""
+    return f"{counted(found.parameters, 'parameter tensor')}{stats}{filled}"
 
 
 def show_export(exported: OnnxExport) -> None:
