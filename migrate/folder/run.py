@@ -136,6 +136,7 @@ def convert_file(
     *,
     kind: str = CONVERTED,
     work: Path | None = None,
+    notes: Sequence[str] = (),
 ) -> ConvertedFolder:
     """Converts a .t7 file into a folder, which appears whole or not at all.
 
@@ -146,6 +147,7 @@ def convert_file(
         step: told what begins.
         kind: what the marker of the folder says.
         work: where it is written before it takes its place; None: beside it.
+        notes: what to know of the file, for everything that is written.
 
     Raises:
         TorchMigrateError: of any kind; nothing is written then.
@@ -165,6 +167,7 @@ def convert_file(
             allow_unsupported=options.allow_unsupported,
             limits=options.limits,
         )
+        conversion.notes += [("", note) for note in notes]
         given = DataGiven(options.mean, options.std, options.channel_order, options.labels)
         planes = inputs_of(conversion.layers[0].object) if conversion.layers else None
         conversion.preprocessing = with_given(conversion.preprocessing, given, file, planes, options.limits)

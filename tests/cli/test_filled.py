@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from hashlib import sha256
 from pathlib import Path
 
 import pytest
@@ -33,6 +34,21 @@ def test_as_json(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
         "filled": ["parameters", "statistics"],
         "notes": [],
     }
+    own, given = (sha256((PLAN / name).read_bytes()).hexdigest() for name in ("plan.t7", "params.t7"))
+    origin = f"its layers come from plan.t7 (sha256 {own}), its parameters from params.t7 (sha256 {given}), its running"
+    assert said["notes"][0][1].startswith(origin)
+    for name in ("config.json", "README.md"):  # whose sha256 of the model is of no file that the user has
+        assert origin in (out / name).read_text()
+    filled = tm.fill(
+        PLAN / "plan.t7",
+        weights=PLAN / "params.t7",
+        weights_key="params",
+        stats=PLAN / "params.t7",
+        stats_key="bnVars",
+    )
+    tm.dump(filled, tmp_path / "filled.t7")
+    written = json.loads((out / "config.json").read_text())["source"]["sha256"]
+    assert written == sha256((tmp_path / "filled.t7").read_bytes()).hexdigest()
     got = tm.load_converted(out)(tm.to_torch(tm.load(PLAN / "input.t7")))
     assert (got - tm.to_torch(tm.load(PLAN / "output.t7"))).abs().max() < 1e-6
 

@@ -152,7 +152,8 @@ def _convert_definition(
         found = definition.defined(file, lua)
         written = Path(folder) / Path(file).with_suffix(".t7").name
         dump(found.model, written)
-        result = convert_file(written, output or Path(Path(file).stem), settings, step)
+        notes = [definition.origin(Path(file), lua)]
+        result = convert_file(written, output or Path(Path(file).stem), settings, step, notes=notes)
     if as_json:
         console.print_json(result.to_json() | {"definition": found.to_json()})
     elif not quiet:
@@ -183,7 +184,8 @@ def _convert_filled(
         found = definition.filled(file, given, settings)
         written = Path(folder) / f"{name}.t7"
         dump(found.model, written)
-        result = convert_file(written, target, replace(settings, key=None), step)
+        notes = [definition.origin(file, given), *found.notes]
+        result = convert_file(written, target, replace(settings, key=None), step, notes=notes)
     if as_json:
         console.print_json(result.to_json() | {"filled": found.to_json()})
     elif not quiet:

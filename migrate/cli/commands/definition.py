@@ -101,6 +101,16 @@ def _flag(given: dict[str, Any]) -> str:
     return f"--{next(iter(given)).replace('_', '-')}"
 
 
+def origin(file: Path, given: dict[str, Any]) -> str:
+    """Of which files a network was made, for the folder that it becomes."""
+    from ...model.convert import sha256
+
+    parts = [("its layers come", file), ("its parameters", given["weights"])]
+    parts += [("its running statistics", given["stats"])] if "stats" in given else []
+    said = [f"{what} from {path.name} (sha256 {sha256(path)})" for what, path in parts]
+    return f"{', '.join(said)}; the sha256 of the model is that of the .t7 file that these make"
+
+
 def filled(file: Path, given: dict[str, Any], settings: ConvertOptions) -> FilledPlan:
     """Fills the network of a .t7."""
     from ...lua.plan import fill_with_details

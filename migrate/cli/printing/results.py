@@ -89,10 +89,7 @@ def show_definition(file: str, found: Definition) -> None:
 
 def show_filled(file: str, found: FilledPlan) -> None:
     """What is known of a network that was filled with other parameters."""
-    console = text_console()
-    console.print(f"{printable(file)} holds {_held(found)}")
-    for note in found.notes:
-        console.print(f"  {printable(note)}")
+    text_console().print(f"{printable(file)} holds {_held(found)}")
 
 
 def _held(found: Definition | FilledPlan) -> str:
