@@ -35,6 +35,7 @@ from .recorded_activations import (
     recover_input,
 )
 from .recorded_layers import UNKNOWN, Probe
+from .recorded_sequences import judged_inside
 from .self_reference import compute_self, with_output
 from .staleness import OLDER, Settled, has_weights, settle
 
@@ -113,13 +114,18 @@ def _reference(
     whole = {key: witness.own for key, witness in settled.witnesses.items() if witness.own is not None}
     unjudged = {key: reason for key, reason in unjudged.items() if key not in whole}
     unjudged |= {key: witness.remark for key, witness in settled.witnesses.items() if key not in whole}
-    count = len(judged) + len(whole)
+    passed = [key for key in judged if key[0] in judgement.sequences and judged[key].passed]
+    proven = {}
+    if before is not None:
+        proven = {key: before.remark(key) for key in judged if key in before.proven or key in passed}
+    inside = judged_inside(conv.layers, judgement.sequences, judged, unjudged, proven)
+    unjudged = {key: reason for key, reason in unjudged.items() if key not in inside}
+    count = len(judged) + len(whole) + len(inside)
     judged_of = f"{_runs(count)} of {count + len(unjudged)}"
     proves = f"what was judged ({judged_of}) computes what Torch7 computed, on Torch7's own input"
     reasons = Counter(unjudged.values())
     grouped = "; ".join(f"{number}: {reason}" for reason, number in reasons.most_common())
     notes = [*base.notes, f"not judged by the activations: {grouped}"] if grouped else list(base.notes)
-    proven = {key: before.remark(key) for key in judged if key in before.proven} if before is not None else {}
     if before is not None:
         notes.append(
             f"the activations are older than the weights: {_runs(len(proven))} judged with the weights before the last "
@@ -156,7 +162,7 @@ def _reference(
         proven=proven,
         shifts=base.shifts,
         masks={key: mask for key, mask in judgement.masks.items() if key in judgement.known},
-        witnessed={key: (own, settled.witnesses[key].remark) for key, own in whole.items()},
+        witnessed={key: (own, settled.witnesses[key].remark) for key, own in whole.items()} | inside,
     )
 
 
@@ -180,13 +186,13 @@ def require_recorded(conv: ConvertedModel, guess: Guess | None, seed: int = 0) -
 
 def _sized(conv: ConvertedModel, network: Network, recording: Recording, seed: int) -> Any:
     """A made-up input of the size that Torch7's had, as far as the sizes of the recorded outputs tell."""
-    best, most = None, -1
+    best, most = None, (-1, 0)
     wanted = len(first_layers(conv, recording))
     for value in _candidates(conv, recording, seed):
         fits = _fitting(network, recording, value)
         if fits > most:
             best, most = value, fits
-        if most >= wanted:
+        if most[0] >= wanted:
             break
     return best
 
@@ -224,10 +230,21 @@ def _sizes(conv: ConvertedModel, recording: Recording) -> list[Any]:
                 found.append(tuple(output.shape[:-1]))
             else:
                 found.append(tuple(output.shape))
+        elif isinstance(output, list):
+            found += _split_sizes(output)
     if guessed is not None:
         # first, since what is exported has this size too, where several would do
         found = [*(_with_batch(guessed, batch) for batch in dict.fromkeys(batches)), *found, guessed]
     return found
+
+
+def _split_sizes(entries: list[Any]) -> list[Any]:
+    """The sizes of tensors that these are the slices of, as one that cuts a sequence into its steps leaves them."""
+    sizes = {tuple(entry.shape) if isinstance(entry, torch.Tensor) else None for entry in entries}
+    size = sizes.pop()
+    if sizes or size is None:
+        return []
+    return [(*size[:dim], len(entries), *size[dim:]) for dim in range(len(size) + 1)]
 
 
 def _numbers(sizes: Any) -> int:
@@ -244,22 +261,23 @@ def _with_batch(sizes: Any, batch: int) -> Any:
     return [_with_batch(item, batch) for item in sizes]
 
 
-def _fitting(network: Network, recording: Recording, value: Any) -> int:
-    """How many recorded outputs have the sizes that come of this input."""
-    fits = 0
+def _fitting(network: Network, recording: Recording, value: Any) -> tuple[int, int]:
+    """How many recorded outputs have the sizes that come of this input, of layers without layers inside and of all."""
+    fits: set[int] = set()
     twin = network.twin()
 
     def see(step: LayerRun) -> None:
-        nonlocal fits
         ours = [tuple(tensor.shape) for _, tensor in leaves(step.output)]
         theirs = [tuple(tensor.shape) for _, tensor in leaves(recording.outputs.get(step.index))]
-        fits += ours == theirs
+        if ours == theirs:
+            fits.add(step.index)
 
+    missing = 0
     try:
         trace(twin, twin.taken(value), see)
     except Exception:
-        return fits - len(network.layers)
-    return fits
+        missing = len(network.layers)
+    return len(fits & leaf_indices(network.layers)) - missing, len(fits) - missing
 
 
 def _recovered(conv: ConvertedModel, network: Network, recording: Recording, value: Any) -> dict[Place, torch.Tensor]:

@@ -34,6 +34,7 @@ from ..trace import LayerRun, trace
 from .overwritten_outputs import FollowedRun
 from .recorded_activations import Recording, noise_in, ran_in_training, ran_on_batch, went_back_in_place
 from .recorded_masks import RecordedMasks
+from .recorded_sequences import UNSURE, SequenceRuns, sequences_in
 
 Key = tuple[int, int]
 
@@ -57,6 +58,7 @@ class Judgement:
         beneath: layers that overwrote, or read what was overwritten -> those that had written there before.
         training: layers that behave in another way in training mode, and ran so.
         mode: all layers that were in training mode.
+        sequences: layers that run others several times, judged as a whole -> the layers with weights in them.
         trained: whether a layer ran in training mode, as its statistics of a batch show; those that tell nothing are
             left out.
         stopped: why the run ended early, or "".
@@ -70,6 +72,7 @@ class Judgement:
     beneath: dict[Key, list[Key]] = field(default_factory=dict)
     training: list[int] = field(default_factory=list)
     mode: set[int] = field(default_factory=set)
+    sequences: Mapping[int, frozenset[int]] = field(default_factory=dict)
     trained: dict[int, bool] = field(default_factory=dict)
     stopped: str = ""
 
@@ -118,6 +121,7 @@ class Probe:
         self.cells, self.inside = _steps_of_sequences(network)
         followed = FollowedRun(network, values[0], recording)
         self.calls, self.shared = followed.calls, followed.overwritten
+        self.sequences = sequences_in(network, recording, followed, self.cells, self.inside)
         self.undone = [i for i in recording.outputs if went_back_in_place(network.layers[i])]
 
     def judge(self) -> list[Judgement]:
@@ -151,6 +155,7 @@ class Probe:
         judgement = second.judgement
         judgement.training = sorted(training & self.normalizing)
         judgement.mode = training
+        judgement.sequences = self.sequences
         return judgement
 
 
@@ -193,6 +198,7 @@ class _Pass:
             probe.network.layers, probe.leaves, probe.shared, training, probe.recording, self.judgement.masks
         )
         self.numbers = RandomNumbers() if may_draw(self.twin.layers) else None
+        self.sequences = SequenceRuns(probe.network, training)
 
     def run(self) -> None:
         twin = self.twin
@@ -214,11 +220,13 @@ class _Pass:
 
     def step(self, step: LayerRun) -> Any:
         """Judges a layer; returns what the layers behind it are to get."""
-        self.seen[step.key] = _Seen(_digest(step.input), _digest(step.output))
         probe, i = self.probe, step.index
+        if i in probe.sequences:
+            step = self.sequences.run(step)
+        self.seen[step.key] = _Seen(_digest(step.input), _digest(step.output))
         self.choices.note(step)
         recorded = probe.recording.outputs.get(i)
-        if i in probe.cells:
+        if i in probe.cells and i not in probe.sequences:
             self.judgement.unjudged[step.key] = STATEFUL
             return self.noise(step.output)
         if i in probe.inside:
@@ -240,6 +248,12 @@ class _Pass:
         if not difference.passed and i not in self.training and self.drew(step, recorded, rule):
             self.judgement.unjudged[step.key] = RANDOM
             if i in probe.shared:
+                return self.noise(step.output)
+            self.judgement.known[step.key] = recorded
+            return replacement(recorded, step.output)
+        if not difference.passed and i in probe.sequences and not self.sequences.is_sure(step):
+            self.judgement.unjudged[step.key] = UNSURE
+            if i in probe.cells:
                 return self.noise(step.output)
             self.judgement.known[step.key] = recorded
             return replacement(recorded, step.output)

@@ -70,6 +70,8 @@ def settle(
         alike = not older and all(
             abs(scale / before.scale - 1) < 1e-3 for scales in before.proven.values() for scale in scales
         )
+        if not alike:
+            older += tuple(key for key in failed if key[0] in judgement.sequences and key not in older)
         seen = witnesses(conv, network, probe.network, judgement, values, rules, sure=alike)
         return Settled(judgement, before, older, {key: seen[key] for key in seen if key[0] in before.told})
     if not was_trained(conv) or any(

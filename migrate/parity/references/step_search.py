@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 
-from ...base.tensor_trees import moved
+from ...base.tensor_trees import leaves, moved
 from ...optim.last_step import Step
 from ..network_copies import Network, leaf_indices
 from ..runs.layers import replacement
@@ -31,6 +31,10 @@ ROUNDS = 4
 
 #: The share of the length of the step by which it is varied to get a slope, and that of the weights before it is known.
 _NEARBY, _FIRST = 1e-3, 1e-3
+
+
+#: A sequence may have learning rates of its own if these leave no more than this share of what it is off.
+_LEFT = 0.01
 
 
 @dataclass
@@ -63,7 +67,7 @@ class Before:
 
     def remark(self, key: Key) -> str:
         """How it is known that a layer is right."""
-        step = self.said(*self.proven[key])
+        step = self.said(*self.proven.get(key, (self.scale,)))
         return f"proven before the last step ({step}): the activations are older than the weights"
 
     def said(self, *scales: float) -> str:
@@ -146,9 +150,11 @@ class Search:
         self.start = {name: p.detach().clone() for name, p in network.module.named_parameters() if name in changes}
         observed = {blamed[0]: key for key, blamed in judgement.together.items() if blamed}
         self.observed = {key: observed.get(key, key) for key in judgement.judged}
-        self.names = names_of_parameters(network)
+        self.names = names_of_parameters(network, probe.sequences)
         self.told = {i: [name for name in names if name in changes] for i, names in self.names.items()}
-        self.weighted = [key for key in judgement.judged if self.names.get(key[0])]
+        untold = {i for i in probe.sequences if len(self.told[i]) < len(self.names[i])}
+        self.weighted = [key for key in judgement.judged if self.names.get(key[0]) and key[0] not in untold]
+        self.failed = [key for key in judgement.failed if key[0] not in untold]
 
     def run(self) -> Before | None:
         """The weights before the step; None where nothing is explained by it."""
@@ -196,7 +202,9 @@ class Search:
         if score < _DIGITS:
             return None
         grouped = any(key in proven or own.digits > 0 for key, own in own_scales.items())
-        doubtful = {key for key, own in own_scales.items() if key not in proven and grouped}
+        doubtful = {
+            key for key, own in own_scales.items() if key not in proven and (grouped or key[0] in self.probe.sequences)
+        }
         changes = {name: scales[name] * change for name, change in self.changes.items()}
         return Before(
             name=self.step.name,
@@ -207,7 +215,7 @@ class Search:
             proven=proven,
             doubtful=doubtful,
             score=score,
-            unexplained=len(set(self.judgement.failed) - set(proven)),
+            unexplained=len(set(self.failed) - set(proven)),
         )
 
     def _own_scales(self, scale: float, lines: Mapping[Key, _Line], proven: Collection[Key]) -> dict[Key, _Own]:
@@ -226,7 +234,11 @@ class Search:
             off = parts[0].off.reshape(-1, 1)
             solved = torch.linalg.lstsq(slopes, off, driver="gelsd").solution
             own = [scale + float(extra) for extra in solved]
-            if float((off - slopes @ solved).abs().max()) <= parts[0].atol and min(own) > 0:
+            if key[0] in self.probe.sequences:  # no straight line, and many numbers to fit: that proves nothing
+                left, most = (float(tensor.abs().max()) for tensor in (off - slopes @ solved, off))
+                if left <= max(parts[0].atol, _LEFT * most) and min(own) > -_LEFT * scale:
+                    found[key] = _Own(dict(zip(names, own, strict=True)), 0.0)
+            elif float((off - slopes @ solved).abs().max()) <= parts[0].atol and min(own) > 0:
                 digits = min(part.shown(n) for n, part in zip(own, parts, strict=True))
                 found[key] = _Own(dict(zip(names, own, strict=True)), digits)
         return found
@@ -256,7 +268,7 @@ class Search:
         for key in self.weighted:
             seen = self.observed[key]
             expected = self.probe.recording.outputs.get(seen[0])
-            one, other = here.get(seen), there.get(seen)
+            expected, one, other = _as_one(expected), _as_one(here.get(seen)), _as_one(there.get(seen))
             if not (isinstance(one, torch.Tensor) and isinstance(other, torch.Tensor)):
                 continue
             if not isinstance(expected, torch.Tensor) or expected.shape != one.shape or not expected.numel():
@@ -310,12 +322,18 @@ def _refined(lines: Sequence[_Line], scale: float) -> float:
     return explained[0].at + along / steep if steep > 0 else scale
 
 
-def names_of_parameters(network: Network) -> dict[int, list[str]]:
-    """The names of the parameters of each layer without layers inside."""
+def _as_one(value: Any) -> Any:
+    """All numbers of a table of tensors; a tensor as it is."""
+    found = [] if value is None or isinstance(value, torch.Tensor) else [tensor for _, tensor in leaves(value)]
+    return torch.cat([tensor.reshape(-1) for tensor in found]) if found else value
+
+
+def names_of_parameters(network: Network, also: Collection[int] = ()) -> dict[int, list[str]]:
+    """The names of the parameters of each layer without layers inside, and of others that are asked for."""
     names = {id(parameter): name for name, parameter in network.module.named_parameters()}
     inner = leaf_indices(network.layers)
     return {
         i: [names[id(p)] for p in record.module.parameters() if id(p) in names]
         for i, record in enumerate(network.layers)
-        if i in inner
+        if i in inner or i in also
     }

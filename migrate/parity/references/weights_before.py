@@ -95,8 +95,9 @@ def _with_decay(
     """
     best, least = plain, (plain.unexplained, math.inf)
     held = {name: p.detach().double() for name, p in network.module.named_parameters() if name in gradients}
-    rest = [key for key in judgement.failed if key not in plain.proven]
-    _, before = Search(_UNKNOWN, held, network.changed(plain.changes), probe, judgement).nearer([*plain.proven])
+    search = Search(_UNKNOWN, held, network.changed(plain.changes), probe, judgement)
+    rest = [key for key in search.failed if key not in plain.proven]
+    _, before = search.nearer([*plain.proven])
     if not rest and before < _NEAR:
         return plain
     rest = rest or [*plain.proven]

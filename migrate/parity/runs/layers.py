@@ -237,7 +237,7 @@ class _Comparison:
         reason = self.reference.unjudged.get(step.key) or self.randomness(step) or None
         if step.key in self.overwritten:
             self.result(step.key, step.output)
-        if expected is None and reason is None:
+        if expected is None and reason is None and step.key not in self.reference.witnessed:
             return None
         found = self.result(step.key, step.output)
         if step.key in self.reference.witnessed:

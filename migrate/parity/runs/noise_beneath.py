@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from ...base.tensor_trees import apply, leaves, moved
+from ...model.recurrent_state import forget
 from ..judge.compare import Noise, Tolerance
 
 
@@ -52,6 +53,7 @@ def noise_of_step(now: nn.Module, given: Any, output: Any, tolerance: Tolerance)
         output: what it answers with the others.
         tolerance: of the layer.
     """
+    forget(now)
     with torch.no_grad():
         there = dict(leaves(now.forward(moved(given))))
     rest = iter([(tensor, there.get(place)) for place, tensor in leaves(output)])
