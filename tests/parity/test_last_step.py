@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import golden
@@ -33,7 +34,14 @@ PROVEN = {
     "residual-nag-checkpoint-double": (7, 8, "optim.nag, by its state in the file"),
     "residual-rmsprop-checkpoint-float": (7, 8, "optim.rmsprop, by its state in the file"),
     "residual-update-evaluate-float": (7, 8, "SGD, lr 0.02"),
-    "seqlstm-dampened-checkpoint-float": (2, 3, "optim.sgd, by its state in the file"),
+    "seqlstm-dampened-checkpoint-float": (3, 3, "optim.sgd, by its state in the file"),
+}
+
+#: Sequences, judged as a whole: file -> (layers with weights, all of them judged, the step, the sequences).
+SEQUENCES = {
+    "brnn-adam-checkpoint-float": (10, "optim.adam, by its state in the file", ("2.1.1.1", "2.1.1.2.2")),
+    "fastlstm-fresh-train-double": (4, "", ("2",)),
+    "fastlstm-update-train-double": (4, "SGD, lr 0.02", ("2",)),
 }
 
 #: Files whose activations are of the weights in them.
@@ -56,7 +64,7 @@ def verified(name: str, mode: str = "recorded") -> tuple[tm.ParityReport, int, l
 
 
 def test_every_file_is_in_a_table() -> None:
-    assert sorted(path.stem for path in TRAINED.glob("*.t7")) == sorted({*PROVEN, *FRESH, *UNKNOWN})
+    assert sorted(path.stem for path in TRAINED.glob("*.t7")) == sorted({*PROVEN, *SEQUENCES, *FRESH, *UNKNOWN})
 
 
 @pytest.mark.parametrize("name", PROVEN)
@@ -86,6 +94,55 @@ def test_layers_are_not_judged_where_the_step_is_unknown(name: str) -> None:
     assert not report.proven
     assert remarks == []
     assert any("not judged: older than the weights" in layer.remark for layer in report.backends[0].layers)
+
+
+@pytest.mark.parametrize("name", SEQUENCES)
+def test_sequences_are_judged_as_a_whole(name: str) -> None:
+    weighted, step, sequences = SEQUENCES[name]
+    report = tm.verify(tm.convert(TRAINED / f"{name}.t7"), reference="recorded", batches=())
+    assert report.proven, report.summary()
+    assert (report.verdict.judged, report.verdict.weighted) == (weighted, weighted)
+    layers = report.backends[0].layers
+    for path in sequences:
+        (own,) = (layer for layer in layers if layer.path == path)
+        assert own.own is not None
+        assert own.own.passed
+        inside = {layer.remark for layer in layers if layer.path.startswith(f"{path}.") and layer.own is not None}
+        assert len(inside) == 1
+        assert inside.pop().endswith(f"judged with all steps of nn.Sequencer at {path}")
+        assert own.remark == (
+            f"proven before the last step ({step}): the activations are older than the weights" * bool(step)
+        )
+
+
+def add(numbers: torch.Tensor) -> None:
+    numbers.add_(1e-3)
+
+
+def grow(numbers: torch.Tensor) -> None:
+    numbers.mul_(1.01)
+
+
+def swap_gates(numbers: torch.Tensor) -> None:
+    numbers.copy_(numbers.roll(numbers.shape[0] // 2, 0))
+
+
+@pytest.mark.parametrize(
+    ("name", "parameter", "fault"),
+    [
+        pytest.param(name, parameter, fault, marks=() if name.startswith("fastlstm-update") else pytest.mark.slow)
+        for name in ("fastlstm-update-train-double", "fastlstm-fresh-train-double")
+        for parameter, fault in (("bias", add), ("weight", grow), ("weight", swap_gates))
+    ],
+)
+def test_a_fault_in_a_sequence_is_found(name: str, parameter: str, fault: Callable[[torch.Tensor], None]) -> None:
+    conversion = tm.convert(TRAINED / f"{name}.t7")
+    (layer,) = (record.module for record in conversion.layers if record.path == "2.1.1.1.1.2.1")
+    fault(layer.get_parameter(parameter).data)
+    report = tm.verify(conversion, reference="recorded", batches=())
+    assert not report
+    assert report.backends[0].diverging is not None
+    assert report.backends[0].diverging.path == "2"
 
 
 def test_the_first_layer_is_judged_by_what_the_backward_pass_left() -> None:

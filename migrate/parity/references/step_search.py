@@ -6,6 +6,7 @@ is compared with what Torch7 recorded.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -35,6 +36,9 @@ _NEARBY, _FIRST = 1e-3, 1e-3
 
 #: A sequence may have learning rates of its own if these leave no more than this share of what it is off.
 _LEFT = 0.01
+
+#: Rounds of Newton's method in which these are looked for.
+_ROUNDS_OF_OWN = 8
 
 
 @dataclass
@@ -167,7 +171,7 @@ class Search:
                     break
             return self._found(scale, lines) if scale and lines else None
         finally:
-            self._put(0.0)  # others go on with the network
+            self._put({})  # others go on with the network
 
     def lengths(self, keys: Collection[Key]) -> list[float]:
         """The lengths that explain most of each of these layers, up to three digits."""
@@ -234,14 +238,40 @@ class Search:
             off = parts[0].off.reshape(-1, 1)
             solved = torch.linalg.lstsq(slopes, off, driver="gelsd").solution
             own = [scale + float(extra) for extra in solved]
-            if key[0] in self.probe.sequences:  # no straight line, and many numbers to fit: that proves nothing
-                left, most = (float(tensor.abs().max()) for tensor in (off - slopes @ solved, off))
-                if left <= max(parts[0].atol, _LEFT * most) and min(own) > -_LEFT * scale:
-                    found[key] = _Own(dict(zip(names, own, strict=True)), 0.0)
+            if key[0] in self.probe.sequences:
+                if self._fits_own_scales(key, dict(zip(names, own, strict=True)), float(off.abs().max())):
+                    found[key] = _Own(dict(zip(names, own, strict=True)), 0.0)  # many numbers to fit: no proof
             elif float((off - slopes @ solved).abs().max()) <= parts[0].atol and min(own) > 0:
                 digits = min(part.shown(n) for n, part in zip(own, parts, strict=True))
                 found[key] = _Own(dict(zip(names, own, strict=True)), digits)
         return found
+
+    def _fits_own_scales(self, key: Key, scales: dict[str, float], most: float) -> bool:
+        """Would other learning rates near these explain what a sequence answers, which is no straight line of them?
+
+        Args:
+            key: the sequence.
+            scales: of its parameters.
+            most: by how much it is off with one scale for all.
+        """
+        before = math.inf
+        for _ in range(_ROUNDS_OF_OWN):
+            slopes = [self._line(scales, {name: _NEARBY * (abs(n) or self._first())}) for name, n in scales.items()]
+            lines = [found[key] for found in slopes if key in found]
+            if len(lines) < len(scales):
+                return False
+            off = lines[0].off.reshape(-1, 1)
+            left = float(off.abs().max())
+            forward = min(scales.values()) > -_LEFT * max(scales.values())
+            if left <= lines[0].atol or (left <= _LEFT * most and forward):
+                return True
+            if left > before / 2:
+                return False
+            before = left
+            slope = torch.stack([line.slope.reshape(-1) for line in lines], dim=1)
+            solved = torch.linalg.lstsq(slope, off, driver="gelsd").solution
+            scales = {name: n + float(more) for (name, n), more in zip(scales.items(), solved, strict=True)}
+        return False
 
     def _best(self, lines: Mapping[Key, _Line]) -> float | None:
         """The scale that explains most; the one in the file if none explains more layers."""
@@ -263,7 +293,12 @@ class Search:
         varied = set(self.changes)
         if place is not None:
             varied = {names[place] for names in self.told.values() if place < len(names)}
-        here, there = self._outputs(scale, 0.0, varied), self._outputs(scale, nearby, varied)
+        return self._line(dict.fromkeys(self.changes, scale), dict.fromkeys(varied, nearby))
+
+    def _line(self, scales: Mapping[str, float], more: Mapping[str, float]) -> dict[Key, _Line]:
+        """The same near the scale of each parameter; those in `more` are varied by it, all of a layer alike."""
+        here = self._outputs(scales)
+        there = self._outputs({name: scales.get(name, 0.0) + more.get(name, 0.0) for name in {*scales, *more}})
         found = {}
         for key in self.weighted:
             seen = self.observed[key]
@@ -273,12 +308,15 @@ class Search:
                 continue
             if not isinstance(expected, torch.Tensor) or expected.shape != one.shape or not expected.numel():
                 continue
+            varied = [name for name in self.told[key[0]] if name in more]
+            nearby = more[varied[0]] if varied else 1.0
             slope, rule = (other - one) / nearby, self.probe.rules.layer(self.network.layers[seen[0]])
             if not bool(torch.isfinite(slope).all()) or not bool(torch.isfinite(expected).all()):
                 continue
-            count = sum(int(self.changes[name].count_nonzero()) for name in self.told[key[0]] if name in varied)
+            count = sum(int(self.changes[name].count_nonzero()) for name in varied)
             atol = max(rule.absolute(float(expected.abs().max())), _TINY)
-            found[key] = _Line(scale, expected.double() - one, slope, atol, count)
+            at = scales.get(varied[0], 0.0) if varied else next(iter(scales.values()), 0.0)
+            found[key] = _Line(at, expected.double() - one, slope, atol, count)
         return found
 
     def _first(self) -> float:
@@ -286,16 +324,15 @@ class Search:
         steps = max((float(change.abs().max()) for change in self.changes.values() if change.numel()), default=0.0)
         return _FIRST * (size or 1.0) / (steps or 1.0)
 
-    def _put(self, scale: float, more: float = 0.0, varied: Collection[str] = ()) -> None:
+    def _put(self, scales: Mapping[str, float]) -> None:
         with torch.no_grad():
             for name, parameter in self.network.module.named_parameters():
                 if name in self.start:
-                    length = scale + more if name in varied else scale
-                    parameter.copy_(self.start[name] + length * self.changes[name])
+                    parameter.copy_(self.start[name] + scales.get(name, 0.0) * self.changes[name])
 
-    def _outputs(self, scale: float, more: float, varied: Collection[str]) -> dict[Key, Any]:
+    def _outputs(self, scales: Mapping[str, float]) -> dict[Key, Any]:
         """What the layers answer on Torch7's own inputs, with weights from along the direction."""
-        self._put(scale, more, varied)
+        self._put(scales)
         wanted = {self.observed[key] for key in self.weighted}
         found: dict[Key, Any] = {}
         twin = self.network.twin()
