@@ -163,7 +163,8 @@ def sizes_of(module: nn.Module, examples: list[Example], readers: list[Entry]) -
         for number, dim in axis.places:
             inputs[number][dim] = axis.letter
     outputs = [[_relation(axes, samples, i, d) for d in range(len(shape))] for i, shape in enumerate(made[0])]
-    sure = [_is_sure(number, reader, trial) for number, reader in enumerate(readers)]
+    read_by = [*readers, *(Entry() for _ in trial.inputs[len(readers) :])]
+    sure = [_is_sure(number, read_by[number], trial) for number in range(len(trial.inputs))]
     return Sizes(inputs, outputs, axes, readers, sure)
 
 
