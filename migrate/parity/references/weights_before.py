@@ -65,7 +65,8 @@ def _by_gradients_of_inputs(network: Network, probe: Probe, judgement: Judgement
     users = Counter(name for names in names_of_parameters(network).values() for name in names)
     changes: dict[str, torch.Tensor] = {}
     for key, back in backward(network, judgement, probe.values).items():
-        if _is_worked_out(network.layers, network.layers[key[0]].path):
+        # the parameters of a sequence may be more than Torch7's, as the two biases of an LSTM are
+        if key[0] in probe.sequences or _is_worked_out(network.layers, network.layers[key[0]].path):
             continue
         for name, gradient in back.parameters.items():
             changes[name] = changes[name] + gradient if name in changes else gradient
