@@ -27,7 +27,7 @@ def _by_name(item: tuple[Any, Any]) -> str:
     return str(item[0])
 
 
-def apply(value: Any, change: Callable[[Any], Any], kind: type = torch.Tensor) -> Any:
+def apply(value: Any, change: Callable[[Any], Any], kind: type | tuple[type, ...] = torch.Tensor) -> Any:
     """The same nesting with `change` applied to each tensor, or what else is of that kind; all else stays."""
     if isinstance(value, kind):
         return change(value)

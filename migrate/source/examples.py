@@ -160,9 +160,9 @@ def _rows(value: Any) -> list[tuple[int, ...]]:
     return [(tensor.dim(), *tensor.shape[:1]) for _, tensor in leaves(value)]
 
 
-def _extended(axis: int, parts: frozenset[int], doubled: bool, number: int, tensor: torch.Tensor) -> torch.Tensor:
+def _extended(axis: int, parts: frozenset[int], doubled: bool, number: int, tensor: Any) -> Any:
     """A tensor of the given parts with itself, or only its first entry, behind it along an axis, where it has that."""
-    if number not in parts or tensor.dim() <= axis:
+    if number not in parts or not isinstance(tensor, torch.Tensor) or tensor.dim() <= axis:
         return tensor
     more = tensor if doubled else tensor.narrow(axis, 0, 1)
     return torch.cat([tensor, more], axis)

@@ -14,7 +14,7 @@ import torch
 from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from ..base.tensor_trees import leaves, numbered
+from ..base.tensor_trees import apply, leaves, numbered
 from ..shapes.dry_run import on_meta, run_without_numbers
 from ..shapes.input_readers import INDICES, SEQUENCES, Entries, Entry
 from .examples import Example
@@ -149,6 +149,10 @@ def sizes_of(module: nn.Module, examples: list[Example], readers: list[Entry]) -
         examples: what it gave on several sizes.
         readers: what reads each input.
     """
+    numbers: list[Any] = []
+    apply(examples[0].input, numbers.append, (bool, int, float))
+    if numbers:
+        return None
     given = [[tensor.shape for _, tensor in leaves(example.input)] for example in examples]
     made = [[tensor.shape for _, tensor in leaves(example.output)] for example in examples]
     if any(len({tuple(map(len, shapes)) for shapes in found}) != 1 for found in (given, made)):
