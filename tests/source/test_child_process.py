@@ -119,11 +119,19 @@ def test_a_fork_that_stands_still_is_replaced_by_a_new_process(monkeypatch: pyte
 
 @in_fork
 def test_source_without_an_end_has_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    fork, children = os.fork, []
+
+    def noted() -> int:
+        children.append(fork())
+        return children[-1]
+
+    monkeypatch.setattr(os, "fork", noted)
     monkeypatch.setattr(child_process, "_LONGEST", 1.0)
     found = check_apart(MODEL.format(line="while True: pass"), STATE, example())
     assert found.reason == "the source could not be checked: it ran longer than 1 seconds"
+    (child,) = children
     with pytest.raises(ChildProcessError):  # it is gone
-        os.waitpid(-1, os.WNOHANG)
+        os.waitpid(child, os.WNOHANG)
 
 
 def test_no_source_of_a_conversion_runs_in_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
