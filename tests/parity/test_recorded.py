@@ -65,8 +65,12 @@ def test_activations_that_belong_to_the_weights_agree(name: str) -> None:
     assert all(layer.remark for layer in layers if layer.own is None)
 
 
+#: Those that take long.
+LARGE = ("enet_unpooling", "resnet_bottleneck_B")
+
+
 @pytest.mark.parametrize(
-    "name", [n if n != "enet_unpooling" else pytest.param(n, marks=pytest.mark.slow) for n in PROVEN]
+    "name", [pytest.param(name, marks=[pytest.mark.slow] if name in LARGE else []) for name in PROVEN]
 )
 def test_activations_older_than_the_weights_are_proven_with_the_weights_before_the_last_step(name: str) -> None:
     judged, proven, step = PROVEN[name]

@@ -28,7 +28,7 @@ ROWS = [
     pytest.param(
         row,
         id=str(row),
-        marks=[] if row.index == 0 or str(row) in BY_DEFAULT else [pytest.mark.slow],
+        marks=[] if golden.is_sampled(row, 1) or str(row) in BY_DEFAULT else [pytest.mark.slow],
     )
     for row in golden.layer_rows()
     if "module" in (case := row.load()) and "gradInput" in case
