@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from types import FunctionType
 from typing import Any
 
 import torch
@@ -258,7 +259,12 @@ def _trains(obj: Value) -> bool:
 
 
 def _differs_in_training(module: nn.Module) -> bool:
-    return hasattr(module, "running_mean") or "Dropout" in type(module).__name__
+    """Does a method of its class read whether it trains?"""
+    if isinstance(module, nn.RNNBase) and not module.dropout:
+        return False
+    classes = [cls for cls in type(module).__mro__ if issubclass(cls, nn.Module) and cls is not nn.Module]
+    methods = [method for cls in classes for method in vars(cls).values() if isinstance(method, FunctionType)]
+    return any("training" in method.__code__.co_names for method in methods)
 
 
 @converts("nn.Container")

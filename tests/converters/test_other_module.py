@@ -22,8 +22,17 @@ def test_the_module_that_torch7_runs_is_converted(name: str) -> None:
     assert noted == case["differs"]
 
 
-def test_a_module_that_would_go_on_training_is_refused() -> None:
-    step = lua.sequential(lua.linear(4, 3), lua.module("nn.Dropout", p=0.5, train=True))
+@pytest.mark.parametrize(
+    "noisy",
+    [
+        lua.module("nn.Dropout", p=0.5, train=True),
+        lua.module("nn.RReLU", lower=0.125, upper=0.375, train=True),
+        lua.module("nn.WhiteNoise", mean=0, std=0.1, train=True),
+    ],
+    ids=str,
+)
+def test_a_module_that_would_go_on_training_is_refused(noisy: tm.LuaObject) -> None:
+    step = lua.sequential(lua.linear(4, 3), noisy)
     other = lua.module("nn.Recursor", recurrentModule=step, modules=[step], sharedClones=[step])
     layer = lua.module("nn.Sequencer", module=other, modules=[lua.linear(4, 3)])
     with pytest.raises(tm.UnsupportedLayers, match="does not reach its `module`"):

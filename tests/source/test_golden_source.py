@@ -20,7 +20,8 @@ from torchmigrate.source.examples import Calls, several_sizes
 ROWS = golden.model_rows()
 ALONE = Path(__file__).parent / "run_alone.py"
 
-#: How long the source of a model may be at most: what a person would need.
+#: How long the source of a model may be at most: what a person would need, with the docstrings
+#: of its sizes and the check of them at the entry of `forward`.
 LINES = {
     "resnet_bottleneck_B": 80,
     "resnet_cifar_A_cudnn": 80,
