@@ -14,7 +14,7 @@ from ..base.memory import is_out_of_memory
 from ..base.messages import said
 from ..base.tensor_trees import apply, leaves
 from ..model.tied_names import first_names
-from .examples import Example
+from .examples import Calls, Example
 
 _NAME = "torchmigrate_generated_model"
 
@@ -74,19 +74,22 @@ def instance(text: str, state: Mapping[str, torch.Tensor]) -> nn.Module:
     return model
 
 
-def check(text: str, state: Mapping[str, torch.Tensor], examples: list[Example]) -> Finding:
+def check(text: str, state: Mapping[str, torch.Tensor], examples: list[Example], calls: Calls | None = None) -> Finding:
     """Does the source take the tensors, and give what the converted model gives? For a child process only.
 
     Args:
         text: the source.
         state: the tensors.
         examples: inputs, and what the model gives.
+        calls: what its layers gave on them, if that is known.
     """
     try:
         model = instance(text, state)
         for number, example in enumerate(examples):
             if number:
                 model = instance(text, state)  # anew, since it may remember a state
+            if calls is not None:
+                calls.answer_for(model, number)
             if reason := _differs(model, example):
                 return Finding(reason)
     except OtherType as error:

@@ -23,7 +23,7 @@ from pathlib import Path
 import torch
 
 from .check import Finding, check
-from .examples import Example
+from .examples import Calls, Example
 from .in_child import answer
 
 #: Seconds after which a child is ended, and after which one that uses no processor is taken for stuck.
@@ -36,14 +36,22 @@ class _Died(Exception):
     """A child ended without an answer."""
 
 
-def check_apart(text: str, state: Mapping[str, torch.Tensor], examples: list[Example]) -> Finding:
+def check_apart(
+    text: str, state: Mapping[str, torch.Tensor], examples: list[Example], calls: Calls | None = None
+) -> Finding:
     """What `check` finds, run in a child process. That the child died is a finding too.
+
+    Args:
+        text: the source.
+        state: the tensors.
+        examples: inputs, and what the model gives.
+        calls: what its layers gave on them, for a child that shares their memory.
 
     Raises:
         MemoryError: there was not enough memory.
     """
     try:
-        found = _ask_fork(text, state, examples) if sys.platform == "linux" else None
+        found = _ask_fork(text, state, examples, calls) if sys.platform == "linux" else None
         if found is None:
             found = _ask_new_process(text, state, examples)
     except _Died as error:
@@ -53,7 +61,9 @@ def check_apart(text: str, state: Mapping[str, torch.Tensor], examples: list[Exa
     return found
 
 
-def _ask_fork(text: str, state: Mapping[str, torch.Tensor], examples: list[Example]) -> Finding | None:
+def _ask_fork(
+    text: str, state: Mapping[str, torch.Tensor], examples: list[Example], calls: Calls | None
+) -> Finding | None:
     """What a fork finds; None if it died, or stands still: it may wait for what another thread held before."""
     receiver, sender = os.pipe()
     child = 0
@@ -65,7 +75,7 @@ def _ask_fork(text: str, state: Mapping[str, torch.Tensor], examples: list[Examp
             except OSError:
                 return None
         if child == 0:
-            answer(sender, partial(check, text, state, examples))
+            answer(sender, partial(check, text, state, examples, calls))
         os.close(sender)
         sender = -1
         return _found(_read_answer(receiver, child))

@@ -83,13 +83,13 @@ def generate(conv: ConvertedModel, example: Any = None) -> Source:
             examples = [] if example is None else several_sizes(conv, example, calls)
             inputs = [e.input for e in examples]
             sizes = sizes_of(conv.module, examples, kinds_of(entries_of(conv))) if examples else None
-            ways = [partial(_structured, conv, inputs, calls)] if inputs else []
+            ways = [partial(_structured, conv, inputs, calls.copy())] if inputs else []
         except _PROBLEMS as error:
             reason = _said(error)
         ways += [partial(_of_any_size, conv), partial(_plain, conv, [e.input for e in examples])]
         for way in ways:
             try:
-                source, problem = _write(conv, way(), examples, sizes if way is ways[0] else None)
+                source, problem = _write(conv, way(), examples, calls, sizes if way is ways[0] else None)
             except _PROBLEMS as error:
                 problem = _said(error)
             if not problem:
@@ -171,7 +171,7 @@ def _node_names(conv: ConvertedModel) -> dict[int, str]:
 
 
 def _write(
-    conv: ConvertedModel, draft: Draft, examples: list[Example], sizes: Sizes | None = None
+    conv: ConvertedModel, draft: Draft, examples: list[Example], calls: Calls, sizes: Sizes | None = None
 ) -> tuple[Source, str]:
     """The source of a draft, and why it does not give what the model gives; "" if it does."""
     copies = Copies()
@@ -194,7 +194,7 @@ def _write(
     casts: dict[str, torch.dtype] = {}
     while True:
         text = formatted(file_text(conv, draft, classes, copies, forward, casts, sizes, name, tied=tied))
-        found = check_apart(text, state, examples)
+        found = check_apart(text, state, examples, calls)
         if not found.owner or found.owner in casts:
             return Source(text, state, _names(conv, places), name), found.reason
         casts[found.owner] = getattr(torch, found.dtype)  # few models mix types

@@ -6,7 +6,8 @@ import pytest
 import torch
 from torch import nn
 
-from torchmigrate.source.examples import Calls
+from torchmigrate.source.check import check
+from torchmigrate.source.examples import Calls, Example
 
 
 def watched(layer: nn.Module, *values: torch.Tensor) -> Calls:
@@ -73,3 +74,52 @@ def test_only_slow_layers_without_options_are_kept() -> None:
         with calls.watched(layer, 0), torch.no_grad():
             layer(x, **options)
         assert calls.take(layer, 0, x) is None
+
+
+def twin(layer: nn.Conv2d, stride: int = 1) -> nn.Conv2d:
+    """A layer with the same parameters, as `load_state_dict(assign=True)` leaves it."""
+    made = nn.Conv2d(3, 4, (2, 3), stride=stride)
+    made.load_state_dict(layer.state_dict(keep_vars=True), assign=True)
+    return made
+
+
+def test_another_model_takes_what_the_same_operator_gave(monkeypatch: pytest.MonkeyPatch) -> None:
+    layer = nn.Conv2d(3, 4, (2, 3))
+    calls = watched(layer, numbers())
+    runs: list[nn.Module] = []
+
+    def counted(self: nn.Conv2d, x: torch.Tensor) -> torch.Tensor:
+        runs.append(self)
+        return self._conv_forward(x, self.weight, self.bias)
+
+    monkeypatch.setattr(nn.Conv2d, "forward", counted)
+    with torch.no_grad():
+        strided, equal, same = twin(layer, stride=2), nn.Conv2d(3, 4, (2, 3)), twin(layer)
+        equal.load_state_dict(layer.state_dict())
+        for other in (strided, equal, same, same):
+            own = other._conv_forward(numbers(), other.weight, other.bias)
+            calls.answer_for(other, 0)
+            assert torch.equal(other(numbers()), own)
+    assert runs == [strided, equal, same]  # the last took it once, then it is no more
+
+
+def test_the_check_takes_the_answers_and_sees_another_operator() -> None:
+    text = """
+from torch import Tensor, nn
+
+
+class Model(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(3, 4, (2, 3){options})
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.conv(x)
+"""
+    layer, x = nn.Conv2d(3, 4, (2, 3)), numbers()
+    calls = watched(layer, x)
+    state = {f"conv.{name}": tensor.detach() for name, tensor in layer.state_dict(keep_vars=True).items()}
+    examples = [Example(x, layer(x).detach())]
+    assert check(text.format(options=", padding=1"), state, examples, calls.copy()).reason == "its output would differ"
+    assert check(text.format(options=""), state, examples, calls).reason == ""
+    assert calls.take(layer, 0, x) is None  # the layer of the source took it
