@@ -15,7 +15,7 @@ pytest.importorskip("lupa")
 
 from torchmigrate.lua.runtime import LuaStopped, Runtime
 
-ROWS = tm.load(FIXTURES / "lua" / "tensors.t7").list()
+ROWS = [row for name in ("tensors", "randoms") for row in tm.load(FIXTURES / "lua" / f"{name}.t7").list()]
 
 
 def plain(value: Any) -> Any:
@@ -44,7 +44,9 @@ def same(got: Any, wanted: Any) -> bool:
 @cache
 def shared() -> Runtime:
     """One Lua for all rows, which leave nothing behind but classes of their own."""
-    return runtime()
+    lua = runtime()
+    lua.guarded(lua.host.require, "nn")
+    return lua
 
 
 @pytest.mark.parametrize("row", ROWS, ids=[row["text"] for row in ROWS])

@@ -111,16 +111,16 @@ function math.log(x, base) return base and log(x) / log(base) or log(x) end
 string.gfind = string.gmatch
 table.unpack = unpack
 string.dump = nil
--- the sequence of torch's generator, which is the same on every system
-local torch = P.torch
-local uniform, whole, seed = torch.uniform, torch.random, torch.manualSeed
+-- LuaJIT's own sequence, which is the same in every process
+local drawn, seeded = P.operation('function', '__math_random'), P.operation('function', '__math_randomseed')
 function math.random(low, high)
-   if not low then return uniform() end
-   if not high then low, high = 1, low end
-   if low > high then error('bad argument to \'random\' (interval is empty)', 2) end
-   return whole(low, high)
+   local value = drawn()
+   if low == nil then return value end
+   if type(low) ~= 'number' then error('bad argument #1 to \'random\' (number expected, got ' .. type(low) .. ')', 2) end
+   if high == nil then return floor(value * low) + 1 end
+   return floor(value * (high - low + 1)) + low
 end
-function math.randomseed(number) seed(tonumber(number) or 0) end
+function math.randomseed(number) seeded(tonumber(number) or 0) end
 
 -- times differ from run to run; these do not, and two runs do
 os = {

@@ -35,8 +35,6 @@ function torch.setnumthreads() end
 function torch.getnumthreads() return 1 end
 function torch.setheaptracking() end
 function torch.isatty() return false end
-function torch.getRNGState() return torch.ByteTensor(1):zero() end
-function torch.setRNGState() end
 function torch.Generator() return {} end
 
 for _, name in ipairs{'save', 'serialize', 'deserialize', 'DiskFile', 'PipeFile'} do

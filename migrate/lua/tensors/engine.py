@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 
 import torch
 
+from .generators import Tausworthe, Twister
 from .handles import DTYPES, LuaFault, StorageHandle, TensorHandle, describe, entries, is_number, is_table, whole
 
 Operation = Callable[..., Any]
@@ -52,7 +53,8 @@ class Engine:
         default_kind: the type of `torch.Tensor`.
         fresh: what memory holds that nothing was written to. Torch7 leaves there whatever was there before.
         elements: how many elements one operation may make.
-        random: the generator of random numbers.
+        random: the generator of torch's random numbers.
+        lua_random: that of Lua's own, `math.random`.
     """
 
     def __init__(self, *, seed: int, fresh: float, elements: int) -> None:
@@ -60,7 +62,8 @@ class Engine:
         self.fresh = fresh
         self.elements = elements
         self.seed = seed
-        self.random = torch.Generator().manual_seed(seed)
+        self.random = Twister(seed)
+        self.lua_random = Tausworthe(float(seed))
 
     def new(self, size: Sequence[int], kind: str) -> torch.Tensor:
         """Fresh memory of a size in Torch7's words: () is the empty tensor."""

@@ -172,6 +172,20 @@ function nn.tables.oneToOne(planes)
    for i = 1, planes do t[i][1], t[i][2] = i, i end
    return t
 end
+-- each output reads the next so many inputs of a random order, which is drawn again where it ends
+function nn.tables.random(inputs, outputs, each)
+   local t = torch.Tensor(outputs * each, 2)
+   local order, chunks = torch.randperm(inputs), math.floor(inputs / each)
+   local chunk = 0
+   for o = 1, outputs do
+      for k = 1, each do t[(o - 1) * each + k] = torch.Tensor{order[chunk * each + k], o} end
+      chunk = chunk + 1
+      if chunk == chunks then
+         order, chunk = torch.randperm(inputs), 0
+      end
+   end
+   return t
+end
 
 local function mapped(self, table_, kW, kH, dW, dH)
    need('SpatialConvolutionMap', kW, kH)
