@@ -186,11 +186,13 @@ class VariableLength(nn.Module):
     def columns(self, lengths: list[int]) -> list[list[tuple[int, int]]]:
         """For each column the sequences in it and where they start: the longest first, then each that still fits."""
         left = sorted(range(len(lengths)), key=lengths.__getitem__)[::-1]
-        columns = []
+        longest, columns = max(lengths, default=0), []
         while left:
             column, end = [], 0
             for index in list(left):
-                if end + lengths[index] <= max(lengths):
+                if not left or end + lengths[left[-1]] > longest:  # not even the shortest fits
+                    break
+                if end + lengths[index] <= longest:
                     column.append((index, end))
                     left.remove(index)
                     end += lengths[index] + 1

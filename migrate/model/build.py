@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 import torch
 from torch import nn
 
-from ..base.errors import Refusal, UnsupportedLayers
+from ..base.errors import Refusal, T7Error, UnsupportedLayers
 from ..base.memory import is_out_of_memory
 from ..base.messages import said
 from ..t7 import LuaObject, Storage, Tensor
@@ -174,6 +174,9 @@ class Build:
             record.module = converter(layer)
         except LayerRefused as error:
             return self._refuse(layer, str(error))
+        except T7Error as error:
+            error.path = error.path or path
+            raise
         except (ValueError, TypeError, LookupError, RuntimeError, ArithmeticError, AssertionError) as error:
             if is_out_of_memory(error) or (isinstance(error, AssertionError) and not _is_of_torch(error)):
                 raise  # an assertion of a converter is a fault of its own

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
+from ..base.errors import T7Error
 from .keys import BoolKey, table_key
 from .stored_numbers import Elements
 
@@ -331,20 +332,33 @@ class Tensor:
         return self.numel() * int(ELEMENT_CODES[self.kind][-1])
 
     def numpy(self) -> Array:
-        """A read-only view of the elements, of shape `size` (shape (0,) for an empty tensor)."""
+        """A read-only view of the elements, of shape `size` (shape (0,) for an empty tensor).
+
+        Raises:
+            T7Error: it reaches beyond its storage, as no tensor of a file does, but one that was made or changed may.
+        """
+        try:
+            view = self._view()
+        except (ValueError, TypeError, OverflowError) as error:
+            held = 0 if self.storage is None else len(self.storage)
+            raise T7Error(
+                f"A tensor of size {self.size}, stride {self.stride} and offset {self.offset} is no view of a storage "
+                f"of {held} elements: {error}"
+            ) from error
+        view.flags.writeable = False
+        return view
+
+    def _view(self) -> Array:
         import numpy as np
 
         if self.storage is None or not self.numel():
-            view: Array = np.empty(self.size or 0, self.dtype)
-        else:
-            data = self.storage.data
-            step = data.itemsize
-            # the stride of a dimension of one element means nothing, and may be too large for a C long
-            strides = [s * step if n > 1 else 0 for n, s in zip(self.size, self.stride, strict=True)]
-            # numpy checks that all of it lies inside the buffer, unlike as_strided
-            view = np.ndarray(self.size, data.dtype, data, (self.offset - 1) * step, strides)
-        view.flags.writeable = False
-        return view
+            return np.empty(self.size or 0, self.dtype)
+        data = self.storage.data
+        step = data.itemsize
+        # the stride of a dimension of one element means nothing, and may be too large for a C long
+        strides = [s * step if n > 1 else 0 for n, s in zip(self.size, self.stride, strict=True)]
+        # numpy checks that all of it lies inside the buffer, unlike as_strided
+        return np.ndarray(self.size, data.dtype, data, (self.offset - 1) * step, strides)
 
     def copy(self) -> Array:
         """The elements in memory of their own, contiguous; of a mapped file little more than that is in memory."""

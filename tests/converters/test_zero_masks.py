@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 import golden
@@ -9,7 +10,7 @@ import pytest
 import torch
 
 import torchmigrate as tm
-from torchmigrate.converters.recurrent.zero_masks import set_zero_mask
+from torchmigrate.converters.recurrent.zero_masks import VariableLength, set_zero_mask
 
 #: cases of VariableLength, whose module takes batches with a mask
 CASES = [("nn.VariableLength.t7", 0), ("nn.VariableLength.t7", 3), ("nn.VariableLength-2.t7", 0)]
@@ -49,3 +50,24 @@ def test_the_report_says_that_a_mask_is_needed() -> None:
     case = golden.read_cases("nn.VariableLength.t7")[0]
     notes = tm.convert(case["module"]["modules"][1]).notes
     assert any("set_zero_mask" in str(note) for note in notes)
+
+
+@pytest.mark.parametrize(
+    ("lengths", "columns"),
+    [
+        ([], []),
+        ([3, 9, 2, 4, 1], [[(1, 0)], [(3, 0), (0, 5)], [(2, 0), (4, 3)]]),
+        ([5, 5, 2, 2], [[(1, 0)], [(0, 0)], [(3, 0), (2, 3)]]),
+        ([0, 2, 0], [[(1, 0)], [(2, 0), (0, 1)]]),
+    ],
+)
+def test_columns_take_the_longest_first_and_then_each_that_fits(
+    lengths: list[int], columns: list[list[tuple[int, int]]]
+) -> None:
+    assert VariableLength(torch.nn.Identity()).columns(lengths) == columns
+
+
+def test_columns_of_many_sequences_take_no_time() -> None:
+    began = time.process_time()
+    assert len(VariableLength(torch.nn.Identity()).columns([7] * 4000)) == 4000
+    assert time.process_time() - began < 10  # where each looks at all others, minutes

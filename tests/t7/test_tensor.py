@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from torchmigrate.base.errors import T7Error
 from torchmigrate.t7 import LuaObject, LuaTable, Storage, Tensor, load
 from torchmigrate.t7.writing.dump import dump
 
@@ -42,9 +43,29 @@ def test_empty_tensors(size: tuple[int, ...], shape: tuple[int, ...]) -> None:
         assert view.dtype == np.float32
 
 
-def test_a_view_outside_the_storage_is_refused() -> None:
-    with pytest.raises(ValueError, match=r"strides|offset"):
-        Tensor("torch.DoubleTensor", (13,), (1,), 1, STORAGE).numpy()
+@pytest.mark.parametrize(
+    ("size", "stride", "offset", "storage"),
+    [
+        ((13,), (1,), 1, STORAGE),
+        ((2, 3), (7, 3), 1, STORAGE),
+        ((2,), (1,), 12, STORAGE),
+        ((2,), (1,), 0, STORAGE),
+        ((2,), (1,), 2**70, STORAGE),
+        ((2, 3), (3,), 1, STORAGE),
+        ((-2, -3), (3, 1), 1, STORAGE),
+        ((2, 3.5), (3, 1), 1, STORAGE),
+        ((2,), (2**63,), 1, STORAGE),
+        ((2, -3), (3, 1), 1, None),
+        ((0, -3), (3, 1), 1, STORAGE),
+    ],
+)
+def test_a_view_outside_the_storage_is_refused(
+    size: tuple[int, ...], stride: tuple[int, ...], offset: int, storage: Storage | None
+) -> None:
+    for read in (Tensor.numpy, Tensor.copy):
+        with pytest.raises(T7Error) as refused:
+            read(Tensor("torch.DoubleTensor", size, stride, offset, storage))
+        assert f"size {size}, stride {stride} and offset {offset}" in str(refused.value)
 
 
 def test_unaligned_data() -> None:

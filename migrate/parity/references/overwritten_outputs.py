@@ -88,10 +88,9 @@ class FollowedRun:
 
     def _of(self, value: Any) -> Owners:
         """Who may own the memory of a value: anybody, where a step that is no layer made it."""
-        found: Owners = frozenset()
-        for _, tensor in leaves(value):
-            found |= self._owners.get(_address(tensor), self._everybody)
-        return found
+        # a table may hold a hundred thousand tensors of few owners
+        found = {self._owners.get(_address(tensor), self._everybody) for _, tensor in leaves(value)}
+        return frozenset().union(*found)
 
     def _is_shared(self, index: int, recording: Recording) -> bool:
         """Do the outputs in the file show that another layer may have written over this one?"""
