@@ -98,47 +98,52 @@ do
    end
 end
 
--- torch.CmdLine: options with defaults, of the types of their defaults
+-- torch.CmdLine: options with defaults, by the very names under which they were defined; what does not fit is an error
 local CmdLine = torch.class('torch.CmdLine')
 function CmdLine:__init() self.options, self.order, self.arguments = {}, {}, {} end
-local function bare(name) return (gsub(name, '^%-+', '')) end
-function CmdLine:option(name, default_value)
-   if type(name) ~= 'string' then error('bad argument to option: a string expected', 2) end
-   self.options[bare(name)] = {default = default_value}
-   self.order[#self.order + 1] = bare(name)
+local function bare(name) return match(name, '%-*(.*)') end
+local function refused(message) error(P.where() .. message, 0) end
+function CmdLine:option(name, default_value, help, kind)
+   if default_value == nil then refused('option ' .. tostring(name) .. ' has no default value') end
+   kind = kind or type(default_value)
+   if type(default_value) ~= kind then refused('option ' .. name .. ' has wrong default type value') end
+   if not self.options[name] then self.order[#self.order + 1] = name end
+   self.options[name] = {default = default_value, kind = kind}
 end
-function CmdLine:argument(name) self.arguments[#self.arguments + 1] = bare(name) end
-local function as(default_value, text, name)
-   local kind = type(default_value)
-   if kind == 'number' then
-      return tonumber(text) or error('invalid argument for option -' .. name .. ': ' .. tostring(text), 0)
-   end
-   return text
+function CmdLine:argument(name, help, kind) self.arguments[#self.arguments + 1] = {name = name, kind = kind} end
+function CmdLine:default()
+   local params = {}
+   for _, name in ipairs(self.order) do params[bare(name)] = self.options[name].default end
+   return params
+end
+local function as(option, text, name)
+   if text == nil then refused('missing argument for option ' .. name) end
+   if option.kind == 'string' then return text end
+   if option.kind ~= 'number' then refused('unknown required option type ' .. option.kind) end
+   return tonumber(text) or refused('invalid type for option ' .. name .. ' (should be number)')
 end
 function CmdLine:parse(arguments)
-   local params, at, position = {}, 1, 0
-   for _, name in ipairs(self.order) do params[name] = self.options[name].default end
-   arguments = arguments or {}
+   local params, at, position = self:default(), 1, 0
    while at <= #arguments do
-      local text = tostring(arguments[at])
-      local name = match(text, '^%-+([%a_].*)$')
-      local option = name and self.options[name]
-      if option then
-         if type(option.default) == 'boolean' then
-            params[name] = not option.default
-            at = at + 1
-         else
-            if arguments[at + 1] == nil then error('missing argument for option -' .. name, 2) end
-            params[name] = as(option.default, tostring(arguments[at + 1]), name)
-            at = at + 2
-         end
+      local text = arguments[at]
+      local option = self.options[text]
+      if option and option.kind == 'boolean' then
+         params[bare(text)] = not option.default
+         at = at + 1
+      elseif option then
+         params[bare(text)] = as(option, arguments[at + 1], text)
+         at = at + 2
       else
          position = position + 1
-         if name or not self.arguments[position] then error('invalid argument: ' .. text, 2) end
-         params[self.arguments[position]] = text
+         local argument = self.arguments[position] or refused('invalid argument: ' .. tostring(text))
+         if argument.kind and type(text) ~= argument.kind then
+            refused('invalid argument type for argument ' .. argument.name .. ' (should be ' .. argument.kind .. ')')
+         end
+         params[bare(argument.name)] = text
          at = at + 1
       end
    end
+   if position ~= #self.arguments then refused('not enough arguments') end
    return params
 end
 function CmdLine:string(prefix) return prefix or 'run' end

@@ -45,7 +45,7 @@ def _cauchy(engine: Engine, count: int, median: float = 0.0, sigma: float = 1.0)
 def _bernoulli(engine: Engine, count: int, p: Any = 0.5) -> Numbers:
     if not np.all((p >= 0) & (p <= 1)):
         raise LuaFault("must be >= 0 and <= 1")
-    return (engine.random.uniform(count) <= p).astype(np.float64)
+    return np.asarray(engine.random.uniform(count) <= p, dtype=np.float64)
 
 
 def _geometric(engine: Engine, count: int, p: float) -> Numbers:
