@@ -9,6 +9,7 @@ from ..t7 import LuaTable, Value
 from .differences import differences
 from .folders import Folders
 from .limits import LuaLimits
+from .loading import loaded
 from .result import Results
 from .running import outputs_of
 from .runtime import LuaStopped, Runtime
@@ -62,6 +63,7 @@ def _one(
 ) -> tuple[Runtime, LuaTable]:
     runtime = Runtime(folders, limits, run)
     runtime.outputs_of = outputs_of
+    runtime.loaded = loaded
     host = runtime.host
     runtime.guarded(runtime.text, f"torch.setdefaulttensortype('{_TYPES[job.get('default_type', 'float')]}')", "setup")
     if job.get("arguments") is not None:

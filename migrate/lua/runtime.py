@@ -48,6 +48,7 @@ class Runtime:
         missing: packages that it required and that are not there.
         own_classes: classes that the author's files define.
         outputs_of: runs a network that was built so far; None: none is run.
+        loaded: reads a `.t7` below the folders; None: none is read.
     """
 
     def __init__(self, folders: Folders, limits: LuaLimits, run: int = 0) -> None:
@@ -59,6 +60,7 @@ class Runtime:
         self.missing: list[str] = []
         self.own_classes: list[str] = []
         self.outputs_of: Callable[[Runtime, Any, Any], Any] | None = None
+        self.loaded: Callable[[Runtime, str], Any] | None = None
         self.lua = lupa.LuaRuntime(
             encoding="latin-1",
             unpack_returned_tuples=True,
@@ -86,6 +88,7 @@ class Runtime:
                 "package": self._package,
                 "on_class": self._on_class,
                 "forward": self._forward,
+                "load": self._load,
             }
         )
         private = self.lua.table_from(
@@ -129,6 +132,17 @@ class Runtime:
             return True, self._nested(self.outputs_of(self, module, given))
         except LuaFault as fault:
             return False, str(fault)
+
+    def _load(self, name: str) -> Any:
+        """What a `.t7` below the folders holds."""
+        if self.loaded is None:
+            return False, "no .t7 files are read here"
+        try:
+            return True, self.loaded(self, name.encode("latin-1").decode("utf-8", "surrogateescape"))
+        except LuaFault as fault:
+            return False, str(fault)
+        except (MemoryError, RuntimeError, TypeError, ValueError, OverflowError) as error:
+            return False, f"torch.load: {(str(error).splitlines() or [type(error).__name__])[0]}"
 
     def _nested(self, value: Any) -> Any:
         return self._table(value) if isinstance(value, list) else value

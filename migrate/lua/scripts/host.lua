@@ -1,6 +1,6 @@
 -- What Python asks: how a value is made up, and what the author's expression gives.
 local P = ...
-local type, next, error, rawget, ipairs = type, next, error, rawget, ipairs
+local type, next, error, rawget, rawset, setmetatable, ipairs = type, next, error, rawget, rawset, setmetatable, ipairs
 local H = {}
 function H.kind(value)
    local kind = type(value)
@@ -24,6 +24,14 @@ function H.entries(t)
 end
 function H.identity(value) return P.torch.pointer(value) end
 function H.wrap(handle) return P.wrap(handle) end
+-- an object of a class by its name, without fields, and a field as a file gives it
+function H.object(name)
+   local class = P.classes[name]
+   local made = class and setmetatable({}, class) or nil
+   if made then P.torch.pointer(made) end      -- numbered as they are made, as by constructors
+   return made
+end
+function H.put(table_, key, value) rawset(table_, key, value) end
 function H.compile(text, name) return P.compile(text, name) end
 function H.replaced_method() return P.replaced_method() end
 function H.run_text(f) return P.run_text(f) end

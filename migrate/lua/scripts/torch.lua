@@ -41,7 +41,10 @@ for _, name in ipairs{'save', 'serialize', 'deserialize', 'DiskFile', 'PipeFile'
    torch[name] = function() error('torch.' .. name .. ' is not there for a definition: it reads and writes no files', 2) end
 end
 function torch.load(name)
-   error('torch.load(' .. tostring(name) .. ') is not there for a definition: it reads no .t7 files', 2)
+   if type(name) ~= 'string' then error('bad argument #1 to \'load\' (string expected, got ' .. type(name) .. ')', 2) end
+   local ok, value = bridge.load(name)
+   if not ok then error(P.where() .. value, 0) end
+   return value
 end
 
 do
