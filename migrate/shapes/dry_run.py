@@ -239,6 +239,14 @@ def _threshold(x: torch.Tensor, threshold: float, value: float, inplace: bool = 
     return _relu(x, inplace)
 
 
+def _hardtanh(x: torch.Tensor, min_val: float = -1.0, max_val: float = 1.0, inplace: bool = False) -> torch.Tensor:
+    return _relu(x, inplace)
+
+
+def _elu(x: torch.Tensor, alpha: float = 1.0, inplace: bool = False) -> torch.Tensor:
+    return _relu(x, inplace)
+
+
 def _prelu(x: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
     if weight.numel() not in (1, x.shape[1] if x.dim() > 1 else 1):
         raise RuntimeError(f"it takes {weight.numel()} channels, not an input of {tuple(x.shape)}")
@@ -250,5 +258,7 @@ _KNOWN: Mapping[Any, Callable[..., torch.Tensor]] = {
     functional.batch_norm: _batch_norm,
     functional.relu: _relu,
     functional.threshold: _threshold,
+    functional.hardtanh: _hardtanh,
+    functional.elu: _elu,
     functional.prelu: _prelu,
 }
