@@ -68,7 +68,9 @@ def convert_all(
     if not everything:
         raise UsageError("There is nothing to convert: give .t7 files, folders that hold some, or URLs.")
     inputs = [source for source in sources if not is_url(source)]
-    check_folder(folder, force=options.force, inputs=[*inputs, *lists, *options.plugins], collection=True)
+    check_folder(
+        folder, force=options.force, inputs=[*inputs, *lists, *options.plugins, options.labels], collection=True
+    )
     state = folder / COLLECTION
     with _made(state):
         options = dataclasses.replace(options, plugins=tuple(Path(path).resolve() for path in options.plugins))

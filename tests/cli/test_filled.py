@@ -10,6 +10,7 @@ import pytest
 from golden import FIXTURES
 
 import torchmigrate as tm
+from torchmigrate.base.folder_files import MARKER
 from torchmigrate.cli.main import main
 
 PLAN = FIXTURES / "lua" / "plan"
@@ -92,3 +93,24 @@ def test_a_folder_that_holds_the_weights_is_not_replaced(tmp_path: Path, capsys:
     words = ["--weights", weights, "--weights-key", "params", *STATS, "-o", out, "--source-only", "--force"]
     assert run("convert", PLAN / "plan.t7", *words) == 2
     assert weights.read_bytes() == (PLAN / "params.t7").read_bytes()
+
+
+@pytest.mark.parametrize("source", ["net.lua", "plan.t7"])
+@pytest.mark.parametrize("held", ["net", "weights", "stats", "labels", "plugins"])
+@pytest.mark.parametrize("more", [[], ["--source-only"]])
+def test_a_folder_that_holds_what_is_read_is_refused_before_anything_is_read(
+    source: str, held: str, more: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    names = {"net": source, "weights": "w.t7", "stats": "s.t7", "labels": "words.txt", "plugins": "layers.py"}
+    for folder, name in names.items():
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / name).write_text("this can't be read")
+        if folder == held:  # it looks as if torchmigrate had written it
+            marker = {"format": "torchmigrate-folder", "kind": "converted", "files": [MARKER, name]}
+            (tmp_path / folder / MARKER).write_text(json.dumps(marker))
+    net, *others = (tmp_path / folder / name for folder, name in names.items())
+    options = ("--weights", "--stats", "--labels", "--plugin")
+    words = [item for pair in zip(options, others, strict=True) for item in pair]
+    assert run("convert", net, *words, "-o", tmp_path / held, "--force", *more) == 2
+    assert "which is read; give a folder of its own" in " ".join(capsys.readouterr().err.split())
+    assert (tmp_path / held / names[held]).read_text() == "this can't be read"

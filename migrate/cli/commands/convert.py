@@ -113,11 +113,16 @@ def _convert_one(
 ) -> int:
     from ...base.download import is_url, local_copy
     from ...base.files import standard_input
+    from ...base.output_folder import check_folder
     from ...folder.run import ConvertedFolder, convert_file
     from ...folder.run_all_keys import ConvertedKeys, convert_all_keys
     from ..printing import terminal as console
     from ..printing.results import show_keys, show_result
 
+    if output is not None and not all_keys:  # before standard input is read, or anything is downloaded
+        known = None if source == "-" or is_url(source) else source
+        beside = [settings.reference, settings.labels, *settings.plugins]
+        check_folder(output, force=settings.force, inputs=[known, *beside])
     with console.progress(silent=as_json or quiet) as step, ExitStack() as stack:
         if source == "-":
             if output is None:
@@ -142,18 +147,21 @@ def _convert_definition(
 ) -> int:
     from tempfile import TemporaryDirectory
 
+    from ...base.output_folder import check_folder
     from ...folder.run import convert_file
     from ...t7.writing.dump import dump
     from ..printing import terminal as console
     from ..printing.results import show_definition, show_result
 
+    target = output or Path(Path(file).stem)
+    check_folder(target, force=settings.force, inputs=definition.inputs(Path(file), lua, settings))
     with console.progress(silent=as_json or quiet) as step, TemporaryDirectory() as folder:
         step("running the definition")
         found = definition.defined(file, lua)
         written = Path(folder) / Path(file).with_suffix(".t7").name
         dump(found.model, written)
         notes = [definition.origin(Path(file), lua)]
-        result = convert_file(written, output or Path(Path(file).stem), settings, step, notes=notes)
+        result = convert_file(written, target, settings, step, notes=notes)
     if as_json:
         console.print_json(result.to_json() | {"definition": found.to_json()})
     elif not quiet:
@@ -179,7 +187,7 @@ def _convert_filled(
         file = local_copy(source, step, settings.max_download) if is_url(source) else Path(source)
         name = Path(file.name.removesuffix(".gz")).with_suffix("")
         target = output or name
-        check_folder(target, force=settings.force, inputs=[file, given["weights"], given.get("stats")])
+        check_folder(target, force=settings.force, inputs=definition.inputs(file, given, settings))
         step("filling the network")
         found = definition.filled(file, given, settings)
         written = Path(folder) / f"{name}.t7"

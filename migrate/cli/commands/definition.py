@@ -111,6 +111,13 @@ def origin(file: Path, given: dict[str, Any]) -> str:
     return f"{', '.join(said)}; the sha256 of the model is that of the .t7 file that these make"
 
 
+def inputs(file: Path, given: dict[str, Any], settings: ConvertOptions) -> list[Path | None]:
+    """All that is read to make a network; the folder of the output may neither be nor hold any of it."""
+    found = [file, given.get("weights"), given.get("stats"), given.get("folder")]
+    found += [Path(given.get("folder", file.parent)) / each for each in given.get("before", ())]
+    return [*found, settings.reference, settings.labels, *settings.plugins]
+
+
 def filled(file: Path, given: dict[str, Any], settings: ConvertOptions) -> FilledPlan:
     """Fills the network of a .t7."""
     from ...lua.plan import fill_with_details
