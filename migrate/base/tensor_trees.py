@@ -11,16 +11,26 @@ import torch
 
 def leaves(value: Any, path: tuple[int, ...] = ()) -> Iterator[tuple[tuple[int, ...], torch.Tensor]]:
     """Every tensor of a nested value with its 1-based position, in order; numbers as tensors of one element."""
-    if isinstance(value, torch.Tensor):
-        yield path, value
-    elif isinstance(value, (list, tuple)):
-        for i, item in enumerate(value, 1):
-            yield from leaves(item, (*path, i))
-    elif isinstance(value, dict):
-        for i, (_, item) in enumerate(sorted(value.items(), key=_by_name), 1):
-            yield from leaves(item, (*path, i))
-    elif isinstance(value, (bool, int, float)):
-        yield path, torch.tensor([float(value)], dtype=torch.float64)
+    pending = [iter([(path, value)])]
+    while pending:  # no recursion, since deep tables would pass each tensor through a generator per level
+        for place, item in pending[-1]:
+            if isinstance(item, torch.Tensor):
+                yield place, item
+            elif isinstance(item, (list, tuple)):
+                pending.append(_entries(item, place))
+                break
+            elif isinstance(item, dict):
+                pending.append(_entries([entry for _, entry in sorted(item.items(), key=_by_name)], place))
+                break
+            elif isinstance(item, (bool, int, float)):
+                yield place, torch.tensor([float(item)], dtype=torch.float64)
+        else:
+            pending.pop()
+
+
+def _entries(items: Sequence[Any], path: tuple[int, ...]) -> Iterator[tuple[tuple[int, ...], Any]]:
+    for i, item in enumerate(items, 1):
+        yield (*path, i), item
 
 
 def _by_name(item: tuple[Any, Any]) -> str:

@@ -64,9 +64,11 @@ class FollowedRun:
         if step.call > 1 and output in ("own", "copy"):
             self._overwrite(frozenset({i}), i)
         if i not in self._leaves:
-            self._lies[i] = frozenset({i}) if output == "own" else self._of(step.output)
+            own = frozenset({i}) if output == "own" else None
             for _, tensor in leaves(step.output):
-                self._own(tensor, self._lies[i] if output == "own" else self._of(tensor))
+                if own is not None or _address(tensor) not in self._owners:
+                    self._own(tensor, self._everybody if own is None else own)
+            self._lies[i] = self._of(step.output) if own is None else own
             return None
         operands = isinstance(step.input, list) and record.traits.flow == "operands"
         given = self._of(step.input[:1] if inplace and operands else step.input)
