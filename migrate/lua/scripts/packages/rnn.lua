@@ -1,4 +1,4 @@
--- rnn (Element-Research): the sequencers and recurrent layers that definitions use most. Others are refused by name.
+-- rnn (Element-Research): written from what Torch7 recorded. Classes that aren't here are refused by name.
 local P = ...
 require 'nn'
 require 'dpnn'
@@ -89,7 +89,6 @@ local function step_fields(self, inputs, outputs, rho, p, mono)
    Abstract.__init(self, rho or 9999)
    self.inputSize, self.outputSize = inputs, outputs
    self.p = p or 0
-   if self.p ~= 0 then error(P.where() .. torch.type(self) .. ' with dropout isn\'t implemented', 0) end
    self.mono = mono or false
    self.zeroTensor = torch.Tensor()
    self.cells, self.gradCells = {}, {}
@@ -99,6 +98,16 @@ local function sequence(...)
    local made = nn.Sequential()
    for _, module in ipairs{...} do made:add(module) end
    return made
+end
+
+local function dropped(self) return nn.Dropout(self.p, false, false, true, self.mono) end
+-- a map to several gates at once; with dropout each gate drops and maps by itself
+local function gate_map(self, linear, inputs, count)
+   if self.p == 0 then return linear(inputs, count * self.outputSize) end
+   local drops, maps = nn.ConcatTable(), nn.ParallelTable()
+   for _ = 1, count do drops:add(dropped(self)) end
+   for _ = 1, count do maps:add(linear(inputs, self.outputSize)) end
+   return sequence(drops, maps, nn.JoinTable(2))
 end
 
 -- {x, h, c} -> {h, c}
@@ -112,7 +121,8 @@ function FastLSTM:__init(inputs, outputs, rho, eps, momentum, affine, p, mono)
    step_fields(self, inputs, outputs, rho, p, mono)
    self.affine = affine == nil and true or affine
    self.cell2gate = true
-   self.i2g, self.o2g = nn.Linear(inputs, 4 * outputs), nn.LinearNoBias(outputs, 4 * outputs)
+   self.i2g = gate_map(self, nn.Linear, inputs, 4)
+   self.o2g = gate_map(self, nn.LinearNoBias, outputs, 4)
    local gates = sequence(nn.NarrowTable(1, 2), nn.ParallelTable():add(self.i2g):add(self.o2g), nn.CAddTable(),
       nn.Reshape(4, outputs), nn.SplitTable(1, 2),
       nn.ParallelTable():add(nn.Sigmoid()):add(nn.Tanh()):add(nn.Sigmoid()):add(nn.Sigmoid()))
@@ -125,6 +135,117 @@ function FastLSTM:__init(inputs, outputs, rho, eps, momentum, affine, p, mono)
       both(out, nn.SelectTable(1))))
 end
 
+-- {x, h, c} -> {h, c}, each gate by itself
+local LSTM = torch.class('nn.LSTM', 'nn.AbstractRecurrent')
+function LSTM:__init(inputs, outputs, rho, cell2gate, p, mono)
+   step_fields(self, inputs, outputs, rho, p, mono)
+   self.cell2gate = cell2gate == nil and true or cell2gate
+   local function maps()
+      return nn.ParallelTable():add(sequence(dropped(self), nn.Linear(inputs, outputs)))
+         :add(sequence(dropped(self), nn.LinearNoBias(outputs, outputs)))
+   end
+   local function gate()
+      if self.cell2gate then return sequence(maps():add(nn.CMul(outputs)), nn.CAddTable(), nn.Sigmoid()) end
+      return sequence(nn.NarrowTable(1, 2), maps(), nn.CAddTable(), nn.Sigmoid())
+   end
+   self.inputGate = gate()
+   self.hiddenLayer = sequence(nn.NarrowTable(1, 2), maps(), nn.CAddTable(), nn.Tanh())
+   self.forgetGate = gate()
+   local kept = sequence(both(self.forgetGate, nn.SelectTable(3)), nn.CMulTable())
+   local new = sequence(both(self.inputGate, self.hiddenLayer), nn.CMulTable())
+   self.cellLayer = sequence(both(kept, new), nn.CAddTable())
+   self.outputGate = gate()
+   local out = sequence(both(self.outputGate, sequence(nn.SelectTable(3), nn.Tanh())), nn.CMulTable())
+   set_step(self, sequence(both(nn.NarrowTable(1, 2), self.cellLayer), nn.FlattenTable(), both(out, nn.SelectTable(3))))
+end
+
+-- a copy that holds the parameters and running statistics of the module itself
+local held = {'weight', 'bias', 'gradWeight', 'gradBias', 'running_mean', 'running_var'}
+local function shared_clone(module)
+   local copy = module:clone()
+   local of_copy, of_module = copy:listModules(), module:listModules()
+   for i, below in ipairs(of_copy) do
+      for _, name in ipairs(held) do
+         if torch.isTensor(of_module[i][name]) then below[name]:set(of_module[i][name]) end
+      end
+   end
+   local ours, theirs = copy:parameters(), module:parameters()
+   for i, parameter in ipairs(ours or {}) do
+      if torch.pointer(parameter:storage()) ~= torch.pointer(theirs[i]:storage()) then
+         error(P.where() .. 'nn.Recurrent: a ' .. torch.type(module) .. ' has parameters whose sharing isn\'t implemented', 0)
+      end
+   end
+   return copy
+end
+
+-- the first step adds a start to the input, the others what the step before gave
+local Recurrent = torch.class('nn.Recurrent', 'nn.AbstractRecurrent')
+function Recurrent:__init(start, input, feedback, transfer, rho, merge)
+   Abstract.__init(self, rho)
+   if type(start) == 'number' then start = nn.Add(start) end
+   self.startModule, self.inputModule, self.feedbackModule = start, input, feedback
+   self.transferModule, self.mergeModule = transfer or nn.Sigmoid(), merge or nn.CAddTable()
+   for _, name in ipairs{'startModule', 'inputModule', 'feedbackModule', 'transferModule', 'mergeModule'} do
+      if not torch.isTypeOf(self[name], 'nn.Module') then error(P.where() .. 'nn.Recurrent: ' .. name .. ' is no nn.Module', 0) end
+   end
+   self.modules = {start, input, feedback, self.transferModule, self.mergeModule}
+   -- the input of the first step goes through a copy that shares its parameters
+   self.initialModule = sequence(shared_clone(input), start, shared_clone(self.transferModule))
+   self.recurrentModule = sequence(nn.ParallelTable():add(input):add(feedback), self.mergeModule, self.transferModule)
+   self.sharedClones[2] = self.recurrentModule
+end
+
+local Recurrence = torch.class('nn.Recurrence', 'nn.AbstractRecurrent')
+function Recurrence:__init(module, sizes, dimensions, rho)
+   Abstract.__init(self, rho or 9999)
+   self.outputSize = type(sizes) == 'number' and {sizes} or sizes
+   self.nInputDim, self.typeTensor = dimensions, torch.Tensor()
+   self.module = module
+   set_step(self, module)
+end
+class('CopyGrad', 'Identity')
+local NormStabilizer = torch.class('nn.NormStabilizer', 'nn.AbstractRecurrent')
+function NormStabilizer:__init(beta, rho)
+   Abstract.__init(self, rho)
+   self.beta = beta or 1
+   set_step(self, nn.CopyGrad())
+end
+
+-- forward and backward in time, their steps merged
+local function both_ways(self, forward, backward, merge)
+   if not torch.isTypeOf(forward, 'nn.Module') then error(P.where() .. torch.type(self) .. ': expecting nn.Module instance at arg 1', 0) end
+   if not backward then
+      backward = forward:clone()
+      backward:reset()
+   end
+   if merge == nil or type(merge) == 'number' then merge = nn.JoinTable(1, merge or 1) end
+   self.modules = {}
+   self.forwardModule, self.backwardModule, self.mergeModule = forward, backward, merge
+   self.output, self.gradInput = {}, {}
+end
+local BiSequencer = class('BiSequencer', 'Container', function(self, ...)
+   both_ways(self, ...)
+   self.fwdSeq, self.bwdSeq = nn.Sequencer(self.forwardModule), nn.Sequencer(self.backwardModule)
+   self.mergeSeq = nn.Sequencer(self.mergeModule)
+   local back = sequence(nn.ReverseTable(), self.bwdSeq, nn.ReverseTable())
+   self.module = sequence(both(self.fwdSeq, back), nn.ZipTable(), self.mergeSeq)
+   self.modules[1] = self.module
+end)
+local function over_steps(module)
+   return torch.isTypeOf(module, 'nn.AbstractRecurrent') and nn.Sequencer(module) or module
+end
+local BiSequencerLM = class('BiSequencerLM', 'Container', function(self, ...)
+   both_ways(self, ...)
+   self.fwdSeq, self.bwdSeq = over_steps(self.forwardModule), over_steps(self.backwardModule)
+   self.mergeSeq = nn.Sequencer(self.mergeModule)
+   self._fwd = self.fwdSeq
+   self._bwd = sequence(nn.ReverseTable(), self.bwdSeq, nn.ReverseTable())
+   self._merge = sequence(nn.ZipTable(), self.mergeSeq)
+   self.modules = {self._fwd, self._bwd, self._merge}
+end)
+BiSequencer.remember, BiSequencerLM.remember = remember, remember
+BiSequencer.forget, BiSequencerLM.forget = Sequencer.forget, Sequencer.forget
+
 -- {x, h} -> h
 local SAdd = torch.class('nn.SAdd', 'nn.Module')
 function SAdd:__init(addend, negate)
@@ -134,11 +255,17 @@ end
 local GRU = torch.class('nn.GRU', 'nn.AbstractRecurrent')
 function GRU:__init(inputs, outputs, rho, p, mono)
    step_fields(self, inputs, outputs, rho, p, mono)
-   self.i2g, self.o2g = nn.Linear(inputs, 2 * outputs), nn.LinearNoBias(outputs, 2 * outputs)
+   self.i2g = gate_map(self, nn.Linear, inputs, 2)
+   self.o2g = gate_map(self, nn.LinearNoBias, outputs, 2)
    local gates = sequence(nn.ParallelTable():add(self.i2g):add(self.o2g), nn.CAddTable(), nn.Reshape(2, outputs),
       nn.SplitTable(1, 2), nn.ParallelTable():add(nn.Sigmoid()):add(nn.Sigmoid()))
-   local from_input = sequence(nn.SelectTable(1), nn.Linear(inputs, outputs))
-   local from_state = sequence(nn.NarrowTable(2, 2), nn.CMulTable(), nn.LinearNoBias(outputs, outputs))
+   local from_input, from_state = sequence(nn.SelectTable(1)), sequence(nn.NarrowTable(2, 2), nn.CMulTable())
+   if self.p ~= 0 then
+      from_input:add(dropped(self))
+      from_state:add(dropped(self))
+   end
+   from_input:add(nn.Linear(inputs, outputs))
+   from_state:add(nn.LinearNoBias(outputs, outputs))
    local state = sequence(both(from_input, from_state), nn.CAddTable(), nn.Tanh())
    local new = sequence(both(state, sequence(nn.SelectTable(4), nn.SAdd(-1, true))), nn.CMulTable())
    local old = sequence(nn.NarrowTable(4, 2), nn.CMulTable())
@@ -159,7 +286,9 @@ end
 local SeqLSTM = class('SeqLSTM', nil, function(self, inputs, hidden, outputs)
    need('SeqLSTM', inputs, hidden or 0)
    outputs = outputs or hidden
-   if outputs ~= hidden then error(P.where() .. 'nn.SeqLSTM with a projection isn\'t implemented', 0) end
+   if outputs ~= hidden and not torch.isTypeOf(self, 'nn.SeqLSTMP') then
+      error(P.where() .. 'nn.SeqLSTM with a projection isn\'t implemented: nn.SeqLSTMP is', 0)
+   end
    self.inputsize, self.hiddensize, self.outputsize = inputs, hidden, outputs
    self.weight, self.gradWeight = torch.Tensor(inputs + outputs, 4 * hidden), torch.Tensor(inputs + outputs, 4 * hidden)
    self.bias, self.gradBias = torch.Tensor(4 * hidden), torch.Tensor(4 * hidden)
@@ -170,6 +299,20 @@ local SeqLSTM = class('SeqLSTM', nil, function(self, inputs, hidden, outputs)
 end)
 SeqLSTM.reset, SeqLSTM.remember = filled, remember
 function SeqLSTM:forget() return self end
+local SeqLSTMP = torch.class('nn.SeqLSTMP', 'nn.SeqLSTM')
+function SeqLSTMP:__init(inputs, hidden, outputs)
+   outputs = outputs or hidden
+   need('SeqLSTMP', inputs, hidden, outputs)
+   self.weightO, self.gradWeightO = torch.Tensor(hidden, outputs), torch.Tensor(hidden, outputs)
+   SeqLSTM.__init(self, inputs, hidden, outputs)
+end
+function SeqLSTMP:reset()
+   filled(self)
+   self.weightO:normal():mul(1 / sqrt(self.outputsize + self.hiddensize))
+end
+function SeqLSTMP:parameters()
+   return {self.weight, self.bias, self.weightO}, {self.gradWeight, self.gradBias, self.gradWeightO}
+end
 local SeqGRU = class('SeqGRU', nil, function(self, inputs, outputs)
    need('SeqGRU', inputs, outputs)
    self.inputSize, self.outputSize, self.seqLength, self.miniBatch = inputs, outputs, 1, 1
@@ -190,6 +333,23 @@ end
 class('MaskZero', 'Container', function(self, module, dimensions)
    self.nInputDim = dimensions
    self.modules = {module}
+end)
+class('SeqReverseSequence', nil, function(self, dimension) self.dim = dimension end)
+class('SeqBRNN', 'Container', function(self, inputs, hidden, batch_first, merge)
+   self.modules = {}
+   self.forwardModule, self.backwardModule = nn.SeqLSTM(inputs, hidden), nn.SeqLSTM(inputs, hidden)
+   self.merge, self.dim = merge or nn.CAddTable(), 1
+   local back = sequence(nn.SeqReverseSequence(1), self.backwardModule, nn.SeqReverseSequence(1))
+   self.module = nn.Sequential()
+   if batch_first then self.module:add(nn.Transpose({1, 2})) end
+   self.module:add(nn.ConcatTable():add(self.forwardModule):add(back)):add(self.merge)
+   if batch_first then self.module:add(nn.Transpose({1, 2})) end
+   self.modules[1] = self.module
+end)
+class('TrimZero', 'MaskZero', function(self, module, dimensions)
+   self.nInputDim = dimensions
+   self.modules = {module}
+   self.temp, self.gradTemp = torch.Tensor(), torch.Tensor()
 end)
 local Masked = torch.class('nn.LookupTableMaskZero', 'nn.LookupTable')
 function Masked:__init(count, size) nn.LookupTable.__init(self, count + 1, size) end
