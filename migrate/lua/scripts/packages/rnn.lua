@@ -149,8 +149,8 @@ function LSTM:__init(inputs, outputs, rho, cell2gate, p, mono)
       return sequence(nn.NarrowTable(1, 2), maps(), nn.CAddTable(), nn.Sigmoid())
    end
    self.inputGate = gate()
-   self.hiddenLayer = sequence(nn.NarrowTable(1, 2), maps(), nn.CAddTable(), nn.Tanh())
    self.forgetGate = gate()
+   self.hiddenLayer = sequence(nn.NarrowTable(1, 2), maps(), nn.CAddTable(), nn.Tanh())
    local kept = sequence(both(self.forgetGate, nn.SelectTable(3)), nn.CMulTable())
    local new = sequence(both(self.inputGate, self.hiddenLayer), nn.CMulTable())
    self.cellLayer = sequence(both(kept, new), nn.CAddTable())
@@ -278,7 +278,7 @@ local function buffers(self, names)
    for _, name in ipairs(names) do self[name] = torch.Tensor() end
 end
 local function filled(self)
-   local bound = 1 / sqrt(self.inputsize + self.outputsize)
+   local bound = 1 / sqrt(self.inputsize + self.hiddensize)
    self.bias:zero()
    self.bias:narrow(1, self.outputsize + 1, self.outputsize):fill(1)   -- the forget gate stays open at first
    self.weight:normal():mul(bound)
