@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import islice
+from itertools import chain, islice
 from math import prod
 from typing import Any
 
@@ -19,7 +19,7 @@ from .parse import parse_shape, spelled
 from .random_input import make_input
 from .recorded import batched, left_by_model, recorded_sizes
 from .search_budget import Budget, Spent
-from .solve import other_ranks
+from .solve import exchanged, other_ranks
 from .solved_sizes import solved_sizes
 from .table_sizes import spare_sizes, table_sizes, two_samples
 from .trials import Trials
@@ -119,14 +119,14 @@ def _found(conv: ConvertedModel) -> InputSizes:
             check_sizes(conv, trials.empty(trials.too_large))
         return InputSizes(None, unknown(entries, trials.count, oblong, ended=budget.spent))
     others = chosen.arbitrary and isinstance(entries, Entry) and not entries.steps
-    if chosen.source == "solved" and not chosen.arbitrary:
+    if chosen.source in ("solved", "unbatched") and not chosen.arbitrary:
         return InputSizes(chosen.sizes, chosen.reason + _of_other_ranks(trials, chosen.sizes))
     return InputSizes(chosen.sizes, chosen.reason + (trials.others(chosen.sizes) if others else ""))
 
 
 def _of_other_ranks(trials: Trials, sizes: Any) -> str:
-    """Says which sizes with a dimension more or less do as well, and how one of them is chosen."""
-    tried = islice(other_ranks(sizes), _OTHERS)
+    """Says which sizes do as well that have a dimension more or less, or are shared otherwise by joined parts."""
+    tried = islice(chain(exchanged(sizes), other_ranks(sizes)), _OTHERS)
     other = next((other for other in tried if trials.fits(other) and trials.keeps_apart(other)[0]), None)
     return "" if other is None else f" (so does {spelled(other)}: --input-shape chooses what the model is for)"
 

@@ -11,7 +11,7 @@ from torch import nn
 
 from ..t7 import LuaTable, Storage
 from .input_readers import INDICES, channels_of
-from .observed_run import BATCH, Observed, Site, Sizes
+from .observed_run import BATCH, PRODUCTS, Observed, Site, Sizes
 
 #: How far the sizes of what a call gets are from what it wants.
 Need = Callable[[Sizes], int]
@@ -37,7 +37,7 @@ def _of_operands(observed: Observed, got: Sizes) -> Iterator[Need]:
         return  # no size makes up for a dimension
     if observed.function in _JOINING:
         yield from _joined(got, observed.options.get("dim", (*observed.arguments, 0, 0)[1]))
-    elif observed.function in _PRODUCTS:
+    elif observed.function in PRODUCTS:
         taken = observed.at(observed.site) if observed.site else None
         if taken and len(taken) > 1 and len(got) > 1 and len(got[0]) > 1:
             # transposed or not: the axes of the layer's input that hold what does not agree
@@ -52,7 +52,6 @@ def _of_operands(observed: Observed, got: Sizes) -> Iterator[Need]:
 
 _WEIGHTED = ("linear", "bilinear")
 _JOINING = ("cat", "concat", "stack")
-_PRODUCTS = ("matmul", "__matmul__", "bmm", "mm", "baddbmm", "addmm")
 
 #: Dimensions of a matrix, and of a batch of them.
 _MATRIX = 2
@@ -90,7 +89,7 @@ def _of_operator(observed: Observed, got: Sizes) -> Iterator[Need]:
         yield from (_axis(0, -1, got[2][1]), _axis(1, -1, got[2][2]))
     elif name in _JOINING:
         yield from _joined(got, options.get("dim", (*args, 0, 0)[1]))
-    elif name in _PRODUCTS and len(got) > 1:
+    elif name in PRODUCTS and len(got) > 1:
         yield from _product(len(got) - 2, got)
     elif name in ("reshape", "view", "unflatten", "expand"):
         yield from _reshaped(name, args, got[0])

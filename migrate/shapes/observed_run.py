@@ -25,6 +25,9 @@ Sizes = tuple[tuple[int, ...], ...]
 Site = tuple[str, int]
 
 
+#: Operators that multiply matrices.
+PRODUCTS = ("matmul", "__matmul__", "bmm", "mm", "baddbmm", "addmm")
+
 #: A batch of so many samples shows where it goes: hardly anything else has this size.
 BATCH = 29
 
@@ -80,6 +83,7 @@ class _Noting(SizesOnly):
     def __init__(self, observed: Observed) -> None:
         super().__init__()
         self.observed = observed
+        self.operands = False  # is the innermost layer one of operands? Torch7 broadcasts none of them
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         name = getattr(func, "__name__", "")
@@ -87,6 +91,8 @@ class _Noting(SizesOnly):
             return super().__torch_function__(func, types, args, kwargs)
         self.observed.calls.append(_sizes(args))
         try:
+            if self.operands and name in PRODUCTS:
+                _require_batches(self.observed.calls[-1])
             return super().__torch_function__(func, types, args, kwargs)
         except (NotImplementedError, Spent):
             raise
@@ -142,6 +148,7 @@ class Runs:
             observed.entered.append(_sizes(args))
             observed.calls_before = len(observed.calls)
             running.append((record, len(observed.entered) - 1))
+            noting.operands = record.traits.flow == "operands"
             if _left_over(record, args):
                 raise RuntimeError("it would leave out entries of its input")
             if (wanted := _fixed(record)) and len(observed.entered[-1]) == 1:
@@ -153,10 +160,12 @@ class Runs:
         def end(record: LayerRecord, part: Any, args: tuple[Any, ...], output: Any) -> None:
             while running and running.pop()[0] is not record:
                 pass
+            noting.operands = bool(running) and running[-1][0].traits.flow == "operands"
 
+        noting = _Noting(observed)
         hooks = list(self._hooks(begin, end))
         try:
-            with torch.no_grad(), self.budget, _Noting(observed):
+            with torch.no_grad(), self.budget, noting:
                 observed.answer = run(module, value)
         except Spent:
             raise
@@ -181,6 +190,12 @@ class Runs:
             part = self._memo.get(id(record.module), record.module)
             yield part.register_forward_hook(partial(end, record))
             yield part.register_forward_pre_hook(partial(begin, record), prepend=True)
+
+
+def _require_batches(got: Sizes) -> None:
+    """Refuses two batches of matrices that are not of as many: PyTorch would repeat one, Torch7 refuses them."""
+    if len(got) > 1 and len(got[0]) == len(got[1]) == 3 and got[0][0] != got[1][0]:
+        raise RuntimeError(f"it takes batches of as many matrices, not of {got[0][0]} and {got[1][0]}")
 
 
 def _left_over(record: LayerRecord, args: tuple[Any, ...]) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from heapq import heappop, heappush
-from itertools import count
+from itertools import count, permutations
 from typing import Any
 
 from ..base.tensor_trees import apply
@@ -237,6 +237,15 @@ def other_ranks(sizes: Any) -> Iterator[Any]:
         if len(leaf) > 1:
             yield _replaced(sizes, number, (leaf[0], *leaf[2:]))
             yield _replaced(sizes, number, leaf[1:])
+
+
+def exchanged(sizes: Any) -> Iterator[Any]:
+    """The same sizes, where two parts of a table share the sum of their channels otherwise, as joined ones can."""
+    flat = _flat(sizes)
+    for (i, one), (j, other) in permutations(enumerate(flat), 2):
+        if len(one) == len(other) > 1 and other[1] > 1:
+            more = _replaced(sizes, i, (one[0], one[1] + 1, *one[2:]))
+            yield _replaced(more, j, (other[0], other[1] - 1, *other[2:]))
 
 
 def _inserted(dim: int, size: int, leaf: tuple[int, ...]) -> tuple[int, ...]:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from itertools import product
 from typing import Any
 
 from ..base.messages import counted
 from ..base.tensor_trees import apply, leaves
 from ..model.conversion import ConvertedModel
+from ..model.layer_record import LayerRecord
 from ..t7 import Storage
 from .candidates import Candidate
-from .input_readers import FRAMES, IMAGES, INDICES, NUMBERS, SEQUENCES, VOLUMES, Entries, Entry
+from .input_readers import FRAMES, IMAGES, INDICES, NUMBERS, SEQUENCES, VOLUMES, Entries, Entry, kind_of
 from .observed_run import BATCH, Runs
 from .parse import spelled
 from .search_budget import Budget
@@ -24,6 +26,9 @@ _IMAGES = 4
 
 #: How large images are to begin with: networks halve them a few times.
 _SIDE = 64
+
+#: Images that are joined have so many channels, most likely, and so many are joined.
+_PLANES, _JOINED = (3, 1, 2), (2, 3)
 
 
 def solved_sizes(conv: ConvertedModel, entries: Entries, budget: Budget, *, batched: bool) -> Iterator[Candidate]:
@@ -39,7 +44,8 @@ def solved_sizes(conv: ConvertedModel, entries: Entries, budget: Budget, *, batc
     solver = Solver(runs, _RUNS[batched])
     left: list[Candidate] = []
     roots = list(_roots(entries, batched=batched))
-    for found in solver.solve(roots):
+    joined = list(_joined_images(entries, conv.layers)) if batched else []
+    for found in solver.solve([*roots, *joined]):
         if found in roots and not _known(entries):
             return  # it takes anything, so nothing is known
         sizes, kept = _of_two(runs, found) if batched else (found, True)
@@ -113,6 +119,16 @@ def _roots(entries: Entries, *, batched: bool) -> Iterator[Any]:
     if isinstance(entries, Entry) and not entries.kind:
         for rank in (2, 3, 4, 1) if batched else (1, 2, 3):
             yield (BATCH, *LABELS[1:rank]) if batched else LABELS[:rank]
+
+
+def _joined_images(entries: Entries, layers: Sequence[LayerRecord]) -> Iterator[Any]:
+    """Images that are joined before a layer tells how many channels they have together."""
+    if not isinstance(entries, dict) or len(entries) not in _JOINED:
+        return
+    unknown = all(isinstance(part, Entry) and part.first is None for part in entries.values())
+    if unknown and any(kind_of(record) == IMAGES for record in layers):
+        for planes in product(_PLANES, repeat=len(entries)):
+            yield [(BATCH, count, _SIDE, _SIDE) for count in planes]
 
 
 def _reshapes(entry: Entry) -> bool:

@@ -52,6 +52,9 @@ def table_sizes(
         return
     reason = f"one entry for each of the {len(parts)} parts of its input: "
     reason += "what was left in the file" if recorded else "as the layers behind them take them"
+    if len(parts) > _TOLD and len(known) < len(parts):
+        guessed = ", ".join(str(number) for number, part in zip(sorted(entries), parts, strict=True) if not part)
+        reason += f", but no layer tells the sizes of {guessed}: --input-shape chooses what the model is for"
     first = [part[0].sizes for part in known]
     # what nothing is known of is most likely like a state beside it
     beside = spare or next((sizes for sizes in first if isinstance(sizes, tuple) and len(sizes) == 2), first[0])

@@ -13,6 +13,7 @@ from networks import RELU, Graph, cell, chain, conv, linear, lookup, pool, resha
 import torchmigrate as tm
 from torchmigrate.base.tensor_trees import shapes
 from torchmigrate.shapes.infer import infer_input
+from torchmigrate.shapes.observed_run import Runs
 from torchmigrate.shapes.search_budget import Budget, Spent
 from torchmigrate.shapes.trials import Trials
 
@@ -85,6 +86,11 @@ def bag_of_words() -> tm.LuaObject:
     return graph.module(start, kept)
 
 
+def softmaxes() -> tm.LuaObject:
+    plain, images = lua.module("nn.SoftMax"), lua.module("nn.SpatialSoftMax")
+    return table("ParallelTable", plain, plain, images, images)
+
+
 FOUND = [
     (bag_of_words, "{2x16,2,2}", "takes indices"),
     (lambda: siamese(64, reshaped=True), "2x2x64x64", "64x64 was tried and fits; nn.Parallel takes 2 slices"),
@@ -93,6 +99,8 @@ FOUND = [
     (conditional, "{2x5x1x1,2x10}", "no layer tells, and 2x5x1x1 was tried"),
     (letters_and_word, "{2x5,2}", "takes a table of 2"),
     (lambda: cell(IDENTITY, 6, 8), "{2x6,2x8,2x8}", "follows from what the layers refuse"),
+    (lambda: chain(joined(2), conv(4, 6, 3)), "{2x3x64x64,2x1x64x64}", "(so does {2x2x64x64,2x2x64x64}: --input-shape"),
+    (softmaxes, "{2x3x224x224,2x3x224x224,2x3x224x224,2x3x224x224}", "no layer tells the sizes of 1, 2: --input-shape"),
     (scales, "{2x6x112x112,2x6x224x224}", "112x112 was tried"),
     # no layer reads the second part
     (nested_states, "{2x5,2x5,{2x3,2x4}}", "nn.Linear at 1 takes 5 numbers"),
@@ -106,6 +114,11 @@ def test_tables_of_different_parts(make: Any, sizes: str, words: str) -> None:
     assert shapes(guess.value) == sizes
     assert words in guess.reason
     conversion.module(guess.value)
+
+
+def test_batches_of_matrices_are_not_repeated_as_pytorch_would() -> None:
+    runs = Runs(tm.convert(chain(lua.module("nn.MM", transA=False, transB=False))), Budget())
+    assert [runs.on([(3, 4, 6), (batch, 6, 1)]).fits for batch in (1, 3)] == [False, True]
 
 
 def test_without_numbers_a_transposed_convolution_takes_only_its_channels() -> None:
