@@ -31,9 +31,11 @@ if TYPE_CHECKING:
     from .model.registry import converts as converts
     from .model.traits import Traits as Traits
     from .onnx.export.export import export_onnx as export_onnx
+    from .onnx.result import OnnxExport as OnnxExport
     from .optim.convert import convert_optimizer as convert_optimizer
     from .optim.files import load_optimizer as load_optimizer
     from .optim.state import OptimizerState as OptimizerState
+    from .parity.reference_numbers import Reference as Reference
     from .parity.report.report import ParityReport as ParityReport
     from .parity.verify.verify import verify as verify
     from .t7 import Limits as Limits
@@ -70,6 +72,8 @@ _HOMES = {
     "model.recurrent_state": ("forget",),
     "model.traits": ("Traits",),
     "onnx.export.export": ("export_onnx",),
+    "onnx.result": ("OnnxExport",),
+    "parity.reference_numbers": ("Reference",),
     "parity.report.report": ("ParityReport",),
     "parity.verify.verify": ("verify",),
     "optim.convert": ("convert_optimizer",),

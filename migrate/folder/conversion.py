@@ -4,25 +4,104 @@ from __future__ import annotations
 
 import os
 import weakref
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
+
+from torch import nn
 
 from ..base.errors import UsageError
 from ..base.output_folder import CONVERTED, output_folder
 from ..model.conversion import ConvertedModel
 from ..model.convert import Mode, convert_model
+from ..model.running.features import Features, cut_after
 from ..model.tied_names import first_names
 from ..t7 import Value
 from ..t7.limits import DEFAULT_LIMITS, Limits
 from .example_input import example_of
 from .file_names import carry_names
+from .notebook import in_html, in_words
 from .write import source_of, write
 
 
 class Conversion(ConvertedModel):
-    """A converted model, which can be saved and written as source."""
+    """A converted model, which can be run, looked into by Torch7's paths, saved, and written as source."""
+
+    def __call__(self, *args: Any) -> Any:
+        """Runs `module`: with one tensor or nested list; a criterion with input and target."""
+        return self.module(*args)
+
+    def to(self, *args: Any, **kwargs: Any) -> Self:
+        """Moves or casts `module`, as `torch.nn.Module.to` does."""
+        self.module.to(*args, **kwargs)
+        return self
+
+    def train(self, mode: bool = True) -> Self:
+        """Puts `module` into training mode."""
+        self.module.train(mode)
+        return self
+
+    def eval(self) -> Self:
+        """Puts `module` into evaluation mode, in which it is after `convert`."""
+        return self.train(False)
+
+    def __getitem__(self, path: str | int) -> nn.Module:
+        """What the layer at a Torch7 path became, such as `conv["6.1.2"]`; "" is the whole model.
+
+        Raises:
+            UsageError: there is no such layer.
+        """
+        return self.module.get_submodule(self.names_of([str(path)])[str(path)])
+
+    def find(self, kind: str | type[nn.Module]) -> dict[str, nn.Module]:
+        """The layers of a Torch7 class, or those that became a PyTorch class: Torch7 path -> module.
+
+        Args:
+            kind: such as "nn.Linear" or `torch.nn.Linear`.
+        """
+        return {
+            record.path: record.module
+            for record in self.layers
+            if (record.typename == kind if isinstance(kind, str) else isinstance(record.module, kind))
+        }
+
+    def path_of(self, module: nn.Module) -> str:
+        """The first Torch7 path of a layer, by what it became.
+
+        Raises:
+            KeyError: no layer became this module; it may be a part of one.
+        """
+        for record in self.layers:
+            if record.module is module:
+                return record.path
+        raise KeyError(f"no layer of the model became this {type(module).__name__}")
+
+    def features(self, paths: str | Sequence[str]) -> Features:
+        """A module that gives what some layers give, by their Torch7 paths; it shares the weights.
+
+        Raises:
+            UsageError: there is no such layer; or, when it runs: a layer does not run by itself, or several times.
+        """
+        wanted = [paths] if isinstance(paths, str) else paths
+        return Features(self.module, self.names_of(wanted))
+
+    def cut(self, path: str) -> nn.Sequential:
+        """The part of the model that ends with a layer, to put a new head on; it shares the weights.
+
+        Raises:
+            UsageError: there is no such layer, or it stands beside others, not after them.
+        """
+        return cut_after(self.module, self.names_of([path])[path], path)
+
+    def __repr__(self) -> str:
+        return in_words(self)
+
+    def _repr_html_(self) -> str:
+        return in_html(self)
+
+    def _ipython_key_completions_(self) -> list[str]:
+        return [path for record in self.layers for path in record.paths]
 
     def save(self, folder: str | Path, *, force: bool = False, example: Any = None, input_shape: Any = None) -> Path:
         """Writes model.safetensors, model.py and config.json into a new folder.

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass, field
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -118,6 +120,21 @@ class ConvertedModel:
             if id(record.module) in names
             for path in record.paths
         }
+
+    def names_of(self, paths: Iterable[str]) -> dict[str, str]:
+        """Torch7 path -> name of the module in `module.named_modules()`, for the paths that someone asked for.
+
+        Raises:
+            UsageError: no layer is there.
+        """
+        names = self.module_names()
+        found = {}
+        for path in paths:
+            if path not in names:
+                near = ", ".join(get_close_matches(path, names, 3) or list(names)[1:4])
+                raise UsageError(f"The model has no layer at the Torch7 path {path!r}; others are {near}.")
+            found[path] = names[path]
+        return found
 
     def gradients_by_region(self) -> dict[Region, tuple[str, str, torch.Tensor | None]]:
         """Gradients in Torch7's own layout, after `run_tracked(...)` and a backward pass.

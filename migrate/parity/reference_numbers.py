@@ -122,6 +122,9 @@ class Reference:
     shifts: Mapping[tuple[int, int], Any] = field(default_factory=dict, repr=False)
     chosen: str = ""
 
+    def __repr__(self) -> str:
+        return f"<Reference: {self.kind}{f' from {self.file}' if self.file else ''}, {len(self.layers)} runs of layers>"
+
 
 def added(value: Any, more: Any) -> Any:
     """A nested value with something added to its tensors, in their own type; whole numbers stay as they are."""

@@ -57,5 +57,5 @@ def table_key(key: Any) -> Any:
 
 def join(path: str, key: Any) -> str:
     """`path` with a table key appended: `protos.rnn`, `1`."""
-    name = str(int(key)) if isinstance(key, float) and key == int(key) else str(key)
+    name = str(int(key)) if isinstance(key, float) and key.is_integer() else str(key)
     return f"{path}.{name}" if path else name

@@ -61,9 +61,19 @@ class Elements:
             self.made = made
         return self.made
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        # the file may be gone where it is unpickled
+        return _as_they_are, (self.array(),)
+
     def release(self) -> None:
         """Gives the memory back in which the mapped file stands; whoever looks again gets it from the file again."""
         if isinstance(self.buffer, mmap.mmap) and hasattr(mmap, "MADV_DONTNEED") and self.count:
             start = self.offset - self.offset % mmap.PAGESIZE
             end = min(self.offset + self.count * int(self.stored[-1]), len(self.buffer))
             self.buffer.madvise(mmap.MADV_DONTNEED, start, end - start)
+
+
+def _as_they_are(numbers: Array) -> Array:
+    """Numbers that were pickled: no longer a view of the file."""
+    numbers.flags.writeable = False
+    return numbers

@@ -11,6 +11,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from ..base.errors import T7Error
+from .display import Displayed
 from .keys import BoolKey, table_key
 from .stored_numbers import Elements
 
@@ -64,7 +65,7 @@ def _element_types() -> dict[str, np.dtype[Any]]:
 _BLOCK = 1 << 24
 
 
-class LuaTable:
+class LuaTable(Displayed):
     """A Lua table: an ordered mapping that compares by identity, as in Lua.
 
     Keys are text (str, or bytes where not UTF-8), numbers (float; an int finds it too), booleans (kept apart from 1
@@ -143,7 +144,7 @@ class LuaTable:
 _MISSING: Any = object()
 
 
-class LuaObject:
+class LuaObject(Displayed):
     """An object of a Torch7 class: its class name, version and what its body holds.
 
     Attributes:

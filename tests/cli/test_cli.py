@@ -121,6 +121,7 @@ def test_hostile_names_are_harmless(tmp_path: Path, capsys: pytest.CaptureFixtur
         ["convert", LENET, "--input-shape", "2x3x32x32"],
         ["verify", LENET, "--input-shape", "2x1x9x9", "--reference", "self"],
         ["export", LENET, "--input-shape", "32"],
+        ["export", LENET, "--outputs", "70"],
         ["convert", LENET, "--device", "tpu"],
         ["convert", LENET, "-o", LENET / "below_a_file"],
         ["convert", LENET, LENET.with_name("textcnn.t7"), "-o", LENET],

@@ -35,6 +35,7 @@ DTYPE = click.option(
 @DTYPE
 @click.option("--input-names", metavar="NAMES", help="Names of the inputs, such as image or tokens,state.")
 @click.option("--output-names", metavar="NAMES", help="Names of the outputs.")
+@click.option("--outputs", metavar="PATHS", help="Give what these layers give, by Torch7 paths such as 7,9.2.")
 @click.option(
     "--external-data/--one-file", default=None, help="Weights in a second file or not; default: only above 256 MB."
 )
@@ -78,6 +79,6 @@ def export(file: Path, output: Path | None, as_json: bool, quiet: bool, **option
 
 def _value(name: str, value: Any) -> Any:
     """Lists as the API takes them."""
-    if name not in ("dynamic", "input_names", "output_names") or value is None:
+    if name not in ("dynamic", "input_names", "output_names", "outputs") or value is None:
         return value
     return () if (name, value) == ("dynamic", "none") else tuple(word.strip() for word in value.split(","))

@@ -21,6 +21,7 @@ from ...base.output_file import check_file
 from ...base.tensor_trees import leaves, moved
 from ...model.conversion import ConvertedModel
 from ...model.recurrent_state import Remembering, forget
+from ...model.running.features import FeatureList
 from ...shapes.dry_run import mixed
 from ...shapes.infer import input_of
 from ...shapes.random_layers import drawn_numbers
@@ -50,6 +51,7 @@ def export_onnx(
     dynamic: Sequence[str] | None = None,
     input_names: Sequence[str] | None = None,
     output_names: Sequence[str] | None = None,
+    outputs: Sequence[str] | None = None,
     external_data: bool | None = None,
     simplify: bool = False,
     int8: bool = False,
@@ -68,6 +70,7 @@ def export_onnx(
             more. None: the batch, if the model allows it.
         input_names: one name per input tensor; by default `input`, or `input_1`, `input_2_1` for tables.
         output_names: the same of the outputs.
+        outputs: Torch7 paths of layers whose outputs the file gives, such as ["7", "9.2"], in place of the model's own.
         external_data: put the weights into a second file, `path` with `.data` appended? None: above 256 MB, where one
             file takes three more copies of the weights in memory; above 2 GB one file is impossible.
         simplify: run onnxslim over the graph (the extra `simplify`).
@@ -84,6 +87,8 @@ def export_onnx(
         check_file(target, force=force, inputs=[conv.file])
     if len({os.path.realpath(target) for target in targets}) < len(targets):
         raise UsageError(f"{path} is what --int8 (int8=True) calls its file; give another name.")
+    if outputs is not None:
+        conv = replace(conv, module=FeatureList(conv.module, conv.names_of(outputs)))
     settings = Settings(opset, dtype, dynamic, input_names, output_names, external_data, simplify, int8)
     notes: list[str] = []
     if example_input is None:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict
+from html import escape
 from pathlib import Path
 from typing import Any
 
 from ...base.folder_files import PARITY, REPORT
+from ...base.messages import visible
 from ...base.output_file import check_file, whole_file
 from ...base.tensor_trees import shapes
 from ..judge.status import FAILED, NOT_RUN, TORCH7, name_of
@@ -59,6 +61,13 @@ class ParityReport(Comparison):
         if self.not_finite:
             verdict = f"the file's own weights hold NaN or Inf ({self.not_finite}); {verdict}"
         return f"against {against}: {verdict}.{end}"
+
+    def __repr__(self) -> str:
+        return f"<ParityReport: {self.summary()}>"
+
+    def _repr_html_(self) -> str:
+        parts = [f"<b>{escape(self.verdict.title)}</b> {escape(visible(self.details()))}", escape(self.verdict.meaning)]
+        return "".join(f"<p>{part}</p>" for part in parts)
 
     def rows(self) -> list[tuple[str, str, str, str, str]]:
         """One row per backend: name, status, largest difference, tolerance, reason."""

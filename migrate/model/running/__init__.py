@@ -1,0 +1,1 @@
+"""What runs a converted model, whole or in part."""
