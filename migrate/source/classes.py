@@ -6,6 +6,7 @@ import ast
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
+from string import ascii_letters
 from typing import Any
 
 from .motifs import forward_of, group_motifs, is_plain, is_short, saves, skeleton, splice
@@ -149,22 +150,25 @@ def _parameters(differences: list[_Difference]) -> list[Parameter]:
     """One parameter for all differences whose values go together."""
     alike: dict[tuple[str, ...], list[_Difference]] = {}
     begun: set[str] = set()
+    dilations = {found.texts for found in differences if found.name == "dilation"}
     for found in differences:
         enters = found.name.startswith("in_") and found.branch not in begun
         begun.add(found.branch)
-        what = "" if found.name.startswith(_WIDTHS) else found.name
+        dilates = found.name == "padding" and found.texts in dilations
+        what = "" if found.name.startswith(_WIDTHS) else "dilation" if dilates else found.name
         alike.setdefault((*found.texts, what, "" if enters else found.branch), []).append(found)
     ends = {found.branch: found for found in differences if found.name.startswith("out_")}
     last = next((found for found in reversed(differences) if found.name.startswith("out_")), None)
     parameters: list[Parameter] = []
     for members in alike.values():
-        name = members[0].name
+        name = members[-1].name if members[0].name == "padding" else members[0].name
         if name.startswith(_WIDTHS):
-            if members[0] is differences[0] or (name.startswith("in_") and len(members) == 1):
+            enters = members[0] is differences[0] and not name.startswith("out_")
+            if enters or (name.startswith("in_") and len(members) == 1):
                 name = "in_features" if "features" in name and not name.startswith("num") else "in_channels"
             elif members[0].branch:
                 joined = any(member is ends.get(member.branch) for member in members)
-                name = f"{members[0].branch}_{'channels' if joined else 'reduced'}"
+                name = f"{'out' if joined else 'reduced'}{members[0].branch.lstrip(ascii_letters)}"
             elif last is not None and any(member is last for member in members):
                 name = last.name
             else:
@@ -190,7 +194,7 @@ def _derive_padding(parameters: dict[str, Parameter]) -> None:
         padding.name, padding.derived = "kernel_size // 2", True
 
 
-_WIDTHS = ("in_channels", "out_channels", "num_features", "in_features", "out_features")
+_WIDTHS = ("in_channels", "out_channels", "num_features", "in_features", "out_features", "num_parameters")
 
 
 def _is_optional(parameter: Parameter) -> bool:

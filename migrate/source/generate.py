@@ -32,6 +32,7 @@ from .sizes import Sizes, kinds_of, sizes_of
 from .writing.copied_classes import Copies
 from .writing.forward_methods import Forward, identifier
 from .writing.layout import class_name, file_text, formatted
+from .writing.size_check import size_check
 
 #: What lowering, or running a part of a model, raises where a model is not as it expects.
 _PROBLEMS = (RuntimeError, ValueError, TypeError, LookupError, AttributeError, AssertionError, TorchMigrateError)
@@ -187,7 +188,7 @@ def _write(
     places = dict(_places(draft.scope))
     # of a model that ran on one size only, it is not known which others it takes
     checked = sizes is not None and sizes.axes and len(draft.inputs) == len(sizes.inputs)
-    check = sizes.check(draft.inputs) if checked and sizes is not None else None
+    check = size_check(sizes, draft.inputs) if checked and sizes is not None else []
     forward = Forward(draft.scope, draft.inputs, draft.result, check)
     state = {place: tensor.detach() for place, tensor in places.items()}
     tied = any(name != first for name, first in first_names(state).items())

@@ -16,6 +16,9 @@ from .expressions import Value, Variable, called_method, is_in_place, python, ty
 #: From so many equal members of a chain on, they are written as one.
 _MANY = 3
 
+#: Arguments with a default that say enough by their place, which is the first.
+_BY_PLACE = {"p", "negative_slope", "num_parameters", "alpha", "lambd"}
+
 
 @dataclass
 class Argument:
@@ -83,8 +86,9 @@ class Constructor:
     def text(self) -> str:
         """The call in Python."""
         parts = [] if self.chain else self.kid_texts()
-        parts += [literal(arg.value) for arg in self.args if arg.required]
-        parts += [f"{arg.name}={literal(arg.value)}" for arg in self.args if not arg.required and not arg.is_default]
+        by_place = [arg for arg in self.args if arg.required or (arg.name in _BY_PLACE and self.cls.startswith("nn."))]
+        parts += [literal(arg.value) for arg in by_place if not arg.is_default]
+        parts += [f"{arg.name}={literal(arg.value)}" for arg in self.args if not (arg in by_place or arg.is_default)]
         return f"{self.cls}({', '.join(parts)})"
 
     def kid_texts(self) -> list[str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -18,7 +17,6 @@ from ..base.tensor_trees import apply, leaves, numbered
 from ..shapes.dry_run import on_meta, run_without_numbers
 from ..shapes.input_readers import INDICES, SEQUENCES, Entries, Entry
 from .examples import Example
-from .expressions import Variable, python
 
 #: How many operators may run to see what fits; without numbers that takes half a second.
 _CALLS = 8_000
@@ -81,43 +79,6 @@ class Sizes:
     axes: list[Axis]
     readers: list[Entry]
     sure: list[bool]
-
-    def check(self, parameters: list[Variable]) -> ast.expr | None:
-        """A statement that refuses inputs of other sizes; fx, export, compile and script take it.
-
-        None where the model may take an input of another number of dimensions, which it would refuse.
-        """
-        if not all(self.sure):
-            return None
-        conditions: list[ast.expr] = []
-        for number, (parameter, sizes) in enumerate(zip(parameters, self.inputs, strict=True)):
-            free = {dim: axis for axis in self.axes for place, dim in axis.places if place == number}
-            if len(sizes) > 1 and set(free) <= {0}:
-                fixed = [int(size) for size in sizes[1:]]
-                conditions.append(python("x.shape[1:] == torch.Size(fixed)", x=parameter, fixed=fixed))
-                if not free:
-                    conditions.append(python("x.size(0) == n", x=parameter, n=int(sizes[0])))
-                continue
-            conditions.append(python("x.dim() == n", x=parameter, n=len(sizes)))
-            for dim, size in enumerate(sizes):
-                if dim not in free:
-                    conditions.append(python("x.size(d) == n", x=parameter, d=dim, n=int(size)))
-                elif free[dim].step > 1:
-                    conditions.append(python("x.size(d) % n == 0", x=parameter, d=dim, n=free[dim].step))
-                elif (high := free[dim].high) is not None:
-                    conditions.append(python("x.size(d) >= n", x=parameter, d=dim, n=free[dim].low))
-                    conditions.append(python("x.size(d) <= n", x=parameter, d=dim, n=high))
-        both = conditions[0]
-        for condition in conditions[1:]:
-            both = python("a & b", a=both, b=condition)
-        return python("torch._assert(condition, message)", condition=both, message=self.in_words)
-
-    @property
-    def in_words(self) -> str:
-        """The sizes of the inputs, and what they have to be."""
-        shapes = ", ".join(map(tupled, self.inputs))
-        notes = notes_of([axis for axis in self.axes if axis.step > 1 or axis.high is not None])
-        return f"not {shapes}{' with ' if notes else ''}{notes}"
 
 
 def tupled(sizes: list[str]) -> str:
@@ -273,7 +234,7 @@ def _axes(given: list[list[torch.Size]], readers: list[Entry]) -> list[Axis]:
     axes: list[Axis] = []
     for sizes, places in found.items():
         number, dim = places[0]
-        letters = _letters(len(given[0][number]), readers[number].kind if number < len(readers) else "")
+        letters = letters_of(len(given[0][number]), readers[number].kind if number < len(readers) else "")
         taken = {axis.letter for axis in axes}
         letter = next(name for name in _numbered(letters[dim]) if name not in taken)
         axes.append(Axis(letter, places, sizes))
@@ -284,7 +245,7 @@ def _numbered(letter: str) -> list[str]:
     return [letter, *(f"{letter}{number}" for number in range(2, 1000))]
 
 
-def _letters(dims: int, kind: str) -> list[str]:
+def letters_of(dims: int, kind: str) -> list[str]:
     """Letters of the sizes of an input with so many dimensions."""
     if kind == SEQUENCES and dims == 3:
         return ["T", "N", "D"]

@@ -30,6 +30,7 @@ LINES = {
     "hourglass_stacked": 100,
     "unet_nngraph": 90,
     "pix2pix_unet": 90,
+    "googlenet_aux": 92,
     "charrnn_checkpoint": 70,
     "sentiment_gru_cuda": 75,
     "style_instancenorm": 88,

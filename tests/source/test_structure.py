@@ -126,7 +126,7 @@ def source_of(value: tm.LuaObject, example: Any) -> Source:
         pytest.param(
             googlenet,
             8,
-            ["branch2_reduced: int", "branch2_channels: int", "Inception(8, 2, 3, 4, 5)", "torch.cat("],
+            ["reduced2: int", "out2: int", "Inception(8, 2, 3, 4, 5)", "torch.cat("],
             ["DepthConcat", "channels2"],
             id="a DepthConcat that fills nothing up, its widths named by its branches",
         ),

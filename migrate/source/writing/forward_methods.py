@@ -6,6 +6,7 @@ import ast
 import keyword
 import re
 from collections import Counter
+from collections.abc import Iterator, Sequence
 
 from ..expressions import Value, Variable, replaced, tree_of, type_of, variables
 from ..scopes import Scope, Statement
@@ -33,6 +34,12 @@ def returned_type(value: Value) -> str:
     return type_of(value)
 
 
+def _stored(statement: ast.stmt) -> Iterator[str]:
+    """The names that a statement gives a value."""
+    targets = statement.targets if isinstance(statement, ast.Assign) else []
+    return (node.id for target in targets for node in ast.walk(target) if isinstance(node, ast.Name))
+
+
 class Forward:
     """The text of a forward method.
 
@@ -40,7 +47,7 @@ class Forward:
         scope: what it does.
         inputs: its parameters.
         result: what it returns.
-        check: a statement before all others.
+        check: statements before all others; their names stand for nothing else.
 
     Attributes:
         signature: the parameters with their types, `self` included.
@@ -48,7 +55,7 @@ class Forward:
         lines: its body.
     """
 
-    def __init__(self, scope: Scope, inputs: list[Variable], result: Value, check: ast.expr | None = None) -> None:
+    def __init__(self, scope: Scope, inputs: list[Variable], result: Value, check: Sequence[ast.stmt] = ()) -> None:
         self.uses: Counter[Variable] = count_uses(scope, result)
         self.shown: dict[Variable, ast.expr] = {}
         self.lines: list[str] = []
@@ -56,14 +63,16 @@ class Forward:
         for place, statement in enumerate(scope.statements):
             self.last.update(dict.fromkeys(statement.ins, place))
         self.last.update({value: len(scope.statements) for value in variables(result)})
-        self.held: dict[str, Variable] = {}
+        read = {name for statement in check for name in _stored(statement)}
+        self.held: dict[str, Variable] = {name: Variable() for name in read}  # script lets a name have one type only
+        self.last.update(dict.fromkeys(self.held.values(), len(scope.statements) + 1))
         self.bases: dict[Variable, list[Variable]] = {}
         self.replaced = {statement.replaces for statement in scope.statements}
         nameless = [value for value in inputs if not value.hint]
         numbered = {value: f"x{i}" if len(nameless) > 1 else "x" for i, value in enumerate(nameless, 1)}
         names = [self._name(value, -1, default=numbered.get(value, "x")) for value in inputs]
         self.signature = ", ".join(["self", *map("{}: {}".format, names, map(type_of, inputs))])
-        self.lines += [] if check is None else [ast.unparse(replaced(check, self.shown))]
+        self.lines += [ast.unparse(ast.fix_missing_locations(replaced(statement, self.shown))) for statement in check]
         for place, statement in enumerate(scope.statements):
             self._write(scope.statements, place, statement)
         self.returns = type_of(result) if scope.is_block else returned_type(result)

@@ -1,0 +1,91 @@
+"""The check at the entry of a model that refuses inputs of sizes which it does not take."""
+
+from __future__ import annotations
+
+import ast
+
+from ..expressions import Variable, python
+from ..sizes import Axis, Sizes, letters_of, notes_of, tupled
+
+#: With so many conditions, sizes get names in the check of them, so that it stays short.
+_WITH_NAMES = range(3, 7)
+
+
+def size_check(sizes: Sizes, parameters: list[Variable]) -> list[ast.stmt]:
+    """Statements that refuse inputs of other sizes; fx, export, compile and script take them.
+
+    There are none where the model may take an input of another number of dimensions, which they would refuse.
+    """
+    if not all(sizes.sure):
+        return []
+    conditions: list[ast.expr] = []
+    for number, (parameter, shape) in enumerate(zip(parameters, sizes.inputs, strict=True)):
+        free = _free(sizes, number)
+        if len(shape) > 1 and set(free) <= {0}:
+            fixed = [int(size) for size in shape[1:]]
+            conditions.append(python("x.shape[1:] == torch.Size(fixed)", x=parameter, fixed=fixed))
+            if not free:
+                conditions.append(python("x.size(0) == n", x=parameter, n=int(shape[0])))
+            continue
+        conditions.append(python("x.dim() == n", x=parameter, n=len(shape)))
+        for dim in range(len(shape)):
+            conditions += _conditions(sizes, number, dim, python("x.size(d)", x=parameter, d=dim))
+    named = _named(sizes) if len(conditions) in _WITH_NAMES else {}
+    if not named:
+        return [_assertion(_all_of(conditions), sizes)]
+    targets = ast.Tuple([ast.Name(named.get(dim, "_")) for dim in range(len(sizes.inputs[0]))])
+    conditions = [c for dim, name in named.items() for c in _conditions(sizes, 0, dim, ast.Name(name))]
+    return [
+        _assignment(targets, python("x.shape", x=parameters[0])),
+        _assignment(ast.Name("fits"), _all_of(conditions)),
+        _assertion(ast.Name("fits"), sizes),
+    ]
+
+
+def in_words(sizes: Sizes) -> str:
+    """The sizes of the inputs, and what they have to be."""
+    shapes = ", ".join(map(tupled, sizes.inputs))
+    notes = notes_of([axis for axis in sizes.axes if axis.step > 1 or axis.high is not None])
+    return f"not {shapes}{' with ' if notes else ''}{notes}"
+
+
+def _free(sizes: Sizes, number: int) -> dict[int, Axis]:
+    """The dimensions of an input that may vary."""
+    return {dim: axis for axis in sizes.axes for place, dim in axis.places if place == number}
+
+
+def _named(sizes: Sizes) -> dict[int, str]:
+    """The dimensions of the only input that may not have any size -> a name; none where that would be taken."""
+    if len(sizes.inputs) > 1:
+        return {}
+    letters = letters_of(len(sizes.inputs[0]), sizes.readers[0].kind if sizes.readers else "")
+    found = {d: letters[d].lower() for d in range(len(sizes.inputs[0])) if _conditions(sizes, 0, d, ast.Name("n"))}
+    return {} if "x" in found.values() else found
+
+
+def _conditions(sizes: Sizes, number: int, dim: int, size: ast.expr) -> list[ast.expr]:
+    """What a size of an input, which stands as this expression, has to fulfil."""
+    axis = _free(sizes, number).get(dim)
+    if axis is None:
+        return [python("size == n", size=size, n=int(sizes.inputs[number][dim]))]
+    if axis.step > 1:
+        return [python("size % n == 0", size=size, n=axis.step)]
+    if axis.high is not None:
+        return [python("size >= n", size=size, n=axis.low), python("size <= n", size=size, n=axis.high)]
+    return []
+
+
+def _all_of(conditions: list[ast.expr]) -> ast.expr:
+    """All of several conditions, without the `and` that fx does not take."""
+    found = conditions[0]
+    for condition in conditions[1:]:
+        found = python("a & b", a=found, b=condition)
+    return found
+
+
+def _assignment(target: ast.expr, value: ast.expr) -> ast.stmt:
+    return ast.Assign([target], value, lineno=0)
+
+
+def _assertion(condition: ast.expr, sizes: Sizes) -> ast.stmt:
+    return ast.Expr(python("torch._assert(condition, message)", condition=condition, message=in_words(sizes)))
