@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import ast
 from collections import Counter
+from dataclasses import replace
 
-from .expressions import Value, Variable, is_in_place, python, variables
+from .expressions import Value, Variable, is_in_place, python, replaced, variables
 from .scopes import Constructor, Scope, Statement, free, module_call
 
 #: Modules that are written as a function where they stand alone.
@@ -17,6 +18,10 @@ _FUNCTIONS = {
     "nn.Softmax": "torch.softmax(x, dim)",
 }
 
+#: Why values are read where they are: said at the first line of which it holds.
+_ACTIVATED = "Torch7 activates in place, so skip connections too"
+_IN_PLACE = "changes its input in place, as in Torch7, for those that read it below"
+
 
 def tidy(scope: Scope, result: Value) -> None:
     """Tidies a scope, in place."""
@@ -25,7 +30,8 @@ def tidy(scope: Scope, result: Value) -> None:
     for statement in scope.statements:
         name = called(statement)
         statement.changes_input = scope.attrs[name].changes_input if name else is_in_place(statement.expression)
-    _chain(scope, uses)
+    _activate_at_once(scope, result)
+    _chain(scope, count_uses(scope, result))
     _functions(scope)
     _subtract(scope, uses, made_by)
     _rename(scope)
@@ -44,6 +50,61 @@ def called(statement: Statement) -> str:
         case ast.Call(args=[Variable()]) if len(statement.outs) == 1:
             return statement.calls
     return ""
+
+
+def _activate_at_once(scope: Scope, result: Value) -> None:
+    """Puts an in-place layer right behind what made its input where others read that later, and says that."""
+    made_by = {out: statement for statement in scope.statements for out in statement.outs}
+    said = False
+    for statement in list(scope.statements):
+        name = called(statement)
+        place = scope.statements.index(statement)
+        old = statement.ins[0] if name and statement.changes_input else None
+        if old is None or not any(old in other.ins for other in scope.statements[place + 1 :]):
+            continue
+        statement.comment = statement.comment or _IN_PLACE
+        read_before = any(old in other.ins for other in scope.statements[:place]) or old in variables(result)
+        once = sum(other.calls == name for other in scope.statements) == 1
+        if read_before or not once or not _is_fresh(scope, made_by.get(old)):
+            continue
+        statement.comment = "" if said else _ACTIVATED
+        said = True
+        new = _split(scope, statement)
+        for other in scope.statements[place + 1 :]:
+            others = {value: value for value in variables(other.expression)}
+            other.expression = replaced(other.expression, {**others, old: new})
+            other.replaces = new if other.replaces is old else other.replaces
+        made_by.update({out: other for other in scope.statements for out in other.outs})
+
+
+def _split(scope: Scope, statement: Statement) -> Variable:
+    """Lets the in-place layer that a statement begins with give a value of its own, of a statement; returns that."""
+    name, (old,) = statement.calls, statement.ins
+    call = scope.attrs[name]
+    first, *behind = call.kids if call.is_chain else [call]
+    first = replace(first, args=[replace(arg, value=arg.name != "inplace" and arg.value) for arg in first.args])
+    statement.changes_input = False
+    if not behind:
+        scope.attrs[name] = first
+        return statement.outs[0]
+    items = list(scope.attrs.items())
+    place = list(scope.attrs).index(name)
+    attribute = free("layers", scope.attrs)
+    rest = behind[0] if len(behind) == 1 else Constructor("nn.Sequential", kids=behind)
+    scope.attrs.clear()
+    scope.attrs.update([*items[:place], (attribute, first), (name, rest), *items[place + 1 :]])
+    new = Variable(old.values, type_=old.type)
+    behind_it = Statement(statement.outs, module_call(name, new), rest.changes_input)
+    scope.statements.insert(scope.statements.index(statement) + 1, behind_it)
+    statement.expression, statement.outs = module_call(attribute, old), [new]
+    return new
+
+
+def _is_fresh(scope: Scope, statement: Statement | None) -> bool:
+    """Does a layer make the value that a statement gives, so that nothing else shares its memory?"""
+    name = called(statement) if statement is not None else ""
+    links = scope.attrs[name].kids or [scope.attrs[name]] if name else []
+    return bool(links) and any(kind in links[-1].cls for kind in ("Conv", "Norm", "Linear"))
 
 
 def _is_link(scope: Scope, statement: Statement) -> bool:
@@ -79,6 +140,7 @@ def _chain(scope: Scope, uses: Counter[Variable]) -> None:
         scope.attrs.clear()
         scope.attrs.update([*items[:place], (attribute, sequential), *items[place:]])
         chain[0].expression, chain[0].outs = module_call(attribute, chain[0].ins[0]), chain[-1].outs
+        chain[0].comment = next((statement.comment for statement in chain if statement.comment), "")
     scope.statements[:] = statements
 
 

@@ -29,7 +29,7 @@ LINES = {
     "vgg_checkpoint": 60,
     "hourglass_stacked": 100,
     "unet_nngraph": 90,
-    "pix2pix_unet": 90,
+    "pix2pix_unet": 70,
     "googlenet_aux": 92,
     "charrnn_checkpoint": 70,
     "sentiment_gru_cuda": 75,

@@ -163,6 +163,19 @@ def test_residuals_that_are_nodes_of_an_nngraph_are_one_class() -> None:
     assert text.count("ResidualBlock(") == 5
 
 
+def test_in_place_layer_that_changes_a_skip_connection_comes_before_it() -> None:
+    graph = Graph()
+    start = graph(None)
+    x = graph(conv(3, 4), start)
+    branch = graph(conv(4, 4), graph(relu(), x))
+    text = source_of(
+        graph.module(start, graph(lua.module("nn.CAddTable", inplace=False), branch, x)), image(2, 3, 8, 8)
+    ).text
+    assert "nn.Conv2d(3, 4, 3, padding=1), nn.ReLU()" in text
+    assert "x = self.features(x)  # Torch7 activates in place, so skip connections too" in text
+    assert "return self.conv(x) + x" in text
+
+
 def lstm(graph: Graph, x: tm.LuaObject, c: tm.LuaObject, h: tm.LuaObject) -> tuple[tm.LuaObject, tm.LuaObject]:
     """A layer of char-rnn with 3 units that gets 5 numbers."""
 

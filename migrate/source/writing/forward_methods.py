@@ -15,6 +15,9 @@ from ..simplify import count_uses
 #: Longest expression that may stand inside another one.
 _INNER = 44
 
+#: Longest line with a comment beside it.
+_BESIDE = 80
+
 #: Names that a variable must not hide.
 RESERVED = frozenset({"self", "torch", "nn", "F", "Tensor", "Path", "load_file", "math", "Any", "Model"})
 
@@ -98,8 +101,10 @@ class Forward:
         if statement.replaces is not None:
             self._rename(statement.replaces, statement.outs[0], place)
         names = [self._name(out, place) if self.uses[out] else "_" for out in statement.outs]
-        self.lines += [f"# {statement.comment}"] if statement.comment else []
-        self.lines.append(f"{', '.join(names)} = {text}")
+        line, comment = f"{', '.join(names)} = {text}", f"# {statement.comment}" if statement.comment else ""
+        beside = len(f"{line}  {comment}") <= _BESIDE
+        self.lines += [comment] if comment and not beside else []
+        self.lines.append(f"{line}  {comment}".rstrip() if beside else line)
 
     def _stands_inside(self, statements: list[Statement], place: int, statement: Statement, text: str) -> bool:
         """May the result be written where it is used, without a name?"""
