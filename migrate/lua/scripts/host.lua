@@ -14,11 +14,17 @@ function H.kind(value)
    end
    return kind
 end
+local unwritten = setmetatable({}, {__mode = 'k'})   -- object -> names of fields that Torch7 leaves out of a file
 function H.entries(t)
+   local class = P.classes[P.typename(t) or '']
+   if class and class.__unwritten then class.__unwritten(t, unwritten) end
+   local left_out = unwritten[t] or {}
    local keys, values, n = {}, {}, 0
    for k, v in next, t do
-      n = n + 1
-      keys[n], values[n] = k, v
+      if not left_out[k] then
+         n = n + 1
+         keys[n], values[n] = k, v
+      end
    end
    return keys, values, n
 end

@@ -1,6 +1,6 @@
 -- Losses, which definitions make beside their models.
 local P = ...
-local ipairs, error = ipairs, error
+local ipairs, error, type = ipairs, error, type
 
 local function criterion(name, init, parent)
    local class = torch.class('nn.' .. name, 'nn.' .. (parent or 'Criterion'))
@@ -79,3 +79,43 @@ function Multi:add(criterion_, weight)
    self.weights[#self.criterions] = weight or 1
    return self
 end
+
+criterion('MultiLabelSoftMarginCriterion', function(self, weights)
+   self.sigmoid, self.weights, self.sizeAverage = nn.Sigmoid(), weights, true
+end)
+criterion('L1Cost')
+criterion('SpatialAutoCropMSECriterion', nn.MSECriterion.__init, 'MSECriterion')
+criterion('WeightedMSECriterion', function(self, weight) self.weight, self.sizeAverage = weight, true end, 'MSECriterion')
+criterion('DistanceRatioCriterion', function(self, average) self.sizeAverage = average == nil and true or average end)
+criterion('L1HingeEmbeddingCriterion', function(self, margin)
+   self.margin, self.gradInput = margin or 1, {torch.Tensor(), torch.Tensor()}
+end)
+criterion('MarginRankingCriterion', function(self, margin)
+   self.margin, self.sizeAverage = margin or 1, true
+   self.gradInput = {torch.zeros(1), torch.zeros(1)}
+end)
+criterion('CriterionTable').__init = function(self, loss)
+   P.module_fields(self)
+   self.criterion, self.gradInput = loss, {loss.gradInput}
+end
+criterion('ModuleCriterion', function(self, loss, input, target, cast)
+   self.criterion, self.inputModule, self.targetModule = loss, input, target
+   self.castTarget = cast == nil and true or cast
+   self.output, self.gradInput = nil, nil
+end)
+-- the corners of a simplex of unit vectors, one for each class
+criterion('ClassSimplexCriterion', function(self, classes)
+   if type(classes) ~= 'number' or classes < 2 then error(P.where() .. 'nn.ClassSimplexCriterion: at least 2 classes are expected', 0) end
+   self.nClasses, self.sizeAverage = classes, true
+   local simplex = torch.zeros(classes, classes - 1)
+   for k = 1, classes - 1 do
+      local before = k > 1 and simplex:narrow(1, k, 1):narrow(2, 1, k - 1):norm() or 0
+      local here = math.sqrt(1 - before ^ 2)
+      simplex[k][k] = here
+      local after = (-before ^ 2 - 1 / (classes - 1)) / here
+      simplex:narrow(1, k + 1, classes - k):narrow(2, k, 1):fill(after)
+   end
+   self.simplex = torch.zeros(classes, classes)
+   self.simplex:narrow(2, 1, classes - 1):copy(simplex)
+   self._target = torch.zeros(classes)
+end, 'MSECriterion')

@@ -72,8 +72,7 @@ class('GatedLinearUnit', nil, function(self, dimension) self.dim = dimension end
 
 local function constant(name)
    class(name, nil, function(self, value, in_place)
-      if type(value) ~= 'number' and not torch.isTensor(value) then error(P.where() .. 'input is not scalar!', 0) end
-      if torch.isTensor(value) then error(P.where() .. 'nn.' .. name .. ' of a tensor isn\'t implemented', 0) end
+      if type(value) ~= 'number' and not (name == 'AddConstant' and torch.isTensor(value)) then error(P.where() .. 'input is not scalar!', 0) end
       self.constant_scalar = value
       self.inplace = in_place or false
    end)

@@ -29,8 +29,6 @@ local Abstract = class('AbstractRecurrent', 'Container', function(self, rho)
    self.step = 1
    self.sharedClones = {}
 end)
-function Abstract:maskZero() error(P.where() .. torch.type(self) .. ':maskZero isn\'t implemented', 0) end
-Abstract.trimZero = Abstract.maskZero
 function Abstract:forget() return self end
 function Abstract:remember() return self end
 function Abstract:backwardOnline() return self end
@@ -40,6 +38,14 @@ local function set_step(self, module)
    self.modules[1] = module
    self.sharedClones[1] = module
 end
+-- a step of zeros gives zeros, and stays out of the state
+local function masked(name)
+   return function(self, dimensions)
+      set_step(self, nn[name](self.recurrentModule, dimensions))
+      return self
+   end
+end
+Abstract.maskZero, Abstract.trimZero = masked('MaskZero'), masked('TrimZero')
 local Recursor = torch.class('nn.Recursor', 'nn.AbstractRecurrent')
 function Recursor:__init(module, rho)
    Abstract.__init(self, rho or 9999999)
@@ -159,24 +165,8 @@ function LSTM:__init(inputs, outputs, rho, cell2gate, p, mono)
    set_step(self, sequence(both(nn.NarrowTable(1, 2), self.cellLayer), nn.FlattenTable(), both(out, nn.SelectTable(3))))
 end
 
--- a copy that holds the parameters and running statistics of the module itself
-local held = {'weight', 'bias', 'gradWeight', 'gradBias', 'running_mean', 'running_var'}
-local function shared_clone(module)
-   local copy = module:clone()
-   local of_copy, of_module = copy:listModules(), module:listModules()
-   for i, below in ipairs(of_copy) do
-      for _, name in ipairs(held) do
-         if torch.isTensor(of_module[i][name]) then below[name]:set(of_module[i][name]) end
-      end
-   end
-   local ours, theirs = copy:parameters(), module:parameters()
-   for i, parameter in ipairs(ours or {}) do
-      if torch.pointer(parameter:storage()) ~= torch.pointer(theirs[i]:storage()) then
-         error(P.where() .. 'nn.Recurrent: a ' .. torch.type(module) .. ' has parameters whose sharing isn\'t implemented', 0)
-      end
-   end
-   return copy
-end
+local function shared_clone(module) return module:sharedClone() end
+nn.Module.stepClone = nn.Module.sharedClone
 
 -- the first step adds a start to the input, the others what the step before gave
 local Recurrent = torch.class('nn.Recurrent', 'nn.AbstractRecurrent')
@@ -353,4 +343,6 @@ class('TrimZero', 'MaskZero', function(self, module, dimensions)
 end)
 local Masked = torch.class('nn.LookupTableMaskZero', 'nn.LookupTable')
 function Masked:__init(count, size) nn.LookupTable.__init(self, count + 1, size) end
+P.rnn = {sequence = sequence, both = both, set_step = set_step, step_fields = step_fields, stepping = stepping}
+P.part('rnn.attention')
 return rnn
