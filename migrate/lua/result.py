@@ -98,7 +98,7 @@ class Results:
         self._alive.append(given)
         kind = self._host.kind(given)
         table = LuaTable()
-        made = LuaObject(kind[1], table) if isinstance(kind, tuple) and kind[0] == "object" else table
+        made = _object(kind[1], table) if isinstance(kind, tuple) and kind[0] == "object" else table
         self._seen[identity] = made
         return made, [(given, table, path)]
 
@@ -128,3 +128,12 @@ class Results:
 
 
 _COMPOUND: Any = object()
+
+
+def _object(typename: str, fields: LuaTable) -> LuaObject:
+    """An object with its fields; some classes write another value before them, or nothing at all."""
+    if typename == "torch.Timer":
+        return LuaObject(typename, parts=[])
+    if typename == "nn.GPU":  # {type, device}, of which only the second is read
+        return LuaObject(typename, parts=[LuaTable(), fields])
+    return LuaObject(typename, fields)

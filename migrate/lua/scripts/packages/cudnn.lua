@@ -101,6 +101,21 @@ own('SpatialCrossMapLRN', function(self, size, alpha, beta, k)
    self.size, self.alpha, self.beta, self.k = size or 5, alpha or 1e-4, beta or 0.75, k or 1.0
 end, 'nn.SpatialCrossMapLRN')
 
+own('VolumetricSoftMax', function(self, fast) self.ssm = cudnn.SpatialSoftMax(fast) end)
+own('VolumetricLogSoftMax', function(self) self.ssm = cudnn.SpatialLogSoftMax() end)
+local SpatialCross = torch.class('cudnn.SpatialCrossEntropyCriterion', 'nn.Criterion')
+function SpatialCross:__init(weights)
+   nn.Criterion.__init(self)
+   self.slsm = cudnn.SpatialLogSoftMax()
+   self.nll = nn.SpatialClassNLLCriterion(weights)
+   self.sizeAverage = true
+end
+local VolumetricCross = torch.class('cudnn.VolumetricCrossEntropyCriterion', 'nn.Criterion')
+function VolumetricCross:__init(weights)
+   nn.Criterion.__init(self)
+   self.scec = cudnn.SpatialCrossEntropyCriterion(weights)
+end
+
 -- recurrent layers over whole sequences: all weights and biases in one vector, two biases for each gate
 local RNN = torch.class('cudnn.RNN', 'nn.Module')
 local gates = {CUDNN_RNN_RELU = 1, CUDNN_RNN_TANH = 1, CUDNN_LSTM = 4, CUDNN_GRU = 3}
