@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -28,6 +29,17 @@ class Folders:
             path = (root / name).resolve()
             if path.is_relative_to(root) and path.is_file():
                 return path.relative_to(self.roots[0]).as_posix() if root == self.roots[0] else path.as_posix()
+        return None
+
+    def entries(self, name: str) -> tuple[list[str], list[str]] | None:
+        """The names of the files and of the folders in a folder, sorted; None: there is none of that name."""
+        if "\0" in name:
+            return None
+        for root in self.roots:
+            path = (root / name).resolve()
+            if path.is_relative_to(root) and path.is_dir():
+                names = sorted(os.listdir(path))
+                return [n for n in names if (path / n).is_file()], [n for n in names if (path / n).is_dir()]
         return None
 
     def read(self, name: str) -> bytes:

@@ -84,6 +84,7 @@ class Runtime:
                 "write": self._write,
                 "missing": self._missing,
                 "find": self._find,
+                "entries": self._entries,
                 "source": self._source,
                 "package": self._package,
                 "on_class": self._on_class,
@@ -173,6 +174,12 @@ class Runtime:
     def _find(self, name: str) -> str | None:
         return self.folders.find(name.encode("latin-1").decode("utf-8", "surrogateescape"))
 
+    def _entries(self, name: str) -> Any:
+        found = self.folders.entries(name.encode("latin-1").decode("utf-8", "surrogateescape"))
+        if found is None:
+            return None
+        return tuple(self.lua.table_from([_text(entry) for entry in names]) for names in found)
+
     def _source(self, name: str) -> str:
         text = self.folders.read(name.encode("latin-1").decode("utf-8", "surrogateescape")).decode("latin-1")
         return f"--{text}" if text.startswith("#") else text
@@ -219,6 +226,10 @@ class Runtime:
         if isinstance(given, dict):
             return self.lua.table_from({_key(key): self.value(item) for key, item in given.items()})
         return given.encode().decode("latin-1") if isinstance(given, str) else given
+
+
+def _text(name: str) -> str:
+    return name.encode("utf-8", "surrogateescape").decode("latin-1")
 
 
 def _key(key: Any) -> Any:

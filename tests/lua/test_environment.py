@@ -112,3 +112,131 @@ def test_torch_load_in_a_process_of_its_own(tmp_path: Any) -> None:
     model = tm.lua.define("model.lua", folder=tmp_path)
     wanted = tm.load(source)["params"].numpy()[:2].astype("float32")
     assert model["bias"].numpy().tolist() == wanted.tolist()
+
+
+_LAPP = """
+   -s,--save          (default "logs")      subdirectory
+   -b,--batchSize     (default 128)         batch size
+   --learningRateDecay (default 1e-7)       decay
+   --noplot do not plot (anything)
+   --max-epoch (default 300) maximum
+   --model (string) name
+   --ok (default true) x
+   --nok (default false) x
+   --opt (optional string) x
+   -v verbose
+   <file> (default a) x
+"""
+_LAPP_DEFAULTS = {
+    "save": "logs", "batchSize": 128, "learningRateDecay": 1e-7, "noplot": False, "max_epoch": 300, "model": "vgg",
+    "ok": True, "nok": "false", "v": False, "file": "a",
+}  # fmt: skip
+
+
+# what Penlight 1.13 gave
+@pytest.mark.parametrize(
+    ("arguments", "given"),
+    [
+        (["--model", "vgg"], {}),
+        (
+            ["--model=vgg", "-b", "64", "--noplot", "-s", "x", "--max-epoch", "3", "--ok", "-v", "in"],
+            {"batchSize": 64, "noplot": True, "save": "x", "max_epoch": 3, "ok": False, "v": True, "file": "in"},
+        ),
+        (["--model", "3", "--nok", "true", "-vb16"], {"model": "3", "nok": "true", "v": True, "batchSize": 16}),
+    ],
+)
+def test_lapp(arguments: list[str], given: dict[str, Any]) -> None:
+    lua = runtime()
+    lua.host.set_global("arg", lua.value(arguments))
+    (got,) = evaluated(lua, f"return require('pl.lapp') [[{_LAPP}]]")
+    assert dict(got.items()) == _LAPP_DEFAULTS | given
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([], "missing required parameter: model"),
+        (["--model", "vgg", "--zz", "3"], "unrecognized parameter: zz"),
+        (["--model", "vgg", "-b", "many"], "unable to convert to number: many"),
+        (["--model", "vgg", "-b"], "batchSize was expecting a value"),
+    ],
+)
+def test_lapp_refuses(arguments: list[str], message: str) -> None:
+    lua = runtime()
+    lua.host.set_global("arg", lua.value(arguments))
+    with pytest.raises(LuaStopped, match=message):
+        evaluated(lua, f"return require 'pl.lapp' [[{_LAPP}]]")
+
+
+# what th gave for the same chunks
+@pytest.mark.parametrize(
+    ("text", "wanted"),
+    [
+        ("return f(1)", [1, "q", None]),
+        ("return f{a = 2, b = 'x', c = 4}", [2, "x", 4]),
+        ("return f(3, 'y', 5)", [3, "y", 5]),
+        ("return f(1, 'x', 3, 4)", [1, "x", 3]),
+        ("local _, a, b = xlua.unpack({{3}, 7}, 'f', 'h', {arg = 'a'}, {arg = 'b'}) return a[1], b", [3, 7]),
+        ("local _, a = xlua.unpack({{3}}, 'f', 'h', {arg = 'a'}) return a[1]", [3]),
+        ("local _, a, b = xlua.unpack({{a = false}}, 'f', 'h', {arg = 'a'}, {arg = 'b', defaulta = 'a'}) return a, b",
+         [False, False]),
+    ],
+)  # fmt: skip
+def test_xlua_unpack(text: str, wanted: list[Any]) -> None:
+    assert evaluated(runtime(), _UNPACK + text) == wanted
+
+
+@pytest.mark.parametrize("text", ["f()", "f{b = 'x'}", "f(nil, 'x')", "f{}"])
+def test_xlua_unpack_refuses(text: str) -> None:
+    with pytest.raises(LuaStopped, match=r"f: (missing argument: a|arguments are missing)"):
+        evaluated(runtime(), _UNPACK + text)
+
+
+_UNPACK = (
+    "require 'xlua' local function f(...) local _, a, b, c = xlua.unpack({...}, 'f', 'helps', {arg = 'a', req = true}, "
+    "{arg = 'b', default = 'q'}, {arg = 'c'}) return a, b, c end "
+)
+
+
+def test_names_of_files(tmp_path: Any) -> None:
+    for name in ("b.lua", "a.lua", ".h"):
+        (tmp_path / name).touch()
+    (tmp_path / "sub").mkdir()
+    text = (
+        "require 'paths' local function all(step) local n = {} for f in step do n[#n + 1] = f end return "
+        "table.concat(n, ' ') end return all(paths.files('.')), all(paths.files('.', 'lua')), "
+        "all(paths.files('.', function(x) return x:find('a') end)), all(paths.iterfiles('.')), "
+        "all(paths.iterdirs('.')), paths.dirp('sub'), paths.dirp('a.lua'), paths.dir('no'), paths.dirp('..'), "
+        "all(paths.files('..'))"
+    )
+    first = [". .. .h a.lua b.lua sub", "a.lua b.lua", "a.lua b.lua", ".h a.lua b.lua", "sub"]
+    assert evaluated(runtime(tmp_path), text) == [*first, True, False, None, False, ""]
+    # no system says in which order: the second run takes the other
+    assert evaluated(runtime(tmp_path, run=1), text)[:2] == [". .. b.lua a.lua .h sub", "b.lua a.lua"]
+
+
+# what th printed
+@pytest.mark.parametrize(
+    ("text", "wanted"),
+    [
+        ("c:string('exp', {n = 4, name = 'a', flag = false, file = 'q'}, {})", "exp,file=q,flag=f,n=4"),
+        ("c:string('exp', {n = 4, name = 'b/c', rate = 0.7}, {n = true})", "exp,name=b/c"),
+        ("c:string('exp', {n = 3, name = 'a', flag = true}, {})", "exp"),
+    ],
+)
+def test_the_name_of_a_run(text: str, wanted: str) -> None:
+    assert evaluated(runtime(), _OPTIONS + f"return {text}") == [wanted]
+
+
+def test_generators_of_their_own() -> None:
+    text = (
+        "local g = torch.Generator() torch.manualSeed(g, 5) torch.manualSeed(7) local first = torch.uniform() "
+        "local x, y, z = torch.uniform(g), torch.random(g), torch.random(g, 1, 6) local n = torch.normal(g, 0, 1) "
+        "torch.randn(g, 2) torch.rand(g, 2) local p = torch.randperm(g, 4) torch.manualSeed(7) "
+        "return x, y, z, n, p[1], p[4], torch.initialSeed(g), torch.bernoulli(g, 0.5), "
+        "torch.Tensor(1):uniform(g, 0, 1)[1], torch.uniform() == first, torch.type(g)"
+    )
+    wanted = [0.22199317137711, 236996814, 2, 0.33282429211945, 1, 4, 5, 0, 0.3541]
+    got = evaluated(runtime(), text)
+    assert got[:9] == pytest.approx(wanted, abs=5e-5)
+    assert got[9:] == [True, "torch.Generator"]

@@ -162,7 +162,7 @@ P.absent_packages = {}
 for name in gmatch([[threads ffi lfs hdf5 cjson json tds threads.threads gnuplot display itorch env trepl qt qtwidget csvigo audio
    loadcaffe lmdb luasocket socket signal posix async mattorch matio graphicsmagick gm npy4th autograd totem unsup signal
    fbcunn fbnn fb.util fbpython hdf5 torchnet tnt dok camera ffmpeg vips nninit optnet weight-init argcheck tokenizer visdom
-   cutorch.test nn.test lsqlite3 rapidjson turbo protobuf libnn wget crypto md5 base64 dataload image.lena utf8 lua-utf8]], '%S+') do
+   pl penlight cutorch.test nn.test lsqlite3 rapidjson turbo protobuf libnn wget crypto md5 base64 dataload image.lena utf8 lua-utf8]], '%S+') do
    P.absent_packages[name] = true
 end
 

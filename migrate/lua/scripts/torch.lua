@@ -4,6 +4,7 @@ P.in_package = true
 local torch, bridge = P.torch, P.bridge
 local type, select, setmetatable, error, tostring, tonumber, ipairs = type, select, setmetatable, error, tostring, tonumber, ipairs
 local gsub, match, rep, concat, rawget = string.gsub, string.match, string.rep, table.concat, rawget
+local pcall, unpack = pcall, unpack
 
 local names = bridge.names('function')
 for i = 1, #names do
@@ -15,6 +16,38 @@ P.pointer = P.operation('function', 'pointer_of')
 for name, class in pairs(P.classes) do
    if match(name, 'Tensor$') then class.isTensor = torch.isTensor end
    class.isTypeOf = nil
+end
+
+-- generators of random numbers beside torch's own, given as the first argument
+do
+   local Generator = torch.class('torch.Generator')
+   local use, count, typename = P.operation('function', '__generator'), 0, P.typename
+   function Generator:__init()
+      count = count + 1
+      self.number = count
+   end
+   local function given(ok, ...)
+      use(0)
+      if not ok then error((...), 0) end
+      return ...
+   end
+   local function with_generator(draw, place)
+      return function(...)
+         local generator = select(place, ...)
+         if typename(generator) ~= 'torch.Generator' then return draw(...) end
+         local arguments, n = {...}, select('#', ...)
+         for i = place, n do arguments[i] = arguments[i + 1] end
+         use(generator.number)
+         return given(pcall(draw, unpack(arguments, 1, n - 1)))
+      end
+   end
+   for _, name in ipairs{'random', 'uniform', 'normal', 'exponential', 'cauchy', 'logNormal', 'geometric', 'bernoulli', 'rand', 'randn',
+                         'randperm', 'multinomial', 'manualSeed', 'seed', 'initialSeed', 'getRNGState', 'setRNGState'} do
+      torch[name] = with_generator(torch[name], 1)
+      for kind, class in pairs(P.classes) do
+         if match(kind, 'Tensor$') and class[name] then class[name] = with_generator(class[name], 2) end
+      end
+   end
 end
 
 local default = 'torch.DoubleTensor'
@@ -35,7 +68,6 @@ function torch.setnumthreads() end
 function torch.getnumthreads() return 1 end
 function torch.setheaptracking() end
 function torch.isatty() return false end
-function torch.Generator() return {} end
 
 for _, name in ipairs{'save', 'serialize', 'deserialize', 'DiskFile', 'PipeFile'} do
    torch[name] = function() error('torch.' .. name .. ' is not there for a definition: it reads and writes no files', 2) end
@@ -149,6 +181,20 @@ function CmdLine:parse(arguments)
    if position ~= #self.arguments then refused('not enough arguments') end
    return params
 end
-function CmdLine:string(prefix) return prefix or 'run' end
+-- a name for a run from what differs from the defaults
+function CmdLine:string(prefix, params, ignored)
+   local names, parts = {}, {prefix}
+   for name in P.raw_pairs(params) do names[#names + 1] = name end
+   table.sort(names)
+   for _, name in ipairs(names) do
+      local option, value = self.options['-' .. name], params[name]
+      local argument
+      for _, known in ipairs(self.arguments) do argument = argument or bare(known.name) == name end
+      if not ignored[name] and (argument or option and option.default ~= value) then
+         parts[#parts + 1] = name .. '=' .. (type(value) == 'boolean' and (value and 't' or 'f') or tostring(value))
+      end
+   end
+   return concat(parts, ',')
+end
 for _, name in ipairs{'text', 'log', 'help', 'silent', 'addTime'} do CmdLine[name] = function() end end
 P.in_package = false

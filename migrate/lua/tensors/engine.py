@@ -54,6 +54,7 @@ class Engine:
         fresh: what memory holds that nothing was written to. Torch7 leaves there whatever was there before.
         elements: how many elements one operation may make.
         random: the generator of torch's random numbers.
+        generators: those that `torch.Generator()` made, by their numbers.
         lua_random: that of Lua's own, `math.random`.
     """
 
@@ -63,6 +64,7 @@ class Engine:
         self.elements = elements
         self.seed = seed
         self.random = Twister(seed)
+        self.generators: dict[float, Twister] = {}
         self.lua_random = Tausworthe(float(seed))
 
     def new(self, size: Sequence[int], kind: str) -> torch.Tensor:

@@ -12,7 +12,7 @@ import numpy.typing as npt
 import torch
 
 from .engine import Engine, destination, flatten_empty, function, method, sizes, trimmed
-from .generators import Numbers
+from .generators import Numbers, Twister
 from .handles import DTYPES, LuaFault, TensorHandle, describe, is_number, whole
 
 #: From how many whole numbers `x:random()` without bounds draws; a word of the generator has 32 bits.
@@ -217,6 +217,15 @@ def _sampled(engine: Engine, chances: Numbers, count: int, again: bool) -> list[
             with np.errstate(divide="ignore", invalid="ignore"):
                 sums /= 1.0 - taken
     return found
+
+
+@function("__generator")
+def use_generator(engine: Engine, number: float) -> None:
+    """Draws from a `torch.Generator` from now on; 0 is torch's own."""
+    engine.generators.setdefault(0, engine.random)
+    if number not in engine.generators:
+        engine.generators[number] = Twister(engine.seed + int(number))
+    engine.random = engine.generators[number]
 
 
 @function("manualSeed")

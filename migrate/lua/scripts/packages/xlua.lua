@@ -1,5 +1,6 @@
 -- xlua: arguments by name, and nothing that is shown.
-local ipairs, type, unpack, pcall = ipairs, type, unpack, pcall
+local P = ...
+local ipairs, type, unpack, pcall, select, error = ipairs, type, unpack, pcall, select, error
 xlua = {}
 function xlua.progress() end
 function xlua.log() end
@@ -7,11 +8,15 @@ xlua.print = print
 function xlua.require(name) return pcall(require, name) end
 function xlua.unpack(arguments, name, help, ...)
    local described, made = {...}, {}
-   local by_name = type(arguments[1]) == 'table' and #arguments == 1 and not torch.typename(arguments[1])
+   if select('#', unpack(arguments)) == 0 then error(P.where() .. name .. ': arguments are missing', 0) end
+   local by_name = #arguments == 1 and type(arguments[1]) == 'table' and #arguments[1] == 0 and not torch.typename(arguments[1])
    for i, entry in ipairs(described) do
       local value
       if by_name then value = arguments[1][entry.arg] else value = arguments[i] end
       if value == nil then value = entry.default end
+      if value == nil and entry.defaulta then value = made[entry.defaulta] end
+      if value == nil and entry.defaultf then value = entry.defaultf() end
+      if value == nil and entry.req then error(P.where() .. name .. ': missing argument: ' .. entry.arg, 0) end
       made[entry.arg], made[i] = value, value
    end
    return made, unpack(made, 1, #described)
