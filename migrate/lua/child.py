@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import json
 import os
 import sys
 from typing import Any
@@ -14,20 +13,21 @@ from ..t7 import LuaTable
 from ..t7.writing.dump import dump
 from .building import NoCall, build
 from .folders import Folders
+from .layers.answer import answer_layer
 from .limits import LuaLimits
 from .result import CantLeave
 from .runtime import LuaStopped
-from .sandbox import write_answer
+from .sandbox import read_job, write_answer
 
 
 def main() -> None:
     """Reads a job from the standard input, runs it, and writes the answer to the standard output."""
-    job = json.load(sys.stdin.buffer)
+    job, given = read_job(sys.stdin.buffer)
     limits = LuaLimits(**job["limits"])
     output = os.fdopen(os.dup(1), "wb")
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
     bound(limits)
-    said, result = answer(job, limits)
+    said, result = answer(job, limits, given)
     write_answer(output, said, result)
 
 
@@ -45,11 +45,11 @@ def bound(limits: LuaLimits) -> None:
         resource.setrlimit(resource.RLIMIT_AS, (taken + limits.memory_bytes,) * 2)
 
 
-def answer(job: dict[str, Any], limits: LuaLimits) -> tuple[dict[str, Any], bytes]:
+def answer(job: dict[str, Any], limits: LuaLimits, given: bytes = b"") -> tuple[dict[str, Any], bytes]:
     """Runs a job; what is said of it, and the result as a `.t7`."""
     folders = Folders(job["folders"], limits.file_bytes)
     try:
-        said, value = build(job, folders, limits)
+        said, value = answer_layer(job, folders, limits, given) if "layer" in job else build(job, folders, limits)
     except (LuaStopped, CantLeave) as error:
         return {"error": str(error)}, b""
     except NoCall as missing:

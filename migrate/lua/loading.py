@@ -22,14 +22,20 @@ def loaded(runtime: Runtime, name: str) -> Any:
         value = load(runtime.folders.read(name))
     except TorchMigrateError as error:
         raise LuaFault(f"torch.load: {name}: {str(error).splitlines()[0]}") from error
-    return _Values(runtime).value(value)
+    return Loading(runtime).value(value)
 
 
-class _Values:
-    """Values of a file as Lua's; what is shared in the file is shared in Lua."""
+class Loading:
+    """Values of a file as Lua's; what is shared in the file is shared in Lua.
 
-    def __init__(self, runtime: Runtime) -> None:
+    Args:
+        runtime: the Lua.
+        on_cpu: types of the GPU become those of the CPU, also by their names.
+    """
+
+    def __init__(self, runtime: Runtime, *, on_cpu: bool = False) -> None:
         self._runtime = runtime
+        self._on_cpu = on_cpu
         self._seen: dict[int, Any] = {}
         self._memory: dict[int, torch.UntypedStorage] = {}
         self._elements = 0
@@ -48,6 +54,8 @@ class _Values:
 
     def _one(self, given: Any) -> tuple[Any, list[Any]]:
         if isinstance(given, str):
+            if self._on_cpu and given.startswith("torch.Cuda"):
+                given = f"torch.{_on_cpu(given.removeprefix('torch.').removesuffix('Tensor'))}Tensor"
             return given.encode("utf-8").decode("latin-1"), []
         if isinstance(given, bytes):
             return given.decode("latin-1"), []
@@ -63,7 +71,9 @@ class _Values:
         if isinstance(given, Tensor):
             return self._runtime.host.wrap(self._tensor(given)), []
         if isinstance(given, Storage):
-            return self._runtime.host.wrap(StorageHandle(self._storage(given), _kind(given.typename, "Storage"))), []
+            return self._runtime.host.wrap(
+                StorageHandle(self._storage(given), self._kind(given.typename, "Storage"))
+            ), []
         if isinstance(given, LuaFunction):
             raise LuaFault("torch.load: the file holds a function of Lua, whose bytecode is not run")
         if isinstance(given, LuaObject):
@@ -77,20 +87,28 @@ class _Values:
         return table, [(given, table)]
 
     def _tensor(self, given: Tensor) -> TensorHandle:
-        kind = _kind(given.type, "Tensor")
+        kind = self._kind(given.type, "Tensor")
         empty = torch.empty(0, dtype=DTYPES[kind])
         if given.storage is None or not given.size:
             return TensorHandle(empty, kind)
         memory = self._storage(given.storage)
         return TensorHandle(empty.set_(memory, given.offset - 1, given.size, given.stride), kind)
 
+    def _kind(self, typename: str, ending: str) -> str:
+        kind = _kind(typename, ending)
+        return _on_cpu(kind) if self._on_cpu else kind
+
     def _storage(self, given: Storage) -> torch.UntypedStorage:
         if id(given) not in self._memory:
             self._elements += len(given.data)
             self._runtime.engine.bounded([self._elements])
-            dtype = DTYPES[_kind(given.typename, "Storage")]
+            dtype = DTYPES[self._kind(given.typename, "Storage")]
             self._memory[id(given)] = torch.tensor(given.data, dtype=dtype).untyped_storage()
         return self._memory[id(given)]
+
+
+def _on_cpu(kind: str) -> str:
+    return kind.removeprefix("Cuda") or "Float"
 
 
 def _kind(typename: str, ending: str) -> str:

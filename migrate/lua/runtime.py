@@ -49,6 +49,7 @@ class Runtime:
         own_classes: classes that the author's files define.
         outputs_of: runs a network that was built so far; None: none is run.
         loaded: reads a `.t7` below the folders; None: none is read.
+        child_of: a pass of a module of nn that an author's layer runs; None: no layer is run.
     """
 
     def __init__(self, folders: Folders, limits: LuaLimits, run: int = 0) -> None:
@@ -61,6 +62,7 @@ class Runtime:
         self.own_classes: list[str] = []
         self.outputs_of: Callable[[Runtime, Any, Any], Any] | None = None
         self.loaded: Callable[[Runtime, str], Any] | None = None
+        self.child_of: Callable[..., Any] | None = None
         self.lua = lupa.LuaRuntime(
             encoding="latin-1",
             unpack_returned_tuples=True,
@@ -90,6 +92,7 @@ class Runtime:
                 "on_class": self._on_class,
                 "forward": self._forward,
                 "load": self._load,
+                "child": self._child,
             }
         )
         private = self.lua.table_from(
@@ -131,6 +134,15 @@ class Runtime:
             return False, "no layer is run while a model is built"
         try:
             return True, self._nested(self.outputs_of(self, module, given))
+        except LuaFault as fault:
+            return False, str(fault)
+
+    def _child(self, how: str, module: Any, *arguments: Any) -> Any:
+        """What a module of nn gives that an author's layer runs: its output, or a gradient."""
+        if self.child_of is None:
+            return False, "no layer is run while a model is built"
+        try:
+            return True, self._nested(self.child_of(how, module, *arguments))
         except LuaFault as fault:
             return False, str(fault)
 

@@ -43,12 +43,13 @@ class LuaFailed(TorchMigrateError):
         super().__init__(message)
 
 
-def run(job: Mapping[str, Any], limits: LuaLimits) -> tuple[dict[str, Any], Value]:
+def run(job: Mapping[str, Any], limits: LuaLimits, given: bytes = b"") -> tuple[dict[str, Any], Value]:
     """Runs a job in a process of its own.
 
     Args:
         job: what `child.main` takes: the folders, the file, the call.
         limits: what it may use.
+        given: a `.t7` that goes with the job.
 
     Returns:
         What it says of the run (printed text, missing packages, …), and the result.
@@ -81,7 +82,9 @@ def run(job: Mapping[str, Any], limits: LuaLimits) -> tuple[dict[str, Any], Valu
     timer.start()
     try:
         try:
+            process.stdin.write(_HEADER.pack(len(request), len(given)))
             process.stdin.write(request)
+            process.stdin.write(given)
             process.stdin.close()
         except OSError:
             pass
@@ -122,6 +125,13 @@ def _answer(stream: IO[bytes], limits: LuaLimits) -> tuple[dict[str, Any] | None
         return None, None
     said: dict[str, Any] = json.loads(text)
     return said, result if result_size else None
+
+
+def read_job(stream: IO[bytes]) -> tuple[dict[str, Any], bytes]:
+    """What `run` writes: the job, and the `.t7` that goes with it."""
+    text_size, given_size = _HEADER.unpack(stream.read(_HEADER.size))
+    job: dict[str, Any] = json.loads(stream.read(text_size))
+    return job, stream.read(given_size)
 
 
 def _ending(code: int) -> str:

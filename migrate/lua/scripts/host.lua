@@ -37,6 +37,12 @@ function H.object(name)
    if made then P.torch.pointer(made) end      -- numbered as they are made, as by constructors
    return made
 end
+-- a class that is there, or one that only the converters know
+function H.has_class(name) return P.classes[name] ~= nil end
+function H.stand_in(name) P.stand_in(name) end
+function H.layers() P.run_package('layers') end
+function H.is_authors(object, name) return P.is_authors(object, name) end
+function H.get(object, name) return object[name] end
 function H.put(table_, key, value) rawset(table_, key, value) end
 function H.compile(text, name) return P.compile(text, name) end
 function H.replaced_method() return P.replaced_method() end

@@ -85,6 +85,9 @@ P.operation = operation
 local function computed(module, ...) return finish(bridge.forward(module, opened(select('#', ...), ...))) end
 P.computed = computed
 
+-- what a module of nn gives that an author's layer runs
+function P.child_operation(how, module, ...) return finish(bridge.child(how, module, opened(select('#', ...), ...))) end
+
 local function number_type(typename, how)
    local class = P.register(typename)
    local names = bridge.names(how)

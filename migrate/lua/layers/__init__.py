@@ -1,0 +1,1 @@
+"""Layers that only their author's Lua defines: run, recorded, and written as PyTorch."""
