@@ -28,6 +28,9 @@ MOST_NUMBERS = 1 << 28
 #: The statistics of one batch agree up to rounding, as a share of its deviation.
 _SAME_BATCH = 0.01
 
+#: A mean in single precision is off by its own rounding, that of the sum and that of the input that it is of.
+_MEAN_ROUNDING = 4 * 2.0**-24
+
 #: Part of a storage: its id, the first and the last element.
 Span = tuple[int, int, int]
 
@@ -190,12 +193,19 @@ def ran_on_batch(record: LayerRecord, given: Any) -> bool | None:
     # `save_std` is one over the deviation
     apart = (kept_mean - rows.mean(1)) * kept_scale
     spread = rows.var(1, unbiased=False)
-    ratio = (spread + (eps if isinstance(eps, float) else 0.0)).sqrt() * kept_scale
-    if not bool(torch.isfinite(apart).all()) or not bool(torch.isfinite(ratio).all()):
+    # where a channel is a large constant, both are of the rounding of its mean
+    rounded = _MEAN_ROUNDING * (kept_mean.abs() + rows.abs().amax(1))
+    slack = rounded * kept_scale
+    added = eps if isinstance(eps, float) else 0.0
+    least = ((spread.sqrt() - rounded).clamp(min=0).square() + added).sqrt() * kept_scale
+    most = ((spread.sqrt() + rounded).square() + added).sqrt() * kept_scale
+    if not all(bool(torch.isfinite(numbers).all()) for numbers in (apart, slack, least, most)):
         return None
-    if bool((apart.abs() > _SAME_BATCH).any()) or bool(((ratio - 1).abs() > _SAME_BATCH).any()):
+    if bool((apart.abs() - slack > _SAME_BATCH).any()):
         return False
-    return True if bool((spread.sqrt() * kept_scale > _SAME_BATCH).any()) else None
+    if bool((least - 1 > _SAME_BATCH).any()) or bool((1 - most > _SAME_BATCH).any()):
+        return False
+    return True if bool(((spread.sqrt() * kept_scale > _SAME_BATCH) & (slack <= _SAME_BATCH)).any()) else None
 
 
 def noise_in(record: LayerRecord, output: Any) -> torch.Tensor | None:

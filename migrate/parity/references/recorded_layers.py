@@ -20,7 +20,6 @@ import torch
 from ...base.random_state import random_state_of_our_own
 from ...base.tensor_trees import apply, leaves, moved
 from ...model.conversion import ConvertedModel
-from ...model.recurrent_state import Remembering
 from ...shapes.random_layers import RandomNumbers, may_draw
 from ...shapes.rounding_noise import RoundingNoise
 from ..choices import Choices
@@ -30,11 +29,12 @@ from ..masks import Mask
 from ..network_copies import Network, leaf_indices
 from ..runs.layers import BEHIND_RANDOM, DRAWS, replacement, worst
 from ..runs.noise_beneath import noise_of_step, noise_with
+from ..runs.rounded_means import ONE_NUMBER, RoundedMeans, rounded_means, together
 from ..trace import LayerRun, trace
 from .overwritten_outputs import FollowedRun
 from .recorded_activations import Recording, noise_in, ran_in_training, ran_on_batch, went_back_in_place
 from .recorded_masks import RecordedMasks
-from .recorded_sequences import UNSURE, SequenceRuns, sequences_in
+from .recorded_sequences import UNSURE, SequenceRuns, sequences_in, steps_of_sequences
 
 Key = tuple[int, int]
 
@@ -118,7 +118,7 @@ class Probe:
         self.rules = rules
         self.leaves = leaf_indices(network.layers)
         self.normalizing = {i for i in self.leaves if has_running_statistics(network, i)}
-        self.cells, self.inside = _steps_of_sequences(network)
+        self.cells, self.inside = steps_of_sequences(network.layers)
         followed = FollowedRun(network, values[0], recording)
         self.calls, self.shared = followed.calls, followed.overwritten
         self.sequences = sequences_in(network, recording, followed, self.cells, self.inside)
@@ -168,17 +168,6 @@ def has_running_statistics(network: Network, index: int) -> bool:
     return any(getattr(part, "running_mean", None) is not None for part in network.layers[index].module.modules())
 
 
-def _steps_of_sequences(network: Network) -> tuple[set[int], set[int]]:
-    """The layers that keep a state from one call to the next, and the layers in them."""
-    cells: set[int] = set()
-    parts: set[int] = set()
-    for i, record in enumerate(network.layers):
-        if isinstance(record.module, Remembering):
-            cells.add(i)
-            parts.update(id(part) for part in record.module.modules() if part is not record.module)
-    return cells, {i for i, record in enumerate(network.layers) if id(record.module) in parts}
-
-
 class _Pass:
     """One run of the network; the second one judges."""
 
@@ -192,6 +181,7 @@ class _Pass:
         self.generator = torch.Generator().manual_seed(number)
         self.pending: list[Key] = []
         self.noises: dict[Key, Noise] = {}
+        self.means: dict[Key, RoundedMeans | None] = {}
         self.twin = probe.network.twin()
         self.choices = Choices(self.twin.layers)
         self.masks = RecordedMasks(
@@ -245,6 +235,13 @@ class _Pass:
         way = self.choices.other_output(step, recorded, difference, rule)
         if way is not None and (other := worst(way[0], recorded, rule, noise=noise)).passed:
             difference = other
+        means = None if difference.passed else self.means_of(step, rule)
+        if means is not None and (explained := means.explained(step.output, recorded)) is not None:
+            difference = explained.difference(difference, worst(explained.output, recorded, rule, noise=noise))
+            if difference.passed and not means.enough:
+                self.judgement.unjudged[step.key] = ONE_NUMBER
+                self.judgement.known[step.key] = recorded
+                return replacement(recorded, step.output)
         if not difference.passed and i not in self.training and self.drew(step, recorded, rule):
             self.judgement.unjudged[step.key] = RANDOM
             if i in probe.shared:
@@ -269,7 +266,7 @@ class _Pass:
             recorded = mask.filled(recorded, step.output if mask.seen else self.noise(step.output))
         intact = i not in probe.shared or difference.passed
         if not intact:
-            self.noises[step.key] = noise
+            self.noises[step.key], self.means[step.key] = noise, means
         if self.before is not None:
             self.conclude(step, recorded, difference, intact)
         if not intact:
@@ -343,6 +340,12 @@ class _Pass:
             return own
         self.judgement.beneath[step.key] = beneath
         return partial(noise_with, own, [self.noises[key] for key in beneath])
+
+    def means_of(self, step: LayerRun, rule: Tolerance) -> RoundedMeans | None:
+        """What the rounding of means makes of a layer, and of those whose numbers it found in its memory."""
+        module, i = self.probe.network.layers[step.index].module, step.index
+        beneath = (means for key, means in self.means.items() if self.probe.recording.overwrites(i, key[0]))
+        return together((rounded_means(module, step.input, rule, training=i in self.training), *beneath))
 
     def own_noise(self, index: int, given: Any) -> Iterator[Any]:
         module = self.probe.network.layers[index].module  # without the hooks of the trace

@@ -16,7 +16,7 @@ import torch
 from ...base.random_state import random_state_of_our_own
 from ...base.tensor_trees import leaves, moved
 from ...model.layer_record import LayerRecord
-from ...model.recurrent_state import forget
+from ...model.recurrent_state import Remembering, forget
 from ...optim.last_step import objects_in
 from ...t7 import Tensor
 from ..judge.compare import Difference
@@ -35,6 +35,17 @@ _GIVEN_APART = ("zeroMask",)
 
 #: Of random numbers for layers that draw some in training mode.
 _SEED = 0
+
+
+def steps_of_sequences(layers: Sequence[LayerRecord]) -> tuple[set[int], set[int]]:
+    """The layers that keep a state from one call to the next, and the layers in them."""
+    cells: set[int] = set()
+    parts: set[int] = set()
+    for i, record in enumerate(layers):
+        if isinstance(record.module, Remembering):
+            cells.add(i)
+            parts.update(id(part) for part in record.module.modules() if part is not record.module)
+    return cells, {i for i, record in enumerate(layers) if id(record.module) in parts}
 
 
 def sequences_in(

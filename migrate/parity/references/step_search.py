@@ -18,6 +18,7 @@ from ...base.tensor_trees import leaves, moved
 from ...optim.last_step import Step
 from ..network_copies import Network, leaf_indices
 from ..runs.layers import replacement
+from ..runs.rounded_means import RoundedMeans, rounded_means, together
 from ..trace import LayerRun, trace
 from .recorded_layers import Judgement, Key, Probe
 
@@ -159,6 +160,7 @@ class Search:
         untold = {i for i in probe.sequences if len(self.told[i]) < len(self.names[i])}
         self.weighted = [key for key in judgement.judged if self.names.get(key[0]) and key[0] not in untold]
         self.failed = [key for key in judgement.failed if key[0] not in untold]
+        self.means: dict[Key, RoundedMeans | None] = {}
 
     def run(self) -> Before | None:
         """The weights before the step; None where nothing is explained by it."""
@@ -310,14 +312,22 @@ class Search:
                 continue
             varied = [name for name in self.told[key[0]] if name in more]
             nearby = more[varied[0]] if varied else 1.0
-            slope, rule = (other - one) / nearby, self.probe.rules.layer(self.network.layers[seen[0]])
+            off, slope = expected.double() - one, (other - one) / nearby
+            rule = self.probe.rules.layer(self.network.layers[seen[0]])
             if not bool(torch.isfinite(slope).all()) or not bool(torch.isfinite(expected).all()):
                 continue
             count = sum(int(self.changes[name].count_nonzero()) for name in varied)
             atol = max(rule.absolute(float(expected.abs().max())), _TINY)
             at = scales.get(varied[0], 0.0) if varied else next(iter(scales.values()), 0.0)
-            found[key] = _Line(at, expected.double() - one, slope, atol, count)
+            if (means := self._means_of(seen)) is not None and means.allowed.dim() == off.dim():
+                # what the rounding of a mean hides tells nothing of the step
+                off, slope = (torch.where(means.allowed > 0, 0.0, numbers) for numbers in (off, slope))
+            found[key] = _Line(at, off, slope, atol, count)
         return found
+
+    def _means_of(self, key: Key) -> RoundedMeans | None:
+        """What the rounding of means makes of a layer, and of those whose numbers it found in its memory."""
+        return together(self.means.get(each) for each in (key, *self.judgement.beneath.get(key, ())))
 
     def _first(self) -> float:
         size = max((float(start.abs().max()) for start in self.start.values() if start.numel()), default=0.0)
@@ -339,6 +349,10 @@ class Search:
         twin.train(sorted(self.judgement.mode))
 
         def see(step: LayerRun) -> Any:
+            if step.key not in self.means:
+                record = self.network.layers[step.index]
+                training, rule = step.index in self.judgement.mode, self.probe.rules.layer(record)
+                self.means[step.key] = rounded_means(record.module, step.input, rule, training=training)
             if step.key in wanted:
                 found[step.key] = moved(step.output)
             known = self.judgement.known.get(step.key)

@@ -10,6 +10,7 @@ from math import prod
 from ...base.tensor_trees import leaves, shapes
 from ..judge.status import FAILED, NOT_RUN, PASSED, TORCH7, name_of
 from ..runs.layers import LayerResult
+from ..runs.rounded_means import ROUNDED_MEANS
 from .comparison import Comparison
 
 
@@ -111,6 +112,11 @@ def _limits(report: Comparison) -> tuple[str, ...]:
         found.append("The layers were not compared one by one: the outputs alone decide.")
     if unjudged := sum(not layer.judged for layer in layers):
         found.append(f"{unjudged} of {_runs(layers)} could not be judged by what they do themselves.")
+    if rounded := sum(ROUNDED_MEANS in layer.remark for layer in layers):
+        found.append(
+            f"{rounded} of {_runs(layers)} {'was' if rounded == 1 else 'were'} judged, in some channels, up to what "
+            "the rounding of a mean makes of them."
+        )
     if summarized := sum(layer.own is not None and is_summary(layer.own.shape, layer.shape) for layer in layers):
         found.append(
             f"{summarized} of {_runs(layers)} {'was' if summarized == 1 else 'were'} compared by summary, that is by "

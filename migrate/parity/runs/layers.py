@@ -24,6 +24,7 @@ from ..network_copies import Network
 from ..reference_numbers import Reference, TensorSummary, added, cast_like
 from ..trace import LayerRun, trace
 from .noise_beneath import noise_of_step, noise_with
+from .rounded_means import Explained, RoundedMeans, rounded_means, together
 from .summaries import compare_summary
 
 
@@ -141,6 +142,7 @@ class _Comparison:
         self.overwritten = {key for keys in reference.together.values() for key in keys}
         self.beneath = {key for keys in reference.beneath.values() for key in keys}
         self.noises: dict[tuple[int, int], Noise] = {}
+        self.means: dict[tuple[int, int], RoundedMeans | None] = {}
         self.summarized = self.order is None and any(summarized(expected) for expected in reference.layers.values())
         self.whole: dict[int, weakref.ref[torch.Tensor]] = {}
         self.known = Known(exact=False)
@@ -234,6 +236,7 @@ class _Comparison:
         self.choices.note(step)
         if step.key in self.beneath:
             self.noises[step.key] = partial(RoundingNoise, self.spare.layers[step.index].module, moved(step.input))
+            self.means[step.key] = self.means_of(step)
         reason = self.reference.unjudged.get(step.key) or self.randomness(step) or None
         if step.key in self.overwritten:
             self.result(step.key, step.output)
@@ -247,15 +250,15 @@ class _Comparison:
         elif self.summarized and not self.is_whole(step.input):
             found.remark = SUMMARIZED
         else:
-            found.own, found.remark = self.by_itself(step, expected)
+            found.own, way = self.by_itself(step, expected)
             if step.key in self.reference.together:
-                self.blame(found, self.reference.together[step.key])
+                self.blame(found, self.reference.together[step.key], way)
             elif step.key in self.reference.proven and found.own.passed:
                 found.remark = self.reference.proven[step.key]
             elif step.index in self.reference.training:
                 found.remark = TRAINING
-            if step.key in self.reference.masks and found.own is not None:
-                found.remark = "; ".join(filter(None, (found.remark, self.reference.masks[step.key].remark)))
+            masks = [self.reference.masks[step.key].remark] if step.key in self.reference.masks and found.own else []
+            found.remark = "; ".join(filter(None, (found.remark, way, *masks)))
         if expected is None or passed_on(step, found.own) or self.is_made_of(expected, step.output):
             return None
         made = replacement(expected, step.output)
@@ -276,10 +279,28 @@ class _Comparison:
             noise = partial(noise_with, noise, [partial(noise_of_step, now, step.input, step.output, rule)])
         output, expected = self.without_masked(step, expected)
         own = worst(output, expected, rule, self.known, noise)
+        explained = None if own.passed else self.explained_by_means(step, output, expected)
+        if explained is not None:
+            rounded = explained.difference(own, worst(explained.output, expected, rule, noise=noise))
+            if rounded.passed:
+                return rounded, explained.remark
         way = self.choices.other_output(step, expected, own, rule)
         if way is None or not (other := worst(way[0], expected, rule, noise=noise)).passed:
             return own, ""
         return other, way[1]
+
+    def means_of(self, step: LayerRun) -> RoundedMeans | None:
+        """What the rounding of means makes of a layer."""
+        record = self.layers[step.index]
+        return rounded_means(
+            record.module, step.input, self.own(record), training=step.index in self.reference.training
+        )
+
+    def explained_by_means(self, step: LayerRun, output: Any, expected: Any) -> Explained | None:
+        """What that explains of a layer's output, also of the layers whose numbers it found in its memory."""
+        beneath = (self.means.get(key) for key in self.reference.beneath.get(step.key, ()))
+        means = together((self.means_of(step), *beneath))
+        return None if means is None else means.explained(output, expected)
 
     def is_made_of(self, expected: Any, output: Any) -> bool:
         """Does a container hand on what has taken the place of the last layer's output, untouched?"""
@@ -290,14 +311,15 @@ class _Comparison:
             self.made.get(mine) is reference for mine, reference in zip(ours, theirs, strict=True)
         )
 
-    def blame(self, found: LayerResult, others: Sequence[tuple[int, int]]) -> None:
+    def blame(self, found: LayerResult, others: Sequence[tuple[int, int]], way: str) -> None:
         """Judges layers by what overwrote their outputs in Torch7, which is not to blame if that is off."""
         own = found.own
         if own is None or not own.passed:
             found.own = None
         for key in others:
             other = self.found[key]
-            other.own, other.remark = own, f"its output was written over by {found.typename} at {found.path}"
+            remark = f"its output was written over by {found.typename} at {found.path}"
+            other.own, other.remark = own, "; ".join(filter(None, (remark, way)))
             if own is not None and own.passed and key in self.reference.proven:
                 other.remark = f"{self.reference.proven[key]}; {other.remark}"
             found.remark = f"it was judged together with {other.typename} at {other.path}"
