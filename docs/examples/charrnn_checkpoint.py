@@ -15,10 +15,10 @@ class CharrnnCheckpoint(nn.Module):
         super().__init__()
         self.i2h_1 = nn.Linear(20, 64)
         self.h2h_1 = nn.Linear(16, 64)
-        self.dropout1 = nn.Dropout(p=0.25)
+        self.dropout1 = nn.Dropout(0.25)
         self.i2h_2 = nn.Linear(16, 64)
         self.h2h_2 = nn.Linear(16, 64)
-        self.dropout2 = nn.Dropout(p=0.25)
+        self.dropout2 = nn.Dropout(0.25)
         self.decoder = nn.Linear(16, 20)
 
     def forward(

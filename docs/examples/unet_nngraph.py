@@ -48,13 +48,9 @@ class UnetNngraph(nn.Module):
         )
 
     def forward(self, x: Tensor) -> Tensor:
-        torch._assert(
-            (x.dim() == 4)
-            & (x.size(1) == 1)
-            & (x.size(2) % 4 == 0)
-            & (x.size(3) % 4 == 0),
-            "not (N, 1, H, W) with H and W a multiple of 4",
-        )
+        _, c, h, w = x.shape
+        fits = (c == 1) & (h % 4 == 0) & (w % 4 == 0)
+        torch._assert(fits, "not (N, 1, H, W) with H and W a multiple of 4")
         x = self.features1(x)
         x2 = self.features2(x)
         x2 = self.features4(torch.cat([self.features3(x2), x2], 1))

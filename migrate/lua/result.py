@@ -7,6 +7,7 @@ from typing import Any
 import torch
 
 from ..t7 import LuaFunction, LuaObject, LuaTable, Storage, Tensor, Value
+from ..t7.bodies import BODIES, ONE_TABLE
 from .runtime import Runtime
 from .tensors.handles import StorageHandle, TensorHandle
 
@@ -131,9 +132,9 @@ _COMPOUND: Any = object()
 
 
 def _object(typename: str, fields: LuaTable) -> LuaObject:
-    """An object with its fields; some classes write another value before them, or nothing at all."""
-    if typename == "torch.Timer":
-        return LuaObject(typename, parts=[])
-    if typename == "nn.GPU":  # {type, device}, of which only the second is read
-        return LuaObject(typename, parts=[LuaTable(), fields])
-    return LuaObject(typename, fields)
+    """An object with its fields; some classes write other values before them, which nobody reads, or nothing at all."""
+    made = LuaObject(typename, fields)
+    body = BODIES.get(typename, ONE_TABLE).of(made.version)
+    if body.form == "objects":
+        made.parts = [*(LuaTable() for _ in range(body.count - 1)), fields][: body.count]
+    return made
