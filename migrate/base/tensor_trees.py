@@ -28,6 +28,24 @@ def leaves(value: Any, path: tuple[int, ...] = ()) -> Iterator[tuple[tuple[int, 
             pending.pop()
 
 
+def count_tensors(value: Any) -> int:
+    """How many tensors a nested value holds, each list counted once and taken as often as it is there.
+
+    A list that holds one list twice, and so on, would take longer to go through than anybody waits.
+    """
+    counts: dict[int, int] = {}
+    waiting = [value]
+    while waiting:
+        item = waiting[-1]
+        inner = list(item.values()) if isinstance(item, dict) else item if isinstance(item, (list, tuple)) else []
+        if unknown := [part for part in inner if id(part) not in counts and isinstance(part, (list, tuple, dict))]:
+            waiting += unknown
+            continue
+        waiting.pop()
+        counts[id(item)] = sum(counts.get(id(part), isinstance(part, torch.Tensor)) for part in inner)
+    return 1 if isinstance(value, torch.Tensor) else counts[id(value)]
+
+
 def _entries(items: Sequence[Any], path: tuple[int, ...]) -> Iterator[tuple[tuple[int, ...], Any]]:
     for i, item in enumerate(items, 1):
         yield (*path, i), item

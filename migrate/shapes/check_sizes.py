@@ -9,10 +9,13 @@ from ..base.tensor_trees import shapes
 from ..model.conversion import ConvertedModel
 from ..model.layer_record import LayerRecord
 from .dry_run import dry_run
-from .search_budget import Budget, Spent, TooLarge
+from .search_budget import Budget, Spent, TooLarge, TooManyTensors
 
 #: What to do about a value that is too large.
 _HINT = "Pass a smaller input with --input-shape, or allow more with --max-elements if you trust the file."
+
+#: What to do about too many runs, or too many tensors.
+_HINT_RUNS = "If you trust the file, --max-runs allows more."
 
 #: A layer is a few operators of PyTorch.
 _OPERATORS_PER_LAYER = 5
@@ -29,7 +32,8 @@ def check_sizes(conv: ConvertedModel, value: Any) -> tuple[Exception | None, str
         What the model raises, and the layer behind which it does; None and "" if it runs to its end.
 
     Raises:
-        LimitExceeded: a value would be too large, or too many operators would run; it names the layer.
+        LimitExceeded: a value would be too large or tables hold too many tensors, or too many operators would run; it
+            names the layer.
     """
     running: list[LayerRecord] = []
     reached: list[LayerRecord] = []
@@ -39,7 +43,7 @@ def check_sizes(conv: ConvertedModel, value: Any) -> tuple[Exception | None, str
             pass
         reached.append(record)
 
-    budget = Budget(_OPERATORS_PER_LAYER * conv.limits.runs, conv.limits.expanded_elements)
+    budget = Budget(_OPERATORS_PER_LAYER * conv.limits.runs, conv.limits)
     try:
         with budget:
             failed = dry_run(conv, value, end, running.append)
@@ -47,8 +51,14 @@ def check_sizes(conv: ConvertedModel, value: Any) -> tuple[Exception | None, str
         raise LimitExceeded(
             f"The model runs more than {_OPERATORS_PER_LAYER * conv.limits.runs:,} operators on an input of "
             f"{shapes(value)}; the run was ended in {_where(running)}",
-            hint="If you trust the file, --max-runs allows more.",
+            hint=_HINT_RUNS,
         ) from None
+    if isinstance(failed, TooManyTensors):
+        raise LimitExceeded(
+            f"{_where(running)} would give {failed.text}, on an input of {shapes(value)}; Limits.runs "
+            f"allows {conv.limits.runs:,}",
+            hint=_HINT_RUNS,
+        )
     if isinstance(failed, TooLarge):
         hint = "" if failed.has_many_dimensions else _HINT
         raise LimitExceeded(_too_large(conv, running, failed, value), hint=hint)

@@ -106,7 +106,7 @@ def infer_input(conv: ConvertedModel, seed: int = 0) -> Guess:
 
 def _found(conv: ConvertedModel) -> InputSizes:
     """What the model says of its input, what follows from that, and which of it the model takes."""
-    budget = Budget(most=conv.limits.expanded_elements)
+    budget = Budget(limits=conv.limits)
     entries = entries_of(conv)
     trials = Trials(conv, budget)
     try:

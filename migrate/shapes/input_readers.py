@@ -71,6 +71,7 @@ class _Walk:
     def __init__(self, records: dict[int, LayerRecord], aliases: Mapping[str, str]) -> None:
         self.records = records
         self.aliases = aliases
+        self.known: dict[tuple[int, int], Entries] = {}  # what is shared is read in many places
 
     def traits(self, obj: LuaObject) -> Traits:
         """What is known of a layer, or of one that became part of another."""
@@ -81,6 +82,11 @@ class _Walk:
         """What a module reads."""
         if not isinstance(obj, LuaObject) or depth > _MAX_DEPTH:
             return Entry()
+        if (id(obj), depth) not in self.known:
+            self.known[id(obj), depth] = self._read(obj, depth)
+        return self.known[id(obj), depth]
+
+    def _read(self, obj: LuaObject, depth: int) -> Entries:
         record, traits = self.records.get(id(obj)), self.traits(obj)
         children, flow = _children(obj, traits), traits.flow
         if flow in ("chain", "replicas"):

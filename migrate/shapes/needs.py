@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from itertools import combinations
 from math import prod
 from typing import Any
@@ -28,7 +29,10 @@ def needs_of(observed: Observed) -> tuple[Site, list[Need]]:
     else:
         got = observed.at(site) or ()
         found = _of_operator(observed, got) if observed.function else _of_layer(observed, got)
-    return site, [need for need in found if _differs(need, got)] if got else []
+    needs: list[Need] = []
+    with suppress(IndexError, TypeError, ValueError):  # a call that is refused may have any arguments
+        needs.extend(need for need in (found if got else ()) if _differs(need, got))
+    return site, needs
 
 
 def _of_operands(observed: Observed, got: Sizes) -> Iterator[Need]:
@@ -161,7 +165,7 @@ def _reshaped(name: str, args: tuple[Any, ...], x: tuple[int, ...]) -> Iterator[
         yield _axis(0, wanted[0], prod(wanted[1:]))
     elif wanted:
         known = prod(n for n in wanted if n > 0)
-        if -1 not in wanted:
+        if -1 not in wanted or not x:
             yield _count(0, known)
         elif len(wanted) > 1 and wanted[0] == x[0]:  # of each sample
             yield from (_axis(0, d, n) for n in wanted[1:] if n > 1 for d in range(1, len(x)))

@@ -88,7 +88,7 @@ def _followed(conv: ConvertedModel, lookups: list[LayerRecord], value: Any) -> d
                 others = found.get(i, takes)
                 found[i] = range(max(takes.start, others.start), min(takes.stop, others.stop))
 
-    budget = Budget(math.inf, conv.limits.expanded_elements)
+    budget = Budget(math.inf, conv.limits)
     with ExitStack() as hooks, suppress(Exception), torch.no_grad(), origins, budget:
         for record in lookups:
             hooks.enter_context(record.module.register_forward_pre_hook(partial(note, indices_of(record))))

@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
+import threading
 from math import prod
 from typing import Any
 
 import torch
+from torch import nn
+from torch.nn.modules.module import register_module_forward_hook
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 
-from ..t7.limits import DEFAULT_LIMITS
+from ..base.tensor_trees import count_tensors
+from ..t7.limits import DEFAULT_LIMITS, Limits
 
 #: How many operators a search may run; on a usual processor that takes up to 20 seconds.
 _OPERATORS = 60_000
 
 #: So much arithmetic, or so many numbers that are written, count as one operator more.
 _ARITHMETIC, _NUMBERS = 10_000_000, 1_000_000
+
+#: So many tensors in tables take as long to go through as one operator takes to run.
+_TENSORS = 20
 
 
 class Spent(BaseException):
@@ -73,23 +80,63 @@ class TooLarge(Exception):
         return f"{size} numbers ({count / 2**28:.1f} GiB as float32)"
 
 
+class TooManyTensors(Exception):
+    """The tables that the layers of a run give have more tensors than the limits allow.
+
+    Attributes:
+        text: what would be given.
+    """
+
+    def __init__(self, count: int, total: int) -> None:
+        before = f", {total:,} with those of the tables before it" if total > count else ""
+        self.text = f"a table of {count:,} tensors{before}"
+        super().__init__(self.text)
+
+
 class Budget(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Counts the operators that run in its context, and what they compute.
+    """Counts the operators that run in its context, what they compute, and the tensors in the tables of layers.
 
     Args:
         operators: how many may run.
-        most: how many numbers one value may have.
+        limits: how many numbers one value may have, and how many tensors the tables of one run.
 
     Attributes:
         left: how many may still run.
         refused: what had more; None if nothing had.
     """
 
-    def __init__(self, operators: float = _OPERATORS, most: int = DEFAULT_LIMITS.expanded_elements) -> None:
+    def __init__(self, operators: float = _OPERATORS, limits: Limits = DEFAULT_LIMITS) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.left = operators
-        self.most = most
-        self.refused: TooLarge | None = None
+        self.most = limits.expanded_elements
+        self.most_tensors = limits.runs
+        self.refused: TooLarge | TooManyTensors | None = None
+        self._tensors = 0
+        self._thread = 0
+        self._hook: Any = None
+
+    def __enter__(self) -> Any:
+        self._tensors, self._thread = 0, threading.get_ident()
+        # of all modules, since layers are run by many and in copies
+        self._hook = register_module_forward_hook(self._see)
+        return super().__enter__()  # type: ignore[no-untyped-call]
+
+    def __exit__(self, *error: object) -> Any:
+        self._hook.remove()
+        return super().__exit__(*error)  # type: ignore[no-untyped-call]
+
+    def _see(self, module: nn.Module, args: Any, output: Any) -> None:
+        """Counts the tensors of a table before anything goes through them."""
+        if isinstance(output, torch.Tensor) or threading.get_ident() != self._thread:
+            return
+        count = count_tensors(output)
+        self._tensors += count
+        self.left -= count / _TENSORS
+        if self._tensors > self.most_tensors:
+            self.refused = TooManyTensors(count, self._tensors)
+            raise self.refused
+        if self.spent:
+            raise Spent
 
     @property
     def spent(self) -> bool:

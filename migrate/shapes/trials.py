@@ -42,6 +42,7 @@ class Trials:
         self.count = 0
         self.oblong: list[Candidate] = []
         self.too_large: Any = None
+        self._recorded: set[str] = set()
         memo: dict[int, Any] = {}
         self._module = on_meta(conv.module, memo)
         require_operands(conv, memo)
@@ -87,6 +88,10 @@ class Trials:
 
     def _as_recorded(self, candidate: Candidate) -> Candidate | None:
         """What a run left, if the model takes it: with two samples where it gives each what it gives one."""
+        tried = str((candidate.sizes, candidate.samples))  # many layers may hold the same
+        if self.count >= _MOST or tried in self._recorded:
+            return None
+        self._recorded.add(tried)
         one, two = self._answer(candidate.sizes), None
         if candidate.samples is not None:
             self.count += 1
@@ -155,7 +160,7 @@ class Trials:
 
     def _answer(self, sizes: Any) -> Any:
         """What the model gives; None if it does not take these sizes, or if the budget ends before that is known."""
-        if sum(map(prod, _tensors(sizes))) > _MAX_NUMBERS:
+        if self.budget.spent or sum(map(prod, _tensors(sizes))) > _MAX_NUMBERS:
             return None
         empty, full = self.empty(sizes), partial(make_input, self.conv, sizes)
         try:

@@ -107,20 +107,20 @@ def _is_fresh(scope: Scope, statement: Statement | None) -> bool:
     return bool(links) and any(kind in links[-1].cls for kind in ("Conv", "Norm", "Linear"))
 
 
-def _is_link(scope: Scope, statement: Statement) -> bool:
+def _is_link(scope: Scope, statement: Statement, calls: Counter[str]) -> bool:
     """Does the statement call a module that can be a link of a chain: a leaf, or a class of its own?"""
     name = called(statement)
-    once = sum(other.calls == name for other in scope.statements) == 1
-    return name != "" and once and name not in scope.given and not scope.attrs[name].is_chain
+    return name != "" and calls[name] == 1 and name not in scope.given and not scope.attrs[name].is_chain
 
 
 def _chain(scope: Scope, uses: Counter[Variable]) -> None:
     """Puts modules that are called one after the other into one nn.Sequential."""
     statements: list[Statement] = []
     chains: list[list[Statement]] = []
+    calls = Counter(statement.calls for statement in scope.statements)
     for statement in scope.statements:
         last = chains[-1] if chains else []
-        linked = _is_link(scope, statement)
+        linked = _is_link(scope, statement, calls)
         follows = linked and last and statement.ins[0] is last[-1].outs[0] and uses[statement.ins[0]] == 1
         both_change = last and statement.changes_input and last[0].changes_input
         if follows and statements[-1] is last[0] and not both_change:

@@ -27,6 +27,7 @@ class Limits:
         expanded_elements: elements of all different views together (a stride of 0 costs no bytes), which are also
             those of one value that a layer computes; a large file may have 16 for each of its bytes.
         runs: runs of layers that one run of the model consists of; a container that is shared may run many times.
+            The tables that they give may hold as many tensors together, since each takes as long as a run.
         unpacked_bytes: bytes that a gzip archive may hold.
     """
 

@@ -21,6 +21,7 @@ from networks import chain
 import torchmigrate as tm
 from torchmigrate.base.errors import LimitExceeded
 from torchmigrate.base.memory import is_out_of_memory, memory_refusal
+from torchmigrate.base.tensor_trees import count_tensors
 from torchmigrate.cli.main import _run, cli
 from torchmigrate.extract.extract import extract
 from torchmigrate.inspection.inspect import inspect_file
@@ -343,3 +344,51 @@ def test_a_refusal_holds_no_frames_of_c() -> None:
     (refusal,) = done.value.refusals
     assert refusal.reason.startswith("its fields do not fit together (TypeError: empty(): argument 'size' failed")
     assert "frame #" not in refusal.reason
+
+
+def nested_tables(levels: int) -> tm.LuaObject:
+    """Makes a table of two of what it gets, again and again."""
+    return chain(
+        *(networks.table("ConcatTable", lua.module("nn.Identity"), lua.module("nn.Identity")) for _ in range(levels))
+    )
+
+
+@pytest.mark.parametrize("shape", [(), ("--input-shape", "2x3")])
+def test_tensors_in_tables_are_counted_before_anything_goes_through_them(
+    shape: tuple[str, ...], tmp_path: Path
+) -> None:
+    """Forty layers that give two of what they get make a table of 2^40 tensors, which takes no memory."""
+    tm.dump(nested_tables(40), tmp_path / "model.t7")
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_utime
+    words = ["convert", str(tmp_path / "model.t7"), "-o", str(tmp_path / "out"), "--no-onnx", *shape]
+    done = invoke(*words, "--max-runs", "10000")
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_utime - before < 20
+    if not shape:
+        assert "input shape of the model was not found" in str(done.exception)
+        return
+    assert isinstance(done.exception, LimitExceeded)
+    assert str(done.exception) == (
+        "nn.Identity at 12.1 would give a table of 2,048 tensors, 10,234 with those of the tables before it, on an input "
+        "of 2x3; Limits.runs allows 10,000. If you trust the file, --max-runs allows more."
+    )
+
+
+def test_max_runs_raises_the_bound_of_tables(tmp_path: Path) -> None:
+    tm.dump(nested_tables(4), tmp_path / "model.t7")
+    words = ["verify", str(tmp_path / "model.t7"), "--no-layers", "-q", "--input-shape", "2x3", "--max-runs"]
+    assert "nn.Sequential at the top would give a table of 16 tensors, 74 with" in str(invoke(*words, "73").exception)
+    assert invoke(*words, "74").exception is None
+
+
+@pytest.mark.parametrize(
+    ("value", "count"),
+    [
+        (torch.zeros(2), 1),
+        ([torch.zeros(2), 3.0, [torch.zeros(1)]], 2),
+        (reduce(lambda inner, _: [inner, (inner, None)], range(100), [torch.zeros(2)] * 3), 3 << 100),
+        ({"a": [], "b": {"c": torch.zeros(1)}}, 1),
+        ([], 0),
+    ],
+)
+def test_tensors_are_counted_once_per_list(value: object, count: int) -> None:
+    assert count_tensors(value) == count
