@@ -10,10 +10,12 @@ from ..model.contents.children import children_of, parameters_of
 from ..model.contents.kinds import size_text
 from ..model.leftover_fields import RECORDED
 from ..t7 import LuaObject, LuaTable, Tensor, Value
+from ..t7.nested import nested_count
 
 #: Deeper than any network; it bounds the recursion.
 _MAX_DEPTH = 200
 _MAX_TABLES = 8
+_MAX_TENSORS = 10_000
 
 
 @dataclass
@@ -101,12 +103,16 @@ def read_model(key: str, obj: LuaObject, known: Collection[str]) -> Model:
     return Model(key, obj.typename, walk.parameters, walk.bytes, classes, walk.unsupported, recorded, "", tree)
 
 
-def nested_size(value: Value, depth: int = 0) -> str | None:
+def nested_size(value: Value) -> str | None:
     """The sizes of a recorded tensor, or of a table of them; None if there are no numbers in it, or it is too deep."""
+    return _nested_size(value) if nested_count(value) <= _MAX_TENSORS else None
+
+
+def _nested_size(value: Value, depth: int = 0) -> str | None:
     if isinstance(value, Tensor):
         return size_text(value) if value.numel() else None
     if isinstance(value, LuaTable) and value.is_list and len(value) and depth < _MAX_TABLES:
-        sizes = [nested_size(item, depth + 1) for item in value.list()[:9]]
+        sizes = [_nested_size(item, depth + 1) for item in value.list()[:9]]
         if any(size is None for size in sizes):
             return None
         shown = ",".join(str(size) for size in sizes[:8])

@@ -253,6 +253,42 @@ def _prelu(x: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
     return _like(x)
 
 
+def _log_softmax(x: torch.Tensor, dim: int | None = None, *args: Any, **kwargs: Any) -> torch.Tensor:
+    if args or kwargs or dim is None or not -x.dim() <= dim < x.dim() or not x.is_floating_point():
+        return torch.log_softmax(x, dim, *args, **kwargs)  # type: ignore[arg-type]
+    return _like(x)
+
+
+def _interpolate(
+    x: torch.Tensor, size: Any = None, scale_factor: Any = None, mode: str = "nearest", *args: Any, **kwargs: Any
+) -> torch.Tensor:
+    old = x.shape[2:]
+    new = None
+    if x.dim() - 2 in _INTERPOLATED.get(mode, ()) and (size is None) != (scale_factor is None):
+        given = size if scale_factor is None else scale_factor
+        given = tuple(given) if isinstance(given, (list, tuple)) else (given,) * len(old)
+        if len(given) == len(old) and all(isinstance(n, (int, float)) and 0 < n < _LARGEST for n in given):
+            new = given if scale_factor is None else tuple(int(n * float(f)) for n, f in zip(old, given, strict=True))
+    if new is None or not x.is_contiguous() or not all(isinstance(n, int) and n > 0 for n in (*old, *new)):
+        return functional.interpolate(x, size, scale_factor, mode, *args, **kwargs)  # which refuses them
+    return torch.empty(*x.shape[:2], *new, dtype=x.dtype, device=x.device)
+
+
+def _grid_sample(x: torch.Tensor, grid: torch.Tensor, *args: Any, **kwargs: Any) -> torch.Tensor:
+    windows = x.dim() - 2
+    fits = windows in (2, 3) and grid.dim() == x.dim() and grid.shape[-1] == windows and grid.shape[0] == x.shape[0]
+    cubic = "bicubic" in (*args, *kwargs.values())
+    if not fits or not x.is_contiguous() or (cubic and windows == 3) or not all(x.shape[2:]) or grid.dtype != x.dtype:
+        return functional.grid_sample(x, grid, *args, **kwargs)  # which refuses them
+    return torch.empty(*x.shape[:2], *grid.shape[1:-1], dtype=x.dtype, device=x.device)
+
+
+#: Mode of an interpolation -> of how many dimensions it is.
+_INTERPOLATED = {"nearest": (1, 2, 3), "linear": (1,), "bilinear": (2,), "trilinear": (3,), "bicubic": (2,)}
+
+#: A larger factor is left to PyTorch to refuse.
+_LARGEST = 1 << 31
+
 _KNOWN: Mapping[Any, Callable[..., torch.Tensor]] = {
     functional.linear: _linear,
     functional.batch_norm: _batch_norm,
@@ -261,4 +297,7 @@ _KNOWN: Mapping[Any, Callable[..., torch.Tensor]] = {
     functional.hardtanh: _hardtanh,
     functional.elu: _elu,
     functional.prelu: _prelu,
+    functional.interpolate: _interpolate,
+    functional.grid_sample: _grid_sample,
+    torch.log_softmax: _log_softmax,
 }

@@ -8,6 +8,7 @@ from typing import Any
 from ..model.conversion import ConvertedModel
 from ..model.layer_record import LayerRecord
 from ..t7 import LuaObject, LuaTable, Storage, Tensor, Value
+from ..t7.nested import nested_count
 from .input_readers import FRAMES, IMAGES, INDICES, NUMBERS, VOLUMES, Entries, Entry, kind_of
 
 #: Dimensions of a batch of what a layer takes.
@@ -15,6 +16,9 @@ _DIMENSIONS = {IMAGES: 4, VOLUMES: 5, FRAMES: 3, NUMBERS: 2}
 
 #: How deep tables are looked into.
 _MAX_DEPTH = 8
+
+#: No input has more tensors than the longest sequences have steps.
+_MAX_TENSORS = 10_000
 
 
 def recorded_sizes(entry: Entry) -> Iterator[tuple[Any, str]]:
@@ -80,11 +84,15 @@ def before(record: LayerRecord, output: tuple[int, ...]) -> Iterator[tuple[int, 
         yield output[:-1]
 
 
-def sizes_of(value: Value, depth: int = 0) -> Any:
-    """The sizes of a tensor, or of a list of them; None where there are none, or where it is nested too deep."""
+def sizes_of(value: Value) -> Any:
+    """The sizes of a tensor, or of a list of them; None where there are none, or too many, or nested too deep."""
+    return _sizes_of(value) if nested_count(value) <= _MAX_TENSORS else None
+
+
+def _sizes_of(value: Value, depth: int = 0) -> Any:
     if isinstance(value, Tensor) and value.size and value.numel():
         return value.size
     if isinstance(value, LuaTable) and value.is_list and len(value) and depth < _MAX_DEPTH:
-        found = [sizes_of(item, depth + 1) for item in value.list()]
+        found = [_sizes_of(item, depth + 1) for item in value.list()]
         return found if all(found) else None
     return None

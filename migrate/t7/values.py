@@ -124,7 +124,7 @@ class LuaTable(Displayed):
     def is_list(self) -> bool:
         """Are the keys exactly 1, 2, … len? (True for the empty table.)"""
         entries = self._entries
-        return all(float(i) in entries for i in range(1, len(entries) + 1))
+        return all(map(entries.__contains__, map(float, range(1, len(entries) + 1))))
 
     def list(self) -> list[Value]:
         """The values under 1, 2, … up to the first that is missing (Lua's `ipairs`)."""

@@ -3,13 +3,14 @@
     PYTHONPATH=tests python -m fuzzing.fuzz_convert --seconds 600 --jobs 2
     PYTHONPATH=tests python -m fuzzing.fuzz_convert --only 1234 --keep mutant.t7
 
-Each mutant is made and converted in a process of its own, forked from this one, with bounds on memory and time. A
-mutant follows from its number alone.
+Mutants are made and converted in processes that are forked from this one, a few in each, with bounds on memory and
+time. Where one ends its process, the others go on in a new one. A mutant follows from its number alone.
 """
 
 from __future__ import annotations
 
 import argparse
+import copy
 import gc
 import os
 import random
@@ -25,6 +26,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from fuzzing import mutations
 
@@ -44,6 +46,11 @@ _LARGEST = 70_000
 
 #: Codes that a child gives when there is no mutant, and when something else than an exception ended the conversion.
 _NO_MUTANT, _ESCAPED = 99, 98
+
+#: So many mutants one child converts: a fork of a process with PyTorch takes as long as one conversion.
+_BATCH = 12
+
+_ROOT = Build.root
 
 
 @dataclass
@@ -84,7 +91,10 @@ def corpus() -> list[Any]:
             cases = [case for case in tm.load(file).list() if isinstance(case, tm.LuaTable)]
             found += [case for case in cases if isinstance(case.get("module"), tm.LuaObject)]
     models = [file for file in sorted((FIXTURES / "models").glob("*.t7")) if file.stat().st_size <= _LARGEST]
-    return found + [tm.LuaTable([("module", tm.load(file))]) for file in models if ".reference" not in file.name]
+    found += [tm.LuaTable([("module", tm.load(file))]) for file in models if ".reference" not in file.name]
+    for storage in mutations.Parts(tm.LuaTable.from_list(found)).storages():
+        storage.data = np.array(storage.data)  # those of a mapped file can't be copied
+    return found
 
 
 def _shape(value: Any) -> str | None:
@@ -113,7 +123,7 @@ def make(number: int, cases: list[Any], file: Path) -> tuple[str, list[str]] | N
         if rng.random() < 0.5:
             layers.append(rng.choice(cases)["module"])
         model = tm.LuaObject("nn.Sequential", tm.LuaTable([("modules", tm.LuaTable.from_list(layers))]))
-    value = tm.LuaTable([("model", model)])
+    value = copy.deepcopy(tm.LuaTable([("model", model)]))  # the next mutant may be made of the same
     try:
         done = mutations.mutate(rng, value)
         tm.dump(value, file)
@@ -129,10 +139,9 @@ def convert_one(number: int, cases: list[Any], folder: Path) -> int:
         return _NO_MUTANT
     what, options = made
     (folder / "what.txt").write_text(what)
-    root = Build.root
 
     def noted(build: Build, obj: Any) -> Any:
-        module = root(build, obj)
+        module = _ROOT(build, obj)
         (folder / "built.txt").touch()
         return module
 
@@ -141,21 +150,37 @@ def convert_one(number: int, cases: list[Any], folder: Path) -> int:
     return command_line._run(words)
 
 
-def _child(number: int, cases: list[Any], folder: Path) -> None:
+def _bounded(number: int, cases: list[Any], folder: Path) -> None:
+    """Converts a mutant within the bounds, and writes what came of it; in a child."""
+    folder.mkdir()
+    log = os.open(folder / "log.txt", os.O_WRONLY | os.O_CREAT)
+    os.dup2(log, 1)
+    os.dup2(log, 2)
+    os.close(log)
+    before = _used()
+    resource.setrlimit(resource.RLIMIT_CPU, (int(before) + SECONDS, int(before) + SECONDS + 1))
     code = _ESCAPED
     try:
-        log = os.open(folder / "log.txt", os.O_WRONLY | os.O_CREAT)
-        os.dup2(log, 1)
-        os.dup2(log, 2)
-        resource.setrlimit(resource.RLIMIT_DATA, (MEMORY, MEMORY))
-        resource.setrlimit(resource.RLIMIT_CPU, (SECONDS, SECONDS + 1))
-        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
         code = convert_one(number, cases, folder)
     except BaseException:
         traceback.print_exc()
+    sys.stdout.flush()
+    (folder / "code.txt").write_text(f"{code} {_used() - before}")
+
+
+def _used() -> float:
+    """Seconds of the processor that this process and its children have used."""
+    return sum(sum(resource.getrusage(who)[:2]) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+
+
+def _child(numbers: list[int], cases: list[Any], folder: Path) -> None:
+    try:
+        resource.setrlimit(resource.RLIMIT_DATA, (MEMORY, MEMORY))
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+        for number in numbers:
+            _bounded(number, cases, folder / str(number))
     finally:
-        sys.stdout.flush()
-        os._exit(code)
+        os._exit(0)
 
 
 class Fuzzer:
@@ -166,7 +191,7 @@ class Fuzzer:
         self.jobs, self.folder = jobs, folder
         self.cases = corpus()
         mutations.CLASSES = tuple(registry.all_converters())
-        self._running: dict[int, tuple[int, float]] = {}
+        self._running: dict[int, tuple[list[int], float]] = {}
         warm_up(folder)
         gc.collect()
         gc.freeze()  # or every child would copy what its garbage collector looks at
@@ -174,23 +199,21 @@ class Fuzzer:
     def run(self, numbers: range, seconds: float) -> Tally:
         """Converts mutants until the time is over."""
         ends = time.monotonic() + seconds
-        for number in numbers:
+        for first in range(numbers.start, numbers.stop, _BATCH):
             if time.monotonic() > ends:
                 break
-            while len(self._running) >= self.jobs:
-                self._wait()
-            self._start(number)
+            self._start(list(range(first, min(first + _BATCH, numbers.stop))))
         while self._running:
             self._wait()
         return self.tally
 
-    def _start(self, number: int) -> None:
-        folder = self.folder / str(number)
-        folder.mkdir()
+    def _start(self, numbers: list[int]) -> None:
+        while len(self._running) >= self.jobs:
+            self._wait()
         pid = os.fork()
         if pid == 0:
-            _child(number, self.cases, folder)
-        self._running[pid] = number, time.monotonic()
+            _child(numbers, self.cases, self.folder)
+        self._running[pid] = numbers, time.monotonic()
 
     def _wait(self) -> None:
         pid, status, used = os.wait4(-1, os.WNOHANG)
@@ -200,25 +223,38 @@ class Fuzzer:
                 if time.monotonic() - began > 10 * SECONDS:  # it waits for something
                     os.kill(running, signal.SIGKILL)
             return
-        number, _ = self._running.pop(pid)
-        folder = self.folder / str(number)
-        code = os.waitstatus_to_exitcode(status)
-        if code != _NO_MUTANT:
-            self._count(number, code, folder, used)
-        shutil.rmtree(folder)
+        numbers, _ = self._running.pop(pid)
+        for place, number in enumerate(numbers):
+            folder = self.folder / str(number)
+            ended = folder / "code.txt"
+            if ended.exists():
+                code, seconds = ended.read_text().split()
+                self._count(numbers[: place + 1], int(code), float(seconds), used.ru_maxrss, folder)
+                shutil.rmtree(folder)
+                continue
+            code = os.waitstatus_to_exitcode(status)
+            seconds = SECONDS if code == -signal.SIGXCPU else used.ru_utime + used.ru_stime
+            self._count(numbers[: place + 1], code, seconds, used.ru_maxrss, folder)
+            shutil.rmtree(folder, ignore_errors=True)
+            if rest := numbers[place + 1 :]:
+                self._start(rest)
+            break
 
-    def _count(self, number: int, code: int, folder: Path, used: Any) -> None:
+    def _count(self, numbers: list[int], code: int, seconds: float, peak: int, folder: Path) -> None:
+        """Counts the last mutant of a child, which converted the ones before it too."""
+        if code == _NO_MUTANT:
+            return
         tally = self.tally
-        cpu = used.ru_utime + used.ru_stime
         tally.mutants += 1
-        tally.seconds += cpu
+        tally.seconds += seconds
         tally.codes[code] += 1
         tally.built += (folder / "built.txt").exists()
-        tally.most = max(tally.most[0], used.ru_maxrss << 10), max(tally.most[1], cpu)
-        if code in (EXIT_BUG, _ESCAPED) or code < 0 or cpu > SECONDS:
+        tally.most = max(tally.most[0], peak << 10), max(tally.most[1], seconds)
+        if code in (EXIT_BUG, _ESCAPED) or code < 0 or seconds > SECONDS:
             what = (folder / "what.txt").read_text() if (folder / "what.txt").exists() else ""
             log = (folder / "log.txt").read_text(errors="replace")
-            tally.failures.append((number, f"exit {code}, {cpu:.0f} s, {used.ru_maxrss >> 10} MiB; {what}\n{log}"))
+            told = f"exit {code}, {seconds:.0f} s, at most {peak >> 10} MiB, after {numbers[:-1]}; {what}\n{log}"
+            tally.failures.append((numbers[-1], told))
 
 
 def warm_up(folder: Path) -> None:

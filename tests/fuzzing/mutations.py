@@ -54,6 +54,11 @@ class Parts:
                         if isinstance(inner, tm.LuaObject) and inner.typename.startswith("nn."):
                             self.modules.append((inner, place))
 
+    def storages(self) -> list[tm.Storage]:
+        """All storages, those of the tensors as well."""
+        held = [tensor.storage for tensor in self.tensors] + [value for value, _ in self.of(tm.Storage)]
+        return list({id(storage): storage for storage in held if storage is not None}.values())
+
     def of(self, *kinds: type) -> list[tuple[Any, Place]]:
         return [(value, place) for value, place in self.found if type(value) in kinds]
 

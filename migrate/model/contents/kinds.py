@@ -145,7 +145,7 @@ def _table(table: LuaTable, key: str) -> Kind:
     if all(isinstance(item, Tensor) for item in values):
         told = [f"{name} {size_text(item)}" for name, item in table.items()[:4] if isinstance(item, Tensor)]
         return Kind("tensors", f"{count} tensors: {', '.join(told)}{', …' if count > 4 else ''}")
-    kinds = set(map(_class, values[:_MOST_LOOKED]))
+    kinds = set(_classes(values))
     if len(kinds) == 1 and count > (_FEW if isinstance(keys[0], float) else _MANY):
         return Kind("table", f"table of {count}, each a {kinds.pop()}", uniform=True)
     scalars = sum(isinstance(item, (str, bytes, float, bool)) for item in values)
@@ -163,10 +163,17 @@ def _list(values: list[Value], key: str) -> Kind:
     words = [word(item) for item in values if isinstance(item, (str, bytes))]
     if len(words) == count:
         return Kind("names", _cut(f"list of {count} texts: {', '.join(words[:4])}{', …' if count > 4 else ''}"))
-    kinds = Counter(map(_class, values[:_MOST_LOOKED]))
+    kinds = _classes(values)
     (kind, most), *others = kinds.most_common()
     uniform = not others and most > 1
     return Kind("list", f"list of {count}, each a {kind}" if uniform else f"list of {count}", uniform=count > _FEW)
+
+
+def _classes(values: list[Value]) -> Counter[str]:
+    """How many there are of each class; what is there again is looked at once."""
+    looked = values[:_MOST_LOOKED]
+    known = {number: _class(item) for number, item in {id(item): item for item in looked}.items()}
+    return Counter(known[id(item)] for item in looked)
 
 
 def _class(value: Value) -> str:

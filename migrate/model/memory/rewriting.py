@@ -280,12 +280,9 @@ def _find_targets(run: SymbolicRun, targets: dict[int, _Target]) -> None:
         inner |= {
             part[:end] for part in places for end in range(len(top) + 1, len(part) + 1) if _has_flow(run, part[:end])
         }
-    merged = True
-    while merged:
-        within = [(top, inner) for top in found for inner in found.values() if top in inner]
-        merged = bool(within)
-        for top, inner in within[:1]:
-            inner |= found.pop(top)
+    while within := next(((top, inner) for top in found for inner in found.values() if top in inner), None):
+        top, inner = within
+        inner |= found.pop(top)
     for top, inner in found.items():
         record = run.records[top]
         target = targets.setdefault(id(record), _Target(record))

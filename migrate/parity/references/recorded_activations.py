@@ -17,6 +17,7 @@ from ...model.conversion import ConvertedModel
 from ...model.layer_record import LayerRecord
 from ...model.memory.buffers import writes
 from ...t7 import LuaObject, LuaTable, Tensor, Value
+from ...t7.nested import nested_count
 from ..network_copies import leaf_indices
 
 #: Deeper nesting than any output has; it bounds the recursion.
@@ -65,9 +66,13 @@ def find_recording(conv: ConvertedModel) -> Recording | None:
     for record in conv.layers:
         for module, value in _node_outputs(record.object):
             i = by_object.get(id(module))
-            if i is not None and not _usable(fields[i]):
+            if i is not None and not (nested_count(fields[i]) <= conv.limits.runs and _usable(fields[i])):
                 fields[i] = value
-    found = {i: value for i, value in fields.items() if _usable(value)}
+    found, left = {}, float(conv.limits.runs)  # tables hold as many tensors together as a run may give
+    for i, value in fields.items():
+        count = nested_count(value)
+        if count <= left and _usable(value):
+            found[i], left = value, left - count
     tensors = [tensor for value in found.values() for tensor in _tensors(value)]
     if not tensors:
         return None
@@ -136,7 +141,7 @@ def graph_input(conv: ConvertedModel) -> Any:
     node = conv.layers[0].object.get("innode") if conv.layers else None
     data = node.get("data") if isinstance(node, LuaObject) else None
     given = data.get("input") if isinstance(data, LuaTable) else None
-    if not _usable(given):
+    if nested_count(given) > conv.limits.runs or not _usable(given):
         return None
     value = _nested(given)
     return value[0] if len(value) == 1 else value

@@ -6,7 +6,7 @@ Where it does not, a layer that is off may be either, and is not judged. Nothing
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -90,10 +90,20 @@ def was_trained(conv: ConvertedModel) -> bool:
     """Was there a backward pass, after which the weights may have changed? A forward pass leaves no `gradInput`."""
     root = conv.layers[0].object
     found = (item.get("gradInput") for item in objects_in(root))
-    return any(_numbers(value) for value in found) or counts_steps(conv) or were_written(gradients_of(root))
+    return (
+        any(tensor.numel() for value in found for tensor in _tensors_in(value))
+        or counts_steps(conv)
+        or were_written(gradients_of(root))
+    )
 
 
-def _numbers(value: Value, depth: int = 0) -> bool:
-    if isinstance(value, Tensor):
-        return value.numel() > 0
-    return isinstance(value, LuaTable) and depth < 16 and any(_numbers(item, depth + 1) for _, item in value.items())
+def _tensors_in(value: Value) -> Iterator[Tensor]:
+    """The tensors in a table, and in the tables in it, each of which is looked into once."""
+    waiting, seen = [value], set[int]()
+    while waiting:
+        item = waiting.pop()
+        if isinstance(item, Tensor):
+            yield item
+        elif isinstance(item, LuaTable) and id(item) not in seen:
+            seen.add(id(item))
+            waiting += [inner for _, inner in item.items()]

@@ -6,6 +6,7 @@ import base64
 import hashlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -62,6 +63,37 @@ def render(report: Mapping[str, Any]) -> str:
     Returns:
         The whole file; the same report gives the same text.
     """
+    style, script = (_TEMPLATES.joinpath(name).read_text("utf-8") for name in ("report.css", "report.js"))
+    rows = layer_rows(report)
+    return (
+        _environment()
+        .get_template("report.html.jinja")
+        .render(
+            report=report,
+            verdict=report["verdict"],
+            torch7=TORCH7,
+            against=name_of(report["reference"]["kind"]),
+            backends=[_backend(backend, rows) for backend in report["backends"]],
+            gradients=any(backend.get("gradients") for backend in report["backends"]),
+            outputs=list(_outputs(report)),
+            watched=[backend["backend"] for backend in watched_backends(report)],
+            rows=table_rows(rows),
+            runs=len(rows),
+            states=STATES,
+            chart=depth_chart(chart_series(report, rows), len(rows), _first(report, rows)),
+            nodes=tree_nodes(report["model"]),
+            state_of=_states(rows),
+            environment=list(_flat(report["environment"])),
+            style=Markup(style),
+            script=Markup(script),
+            style_hash=_csp_hash(style),
+            script_hash=_csp_hash(script),
+        )
+    )
+
+
+@cache  # which keeps what the templates were compiled to
+def _environment() -> Environment:
     environment = Environment(
         loader=FileSystemLoader(_TEMPLATES, encoding="utf-8"),
         autoescape=True,
@@ -73,29 +105,7 @@ def render(report: Mapping[str, Any]) -> str:
     )
     filters = (scientific, nine_digits, cosine, of_scale, percent, sizes, measure)
     environment.filters.update({f.__name__: f for f in filters}, exact=_exact, coordinate=_coordinate)
-    style, script = (_TEMPLATES.joinpath(name).read_text("utf-8") for name in ("report.css", "report.js"))
-    rows = layer_rows(report)
-    return environment.get_template("report.html.jinja").render(
-        report=report,
-        verdict=report["verdict"],
-        torch7=TORCH7,
-        against=name_of(report["reference"]["kind"]),
-        backends=[_backend(backend, rows) for backend in report["backends"]],
-        gradients=any(backend.get("gradients") for backend in report["backends"]),
-        outputs=list(_outputs(report)),
-        watched=[backend["backend"] for backend in watched_backends(report)],
-        rows=table_rows(rows),
-        runs=len(rows),
-        states=STATES,
-        chart=depth_chart(chart_series(report, rows), len(rows), _first(report, rows)),
-        nodes=tree_nodes(report["model"]),
-        state_of=_states(rows),
-        environment=list(_flat(report["environment"])),
-        style=Markup(style),
-        script=Markup(script),
-        style_hash=_csp_hash(style),
-        script_hash=_csp_hash(script),
-    )
+    return environment
 
 
 def _shown(value: Any) -> Any:
