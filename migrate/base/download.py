@@ -64,7 +64,9 @@ class Address:
             UsageError: what follows the # is something else, or it is an address of another kind.
         """
         url, hash_sign, fragment = text.partition("#")
-        if url.partition("://")[0].lower() not in PROTOCOLS or "::" in url:
+        protocol, _, rest = url.partition("://")
+        url = f"{protocol.lower()}://{rest}"
+        if protocol.lower() not in PROTOCOLS or "::" in url:
             kinds = ", ".join(f"{name}://" for name in sorted(PROTOCOLS))
             raise UsageError(f"{url} is no address that is opened: these are {kinds}, without a chain of ::.")
         if not hash_sign:
@@ -79,6 +81,14 @@ class Address:
         """The name of the file, fit for a file system."""
         last = self.url.split("?")[0].rstrip("/").rsplit("/", 1)[-1]
         return re.sub(r"[^A-Za-z0-9._+=@-]", "_", last).lstrip(".")[-100:] or "file"
+
+
+def path_behind(text: str) -> Path | None:
+    """The path on this machine that a path or an address means; None if it is that of another machine."""
+    if not is_url(text):
+        return Path(text)
+    protocol, _, rest = Address.parse(text).url.partition("://")
+    return Path(os.path.expanduser(rest)) if protocol == "file" else None
 
 
 def cache_folder() -> Path:
@@ -160,7 +170,7 @@ def _file_system(url: str) -> tuple[Any, str]:
 
 def _time_outs(url: str) -> dict[str, Any]:
     """Options of the file system of an address, with which it does not wait for ever."""
-    protocol = url.partition("://")[0].lower()
+    protocol = url.partition("://")[0]
     if protocol in ("http", "https"):
         from aiohttp import ClientTimeout
 

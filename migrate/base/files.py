@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import os
 import re
-import shutil
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -72,15 +71,27 @@ def no_temporary_folder() -> str:
     return ""
 
 
+def _more_input() -> bytes:
+    try:
+        return sys.stdin.buffer.read(1 << 20)
+    except (OSError, ValueError) as error:  # a folder, a terminal that is gone, a file that was closed
+        raise UsageError(f"Standard input can't be read: {getattr(error, 'strerror', None) or error}.") from error
+
+
 @contextmanager
 def standard_input() -> Iterator[Path]:
-    """A temporary file with what standard input holds, for those who read a file more than once."""
+    """A temporary file with what standard input holds, for those who read a file more than once.
+
+    Raises:
+        UsageError: it is closed, or can't be read.
+    """
     if sys.stdin is None:
         raise UsageError("Standard input is closed.")
     with tempfile.TemporaryDirectory(prefix="torchmigrate-") as folder:
         path = Path(folder) / "stdin.t7"
         with path.open("wb") as stream:
-            shutil.copyfileobj(sys.stdin.buffer, stream)
+            while block := _more_input():
+                stream.write(block)
         try:
             yield path
         except T7Error as error:

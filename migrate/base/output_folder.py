@@ -65,7 +65,12 @@ def _json(file: Path) -> dict[str, object]:
 
 
 def check_folder(
-    folder: str | os.PathLike[str], *, force: bool = False, inputs: Inputs = (), collection: bool = False
+    folder: str | os.PathLike[str],
+    *,
+    force: bool = False,
+    inputs: Inputs = (),
+    collection: bool = False,
+    members: bool = False,
 ) -> Path:
     """Stops before work is done for nothing: may this folder be written?
 
@@ -74,6 +79,7 @@ def check_folder(
         force: it may be replaced, if torchmigrate wrote it.
         inputs: what the command reads; the folder may neither be nor hold any of it.
         collection: the folder of a collection goes on.
+        members: folders are written below it, each of which is checked by itself, so that other files may be there.
 
     Returns:
         Its path without links.
@@ -96,6 +102,8 @@ def check_folder(
             return place
         if not place.is_dir():
             raise UsageError(f"{shown} is a file; give the name of a folder, with -o.")
+        if members:
+            return place
         dead = {*left_behind(place, place)}
         if all(entry in dead for entry in place.iterdir()) or (collection and (place / COLLECTION).is_dir()):
             return place

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ..base.errors import EXIT_OK, SEVERITY, NoModel, TorchMigrateError, UsageError
+from ..base.output_folder import check_folder
 from ..model import registry
 from ..model.locate import locate, networks
 from ..t7 import load_file
@@ -15,6 +16,8 @@ from .run import ConvertedFolder, ConvertOptions, Progress, convert_file
 
 #: What the folder of a model at the top is called.
 _TOP = "model"
+#: How many bytes its name may have, of the 255 that file systems take.
+_LONGEST = 120
 
 
 @dataclass
@@ -64,10 +67,12 @@ def convert_all_keys(file: Path, folder: Path, options: ConvertOptions, step: Pr
     Raises:
         NoModel: there is none.
         TorchMigrateError: the file can't be read.
-        UsageError: a key was given as well, or `folder` is a file.
+        UsageError: a key was given as well, or nothing may be written to `folder`.
     """
     if options.key is not None:
         raise UsageError("--key chooses one model, --all-keys takes all of them: give one of the two.")
+    inputs = [file, options.reference, options.labels, *options.plugins]
+    check_folder(folder, force=options.force, inputs=inputs, members=True)
     step("reading")
     for plugin in options.plugins:
         registry.load_plugin(Path(plugin))
@@ -81,9 +86,6 @@ def convert_all_keys(file: Path, folder: Path, options: ConvertOptions, step: Pr
         except NoModel as error:
             raise NoModel(f"{file.name}: {error}") from error
     del read, value
-    if folder.exists() and not folder.is_dir():
-        raise UsageError(f"{folder} is a file; with --all-keys a folder is written there.")
-    folder.mkdir(parents=True, exist_ok=True)
     done = ConvertedKeys(folder, {}, {})
     for key, name in zip(keys, _names(keys), strict=True):
         try:
@@ -98,7 +100,7 @@ def _names(keys: list[str]) -> list[str]:
     found: list[str] = []
     taken: set[str] = set()
     for key in keys:
-        plain = re.sub(r"[^\w.-]+", "_", key).strip(".")[:100] or _TOP
+        plain = re.sub(r"[^\w.-]+", "_", key).strip(".").encode()[:_LONGEST].decode("utf-8", "ignore") or _TOP
         name, number = plain, 1
         while name.lower() in taken:
             number += 1

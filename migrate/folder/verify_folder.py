@@ -105,7 +105,7 @@ def verify_path(path: Path, options: VerifyOptions) -> Verified:
         TorchMigrateError: of any kind.
     """
     require_devices(options.devices)
-    _check_outputs(path, options)
+    check_outputs(path, options)
     folder = path if path.is_dir() else None
     conversion = _conversion(path, options)
     onnx = options.onnx
@@ -159,14 +159,22 @@ def _beside(path: Path, options: VerifyOptions) -> Path | None:
     return reference_beside(path) if taken else None
 
 
-def _check_outputs(path: Path, options: VerifyOptions) -> None:
-    """Stops before work is done for nothing: nothing is written over what is read, or unasked over anything."""
+def check_outputs(path: Path | None, options: VerifyOptions) -> None:
+    """Stops before work is done for nothing: nothing is written over what is read, or unasked over anything.
+
+    Args:
+        path: what is compared; None if it is on another machine, or standard input.
+        options: those of the command.
+
+    Raises:
+        UsageError: something that is asked for may not be written.
+    """
     given = [*options.plugins, *options.input, options.reference, options.onnx, options.compare_run]
-    given.append(_beside(path, options))
+    given.append(None if path is None else _beside(path, options))
     inputs = [path, *(None if each is None or not os.path.exists(each) else each for each in given)]
     if options.bisect is not None:
         check_folder(options.bisect, force=options.force, inputs=inputs)
-    inputs += [path / name for name in NAMES - {PARITY, REPORT}] if path.is_dir() else []
+    inputs += [path / name for name in NAMES - {PARITY, REPORT}] if path is not None and path.is_dir() else []
     files = [options.markdown, options.save_run]
     if options.report is not None:
         files += [options.report / PARITY, options.report / REPORT]

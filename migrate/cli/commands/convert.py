@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,9 +23,9 @@ from .options import (
     TOLERANCES,
     VERBOSE,
     ZOO,
-    max_download,
     with_model_options,
 )
+from .sources import max_download, opened, target_folder, without_ending
 
 if TYPE_CHECKING:
     from ...folder.run import ConvertOptions
@@ -90,8 +89,7 @@ def convert(
 
     lua = definition.taken(options)
     several = {name: options.pop(name) for name in ("lists", "jobs", "ray", "shard", "timeout")}
-    most = max_download(click.get_current_context())
-    settings = ConvertOptions(**with_model_options(options), max_download=most)
+    settings = ConvertOptions(**with_model_options(options), max_download=max_download())
     if definition.is_definition(files) and not any(several.values()):
         if all_keys:
             raise click.UsageError("--all-keys takes a .t7 file, whose models it converts.")
@@ -111,26 +109,13 @@ def convert(
 def _convert_one(
     source: str, output: Path | None, settings: ConvertOptions, as_json: bool, quiet: bool, *, all_keys: bool
 ) -> int:
-    from ...base.download import is_url, local_copy
-    from ...base.files import standard_input
-    from ...base.output_folder import check_folder
     from ...folder.run import ConvertedFolder, convert_file
     from ...folder.run_all_keys import ConvertedKeys, convert_all_keys
     from ..printing import terminal as console
     from ..printing.results import show_keys, show_result
 
-    if output is not None and not all_keys:  # before standard input is read, or anything is downloaded
-        known = None if source == "-" or is_url(source) else source
-        beside = [settings.reference, settings.labels, *settings.plugins]
-        check_folder(output, force=settings.force, inputs=[known, *beside])
-    with console.progress(silent=as_json or quiet) as step, ExitStack() as stack:
-        if source == "-":
-            if output is None:
-                raise click.UsageError("A file from standard input has no name; give the folder to write with -o.")
-            file = stack.enter_context(standard_input())
-        else:
-            file = local_copy(source, step, settings.max_download) if is_url(source) else Path(source)
-        target = output or Path(file.name.removesuffix(".gz")).with_suffix("")
+    target = target_folder(source, output, settings, members=all_keys)
+    with console.progress(silent=as_json or quiet) as step, opened(source, step) as file:
         result: ConvertedFolder | ConvertedKeys
         result = (convert_all_keys if all_keys else convert_file)(file, target, settings, step)
     if as_json:
@@ -147,14 +132,12 @@ def _convert_definition(
 ) -> int:
     from tempfile import TemporaryDirectory
 
-    from ...base.output_folder import check_folder
     from ...folder.run import convert_file
     from ...t7.writing.dump import dump
     from ..printing import terminal as console
     from ..printing.results import show_definition, show_result
 
-    target = output or Path(Path(file).stem)
-    check_folder(target, force=settings.force, inputs=definition.inputs(Path(file), lua, settings))
+    target = target_folder(file, output, settings, inputs=definition.inputs(Path(file).parent, lua))
     with console.progress(silent=as_json or quiet) as step, TemporaryDirectory() as folder:
         step("running the definition")
         found = definition.defined(file, lua)
@@ -176,21 +159,20 @@ def _convert_filled(
     from dataclasses import replace
     from tempfile import TemporaryDirectory
 
-    from ...base.download import is_url, local_copy
-    from ...base.output_folder import check_folder
     from ...folder.run import convert_file
     from ...t7.writing.dump import dump
     from ..printing import terminal as console
     from ..printing.results import show_filled, show_result
 
-    with console.progress(silent=as_json or quiet) as step, TemporaryDirectory() as folder:
-        file = local_copy(source, step, settings.max_download) if is_url(source) else Path(source)
-        name = Path(file.name.removesuffix(".gz")).with_suffix("")
-        target = output or name
-        check_folder(target, force=settings.force, inputs=definition.inputs(file, given, settings))
+    target = target_folder(source, output, settings, inputs=definition.inputs(Path(), given))
+    with (
+        console.progress(silent=as_json or quiet) as step,
+        opened(source, step) as file,
+        TemporaryDirectory() as folder,
+    ):
         step("filling the network")
         found = definition.filled(file, given, settings)
-        written = Path(folder) / f"{name}.t7"
+        written = Path(folder) / f"{without_ending(file.name) or 'model'}.t7"
         dump(found.model, written)
         notes = [definition.origin(file, given), *found.notes]
         result = convert_file(written, target, replace(settings, key=None), step, notes=notes)

@@ -111,11 +111,16 @@ def origin(file: Path, given: dict[str, Any]) -> str:
     return f"{', '.join(said)}; the sha256 of the model is that of the .t7 file that these make"
 
 
-def inputs(file: Path, given: dict[str, Any], settings: ConvertOptions) -> list[Path | None]:
-    """All that is read to make a network; the folder of the output may neither be nor hold any of it."""
-    found = [file, given.get("weights"), given.get("stats"), given.get("folder")]
-    found += [Path(given.get("folder", file.parent)) / each for each in given.get("before", ())]
-    return [*found, settings.reference, settings.labels, *settings.plugins]
+def inputs(folder: Path, given: dict[str, Any]) -> list[Path | None]:
+    """What is read beside the file to make a network; the folder of the output may neither be nor hold any of it.
+
+    Args:
+        folder: where a definition runs unless --folder names another.
+        given: the options.
+    """
+    where = given.get("folder")
+    before = [(where or folder) / each for each in given.get("before", ())]
+    return [given.get("weights"), given.get("stats"), where, *before]
 
 
 def filled(file: Path, given: dict[str, Any], settings: ConvertOptions) -> FilledPlan:

@@ -9,6 +9,7 @@ import click
 
 from ...base.errors import EXIT_OK
 from .options import CONVERSION, JSON, OPSET, QUIET, SHAPE, VERBOSE, with_model_options
+from .sources import file_name, local_path, opened, without_ending
 
 DYNAMIC = click.option(
     "--dynamic",
@@ -47,7 +48,7 @@ DTYPE = click.option(
 @JSON
 @QUIET
 @VERBOSE
-def export(file: Path, output: Path | None, as_json: bool, quiet: bool, **options: Any) -> int:
+def export(file: str, output: Path | None, as_json: bool, quiet: bool, **options: Any) -> int:
     """Write only an ONNX file, checked against PyTorch at two sizes or more of every dynamic axis.
 
     \b
@@ -62,12 +63,12 @@ def export(file: Path, output: Path | None, as_json: bool, quiet: bool, **option
     from ..printing import terminal as console
     from ..printing.results import show_export
 
-    target = output or Path(file.name).with_suffix(".onnx")
+    target = output or Path(f"{without_ending(file_name(file)) or 'model'}.onnx")
     given = with_model_options(options)
-    check_file(target, force=options["force"], inputs=[file, *options["plugins"]])
-    with console.progress(silent=as_json or quiet) as step:
+    check_file(target, force=options["force"], inputs=[local_path(file), *options["plugins"]])
+    with console.progress(silent=as_json or quiet) as step, opened(file, step) as path:
         step("reading and converting")
-        conversion = convert_model(file, **{name: given.pop(name) for name in ("key", "plugins", "aliases", "limits")})
+        conversion = convert_model(path, **{name: given.pop(name) for name in ("key", "plugins", "aliases", "limits")})
         step("exporting to ONNX")
         exported = export_onnx(conversion, target, **{name: _value(name, value) for name, value in given.items()})
     if as_json:

@@ -8,6 +8,7 @@ import click
 
 from ...base.errors import EXIT_OK
 from .options import FILE, JSON, MAX_ELEMENTS, QUIET, limits_of
+from .sources import fetched, local_path
 
 
 @click.command()
@@ -26,7 +27,7 @@ from .options import FILE, JSON, MAX_ELEMENTS, QUIET, limits_of
 @JSON
 @QUIET
 def extract(
-    file: Path,
+    file: str,
     key: str | None,
     output: Path | None,
     full: bool,
@@ -44,13 +45,20 @@ def extract(
     torchmigrate extract checkpoint.t7 --key model.modules.1.weight -o weight.npy
     torchmigrate extract checkpoint.t7 --key model -o model.t7
     """
+    from ...base.output_file import check_file
     from ...extract.extract import extract as take
     from ...t7.as_json import json_text
     from ..printing import terminal as console
     from ..printing.extractions import show_extraction, show_left_out
 
     limits = limits_of(max_elements)
-    found = take(file, output, key=key, full=full, preview=png, force=force, limits=limits)
+    for target in (output, png):
+        if target is not None:
+            check_file(target, force=force, inputs=[local_path(file)])
+    with console.progress(silent=as_json or quiet) as step:
+        path = fetched(file, step)
+        step("reading")
+        found = take(path, output, key=key, full=full, preview=png, force=force, limits=limits)
     if as_json:
         console.print_json(found.to_json())
     elif output is None and png is None:

@@ -8,6 +8,7 @@ import click
 
 from ...base.errors import EXIT_OK
 from .options import FILE, JSON, KEY, LIMITS, NO_PLUGINS, QUIET, SHAPE, VERBOSE, limits_of
+from .sources import fetched, local_path
 
 
 @click.command()
@@ -26,7 +27,7 @@ from .options import FILE, JSON, KEY, LIMITS, NO_PLUGINS, QUIET, SHAPE, VERBOSE,
 @QUIET
 @VERBOSE
 def inspect(
-    file: Path,
+    file: str,
     key: str | None,
     depth: int | None,
     tensors: bool,
@@ -55,30 +56,31 @@ def inspect(
     from ..printing import terminal as console
     from ..printing.inspections import show_inspection
 
-    if str(file) == "-" and (shapes or input_shape or svg):
+    if file == "-" and (shapes or input_shape or svg):
         raise click.UsageError(
             "--shapes, --input-shape and --svg read the file twice: standard input can be read once."
         )
     limits = limits_of(max_elements, max_runs)
     if svg is not None:
-        check_file(svg, force=force, inputs=[file])
+        check_file(svg, force=force, inputs=[local_path(file)])
     with console.progress(silent=as_json or quiet) as step:
+        path = fetched(file, step)
         step("reading")
-        found = inspect_file(file, table().keys(), key, tensors=tensors, salvage=salvage, limits=limits)
+        found = inspect_file(path, table().keys(), key, tensors=tensors, salvage=salvage, limits=limits)
         if shapes or input_shape:
             from ...inspection.run_shapes import add_shapes
 
             step("finding the input and running the models")
-            add_shapes(found, file, input_shape, limits)
+            add_shapes(found, path, input_shape, limits)
         if svg is not None:
             from ...picture.draw import draw_file
 
             step("drawing")
-            draw_file(file, svg, key, found, depth, limits, force=force)
+            draw_file(path, svg, key, found, depth, limits, force=force)
     if as_json:
         console.print_json(found.to_json())
     elif not quiet:
-        show_inspection(found, depth, str(file))
+        show_inspection(found, depth, file)
         if svg is not None:
             click.echo(f"{svg} shows the network")
     return EXIT_OK

@@ -9,6 +9,7 @@ import click
 
 from ...base.errors import EXIT_OK
 from .options import CONVERSION, JSON, QUIET, VERBOSE, with_model_options
+from .sources import local_path, opened
 
 
 @click.command()
@@ -24,7 +25,7 @@ from .options import CONVERSION, JSON, QUIET, VERBOSE, with_model_options
 @QUIET
 @VERBOSE
 def optimizer(
-    file: Path,
+    file: str,
     state: Path | None,
     state_key: str | None,
     config_key: str | None,
@@ -52,10 +53,10 @@ def optimizer(
     from ..printing.optimizers import optimizer_json, show_optimizer
 
     if output is not None:
-        check_optimizer_folder(output, force=force, inputs=[file, state, *options["plugins"]])
-    with console.progress(silent=as_json or quiet) as step:
+        check_optimizer_folder(output, force=force, inputs=[local_path(file), state, *options["plugins"]])
+    with console.progress(silent=as_json or quiet) as step, opened(file, step) as path:
         step("reading and converting")
-        conversion = convert_model(file, **with_model_options(options))
+        conversion = convert_model(path, **with_model_options(options))
         step("converting the state of the optimizer")
         found = convert_optimizer(conversion, state, key=state_key, config=config_key, method=method, exact=exact)
         found.optimizer()  # says now whether the options fit together

@@ -13,20 +13,9 @@ import click
 
 from ...t7.limits import Limits
 from ..context import MAX_DOWNLOAD_KEY, VERBOSE_KEY
+from .sources import PathOrUrl
 
 F = TypeVar("F", bound=Callable[..., Any])
-
-
-class PathOrUrl(click.Path):
-    """A path, or the URL of a file, which becomes the path of a local copy."""
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        from ...base.download import is_url, local_copy
-
-        text = os.fspath(value)
-        if not is_url(text):
-            return super().convert(value, param, ctx)
-        return local_copy(text, most=max_download(ctx))
 
 
 class PositiveNumber(click.FloatRange):
@@ -40,14 +29,6 @@ class PositiveNumber(click.FloatRange):
         if not math.isfinite(found):
             self.fail(f"{found} is no finite number.", param, ctx)
         return found
-
-
-def max_download(context: click.Context | None) -> int:
-    """How many bytes a download may have."""
-    from ...base.download import MAX_DOWNLOAD
-
-    given = None if context is None else context.meta.get(MAX_DOWNLOAD_KEY)
-    return MAX_DOWNLOAD if given is None else int(given * 10**9)
 
 
 def _keep_max_download(context: click.Context, _option: click.Parameter, value: float | None) -> None:
@@ -182,7 +163,7 @@ def options(*options: Callable[[F], F]) -> Callable[[F], F]:
     return decorate
 
 
-FILE = options(click.argument("file", type=PathOrUrl(path_type=Path)), _MAX_DOWNLOAD)
+FILE = options(click.argument("file", type=PathOrUrl()), _MAX_DOWNLOAD)
 FILES = options(click.argument("files", metavar="FILE...", nargs=-1), _MAX_DOWNLOAD)
 MAX_ELEMENTS = click.option(
     "--max-elements",

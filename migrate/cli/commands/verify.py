@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from .options import CONVERSION, DEVICES, JSON, MEAN, PROOF, QUIET, SHAPE, STD, VERBOSE, options, with_model_options
+from .sources import local_path, opened
 
 _PATH = click.Path(path_type=Path)
 
@@ -67,7 +68,7 @@ RESULTS = options(
 @JSON
 @QUIET
 @VERBOSE
-def verify(file: Path, as_json: bool, quiet: bool, **options: Any) -> int:
+def verify(file: str, as_json: bool, quiet: bool, **options: Any) -> int:
     """Compare a converted model with what Torch7 answered, end to end and layer by layer. Exits 1 on a difference.
 
     FILE is a .t7 file, which is converted first, or a folder that `convert` wrote.
@@ -81,13 +82,15 @@ def verify(file: Path, as_json: bool, quiet: bool, **options: Any) -> int:
     torchmigrate verify model.t7 --save-run cpu.npz
     torchmigrate verify folder --compare-run cpu.npz --device cuda
     """
-    from ...folder.verify_folder import VerifyOptions, verify_path
+    from ...folder.verify_folder import VerifyOptions, check_outputs, verify_path
     from ..printing import terminal as console
     from ..printing.reports import show_verified
 
-    with console.progress(silent=as_json or quiet) as step:
+    given = VerifyOptions(**with_model_options(options))
+    check_outputs(local_path(file), given)
+    with console.progress(silent=as_json or quiet) as step, opened(file, step) as path:
         step("converting and comparing")
-        verified = verify_path(file, VerifyOptions(**with_model_options(options)))
+        verified = verify_path(path, given)
     if as_json:
         from ...parity.report.report import finite
 
