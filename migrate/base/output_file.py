@@ -84,11 +84,17 @@ def check_file(path: Path, *, force: bool, inputs: Inputs = ()) -> None:
             raise UsageError(f"{path} is a folder; give the name of a file.")
         if any(is_within(each, path) for each in inputs if each is not None):
             raise UsageError(f"{path} is a file that this command reads; give another name.")
-        if path.exists() and not path.is_file():
+        if _is_of_the_system(path) or (path.exists() and not path.is_file()):
             raise UsageError(f"{path} is no regular file; give the name of a file.")
         if os.path.lexists(path) and not force:
             raise UsageError(f"{path} exists already; --force (force=True) replaces it.")
     missing_folders(path)
+
+
+def _is_of_the_system(path: Path) -> bool:
+    """Is this a name such as /dev/stdout, which is a file where output goes to one, and must not be replaced by one?"""
+    folder = os.path.realpath(path.parent)
+    return folder == "/dev" or folder.startswith("/proc/")
 
 
 @contextmanager

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ..base.errors import EXIT_OK, SEVERITY, NoModel, TorchMigrateError, UsageError
+from ..base.messages import shell_words
 from ..base.output_folder import check_folder
 from ..model import registry
 from ..model.locate import locate, networks
@@ -44,7 +45,7 @@ class ConvertedKeys:
     def to_json(self) -> dict[str, Any]:
         """The same as JSON values."""
         errors = {
-            key: {"type": type(error).__name__, "message": str(error), "exit_code": error.exit_code}
+            key: {"type": type(error).__name__, "message": shell_words(str(error)), "exit_code": error.exit_code}
             for key, error in self.failed.items()
         }
         return {

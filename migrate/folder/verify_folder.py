@@ -175,12 +175,17 @@ def check_outputs(path: Path | None, options: VerifyOptions) -> None:
     if options.bisect is not None:
         check_folder(options.bisect, force=options.force, inputs=inputs)
     inputs += [path / name for name in NAMES - {PARITY, REPORT}] if path is not None and path.is_dir() else []
-    files = [options.markdown, options.save_run]
+    files = [each for each in (options.markdown, options.save_run) if each is not None]
     if options.report is not None:
         files += [options.report / PARITY, options.report / REPORT]
+    taken: set[str] = set()
     for file in files:
-        if file is not None:
-            check_file(file, force=options.force, inputs=inputs)
+        check_file(file, force=options.force, inputs=inputs)
+        place = os.path.realpath(file)
+        bisect = None if options.bisect is None else os.path.realpath(options.bisect)
+        if place in taken or (bisect is not None and bisect in (place, *map(str, Path(place).parents))):
+            raise UsageError(f"{file} would be written twice, or into the folder of --bisect; give another name.")
+        taken.add(place)
 
 
 def _spelled(numbers: Sequence[float] | None) -> str | None:

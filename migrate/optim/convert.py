@@ -119,7 +119,7 @@ def _only(vector: torch.Tensor, place: Place, field: str) -> float:
     if not values.eq(values[0]).all():
         raise UsageError(
             f"{field} holds different numbers for one parameter, {place.name}; an optimizer of PyTorch has one for "
-            "each group of parameters. exact=True (--exact) gives torchmigrate.optim.Torch7SGD, which takes them all."
+            "each group of parameters. --exact (exact=True) gives torchmigrate.optim.Torch7SGD, which takes them all."
         )
     return float(values[0])
 

@@ -89,13 +89,13 @@ def find_state(value: Value, key: str | None, sizes: Collection[int], *, given: 
         return fitting[0]
     listed = "\n".join(f"  key {found.key or 'at the top'}, {_for(found)}" for found in fitting or everything)
     if fitting:
-        raise UsageError(f"Several states of optimizers fit the model; choose one with key=… (--state-key):\n{listed}")
+        raise UsageError(f"Several states of optimizers fit the model; choose one with --state-key (key=…):\n{listed}")
     if everything:
         wanted = " or ".join(f"{size:,}" for size in sorted(sizes))
         raise UsageError(f"No state of an optimizer fits the model, which has {wanted} parameters; there is:\n{listed}")
     raise UsageError(
         "There is no state of an optimizer in this file. Where it was saved apart, such as optimState_90.t7, give that "
-        "file too; where it is an unusual table, say where with key=… (--state-key)."
+        "file too; where it is an unusual table, say where with --state-key (key=…)."
     )
 
 

@@ -74,7 +74,7 @@ def nag(fields: Fields, *, exact: bool) -> Rule:
     if not exact:
         raise UsageError(
             "optim.nag evaluates the gradient after it has moved along its momentum, which no optimizer of PyTorch "
-            "does. exact=True (--exact) gives torchmigrate.optim.Torch7NAG, whose step takes a closure."
+            "does. --exact (exact=True) gives torchmigrate.optim.Torch7NAG, whose step takes a closure."
         )
     fields.ignore("dampening", "deltaParameters")
     return Rule(
@@ -109,7 +109,7 @@ def adam(fields: Fields, *, exact: bool) -> Rule:
         fields.notes.append(
             f"torch.optim.Adam adds its epsilon after the bias is corrected, Torch7 before: the next step of a number "
             f"that had a gradient so far differs by at most {bound:.1e} of itself, any other by at most {ceiling:.1e}, "
-            "which goes to 0 with the steps; exact=True (--exact) gives Torch7's rule"
+            "which goes to 0 with the steps; --exact (exact=True) gives Torch7's rule"
         )
     return Rule(
         Torch7Adam if exact else torch.optim.Adam,
@@ -230,7 +230,7 @@ def asgd(fields: Fields, *, exact: bool) -> Rule:
     if not exact:
         fields.notes.append(
             "torch.optim.ASGD rounds its step size to single precision: a step differs by at most 6e-08 of itself; "
-            "exact=True (--exact) does not round"
+            "--exact (exact=True) does not round"
         )
     options = {
         "lr": rate,
@@ -297,7 +297,7 @@ def method_of(config: LuaTable, state: LuaTable) -> tuple[str, str]:
         raise UsageError(
             "Its fields do not tell which optimizer this state belongs to: "
             f"{', '.join(sorted(map(str, names))) or 'there are none'}. "
-            f"Say it with method=… (--method): {', '.join(METHODS)}."
+            f"Say it with --method (method=…): {', '.join(METHODS)}."
         )
     if found not in METHODS:
         raise UsageError(f"This is a state of optim.{found}, which can't be carried over; PyTorch must begin anew.")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -117,6 +118,15 @@ def test_words_of_python_stay_in_python() -> None:
     }
     assert {text: shell_words(text) for text in rows} == rows
     assert visible("n\udcc3\udca9t\x1b") == r"n\xc3\xa9t\x1b"
+
+
+def test_what_python_calls_an_option_stands_behind_it() -> None:
+    """`--exact (exact=True)`, which the shell shortens; never `exact=True (--exact)`."""
+    wrong = re.compile(r"\b[a-z_]+=[^\s()]* \(--")
+    package = Path(tm.__file__).parent
+    files = [*package.rglob("*.py"), *Path(tm.converters.__file__ or "").parent.rglob("*.py")]
+    assert len(files) > 300
+    assert [(path.name, found[0]) for path in files for found in wrong.finditer(path.read_text())] == []
 
 
 @pytest.mark.slow

@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import os
 import shutil
-import subprocess
 import sys
 from pathlib import Path
 
@@ -16,6 +15,7 @@ import pytest
 import torchmigrate as tm
 from torchmigrate.base import download
 from torchmigrate.base.download import Address, path_behind
+from torchmigrate.base.output_file import check_file
 from torchmigrate.cli import main as cli
 from torchmigrate.cli.commands import sources
 
@@ -152,7 +152,9 @@ class Unreadable(io.RawIOBase):
         raise OSError(5, os.strerror(5))
 
 
-@pytest.mark.parametrize("words", [["convert", "-", "-o", "out"], ["inspect", "-"], ["verify", "-"], ["export", "-"]])
+@pytest.mark.parametrize(
+    "words", [["convert", "-", "-o", "out"], ["inspect", "-"], ["verify", "-"], ["export", "-", "-o", "x.onnx"]]
+)
 def test_standard_input_that_can_not_be_read(
     words: list[str], here: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -163,9 +165,36 @@ def test_standard_input_that_can_not_be_read(
     assert names(here) == found
 
 
-@pytest.mark.slow
-def test_standard_input_that_is_a_folder(here: Path) -> None:
-    command = [sys.executable, "-m", "torchmigrate", "convert", "-", "-o", "out"]
-    with open(os.open(here, os.O_RDONLY)) as folder:
-        done = subprocess.run(command, stdin=folder, capture_output=True, text=True, check=False)
-    assert (done.returncode, "Is a directory" in done.stderr) == (2, True)
+def test_standard_input_goes_by_itself_and_has_no_name(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("convert", "-", "net.t7", "-o", "out") == 2
+    assert run("export", "-") == 2
+    shown = capsys.readouterr().err
+    assert "- is standard input" in shown
+    assert "-o" in shown
+    assert not Path("out").exists()
+
+
+def test_names_of_open_files_are_not_replaced(here: Path) -> None:
+    """As root, `-o /dev/stdout --force` would put a file in the place of the machine's own /dev/stdout."""
+    with Path("net.t7").open("rb") as stream:
+        for place in ("/dev/stdout", "/dev/stdin", f"/dev/fd/{stream.fileno()}", f"/proc/self/fd/{stream.fileno()}"):
+            with pytest.raises(tm.UsageError, match="no regular file"):
+                check_file(Path(place), force=True)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["--markdown", "a.md", "--save-run", "./a.md"],
+        ["--markdown", "out/report.html", "--report", "out"],
+        ["--bisect", "out", "--report", "out"],
+        ["--bisect", "out", "--markdown", "out/in/a.md"],
+    ],
+)
+def test_verify_writes_no_two_things_to_one_place(
+    words: list[str], here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    found = names(here)
+    assert run("verify", "net.t7", *words, "--force") == 2
+    assert "would be written twice" in capsys.readouterr().err
+    assert names(here) == found

@@ -239,7 +239,7 @@ def eight(seed: int = 0) -> Any:
 
 
 WRONG = [
-    ({"learningRate": 0.1}, {}, "method=…"),
+    ({"learningRate": 0.1}, {}, "--method"),
     ({"learningRate": 0.1}, {"method": "sgdd"}, "sgd, adam"),
     ({"dir_bufs": 1, "Hdiag": 1}, {}, "optim.lbfgs"),
     ({"dfdx": eight()[:5], "momentum": 0.9}, {}, "8 parameters"),

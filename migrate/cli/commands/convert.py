@@ -203,6 +203,8 @@ def _convert_all(
         raise click.UsageError("Which file? Give a .t7 file, or several.")
     if output is None:
         raise click.UsageError("Several files need a folder to write to: -o out")
+    if "-" in files:
+        raise click.UsageError("- is standard input, one file, which is converted by itself.")
     sources = zoo.listed(files, lists)
     part = zoo.Shard.parse(shard) if shard else None
     with zoo_progress(silent=as_json or quiet) as watch:

@@ -63,6 +63,8 @@ def export(file: str, output: Path | None, as_json: bool, quiet: bool, **options
     from ..printing import terminal as console
     from ..printing.results import show_export
 
+    if output is None and file == "-":
+        raise click.UsageError("A file from standard input has no name; give the file to write with -o.")
     target = output or Path(f"{without_ending(file_name(file)) or 'model'}.onnx")
     given = with_model_options(options)
     check_file(target, force=options["force"], inputs=[local_path(file), *options["plugins"]])

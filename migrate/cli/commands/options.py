@@ -163,7 +163,7 @@ def options(*options: Callable[[F], F]) -> Callable[[F], F]:
     return decorate
 
 
-FILE = options(click.argument("file", type=PathOrUrl()), _MAX_DOWNLOAD)
+FILE = options(click.argument("file", type=PathOrUrl(readable=False)), _MAX_DOWNLOAD)
 FILES = options(click.argument("files", metavar="FILE...", nargs=-1), _MAX_DOWNLOAD)
 MAX_ELEMENTS = click.option(
     "--max-elements",

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ...optim.state import class_name
-from .terminal import bytes_text, printable, text_console
+from .terminal import bytes_text, printable, remark, text_console
 
 if TYPE_CHECKING:
     from ...optim.state import OptimizerState
@@ -26,7 +26,7 @@ def show_optimizer(state: OptimizerState, folder: Path | None, files: Sequence[s
     entries = sorted({key for tensors in state.tensors.values() for key in tensors})
     console.print(f"  {len(trained)} parameters{groups}; state of each: {', '.join(entries) or 'none yet'}")
     for note in state.notes:
-        console.print(f"  note: {printable(note)}")
+        console.print(f"  note: {remark(note)}")
     if folder is None:
         console.print("next: write it with -o FOLDER", markup=False)
         return

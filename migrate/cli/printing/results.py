@@ -8,7 +8,7 @@ from rich.table import Table
 
 from ...base.messages import counted, cut
 from .reports import show_verdict
-from .terminal import bytes_text, printable, text_console
+from .terminal import bytes_text, printable, remark, text_console
 
 if TYPE_CHECKING:
     from ...folder.run import ConvertedFolder
@@ -32,21 +32,21 @@ def show_result(result: ConvertedFolder) -> None:
         table.add_row(f"  {printable(str(result.folder / name))}", bytes_text(size))
     console.print(table)
     for path, note in conversion.notes:
-        console.print(f"  note: {printable(f'{path}: {note}' if path else note)}")
+        console.print(f"  note: {remark(f'{path}: {note}' if path else note)}")
     for path, names in conversion.unread.items():
         console.print(f"  [yellow]fields not read[/] at {printable(path or 'the top')}: {printable(', '.join(names))}")
     for line in conversion.preprocessing.lines() if not conversion.is_criterion else ():
         console.print(f"  {printable(line)}")
     for refusal in result.conversion.refusals:
         where = refusal.path or "the top"
-        console.print(f"  [red]not converted[/]: {printable(f'{refusal.typename} at {where}: {refusal.reason}')}")
+        console.print(f"  [red]not converted[/]: {remark(f'{refusal.typename} at {where}: {refusal.reason}')}")
     for name, reason in result.not_run.items():
-        console.print(f"  {name} not run: {printable(reason)}")
+        console.print(f"  {name} not run: {remark(reason)}")
     if result.source_note:
-        console.print(f"  model.py: {printable(result.source_note)}")
+        console.print(f"  model.py: {remark(result.source_note)}")
     if result.onnx is not None:
         for note in result.onnx.notes:
-            console.print(f"  ONNX: {printable(note)}")
+            console.print(f"  ONNX: {remark(note)}")
     if result.report is not None:
         show_verdict(console, result.report)
     if result.unproven:
@@ -67,7 +67,7 @@ def show_keys(result: ConvertedKeys, *, quiet: bool) -> None:
     for found in () if quiet else result.converted.values():
         show_result(found)
     for key, error in result.failed.items():
-        console.print(f"[bold red]not converted[/]: {printable(f'{key}: {error}')}")
+        console.print(f"[bold red]not converted[/]: {remark(f'{key}: {error}')}")
     if not quiet:
         total = len(result.converted) + len(result.failed)
         console.print(f"{len(result.converted)} of {total} models are in {printable(str(result.folder))}")
@@ -121,4 +121,4 @@ def show_export(exported: OnnxExport) -> None:
             f"output at most, {exported.int8.mean_difference:.2%} in the mean{noise}"
         )
     for note in [*exported.notes, *(exported.int8.notes if exported.int8 else ())]:
-        console.print(f"  note: {printable(note)}")
+        console.print(f"  note: {remark(note)}")

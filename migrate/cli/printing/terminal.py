@@ -15,13 +15,18 @@ import click
 from rich.console import Console
 from rich.markup import escape
 
-from ...base.messages import visible
+from ...base.messages import shell_words, visible
 from ..context import VERBOSE_KEY
 
 
 def printable(text: str) -> str:
     """Text of a file without control characters and without markup."""
     return escape(visible(text))
+
+
+def remark(text: str) -> str:
+    """The same of a sentence of ours, without the words that only callers from Python need."""
+    return printable(shell_words(text))
 
 
 def text_console(*, stderr: bool = False) -> Console:

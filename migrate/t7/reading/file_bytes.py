@@ -125,7 +125,7 @@ def _standard_input() -> Data:
     try:
         return _spool(iter(read, b""))
     except (OSError, ValueError, AttributeError) as error:
-        raise T7Error(f"Can't read standard input: {error}") from error
+        raise T7Error(f"Can't read standard input: {getattr(error, 'strerror', None) or error}") from error
 
 
 def _map(path: str) -> Data:

@@ -290,7 +290,7 @@ def _named(source: Source) -> Iterator[None]:
         yield
     except T7Error as error:
         if isinstance(source, (str, os.PathLike)):
-            error.file = "standard input" if source == "-" else os.fspath(source)
+            error.file = "standard input" if os.fspath(source) == "-" else os.fspath(source)
         raise
 
 
