@@ -9,7 +9,7 @@ from torch import nn
 
 from ...model.recurrent_state import Remembering
 from ...model.registry import module_form
-from ...source.forms import Structure
+from ...source.forms import Loop, Structure
 from .sequencers import Sequencer
 from .steps import GRUStep, LSTMStep
 
@@ -64,6 +64,9 @@ class EachStep(nn.Module):
 
 module_form("structure", GRUSequence)(Structure(lists=True, cell="GRUCell"))
 module_form("structure", LSTMSequence)(Structure(lists=True, cell="LSTMCell"))
+module_form("loop", GRUSequence)(Loop("cell", {"h": "hidden_size"}))
+module_form("loop", LSTMSequence)(Loop("cell", {"h": "output_size", "c": "hidden_size"}))
+module_form("loop", EachStep)(Loop("module"))
 
 
 @module_form("plain", Sequencer)

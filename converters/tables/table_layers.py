@@ -199,10 +199,18 @@ class JoinTable(nn.Module):
 module_form("structure", JoinTable)(Structure(merges="join"))
 
 
+def _of_one_rank(entries: Any) -> bool:
+    """Are these tensors, at least one, of equally many dimensions?"""
+    tensors = isinstance(entries, list) and all(isinstance(entry, torch.Tensor) for entry in entries)
+    return tensors and len({entry.dim() for entry in entries}) == 1
+
+
 @module_form("python of a list", JoinTable)
-def _join(module: JoinTable, value: list[Variable]) -> Value:
+def _join(module: JoinTable, value: Value) -> Value:
     if is_tensors(value):
         return python("torch.cat(value, dim)", value=value, dim=dim_within(module, value[0].dims))
+    if isinstance(value, Variable) and value.values and all(map(_of_one_rank, value.values)):
+        return python("torch.cat(value, dim)", value=value, dim=dim_within(module, value.values[0][0].dim()))
     any_size = isinstance(value, list) and value and is_unknown(value)
     return python("torch.cat(value, dim)", value=value, dim=dim_of_any(module, value[0])) if any_size else None
 

@@ -72,6 +72,8 @@ def replaced(tree: Any, known: Mapping[Any, ast.expr]) -> Any:
     if not isinstance(tree, ast.AST):
         return tree
     found = known.get(tree.id if isinstance(tree, ast.Name) else tree)
+    if found is None and isinstance(tree, Variable):
+        return tree
     return found or type(tree)(**{name: replaced(part, known) for name, part in ast.iter_fields(tree)})
 
 
@@ -87,6 +89,27 @@ def variables(value: Any) -> list[Variable]:
         return [value]
     parts = [part for _, part in ast.iter_fields(value)] if isinstance(value, ast.AST) else value
     return [found for part in parts for found in variables(part)] if isinstance(parts, (list, tuple)) else []
+
+
+def attributes(tree: Any) -> list[str]:
+    """The attributes of `self` that an expression reads, or several statements."""
+    parts = tree if isinstance(tree, list) else [tree]
+    nodes = [node for part in parts for node in ast.walk(part) if isinstance(node, ast.Attribute)]
+    return [node.attr for node in nodes if isinstance(node.value, ast.Name) and node.value.id == "self"]
+
+
+def with_attributes(tree: Any, names: Mapping[str, str]) -> Any:
+    """The same expression, or the same statements, with other names for attributes of `self`."""
+    if isinstance(tree, list):
+        return [with_attributes(item, names) for item in tree]
+    match tree:
+        case Variable() | ast.Constant() | ast.Name():
+            return tree
+        case ast.Attribute(ast.Name("self") as holder, name, context):
+            return ast.Attribute(holder, names.get(name, name), context)
+        case ast.AST():
+            return type(tree)(**{name: with_attributes(part, names) for name, part in ast.iter_fields(tree)})
+    return tree
 
 
 def called_method(tree: ast.expr, of: str | None = None) -> str:

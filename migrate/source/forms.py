@@ -12,6 +12,7 @@
   of torchmigrate's own extends.
 - "recurrent": `form(module)` gives the layer of torch.nn that the module runs from a state of zeros; None: it has none.
 - "node names": `form(object)` gives pairs of a Torch7 module in the object and the name that its author gave it.
+- "loop": a `Loop`, for a module that runs another one on each entry of a sequence.
 - "plain": `form(module)` gives a module that does the same, in training too, and reads better; None: there is none.
 - "embedding": `form(module)` gives the nn.Embedding that has its rows, counted from 0; None: it has none.
 
@@ -22,7 +23,8 @@ from __future__ import annotations
 
 import ast
 import inspect
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any, Literal, TypeGuard
 
 import torch
@@ -69,6 +71,20 @@ class Structure:
     enlarges: bool = False
     cell: str = "Step"
     picks: Picks | None = None
+
+
+@dataclass(frozen=True)
+class Loop:
+    """How a module runs another one on each entry of a list, or of the first dimension of a tensor.
+
+    Attributes:
+        step: the attribute that holds the other one.
+        states: name of a state -> the attribute that says its size. The other module gets a list of an entry and the
+            states, and gives these anew; the first is also what is given for the entry. They begin with zeros.
+    """
+
+    step: str
+    states: Mapping[str, str] = field(default_factory=dict)
 
 
 _NOTHING, _PLAIN, _ENLARGES = Structure(nothing=True), Structure(), Structure(enlarges=True)
@@ -151,6 +167,18 @@ def annotated(method: Any, place: int | None = None) -> str:
     parameters = list(signature.parameters.values())
     found = signature.return_annotation if place is None else parameters[place].annotation
     return (found if isinstance(found, str) else getattr(found, "__name__", "")).replace("torch.Tensor", "Tensor")
+
+
+def plain_of(module: nn.Module) -> nn.Module:
+    """What is written in place of a module: one that does the same and reads better, if there is one."""
+    form = form_of("plain", module)
+    return (form(module) if form else None) or module
+
+
+def loop_of(module: nn.Module) -> Loop | None:
+    """How a module that is written as a loop runs another one."""
+    loop: Loop | None = form_of("loop", plain_of(module))
+    return loop
 
 
 def stock_layer(aspect: Literal["recurrent", "embedding"], module: nn.Module) -> Any:

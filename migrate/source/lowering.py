@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 from collections import Counter
 from typing import Any
 
@@ -11,14 +12,14 @@ from torch import nn
 from ..base.tensor_trees import apply
 from ..model.memory.overwritten import Overwritten
 from ..model.recurrent_state import forget
-from ..model.registry import form_of
 from ..shapes.dry_run import on_meta, run_without_numbers
 from .check import same
 from .constructors import constructor_of
 from .examples import Calls
 from .expressions import Value, Variable, entry, entry_type, is_unknown, python, type_of
-from .forms import as_python, is_chain, result_type, results, stock_layer, structure_of
+from .forms import as_python, is_chain, loop_of, plain_of, result_type, results, stock_layer, structure_of
 from .input_tree import members, tree_of
+from .loops import for_each, run_through, state_of
 from .roles import is_pair, is_pure, is_structured, is_unit, kind_of, role, signature, size_of
 from .scopes import Block, Constructor, Scope, Statement, examples_of, module_call
 from .stock import first_input, stock_module
@@ -55,7 +56,38 @@ class Lowering:
         if flow == "graph":
             return self.graph(module, value, scope)
         lowered = as_python(module, value, scope)
+        lowered = self.loop(module, value, scope) if lowered is None else lowered
         return self.call(module, value, scope) if lowered is None else lowered
+
+    def loop(self, module: nn.Module, value: Value, scope: Scope) -> Value | None:
+        """What a module runs on each entry of a sequence, as a loop; None where it must be called."""
+        form = loop_of(module)
+        if form is None or is_unknown(value):
+            return None
+        module = plain_of(module)
+        child = getattr(module, form.step)
+        sequences = examples_of(value)
+        made = self.run(module, sequences).values
+        step = Variable(tuple(sequence[0] for sequence in sequences), hint="step")
+        if form.states:
+            if not is_chain(child) and structure_of(child).flow != "graph":
+                return None
+            sizes = {name: getattr(module, attribute) for name, attribute in form.states.items()}
+            states = {state_of(name, step.values, size): size for name, size in sizes.items()}
+            cell, _ = self.block(child, [step, *states], structure_of(module).cell)
+            outputs: ast.expr = run_through(scope, value, step, states, scope.attribute(cell, "cell"), made)
+        else:
+            inner = Scope()
+            found = for_each(scope, inner, step, self.lower(child, step, inner), value)
+            if found is None:
+                constructor, result = self.constructor(child, step)
+                inner = Scope()
+                found = for_each(scope, inner, step, inner.call(constructor, step, result, role(constructor)), value)
+            if found is None:
+                return None
+            outputs = found
+        stacked = all(isinstance(output, torch.Tensor) for output in made)
+        return scope.unpack(python("torch.stack(x)", x=outputs) if stacked else outputs, made)
 
     def call(self, module: nn.Module, value: Value, scope: Scope, name: str = "") -> Value:
         """Adds a call of a module."""
@@ -233,8 +265,7 @@ class Lowering:
         known = isinstance(value, Variable) and (value.values or is_unknown(value))
         if (structured or self.is_concat(module, value)) and known:
             return self.block(module, value)
-        plain = form_of("plain", module)
-        module = (plain(module) if plain else None) or module
+        module = plain_of(module)
         result = self.run(module, inputs)
         result.type = result_type(module)
         stock = stock_module(module, inputs, result.values)
@@ -282,19 +313,22 @@ class Lowering:
         forget(module)
         return Variable(tuple(results))
 
-    def block(self, module: nn.Module, value: Variable) -> tuple[Constructor, Variable]:
-        """A class with a forward method of its own."""
-        scope = Scope(is_block=True)
-        parameter = Variable(value.values, hint="x")
-        parameter.type = value.type
-        given = scope.unpack(parameter, parameter.values, value)
-        if isinstance(given, list):
-            parameter.hint = "inputs"
+    def block(self, module: nn.Module, value: Value, kind: str = "") -> tuple[Constructor, Variable]:
+        """A class with a forward method of its own; of a list it takes the members one by one."""
+        scope = Scope(is_block=True, is_step=isinstance(value, list))
+        if isinstance(value, list):
+            given: Value = [Variable(member.values, member.hint.replace("step", "x")) for member in value]
+            parameters = list(given)
+        else:
+            parameters = [Variable(value.values, hint="x", type_=value.type)]
+            given = scope.unpack(parameters[0], parameters[0].values, value)
+        if isinstance(given, list) and not scope.is_step:
+            parameters[0].hint = "inputs"
             for member, name in zip(given, ("x", "h", "c"), strict=False):
                 if isinstance(member, Variable) and len(given) <= 3:
                     member.hint = name
         result = self.lower(module, given, scope)
-        constructor = Constructor("", block=Block(scope, [parameter], result, kind_of(module)))
+        constructor = Constructor("", block=Block(scope, parameters, result, kind or kind_of(module)))
         return constructor, Variable(examples_of(result), type_=type_of(result), members=result)
 
 

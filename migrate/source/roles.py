@@ -7,13 +7,15 @@ from typing import Any
 
 from torch import nn
 
-from .forms import has_lists, is_chain, stock_layer, structure_of
+from .forms import has_lists, is_chain, loop_of, stock_layer, structure_of
 from .scopes import Constructor
 
 
 def is_pure(module: nn.Sequential) -> bool:
     """Does each direct child make one value of one value?"""
-    return len(module) > 0 and not any(has_lists(kid) or stock_layer("recurrent", kid) for kid in module)
+    return len(module) > 0 and not any(
+        has_lists(kid) or stock_layer("recurrent", kid) or loop_of(kid) for kid in module
+    )
 
 
 def joins(module: nn.Module) -> bool:

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from .expressions import Value, Variable, called_method, is_in_place, python, type_of, variables
+from .expressions import Value, Variable, attributes, called_method, is_in_place, python, type_of, variables
 
 #: From so many equal members of a chain on, they are written as one.
 _MANY = 3
@@ -187,9 +187,37 @@ class Statement:
         return variables(self.expression) + ([] if self.replaces is None else [self.replaces])
 
     @property
+    def attributes(self) -> list[str]:
+        """The attributes of the class that it reads."""
+        return attributes(self.expression)
+
+    @property
     def calls(self) -> str:
         """The attribute that it calls; "" if it calls no module."""
         return called_method(self.expression, of="self")
+
+
+@dataclass
+class Loop(Statement):
+    """Several lines that run a module on each entry of a sequence, which is their expression.
+
+    Attributes:
+        step: what is an entry of the sequence within them.
+        body: the lines.
+    """
+
+    step: Variable = field(default_factory=Variable)
+    body: list[ast.stmt] = field(default_factory=list)
+
+    @property
+    def ins(self) -> list[Variable]:
+        """What they read that they do not make."""
+        return [value for value in variables(self.body) if value not in (*self.outs, self.step)]
+
+    @property
+    def attributes(self) -> list[str]:
+        """The attributes of the class that they read."""
+        return attributes(self.body)
 
 
 @dataclass
@@ -198,12 +226,14 @@ class Scope:
 
     Attributes:
         is_block: is it the body of a block, rather than of the whole model?
+        is_step: is it that of a block which a loop calls, with separate values, and which gives several?
         attrs: attribute -> its constructor call.
         statements: the forward method.
         given: attributes that have the name of a node in the Torch7 file.
     """
 
     is_block: bool = False
+    is_step: bool = False
     attrs: dict[str, Constructor] = field(default_factory=dict)
     statements: list[Statement] = field(default_factory=list)
     given: set[str] = field(default_factory=set)

@@ -6,8 +6,8 @@ import ast
 from collections import Counter
 from dataclasses import replace
 
-from .expressions import Value, Variable, is_in_place, python, replaced, variables
-from .scopes import Constructor, Scope, Statement, free, module_call
+from .expressions import Value, Variable, is_in_place, python, replaced, variables, with_attributes
+from .scopes import Constructor, Loop, Scope, Statement, free, module_call
 
 #: Modules that are written as a function where they stand alone.
 _FUNCTIONS = {
@@ -34,6 +34,8 @@ def tidy(scope: Scope, result: Value) -> None:
     _chain(scope, count_uses(scope, result))
     _functions(scope)
     _subtract(scope, uses, made_by)
+    _chunk(scope, uses, made_by)
+    _keep_last(scope, result)
     _rename(scope)
 
 
@@ -64,15 +66,14 @@ def _activate_at_once(scope: Scope, result: Value) -> None:
             continue
         statement.comment = statement.comment or _IN_PLACE
         read_before = any(old in other.ins for other in scope.statements[:place]) or old in variables(result)
-        once = sum(other.calls == name for other in scope.statements) == 1
+        once = sum(name in other.attributes for other in scope.statements) == 1
         if read_before or not once or not _is_fresh(scope, made_by.get(old)):
             continue
         statement.comment = "" if said else _ACTIVATED
         said = True
         new = _split(scope, statement)
         for other in scope.statements[place + 1 :]:
-            others = {value: value for value in variables(other.expression)}
-            other.expression = replaced(other.expression, {**others, old: new})
+            other.expression = replaced(other.expression, {old: new})
             other.replaces = new if other.replaces is old else other.replaces
         made_by.update({out: other for other in scope.statements for out in other.outs})
 
@@ -117,7 +118,7 @@ def _chain(scope: Scope, uses: Counter[Variable]) -> None:
     """Puts modules that are called one after the other into one nn.Sequential."""
     statements: list[Statement] = []
     chains: list[list[Statement]] = []
-    calls = Counter(statement.calls for statement in scope.statements)
+    calls = Counter(name for statement in scope.statements for name in set(statement.attributes))
     for statement in scope.statements:
         last = chains[-1] if chains else []
         linked = _is_link(scope, statement, calls)
@@ -166,6 +167,36 @@ def _subtract(scope: Scope, uses: Counter[Variable], made_by: dict[Variable, Sta
                         scope.statements.remove(negation)
 
 
+def _chunk(scope: Scope, uses: Counter[Variable], made_by: dict[Variable, Statement]) -> None:
+    """Writes `x.unflatten(1, (4, 5)).unbind(1)` as `x.chunk(4, 1)`."""
+    for statement in list(scope.statements):
+        match statement.expression:
+            case ast.Call(ast.Attribute(Variable() as split, "unbind"), [ast.Constant(dim)]) if split in made_by:
+                maker = made_by[split]
+                match maker.expression:
+                    case ast.Call(
+                        ast.Attribute(value, "unflatten"), [ast.Constant(d), ast.Tuple([ast.Constant(int() as n), _])]
+                    ) if (d, n, uses[split]) == (dim, len(statement.outs), 1):
+                        statement.expression = python("x.chunk(n, dim)", x=value, n=n, dim=dim)
+                        scope.statements.remove(maker)
+
+
+def _keep_last(scope: Scope, result: Value) -> None:
+    """Keeps no list of what a loop gives for each entry where only the last is read."""
+    uses = count_uses(scope, result)
+    for loop in [statement for statement in scope.statements if isinstance(statement, Loop)]:
+        outputs, last, *_ = loop.outs
+        for statement in scope.statements:
+            match statement.expression:
+                case ast.Subscript(value, ast.Constant(-1)) if value is outputs and uses[outputs] == 1:
+                    statement.expression = last
+                    loop.outs.remove(outputs)
+                    loop.body = [part for part in loop.body if outputs not in variables(part) or part is loop.body[-1]]
+                    match loop.body[-1]:
+                        case ast.For(body=body):
+                            del body[-1]
+
+
 def _rename(scope: Scope) -> None:
     """Names chains and groups by what they are, and numbers what there is several of."""
     names = roles(scope)
@@ -185,9 +216,9 @@ def _rename(scope: Scope) -> None:
     scope.attrs.clear()
     scope.attrs.update(attrs)
     for statement in scope.statements:
-        match statement.expression:
-            case ast.Call(args=[value]) if statement.calls:
-                statement.expression = module_call(renamed[statement.calls], value)
+        statement.expression = with_attributes(statement.expression, renamed)
+        if isinstance(statement, Loop):
+            statement.body = with_attributes(statement.body, renamed)
 
 
 def roles(scope: Scope) -> dict[str, str]:

@@ -32,7 +32,7 @@ LINES = {
     "pix2pix_unet": 70,
     "googlenet_aux": 92,
     "charrnn_checkpoint": 70,
-    "sentiment_gru_cuda": 75,
+    "sentiment_gru_cuda": 55,
     "style_instancenorm": 88,
 }
 

@@ -198,6 +198,6 @@ def test_states_and_gates_have_their_names() -> None:
     x, c, h = [graph(None, start, selectindex=i) for i in (1, 2, 3)]
     text = source_of(graph.module(start, *lstm(graph, x, c, h)), [image(2, 5), image(2, 3), image(2, 3)]).text
     assert "def forward(self, x: Tensor, c: Tensor, h: Tensor) -> tuple[Tensor, Tensor]:" in text
-    assert "i, f, o, g = x.unbind(1)" in text
+    assert "i, f, o, g = (self.linear1(x) + self.linear2(h)).chunk(4, 1)" in text
     assert "c = torch.sigmoid(f) * c + torch.sigmoid(i) * torch.tanh(g)" in text
     assert text.count("return c, torch.sigmoid(o) * torch.tanh(c)") == 1

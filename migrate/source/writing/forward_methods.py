@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 
 from ..expressions import Value, Variable, replaced, tree_of, type_of, variables
-from ..scopes import Scope, Statement
+from ..scopes import Loop, Scope, Statement
 from ..simplify import count_uses
 
 #: Longest expression that may stand inside another one.
@@ -78,8 +78,9 @@ class Forward:
         self.lines += [ast.unparse(ast.fix_missing_locations(replaced(statement, self.shown))) for statement in check]
         for place, statement in enumerate(scope.statements):
             self._write(scope.statements, place, statement)
-        self.returns = type_of(result) if scope.is_block else returned_type(result)
-        returned = ast.unparse(replaced(tree_of(result), self.shown)) if scope.is_block else self._returned(result)
+        is_list = scope.is_block and not scope.is_step
+        self.returns = type_of(result) if is_list else returned_type(result)
+        returned = ast.unparse(replaced(tree_of(result), self.shown)) if is_list else self._returned(result)
         if self.lines and self.lines[-1].startswith(f"{returned} = "):
             returned = self.lines.pop().removeprefix(f"{returned} = ")
         self.lines.append(f"return {returned}")
@@ -91,6 +92,12 @@ class Forward:
         return ast.unparse(self.shown[result])
 
     def _write(self, statements: list[Statement], place: int, statement: Statement) -> None:
+        if isinstance(statement, Loop):
+            for value in (*statement.outs, statement.step):  # the sequence is read to the end
+                self._name(value, place - 1)
+            lines = [ast.unparse(ast.fix_missing_locations(replaced(line, self.shown))) for line in statement.body]
+            self.lines += "\n".join(lines).splitlines()
+            return
         expression = replaced(statement.expression, self.shown)
         text = ast.unparse(expression)
         if len(statement.outs) == 1 and self._stands_inside(statements, place, statement, text):
@@ -118,6 +125,8 @@ class Forward:
             return False
         if user == len(statements):
             return place == len(statements) - 1
+        if isinstance(statement.expression, ast.ListComp) and isinstance(statements[user].expression, ast.ListComp):
+            return False
         if statement.calls and statements[user].calls:
             return False
         for value in statement.ins:
