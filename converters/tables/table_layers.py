@@ -16,7 +16,17 @@ from torch import nn
 from ...model.layer import Layer
 from ...model.registry import converts, converts_to, module_form
 from ...model.traits import Traits
-from ...source.expressions import Value, Variable, entry, is_tensors, is_unknown, python, type_of, variables
+from ...source.expressions import (
+    Value,
+    Variable,
+    dims_of_entries,
+    entry,
+    is_tensors,
+    is_unknown,
+    python,
+    type_of,
+    variables,
+)
 from ...source.forms import Picks, Structure
 from ..pointwise.activations import is_inplace
 from ..reshaping.shapes import PASSES, optional_integer
@@ -199,18 +209,12 @@ class JoinTable(nn.Module):
 module_form("structure", JoinTable)(Structure(merges="join"))
 
 
-def _of_one_rank(entries: Any) -> bool:
-    """Are these tensors, at least one, of equally many dimensions?"""
-    tensors = isinstance(entries, list) and all(isinstance(entry, torch.Tensor) for entry in entries)
-    return tensors and len({entry.dim() for entry in entries}) == 1
-
-
 @module_form("python of a list", JoinTable)
 def _join(module: JoinTable, value: Value) -> Value:
     if is_tensors(value):
         return python("torch.cat(value, dim)", value=value, dim=dim_within(module, value[0].dims))
-    if isinstance(value, Variable) and value.values and all(map(_of_one_rank, value.values)):
-        return python("torch.cat(value, dim)", value=value, dim=dim_within(module, value.values[0][0].dim()))
+    if isinstance(value, Variable) and (dims := dims_of_entries(value)):
+        return python("torch.cat(value, dim)", value=value, dim=dim_within(module, dims))
     any_size = isinstance(value, list) and value and is_unknown(value)
     return python("torch.cat(value, dim)", value=value, dim=dim_of_any(module, value[0])) if any_size else None
 
@@ -356,52 +360,5 @@ converts_to(
 )
 
 
-class ReverseTable(nn.Module):
-    """Returns the entries of a list in reverse order."""
-
-    def forward(self, x: list[Any]) -> list[Any]:
-        return list(x[::-1])
-
-
-@module_form("python of a list", ReverseTable)
-def _reverse(module: ReverseTable, value: Value) -> Value:
-    return value[::-1] if isinstance(value, list) else python("x[::-1]", x=value)
-
-
-converts_to(ReverseTable, "nn.ReverseTable", traits=PASSES)
-
-
-class ZipTable(nn.Module):
-    """Turns [[a1, a2], [b1, b2], …] into [[a1, b1, …], [a2, b2, …]]."""
-
-    def forward(self, x: list[list[Any]]) -> list[list[Any]]:
-        return [list(items) for items in zip(*x, strict=True)]
-
-
-@module_form("python of a list", ZipTable)
-def _zip(module: ZipTable, value: Value) -> Value:
-    if isinstance(value, list) and all(isinstance(item, list) for item in value):
-        return [list(items) for items in zip(*value, strict=True)]
-    if not isinstance(value, list) or any(isinstance(item, list) or not item.values for item in value):
-        return None
-    return python("[list(items) for items in zip(*value, strict=True)]", value=value)
-
-
-converts_to(ZipTable, "nn.ZipTable", traits=replace(PASSES, reuses="nothing"))
-
-
-class ZipOneToMany(nn.Module):
-    """Turns [v, [a, b, …]] into [[v, a], [v, b], …]."""
-
-    def forward(self, x: list[Any]) -> list[list[Any]]:
-        return [[x[0], item] for item in x[1]]
-
-
-@module_form("python of a list", ZipOneToMany)
-def _zip_one_to_many(module: ZipOneToMany, value: Value) -> Value:
-    return [[value[0], item] for item in value[1]] if isinstance(value, list) and isinstance(value[1], list) else None
-
-
 module_form("structure", MaxEntries, MinEntries, AddToEach, SplitTable)(Structure(lists=True))
-converts_to(ZipOneToMany, "nn.ZipTableOneToMany", ignore=("gradInputEl",), traits=replace(PASSES, reuses="nothing"))
 module_form("cell part", AddEntries, FlattenTable, MultiplyEntries, NarrowTable, SelectTable, SplitTable)("function")

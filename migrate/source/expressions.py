@@ -150,6 +150,14 @@ def is_unknown(value: Value) -> bool:
     return not any(variable.values for variable in variables(value))
 
 
+def dims_of_entries(value: Variable) -> int | None:
+    """The number of dimensions that all entries of lists of tensors have; None if it is not known, or not one."""
+    lists = [example if isinstance(example, list) else [example] for example in value.values]
+    entries = [entry for example in lists for entry in example]
+    dims = {entry.dim() if isinstance(entry, torch.Tensor) else None for entry in entries}
+    return dims.pop() if len(dims) == 1 and value.shapes is None else None
+
+
 def is_tensors(value: Value) -> bool:
     """Is it a list of tensors that are known one by one?"""
     return isinstance(value, list) and bool(value) and all(isinstance(v, Variable) and v.shapes for v in value)

@@ -34,6 +34,7 @@ from ..base.tensor_trees import apply
 from ..model.registry import form_of
 from .expressions import Value, Variable, entry_type, is_unknown
 from .scopes import Scope, examples_of
+from .statements.one_expression import expression_of
 
 
 @dataclass(frozen=True)
@@ -101,6 +102,11 @@ def structure_of(module: nn.Module) -> Structure:
     return structure
 
 
+def is_operator(module: nn.Module, value: Variable) -> bool:
+    """Does it read better as an expression than as a link of a chain of layers, which gets such a value?"""
+    return structure_of(module).operator or expression_of(module, Variable(value.values)) is not None
+
+
 def is_chain(module: nn.Module) -> TypeGuard[nn.Sequential]:
     """Does it run its children one after another, and nothing else?"""
     return isinstance(module, nn.Sequential) and type(module).forward is nn.Sequential.forward
@@ -124,7 +130,7 @@ def as_python(module: nn.Module, value: Value, scope: Scope) -> Value | None:
     else:
         is_list = isinstance(value, list) or all(isinstance(example, list) for example in value.values)
         form = form_of("python of a list", module) if is_list else None
-    written = form and form(module, value)
+    written: Any = form(module, value) if form else expression_of(module, value)
     if _is_new(written):
         found = scope.unpack(written, results(module, value))
         if isinstance(value, Variable) and is_unknown(value) and isinstance(found, Variable):

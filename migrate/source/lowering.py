@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import ast
 from collections import Counter
+from itertools import groupby
+from operator import itemgetter
 from typing import Any
 
 import torch
@@ -17,11 +19,12 @@ from .check import same
 from .constructors import constructor_of
 from .examples import Calls
 from .expressions import Value, Variable, entry, entry_type, is_unknown, python, type_of
-from .forms import as_python, is_chain, loop_of, plain_of, result_type, results, stock_layer, structure_of
+from .forms import as_python, is_chain, is_operator, loop_of, plain_of, result_type, results, stock_layer, structure_of
 from .input_tree import members, tree_of
-from .loops import for_each, run_through, state_of
 from .roles import is_pair, is_pure, is_structured, is_unit, kind_of, role, signature, size_of
 from .scopes import Block, Constructor, Scope, Statement, examples_of, module_call
+from .statements.joins import filled, fillings
+from .statements.loops import for_each, run_through, state_of
 from .stock import first_input, stock_module
 
 _OVERWRITTEN = "Torch7 runs one module twice: its second result overwrites the first"
@@ -96,21 +99,37 @@ class Lowering:
             if lowered is not None:
                 return lowered
         if is_chain(module) and isinstance(value, Variable):
-            start, end = core(module)
-            if end - start < len(module) and any(structure_of(child).operator for child in module):
-                layers = list(module)
-                for child in layers[:start]:
-                    value = self.lower(child, value, scope)
-                value = self.call(nn.Sequential(*layers[start:end]), value, scope, name) if end > start else value
-                for child in layers[end:]:
-                    value = self.lower(child, value, scope)
-                return value
+            layers = self.layers(module)
+            operators = [is_operator(child, value) for child in layers]
+            if any(operators):
+                return self.runs(layers, operators, value, scope, name or self.names.get(id(module), ""))
         constructor, result = self.constructor(module, value)
         name = name or self.names.get(id(module)) or role(constructor)
         called = scope.call(constructor, value, result, name)
         if id(module) in self.names:
             scope.given.add(next(reversed(scope.attrs)))
         return called
+
+    def layers(self, chain: nn.Sequential) -> list[nn.Module]:
+        """The layers of a chain, those of chains within it included, but for those that do nothing."""
+        inside = [
+            self.layers(child) if is_chain(child) and is_pure(child) and id(child) not in self.names else [child]
+            for child in chain
+        ]
+        return [layer for layers in inside for layer in layers if not structure_of(layer).nothing]
+
+    def runs(self, layers: list[nn.Module], operators: list[bool], value: Value, scope: Scope, name: str) -> Value:
+        """Calls of the runs of layers between operators; the longest of them has the name."""
+        runs = [[i for i, _ in run] for _, run in groupby(enumerate(operators), key=itemgetter(1))]
+        longest = max((run for run in runs if not operators[run[0]]), key=len, default=[])
+        for run in runs:
+            if operators[run[0]]:
+                for place in run:
+                    value = self.lower(layers[place], value, scope)
+            else:
+                chain = nn.Sequential(*(layers[place] for place in run))
+                value = self.call(chain, value, scope, name if run is longest else "")
+        return value
 
     def embedding(self, module: nn.Module, value: Variable, scope: Scope) -> Value | None:
         """The rows of a nn.Embedding, which counts from 0; None if there is none."""
@@ -195,16 +214,19 @@ class Lowering:
         return found
 
     def is_concat(self, module: Any, value: Value) -> bool:
-        """Does it join results of one size, so that it has nothing to fill up?"""
+        """Does it join results of one size, or fill them up by what is the same for all samples?"""
         if structure_of(module).flow != "padded" or not isinstance(value, Variable) or not value.shapes:
             return False
         results = [self.run(child, value.values).values for child in module]
-        rests = [[tuple(n for d, n in enumerate(y.shape) if d != module.dim) for y in ys] for ys in results]
-        return all(rest == rests[0] for rest in rests)
+        missing = [fillings(list(ys), module.dim) for ys in zip(*results, strict=True)]
+        fixed = len({shape[1:] for shape in value.shapes}) == 1 and module.dim > 0
+        return not any(map(any, missing[0])) if not fixed else all(found == missing[0] for found in missing)
 
     def concat(self, module: Any, value: Value, scope: Scope) -> Value:
-        """The results of all children, joined."""
+        """The results of all children, joined; zeros surround those that are smaller."""
         parts = self.branches(module, value, scope)
+        if structure_of(module).flow == "padded":
+            parts = filled(parts, module.dim, scope)
         joined = tuple(torch.cat(given, module.dim) for given in examples_of(parts))
         return scope.assign(python("torch.cat(parts, dim)", parts=parts, dim=module.dim), joined)
 
@@ -336,13 +358,6 @@ def _sequences(layer: nn.RNNBase) -> tuple[torch.Tensor, ...]:
     """Two inputs of a recurrent layer, to see what it makes of them."""
     kind = next(layer.parameters()).dtype
     return tuple(torch.randn(*sizes, layer.input_size, dtype=kind) for sizes in ((3, 2), (4, 3)))
-
-
-def core(module: nn.Sequential) -> tuple[int, int]:
-    """Where the run of layers begins and ends that has only operators before and behind it."""
-    structures = map(structure_of, module)
-    layers = [i for i, structure in enumerate(structures) if not (structure.operator or structure.nothing)]
-    return (layers[0], layers[-1] + 1) if layers else (0, 0)
 
 
 def entries(values: list[Value], sources: list[Any], scope: Scope) -> Value:

@@ -7,6 +7,15 @@ import operator
 from collections.abc import Mapping
 from typing import Any
 
+
+def _is_in(value: Any, values: Any) -> bool:
+    return value in values
+
+
+def _is_not_in(value: Any, values: Any) -> bool:
+    return value not in values
+
+
 _COMPARISONS: dict[type[ast.cmpop], Any] = {
     ast.Eq: operator.eq,
     ast.NotEq: operator.ne,
@@ -16,6 +25,8 @@ _COMPARISONS: dict[type[ast.cmpop], Any] = {
     ast.GtE: operator.ge,
     ast.Is: operator.is_,
     ast.IsNot: operator.is_not,
+    ast.In: _is_in,
+    ast.NotIn: _is_not_in,
 }
 _ARITHMETIC: dict[type[ast.operator], Any] = {
     ast.Add: operator.add,

@@ -15,6 +15,9 @@ from ..simplify import count_uses
 #: Longest expression that may stand inside another one.
 _INNER = 44
 
+#: Longest expression of a line, in which an operand of this length, or more, stands.
+_LINE, _OPERAND = 74, 30
+
 #: Longest line with a comment beside it.
 _BESIDE = 80
 
@@ -105,6 +108,7 @@ class Forward:
             self.shown[out] = expression
             self.bases[out] = [base for value in statement.ins for base in self.bases[value]]
             return
+        text = self._shortened(statement, place, text)
         if statement.replaces is not None:
             self._rename(statement.replaces, statement.outs[0], place)
         names = [self._name(out, place) if self.uses[out] else "_" for out in statement.outs]
@@ -112,6 +116,18 @@ class Forward:
         beside = len(f"{line}  {comment}") <= _BESIDE
         self.lines += [comment] if comment and not beside else []
         self.lines.append(f"{line}  {comment}".rstrip() if beside else line)
+
+    def _shortened(self, statement: Statement, place: int, text: str) -> str:
+        """The text of an expression; operands with which it would be too long get lines of their own."""
+        while len(text) > _LINE:
+            lengths = {value: len(ast.unparse(self.shown[value])) for value in statement.ins}
+            longest = max(lengths, key=lengths.__getitem__, default=None)
+            if longest is None or lengths[longest] < _OPERAND:
+                break
+            inside = ast.unparse(self.shown[longest])
+            self.lines.append(f"{self._name(longest, place - 1)} = {inside}")
+            text = ast.unparse(replaced(statement.expression, self.shown))
+        return text
 
     def _stands_inside(self, statements: list[Statement], place: int, statement: Statement, text: str) -> bool:
         """May the result be written where it is used, without a name?"""

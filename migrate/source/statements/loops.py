@@ -6,8 +6,8 @@ import ast
 from collections.abc import Mapping
 from typing import Any
 
-from .expressions import Value, Variable, entry, python, replaced, tree_of, variables, with_attributes
-from .scopes import Loop, Scope
+from ..expressions import Value, Variable, entry, python, replaced, tree_of, variables, with_attributes
+from ..scopes import Loop, Scope
 
 
 def state_of(name: str, entries: tuple[Any, ...], size: int) -> Variable:
