@@ -148,25 +148,6 @@ def on_meta(module: nn.Module, memo: dict[int, Any] | None = None) -> nn.Module:
     return copied
 
 
-def require_operands(conv: ConvertedModel, memo: Mapping[int, Any]) -> None:
-    """Lets the layers of a copy refuse operands that PyTorch would broadcast, and Torch7 refuses.
-
-    Args:
-        conv: the converted model.
-        memo: leads from each module to its copy, as `on_meta` leaves it; only copies are changed.
-    """
-    for record in conv.layers:
-        part = memo.get(id(record.module))
-        if record.traits.flow == "operands" and isinstance(part, nn.Module):
-            part.register_forward_pre_hook(_check_operands)
-
-
-def _check_operands(module: nn.Module, args: tuple[Any, ...]) -> None:
-    operands = [tensor for _, tensor in leaves(args)]
-    if len({tensor.dim() for tensor in operands}) > 1 and len({tensor.numel() for tensor in operands}) > 1:
-        raise RuntimeError(f"its operands have different dimensions: {[tuple(tensor.shape) for tensor in operands]}")
-
-
 def _check_channels(module: nn.Module, args: tuple[Any, ...]) -> None:
     weight = module.get_parameter("weight")
     x = args[0] if isinstance(args[0], torch.Tensor) else args[0][0]  # {input, target}

@@ -12,7 +12,8 @@ from torch import nn
 
 from ..t7 import LuaTable, Storage
 from .input_readers import INDICES, channels_of
-from .observed_run import BATCH, PRODUCTS, Observed, Site, Sizes
+from .observed_run import BATCH, Observed, Site, Sizes
+from .operands import PRODUCTS
 
 #: How far the sizes of what a call gets are from what it wants.
 Need = Callable[[Sizes], int]

@@ -14,7 +14,8 @@ from ..base.tensor_trees import apply
 from ..model.conversion import ConvertedModel
 from ..model.layer_record import LayerRecord
 from ..t7 import LuaTable, Storage
-from .dry_run import SizesOnly, on_meta, require_operands, run
+from .dry_run import SizesOnly, on_meta, run
+from .operands import Operands
 from .random_input import floating_type, make_input
 from .search_budget import Budget, Spent
 
@@ -24,9 +25,6 @@ Sizes = tuple[tuple[int, ...], ...]
 #: A call, by number: of an operator, or of a layer.
 Site = tuple[str, int]
 
-
-#: Operators that multiply matrices.
-PRODUCTS = ("matmul", "__matmul__", "bmm", "mm", "baddbmm", "addmm")
 
 #: A batch of so many samples shows where it goes: hardly anything else has this size.
 BATCH = 29
@@ -83,7 +81,6 @@ class _Noting(SizesOnly):
     def __init__(self, observed: Observed) -> None:
         super().__init__()
         self.observed = observed
-        self.operands = False  # is the innermost layer one of operands? Torch7 broadcasts none of them
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         name = getattr(func, "__name__", "")
@@ -91,8 +88,6 @@ class _Noting(SizesOnly):
             return super().__torch_function__(func, types, args, kwargs)
         self.observed.calls.append(_sizes(args))
         try:
-            if self.operands and name in PRODUCTS:
-                _require_batches(self.observed.calls[-1])
             return super().__torch_function__(func, types, args, kwargs)
         except (NotImplementedError, Spent):
             raise
@@ -121,7 +116,7 @@ class Runs:
         self._dtype = floating_type(conv.module)
         self._memo: dict[int, Any] = {}
         self._meta: Any = on_meta(conv.module, self._memo)
-        require_operands(conv, self._memo)
+        self._operands = Operands(conv.layers, self._memo)
 
     def on(self, sizes: Any) -> Observed:
         """One run on an input of these sizes.
@@ -148,7 +143,6 @@ class Runs:
             observed.entered.append(_sizes(args))
             observed.calls_before = len(observed.calls)
             running.append((record, len(observed.entered) - 1))
-            noting.operands = record.traits.flow == "operands"
             if _left_over(record, args):
                 raise RuntimeError("it would leave out entries of its input")
             if (wanted := _fixed(record)) and len(observed.entered[-1]) == 1:
@@ -160,12 +154,10 @@ class Runs:
         def end(record: LayerRecord, part: Any, args: tuple[Any, ...], output: Any) -> None:
             while running and running.pop()[0] is not record:
                 pass
-            noting.operands = bool(running) and running[-1][0].traits.flow == "operands"
 
-        noting = _Noting(observed)
         hooks = list(self._hooks(begin, end))
         try:
-            with torch.no_grad(), self.budget, noting:
+            with torch.no_grad(), self.budget, self._operands, _Noting(observed):
                 observed.answer = run(module, value)
         except Spent:
             raise
@@ -190,12 +182,6 @@ class Runs:
             part = self._memo.get(id(record.module), record.module)
             yield part.register_forward_hook(partial(end, record))
             yield part.register_forward_pre_hook(partial(begin, record), prepend=True)
-
-
-def _require_batches(got: Sizes) -> None:
-    """Refuses two batches of matrices that are not of as many: PyTorch would repeat one, Torch7 refuses them."""
-    if len(got) > 1 and len(got[0]) == len(got[1]) == 3 and got[0][0] != got[1][0]:
-        raise RuntimeError(f"it takes batches of as many matrices, not of {got[0][0]} and {got[1][0]}")
 
 
 def _left_over(record: LayerRecord, args: tuple[Any, ...]) -> bool:

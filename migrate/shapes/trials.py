@@ -14,8 +14,9 @@ import torch
 from ..base.tensor_trees import apply, leaves
 from ..model.conversion import ConvertedModel
 from .candidates import ANY_LENGTH, USUAL, Candidate
-from .dry_run import answer_of, mixed, on_meta, require_operands
+from .dry_run import answer_of, mixed, on_meta
 from .observed_run import Runs
+from .operands import Operands
 from .random_input import floating_type, make_input
 from .search_budget import Budget, Spent
 
@@ -45,7 +46,7 @@ class Trials:
         self._recorded: set[str] = set()
         memo: dict[int, Any] = {}
         self._module = on_meta(conv.module, memo)
-        require_operands(conv, memo)
+        self._operands = Operands(conv.layers, memo)
         self._dtype = floating_type(conv.module)
         self._runs = Runs(conv, budget)
 
@@ -164,7 +165,7 @@ class Trials:
             return None
         empty, full = self.empty(sizes), partial(make_input, self.conv, sizes)
         try:
-            with self.budget:
+            with self.budget, self._operands:
                 return answer_of(self.conv.module, self._module, empty, full)
         except Spent:
             return None
