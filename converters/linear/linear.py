@@ -22,7 +22,9 @@ def sizes_before_product(obj: LuaObject, output: tuple[int, ...]) -> Iterator[tu
         yield (output[0], weight.size[1])
 
 
-LINEAR = Traits(reads="numbers", picture="weights", zeros_by_chance=True, sizes_before=sizes_before_product)
+LINEAR = Traits(
+    reads="numbers", most_dims=2, picture="weights", zeros_by_chance=True, sizes_before=sizes_before_product
+)
 
 
 @converts("nn.Linear", traits=LINEAR)

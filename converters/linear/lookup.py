@@ -72,7 +72,7 @@ def _embedding(module: LookupTable) -> nn.Embedding | None:
     return embedding if module.max_norm is None else None
 
 
-@converts("nn.LookupTable", traits=Traits(reuses="rows", reads="indices", picture="weights"))
+@converts("nn.LookupTable", traits=Traits(reuses="rows", reads="indices", most_dims=2, picture="weights"))
 def lookup_table(layer: Layer) -> LookupTable:
     """nn.LookupTable(nIndex, nOutput, [paddingValue = 0], [maxNorm], [normType = 2])
 

@@ -215,7 +215,7 @@ def _stock(module: Bottle, x: torch.Tensor) -> nn.Module | None:
     return module.module if type(module.module) is nn.Linear else None
 
 
-@converts("nn.Bottle", traits=Traits(output="children", flow="wrapper"))
+@converts("nn.Bottle", traits=Traits(output="children", flow="wrapper", merges_dims=True))
 def bottle(layer: Layer) -> Bottle:
     """nn.Bottle(module, [nInputDim = 2], [nOutputDim = nInputDim])"""
     layer.ignore("nOutputDim", "dimDelta", "inShape", "outShape")  # what the module returns says the same

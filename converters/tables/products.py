@@ -189,7 +189,7 @@ class Index(nn.Module):
         return f"dim={self.dim}"
 
 
-@converts("nn.Index")
+@converts("nn.Index", traits=Traits(flow="picks"))
 def index(layer: Layer) -> Index:
     """nn.Index(dimension)"""
     return Index(zero_based(layer, "dimension"))

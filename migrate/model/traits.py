@@ -18,7 +18,7 @@ Reuses = Literal["output", "storage", "rows", "nothing", "unknown"]
 Reads = Literal["", "images", "volumes", "frames", "indices", "numbers", "sequences"]
 Flow = Literal[
     "", "chain", "replicas", "wrapper", "branches", "joined", "slices", "entries", "graph", "steps", "operands",
-    "feedback", "select", "narrow", "flatten", "same", "push", "pull",
+    "feedback", "select", "picks", "narrow", "flatten", "same", "push", "pull",
 ]  # fmt: skip
 Kind = Literal["recurrent", "normalization", "dropout", "pooling", "merge", "weights", "activation", "other"]
 
@@ -46,12 +46,15 @@ class Traits:
         reads: what its input is: "images" (N, C, H, W), "volumes" (N, C, T, H, W), "frames" (N, T, D), "indices",
             "numbers" (N, D), "sequences" (T, N, D) as one tensor.
         weight_axis: the dimension of its matrix of weights that counts the numbers that it takes.
+        most_dims: how many dimensions its input has at most, where PyTorch would take more; 0: no fewer than PyTorch's.
+        merges_dims: does it run its child on inputs of more dimensions, of which the first ones become one meanwhile?
         first_index: the least index that it takes, if it reads indices.
         flow: how values go through it: "chain", its children one after another; "replicas", the same, but they are
             copies of one; "wrapper", around one child; "branches", each child gets the input, a table comes out;
             "joined", likewise, but one tensor comes out; "slices", each child gets a slice; "entries", each child
             gets an entry of a table; "graph", an nngraph; "steps", a child runs once for each step of a sequence;
             "feedback", a child gets the input and what it gave before; "operands", a table of tensors gives one;
+            "picks", of a tensor and a vector of indices, the entries of the tensor with these indices, from 1;
             "select", "narrow", "flatten", of a table; "same", what it gets; "push", leaves out an entry of a table,
             which a "pull" puts into another.
         children: the fields that hold its children, of which `parameters()` lists the parameters.
@@ -76,6 +79,8 @@ class Traits:
     keeps_numbers: bool = False
     reads: Reads = ""
     weight_axis: int = 1
+    most_dims: int = 0
+    merges_dims: bool = False
     first_index: int = 1
     flow: Flow = ""
     children: tuple[str, ...] = ("modules",)

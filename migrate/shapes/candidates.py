@@ -103,7 +103,7 @@ def crossed_sizes(entry: Entry) -> Iterator[Candidate]:
 def _images(entry: Entry, sides: Iterable[int]) -> Iterator[Candidate]:
     size, where = entry.channels, entry.where
     ahead: tuple[int, ...] = (5,) if entry.steps else ()
-    steps = ", in each of 5 steps," if entry.steps else ""
+    steps = ", in each of 5 steps" if entry.steps else ""
     for side in sides:
         for planes in (size,) if size else (3, 1):
             told = f"{where} takes {counted(size, 'channel')}{steps}" if size else "its first layers take images"
@@ -117,8 +117,10 @@ def _tried(sizes: tuple[int, ...], reason: str) -> Candidate:
 def _whole_sizes(entry: Entry) -> Iterator[Candidate]:
     size, where = entry.channels, entry.where
     ahead: tuple[int, ...] = (5,) if entry.steps else ()
-    steps = ", in each of 5 steps," if entry.steps else ""
-    if entry.kind == INDICES:
+    steps = ", in each of 5 steps" if entry.steps else ""
+    if entry.vector:
+        yield Candidate((2,), "a vector of indices")
+    elif entry.kind == INDICES:
         if entry.steps:
             yield Candidate((5, 2), f"{where} takes indices, one for each sample; 5 steps were tried")
         one = Candidate((2,), f"{where} takes indices, one for each sample")
@@ -138,9 +140,9 @@ def _whole_sizes(entry: Entry) -> Iterator[Candidate]:
             told = f"{where} takes frames of {counted(size, 'number')}; the length {length} was tried and fits"
             yield _tried((2, length, size), told)
     elif entry.kind == IMAGES:
-        # generators begin with a single pixel
+        # generators begin with a single pixel; each step of a sequence is one run more
         generator = entry.first is not None and entry.first.traits.enlarges
-        yield from _images(entry, (1, 4, 8, *SIDES) if generator else SIDES)
+        yield from _images(entry, (1, 4, 8, *SIDES) if generator else (64, 32, *SIDES) if entry.steps else SIDES)
     elif entry.kind == VOLUMES:
         clips, more = product(_CLIPS, _DEPTHS), product(SIDES, _DEPTHS)
         cubes = ((side, side) for side in _CUBES)
@@ -148,10 +150,14 @@ def _whole_sizes(entry: Entry) -> Iterator[Candidate]:
             told = f"{where} takes {counted(size, 'channel')}; {depth}x{side}x{side} was tried and fits"
             yield _tried((2, size, depth, side, side), told)
     elif size:
-        flat = Candidate((*ahead, 2, size), f"{where} takes {counted(size, 'number')}{steps.rstrip(',')}")
+        flat = Candidate((*ahead, 2, size), f"{where} takes {counted(size, 'number')}{steps}")
+        so_does = f"(so does {spelled(flat.sizes)})"
+        merging = next((record for record in entry.passed if record.traits.merges_dims), None)
+        if merging is not None and not entry.steps:  # it is there for inputs of more dimensions
+            told = f"{flat.reason}, and {merging.typename} any dimensions before them {so_does}"
+            yield flat._replace(sizes=(2, 5 if size != 5 else 7, size), reason=told)
         if any(record.traits.keeps_numbers and not record.traits.keeps_size for record in entry.passed):
             # who gives numbers another shape does not get them flat: then no source or graph leaves that out
-            so_does = f"(so does {spelled(flat.sizes)})"
             yield from (item._replace(reason=f"{item.reason} {so_does}") for item in _flattened(entry))
         yield flat
         yield from _flattened(entry)

@@ -118,10 +118,11 @@ def _found(conv: ConvertedModel) -> InputSizes:
         if trials.too_large is not None and not oblong:
             check_sizes(conv, trials.empty(trials.too_large))
         return InputSizes(None, unknown(entries, trials.count, oblong, ended=budget.spent))
-    others = chosen.arbitrary and isinstance(entries, Entry) and not entries.steps
+    others = chosen.arbitrary and isinstance(entries, Entry)
+    steps = isinstance(entries, Entry) and entries.steps
     if chosen.source in ("solved", "unbatched") and not chosen.arbitrary:
         return InputSizes(chosen.sizes, chosen.reason + _of_other_ranks(trials, chosen.sizes))
-    return InputSizes(chosen.sizes, chosen.reason + (trials.others(chosen.sizes) if others else ""))
+    return InputSizes(chosen.sizes, chosen.reason + (trials.others(chosen.sizes, steps=steps) if others else ""))
 
 
 def _of_other_ranks(trials: Trials, sizes: Any) -> str:

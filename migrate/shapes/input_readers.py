@@ -38,6 +38,7 @@ class Entry:
         channels: how many channels or numbers `first` takes; 0: not known.
         kind: what it takes: "images", "volumes", "frames", "indices", "numbers", "sequences"; "" if not known.
         steps: is it run once per step of a sequence?
+        vector: is it one vector of indices?
         slices: the 0-based axis that an nn.Parallel takes apart, and in how many slices; None if there is none.
     """
 
@@ -48,6 +49,7 @@ class Entry:
     steps: bool = False
     beside: list[list[LayerRecord]] = field(default_factory=list)
     slices: tuple[int, int] | None = None
+    vector: bool = False
 
     @property
     def where(self) -> str:
@@ -106,6 +108,8 @@ class _Walk:
             return self._graph(obj, depth)
         if flow == "operands":
             return {1: Entry(passed=[record]), 2: Entry()}
+        if flow == "picks":
+            return {1: Entry(), 2: Entry(kind=INDICES, passed=[record], vector=True)}
         index = obj.get("index")
         if flow == "select" and isinstance(index, float) and index >= 1:
             return {int(index): Entry()}
@@ -169,7 +173,7 @@ class _Walk:
             selects = selecting and select
             if selects and len(given) > 1:  # of several nodes one is passed on
                 given, select = given[select - 1 : select], 0
-            for source in given:
+            for place, source in enumerate(given, 1):
                 part = reads.get(id(source))
                 if part is None:
                     continue
@@ -181,7 +185,9 @@ class _Walk:
                     if id(source) in untouched:
                         untouched.add(id(data))
                     continue
-                reader = self.value(module, depth + 1) if len(given) == 1 else Entry(kind=JOINED)
+                reader = self.value(module, depth + 1)
+                if len(given) > 1:
+                    reader = _reader_of(place, reader)
                 if isinstance(reader, Entry) and reader.first is None and not reader.kind:
                     reads[id(data)] = part  # it passes on what it gets
                     if id(source) in untouched and _selects(reader):
@@ -190,6 +196,12 @@ class _Walk:
                 if isinstance(reader, Entry):
                     behind[id(data)] = reader
         return _arranged(found)
+
+
+def _reader_of(place: int, found: Entries) -> Entries:
+    """What reads one of several nodes that a node of an nngraph takes as a table."""
+    part = found.get(place, Entry()) if isinstance(found, dict) else Entry()
+    return part if isinstance(part, dict) or part.first is not None or part.kind else Entry(kind=JOINED)
 
 
 def _selected(data: LuaTable, layer: Value) -> int:

@@ -13,7 +13,7 @@ from torch import nn
 from ..t7 import LuaTable, Storage
 from .input_readers import INDICES, channels_of
 from .observed_run import BATCH, Observed, Site, Sizes
-from .operands import PRODUCTS
+from .requirements import PRODUCTS
 
 #: How far the sizes of what a call gets are from what it wants.
 Need = Callable[[Sizes], int]

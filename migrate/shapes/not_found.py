@@ -58,6 +58,8 @@ def _example(entries: Entries, *, inside: bool = False) -> str:
     if isinstance(entries, dict):
         return "{" + ",".join(_example(part, inside=True) for _, part in sorted(entries.items())) + "}"
     size = entries.channels
+    if entries.vector:
+        return "2"
     known = {
         VOLUMES: f"2x{size}x16x112x112",
         FRAMES: f"2x100x{size}",

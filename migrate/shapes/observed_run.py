@@ -15,8 +15,8 @@ from ..model.conversion import ConvertedModel
 from ..model.layer_record import LayerRecord
 from ..t7 import LuaTable, Storage
 from .dry_run import SizesOnly, on_meta, run
-from .operands import Operands
 from .random_input import floating_type, make_input
+from .requirements import Requirements
 from .search_budget import Budget, Spent
 
 #: The sizes of the tensors among the arguments of a call.
@@ -116,7 +116,7 @@ class Runs:
         self._dtype = floating_type(conv.module)
         self._memo: dict[int, Any] = {}
         self._meta: Any = on_meta(conv.module, self._memo)
-        self._operands = Operands(conv.layers, self._memo)
+        self._requirements = Requirements(conv.layers, self._memo)
 
     def on(self, sizes: Any) -> Observed:
         """One run on an input of these sizes.
@@ -157,7 +157,7 @@ class Runs:
 
         hooks = list(self._hooks(begin, end))
         try:
-            with torch.no_grad(), self.budget, self._operands, _Noting(observed):
+            with torch.no_grad(), self.budget, self._requirements, _Noting(observed):
                 observed.answer = run(module, value)
         except Spent:
             raise

@@ -67,7 +67,7 @@ def indexed_leaves(conv: ConvertedModel, value: Any) -> list[tuple[torch.Tensor,
 
     The model is run once on ones of these sizes, to see which tensors reach such a layer unchanged.
     """
-    lookups = [record for record in conv.layers if record.traits.reads == "indices"]
+    lookups = [record for record in conv.layers if record.traits.reads == "indices" or record.traits.flow == "picks"]
     if not lookups:
         return []
     originals = [tensor for _, tensor in leaves(value)]
@@ -82,8 +82,10 @@ def _followed(conv: ConvertedModel, lookups: list[LayerRecord], value: Any) -> d
     origins = _Origins([tensor for _, tensor in leaves(value)])
     found: dict[int, range] = {}
 
-    def note(takes: range, module: nn.Module, args: tuple[Any, ...]) -> None:
-        for _, tensor in leaves(args):
+    def note(record: LayerRecord, module: nn.Module, args: tuple[Any, ...]) -> None:
+        picks = record.traits.flow == "picks"
+        takes = _rows_of(record, args[0][0]) if picks else indices_of(record)
+        for _, tensor in leaves(args[0][1] if picks else args):
             for i in origins.of(tensor):
                 others = found.get(i, takes)
                 found[i] = range(max(takes.start, others.start), min(takes.stop, others.stop))
@@ -91,9 +93,16 @@ def _followed(conv: ConvertedModel, lookups: list[LayerRecord], value: Any) -> d
     budget = Budget(math.inf, conv.limits)
     with ExitStack() as hooks, suppress(Exception), torch.no_grad(), origins, budget:
         for record in lookups:
-            hooks.enter_context(record.module.register_forward_pre_hook(partial(note, indices_of(record))))
+            hooks.enter_context(record.module.register_forward_pre_hook(partial(note, record)))
         run(conv.module, value)
     return found
+
+
+def _rows_of(record: LayerRecord, tensor: torch.Tensor) -> range:
+    """The indices of the entries that a layer may pick from a tensor."""
+    dimension = record.object.get("dimension")
+    axis = int(dimension) - 1 if isinstance(dimension, float) else 0
+    return range(1, tensor.shape[axis] + 1)
 
 
 class _Origins(TorchDispatchMode):  # type: ignore[no-untyped-call]

@@ -158,7 +158,9 @@ def _start(entries: Entries, labels: Iterator[int], inside: bool) -> Any:
         return [_start(part, labels, inside) for _, part in sorted(entries.items())]
     size = entries.channels
     found: tuple[int, ...]
-    if entries.kind == INDICES:
+    if entries.vector:
+        found = (BATCH,)
+    elif entries.kind == INDICES:
         found = (BATCH,) if inside else (BATCH, next(labels))
     elif entries.kind == IMAGES:
         found = (BATCH, size or 3, _SIDE, _SIDE)

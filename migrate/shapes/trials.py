@@ -16,8 +16,8 @@ from ..model.conversion import ConvertedModel
 from .candidates import ANY_LENGTH, USUAL, Candidate
 from .dry_run import answer_of, mixed, on_meta
 from .observed_run import Runs
-from .operands import Operands
 from .random_input import floating_type, make_input
+from .requirements import Requirements
 from .search_budget import Budget, Spent
 
 #: Files can claim anything; nobody's input is larger.
@@ -46,7 +46,7 @@ class Trials:
         self._recorded: set[str] = set()
         memo: dict[int, Any] = {}
         self._module = on_meta(conv.module, memo)
-        self._operands = Operands(conv.layers, memo)
+        self._requirements = Requirements(conv.layers, memo)
         self._dtype = floating_type(conv.module)
         self._runs = Runs(conv, budget)
 
@@ -141,10 +141,12 @@ class Trials:
         )
         return exact, exact or all(first[0] * (batch + 1) == second[0] * batch for first, second in pairs)
 
-    def others(self, sizes: tuple[int, ...]) -> str:
-        """Says which other sizes do as well as those that were found by trying."""
-        if len(sizes) == 4:
-            return self._other_images(*sizes)
+    def others(self, sizes: tuple[int, ...], *, steps: bool = False) -> str:
+        """Says which other sizes do as well as those that were found by trying; with `steps` a sequence is of them."""
+        if len(sizes) == 4 + steps:
+            return self._other_images(sizes)
+        if steps:
+            return ""
         if len(sizes) == 5:
             larger = [(*sizes[:3], sizes[3] + n, sizes[4] + n) for n in (1, 16, 32)]
             larger += [(*sizes[:2], sizes[2] + n, *sizes[3:]) for n in (1, 8)]
@@ -152,12 +154,20 @@ class Trials:
         longer = [sizes[1] + n for n in (1, 2, 16)]
         return _so_do([str(n) for n in longer if any(self.keeps_apart((sizes[0], n, *sizes[2:])))], len(longer))
 
-    def _other_images(self, batch: int, planes: int, side: int, _: int) -> str:
-        larger = [s for s in (side + 1, side + 32) if self.fits((batch, planes, s, s))]
+    def _other_images(self, sizes: tuple[int, ...]) -> str:
+        *ahead, side, _ = sizes
+        larger = [s for s in (side + 1, side + 32) if self.fits((*ahead, s, s))]
         if len(larger) == 2:
             return " (so does any other size, it seems)"
-        usual = [s for s in USUAL if s not in (side, *larger) and self.fits((batch, planes, s, s))]
-        return _so_do([f"{s}x{s}" for s in (*usual, *larger)], 0)
+        usual = [s for s in USUAL if s not in (side, *larger) and self.fits((*ahead, s, s))]
+        less = [side - 1] if side > 1 and self.fits((*ahead, side - 1, side - 1)) else []
+        oblong = [(side // k, side * k) for k in (2, 4) if side % k == 0]
+        turned = [*oblong, *((columns, rows) for rows, columns in oblong)]
+        return _so_do(
+            [f"{s}x{s}" for s in dict.fromkeys((*usual, *larger, *less))]
+            + [f"{rows}x{columns}" for rows, columns in turned if self.fits((*ahead, rows, columns))],
+            0,
+        )
 
     def _answer(self, sizes: Any) -> Any:
         """What the model gives; None if it does not take these sizes, or if the budget ends before that is known."""
@@ -165,7 +175,7 @@ class Trials:
             return None
         empty, full = self.empty(sizes), partial(make_input, self.conv, sizes)
         try:
-            with self.budget, self._operands:
+            with self.budget, self._requirements:
                 return answer_of(self.conv.module, self._module, empty, full)
         except Spent:
             return None

@@ -6,13 +6,13 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import nn
 
 from ..base.answers import ask
-from ..base.tensor_trees import apply, leaves, numbered
+from ..base.tensor_trees import apply, leaves, numbered, shapes
 from ..model.conversion import ConvertedModel
 from ..shapes.dry_run import answer_of, on_meta, run
 
@@ -31,6 +31,9 @@ _SLOW = (
     nn.Linear,
 )
 
+
+#: How the size of an axis is changed.
+_Change = Literal["doubled", "more", "less"]
 
 #: So many parts of a table are made larger alone; those of images are not.
 _PARTS, _IMAGE = 8, 4
@@ -124,7 +127,7 @@ _BITS = {torch.float32: torch.int32, torch.float64: torch.int64}
 
 
 def several_sizes(conv: ConvertedModel, value: Any, calls: Calls) -> list[Example]:
-    """An input, and larger ones: one more sample, then each other axis doubled (or one more) where the model allows it.
+    """An input, and others: one more sample, then each other axis doubled, or one more, or less, if the model takes it.
 
     Of a table the parts grow together first, then those alone that the model takes alone or with parts of that size.
 
@@ -137,9 +140,11 @@ def several_sizes(conv: ConvertedModel, value: Any, calls: Calls) -> list[Exampl
     found = [first]
     sizes_only = on_meta(conv.module)
 
-    def grow(axis: int, parts: frozenset[int], doubled: bool) -> bool:
-        """Adds an input some of whose parts are larger along an axis, if the model takes it."""
-        larger = numbered(value, partial(_extended, axis, parts, doubled))
+    def grow(axis: int, parts: frozenset[int], change: _Change = "more") -> bool:
+        """Adds an input some of whose parts are larger (or smaller) along an axis, if the model takes it."""
+        larger = numbered(value, partial(_extended, axis, parts, change))
+        if shapes(larger) == shapes(value):
+            return False
         answer = answer_of(conv.module, sizes_only, larger, partial(apply, larger, torch.clone))
         if answer is None:
             return False
@@ -154,7 +159,8 @@ def several_sizes(conv: ConvertedModel, value: Any, calls: Calls) -> list[Exampl
     tensors = [tensor for _, tensor in leaves(value)]
     count = len(tensors)
     for axis in range(max((tensor.dim() for tensor in tensors), default=0)):
-        _ = any(grow(axis, frozenset(range(count)), doubled) for doubled in ((True, False) if axis > 0 else (False,)))
+        changes: tuple[_Change, ...] = ("doubled", "more", "less") if axis > 0 else ("more",)
+        _ = any(grow(axis, frozenset(range(count)), change) for change in changes)
     tried: set[tuple[int, frozenset[int]]] = set()
     for number, tensor in enumerate(tensors[:_PARTS] if count > 1 else ()):
         for axis in range(tensor.dim() if tensor.dim() < _IMAGE else 0):
@@ -164,7 +170,7 @@ def several_sizes(conv: ConvertedModel, value: Any, calls: Calls) -> list[Exampl
                 if (axis, parts) in tried or len(parts) == count:
                     continue
                 tried.add((axis, parts))
-                if grow(axis, parts, False):
+                if grow(axis, parts):
                     break
     return found
 
@@ -187,9 +193,11 @@ def _rows(value: Any) -> list[tuple[int, ...]]:
     return [(tensor.dim(), *tensor.shape[:1]) for _, tensor in leaves(value)]
 
 
-def _extended(axis: int, parts: frozenset[int], doubled: bool, number: int, tensor: Any) -> Any:
-    """A tensor of the given parts with itself, or only its first entry, behind it along an axis, where it has that."""
+def _extended(axis: int, parts: frozenset[int], change: _Change, number: int, tensor: Any) -> Any:
+    """A tensor of the given parts with itself, or its first entry, behind it along an axis, or without its last one."""
     if number not in parts or not isinstance(tensor, torch.Tensor) or tensor.dim() <= axis:
         return tensor
-    more = tensor if doubled else tensor.narrow(axis, 0, 1)
+    if change == "less":
+        return tensor.narrow(axis, 0, max(1, tensor.shape[axis] - 1)).clone()
+    more = tensor if change == "doubled" else tensor.narrow(axis, 0, 1)
     return torch.cat([tensor, more], axis)

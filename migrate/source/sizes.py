@@ -24,6 +24,9 @@ _CALLS = 8_000
 #: Of a larger number of entries no more is asked.
 _LARGEST = 1 << 14
 
+#: Dimensions of a batch of images.
+_IMAGE = 4
+
 #: Steps that sizes may have to have, as behind poolings whose results are enlarged and joined again.
 _STEPS = (2, 4, 8, 16, 32, 64, 3, 5, 6, 7, 12, 24)
 
@@ -39,6 +42,7 @@ class Axis:
         step: it is a multiple of this.
         low: the least size.
         high: the largest size; None: there is none.
+        such: sizes that fit, in words, where others do together with those of another axis.
         some: not every size fits, but the multiples of this do (-1: other ones); 0: nothing of the kind is known.
     """
 
@@ -49,10 +53,13 @@ class Axis:
     low: int = 1
     high: int | None = None
     some: int = 0
+    such: str = ""
 
     @property
     def note(self) -> str:
         """Which sizes it may have, in words; "" if any."""
+        if self.such:
+            return self.such
         if self.high is not None:
             return f"from {self.low} to {self.high}"
         if self.step > 1:
@@ -121,6 +128,8 @@ def sizes_of(module: nn.Module, examples: list[Example], readers: list[Entry]) -
     axes = _axes(given, readers)
     trial = _Trial(module, examples[0], axes, made[0])
     tried = [sample for axis in axes if axis.letter != "N" for sample in _tried(axis, trial)]
+    for number in range(len(trial.inputs)):
+        _open_oblong(number, trial)
     ran = [_Sample({id(axis): axis.sizes[i] for axis in axes}, shapes) for i, shapes in enumerate(made)]
     samples = [s for s in ran if not any(s.sizes[id(axis)] % max(axis.some, 1) for axis in axes)] + tried
     inputs = [[str(n) for n in shape] for shape in given[0]]
@@ -211,16 +220,32 @@ class _Trial:
 
 def _is_sure(number: int, reader: Entry, trial: _Trial) -> bool:
     """Does what reads an input tell the number of its dimensions, or does no other fit?"""
-    if any(record.traits.keeps_numbers and not record.traits.keeps_size for record in reader.passed):
+    traits = [record.traits for record in reader.passed]
+    if any(one.merges_dims or (one.keeps_numbers and not one.keeps_size) for one in traits):
         return False
+    shape = trial.inputs[number]
     if reader.kind not in ("", INDICES):
         return True
-    shape = trial.inputs[number]
     fewer = [[*shape[:dim], *shape[dim + 1 :]] for dim in range(len(shape)) if len(shape) > 1]
     try:
         return not any(trial.takes(number, other) for other in (*fewer, [1, *shape], [*shape, 1]))
     except _Unknown:
         return False
+
+
+def _open_oblong(number: int, trial: _Trial) -> None:
+    """Bounds no sides of images where others fit that leave a layer as many numbers: half as high, twice as wide."""
+    shape = trial.inputs[number]
+    axes = [axis for axis in trial.axes if axis.high is not None and {(number, 2), (number, 3)} & set(axis.places)]
+    if len(shape) != _IMAGE or {place for axis in axes for place in axis.places} < {(number, 2), (number, 3)}:
+        return
+    height, width = shape[2:]
+    others = [sides for k in (2, 4) for sides in ((height // k, width * k), (height * k, width // k)) if min(sides)]
+    with suppress(_Unknown):
+        if not any(trial.takes(number, [*shape[:2], *sides]) for sides in others):
+            return
+    for axis in axes:
+        axis.such, axis.low, axis.high = f"such as {axis.low} to {axis.high}", 1, None
 
 
 def _axes(given: list[list[torch.Size]], readers: list[Entry]) -> list[Axis]:
@@ -273,7 +298,7 @@ def _find(axis: Axis, fits: Callable[[int], bool], dims: int) -> None:
     if not fits(size):
         raise _Unknown
     if not (fits(2 * size) or fits(3 * size)):
-        if fits(size + 1):
+        if fits(size + 1) or fits(size - 1):
             axis.low, axis.high = _edge(fits, 0, size, 1), _edge(fits, 2 * size, size, 1)
         return
     steps = [n for n in (1, *_STEPS) if size % n == 0]

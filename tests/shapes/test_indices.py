@@ -102,7 +102,7 @@ FOUND = [
     (lambda: recurrent(lookup(4, 3), 3, output=lua.numbers(2, 3, dtype="f4")), "2", "nn.LookupTable at 2"),
     (lambda: cell(one_hot(outputSize=11, _type="torch.FloatTensor"), 11, 8), "{2,2x8,2x8}", "OneHot"),
     (torch_rnn, "2x16", "nn.LookupTable at net.1 takes indices"),
-    (captioner, "{2x4,11x2}", "follows from what the layers refuse"),
+    (captioner, "{2x4,5x2}", "nn.LookupTable at lookup_table takes indices"),
 ]
 
 

@@ -44,8 +44,11 @@ def skipping() -> tm.LuaObject:
 
 def fixed() -> tm.LuaObject:
     """A View of 4 planes of 2 x 3."""
-    view = lua.module("nn.View", size=tm.Storage("torch.LongStorage", np.array([24])), numElements=24)
-    return lua.sequential(conv(3, 4), pool(), view, lua.linear(24, 5, dtype="f4"))
+    return lua.sequential(conv(3, 4), pool(), flat(24), lua.linear(24, 5, dtype="f4"))
+
+
+def flat(count: int) -> tm.LuaObject:
+    return lua.module("nn.View", size=tm.Storage("torch.LongStorage", np.array([count])), numElements=count)
 
 
 def lookup() -> tm.LuaObject:
@@ -77,9 +80,17 @@ def lookup() -> tm.LuaObject:
         pytest.param(
             fixed,
             image(2, 3, 4, 6),
-            "Input: (N, 3, H, W) float32 (H from 4 to 5, W from 6 to 7). Output: (N, 5) float32.",
-            [(3, 3, 5, 7)],
-            [(1, 3, 8, 6), (1, 3, 4, 8)],
+            "Input: (N, 3, H, W) float32 (H such as 4 to 5, W such as 6 to 7). Output: (N, 5) float32.",
+            [(3, 3, 5, 7), (2, 3, 2, 12)],  # as large a map, which a View of fixed size takes as well
+            [(1, 4, 4, 6), (3, 4, 6)],
+            id="maps of a size",
+        ),
+        pytest.param(
+            lambda: lua.sequential(conv(3, 4, 5, 2), pool(), flat(16), lua.linear(16, 5, dtype="f4")),
+            image(2, 3, 10, 10),
+            "Input: (N, 3, H, W) float32 (H and W from 7 to 10). Output: (N, 5) float32.",
+            [(1, 3, 7, 10)],
+            [(1, 3, 6, 10), (1, 3, 11, 11)],
             id="a range",
         ),
         pytest.param(
