@@ -210,7 +210,8 @@ def column_sizes(conv: ConvertedModel, entry: Entry, budget: Budget) -> Iterator
         if measure.of(height, columns)[0] == 1:
             why = f"{height} rows become one for {recurrent[0].typename}, and {columns} columns were taken"
             yield Candidate((2, entry.channels, height, columns), f"{takes}; {why}")
-    width = channels_of(recurrent[0])
+    behind = conv.layers[conv.layers.index(recurrent[0]) :]
+    width = next((taken for taken in map(channels_of, behind) if taken), 0)
     if not width or not measure.planes or width % measure.planes:
         return
     rows = measure.sides(0, width // measure.planes)

@@ -109,14 +109,19 @@ def _watched(
     return None
 
 
-def mixed(value: Any, output: Any) -> str:
+def mixed(value: Any, output: Any, *, steps: bool = False) -> str:
     """Says that the samples of a batch of images were mixed, as a View of fixed size does when they are too large.
+
+    Args:
+        value: the input.
+        output: what the model gives.
+        steps: is the input a sequence, time first?
 
     Returns:
         "" if each output has as many rows as the batch.
     """
     inputs = [tensor for _, tensor in leaves(value)]
-    batches = {tensor.shape[0] for tensor in inputs if tensor.dim() > 3}
+    batches = {tensor.shape[int(steps)] for tensor in inputs if tensor.dim() > 3}
     if len(batches) != 1 or any(tensor.dim() < 4 for tensor in inputs):
         return ""
     batch = batches.pop()

@@ -31,7 +31,7 @@ _LARGE = 1 << 21
 _FEW = 8
 
 #: So many sizes with a dimension more or less are tried, to say that there are such.
-_OTHERS = 12
+_OTHERS = 24
 
 #: How many likely sizes are tried of a tensor, and of a table, before what the layers refuse is followed.
 _LIKELY, _LIKELY_VOLUMES, _LIKELY_TABLES = 20, 70, 16
@@ -108,7 +108,7 @@ def _found(conv: ConvertedModel) -> InputSizes:
     """What the model says of its input, what follows from that, and which of it the model takes."""
     budget = Budget(limits=conv.limits)
     entries = entries_of(conv)
-    trials = Trials(conv, budget)
+    trials = Trials(conv, budget, steps=isinstance(entries, Entry) and entries.steps)
     try:
         chosen = trials.choose(_proposed(conv, entries, budget))
     except Spent:
@@ -119,10 +119,9 @@ def _found(conv: ConvertedModel) -> InputSizes:
             check_sizes(conv, trials.empty(trials.too_large))
         return InputSizes(None, unknown(entries, trials.count, oblong, ended=budget.spent))
     others = chosen.arbitrary and isinstance(entries, Entry)
-    steps = isinstance(entries, Entry) and entries.steps
     if chosen.source in ("solved", "unbatched") and not chosen.arbitrary:
         return InputSizes(chosen.sizes, chosen.reason + _of_other_ranks(trials, chosen.sizes))
-    return InputSizes(chosen.sizes, chosen.reason + (trials.others(chosen.sizes, steps=steps) if others else ""))
+    return InputSizes(chosen.sizes, chosen.reason + (trials.others(chosen.sizes) if others else ""))
 
 
 def _of_other_ranks(trials: Trials, sizes: Any) -> str:

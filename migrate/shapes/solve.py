@@ -92,10 +92,10 @@ class Solver:
             return
         seen.add(repr(sizes))
         observed = self._run(sizes)
-        odd += sum(BATCH not in leaf for leaf in _flat(sizes))  # parts that have no batch
+        odd += sum(BATCH not in leaf for leaf in flat(sizes))  # parts that have no batch
         if observed.fits:
             heappush(heap, (odd or -1, -_ENDED, next(self._order), sizes, 0))
-        elif before is None or observed.progress > before.progress:
+        elif before is None or _comes_further(observed, before):
             heappush(heap, (odd, -observed.progress, next(self._order), sizes, 0))
 
     def _run(self, sizes: Any) -> Observed:
@@ -169,17 +169,26 @@ class Solver:
         return next((size for size in _ROUND if low <= size < low + 32 and off(size) == 0), low)
 
 
-def _flat(sizes: Any) -> list[tuple[int, ...]]:
+def _comes_further(observed: Observed, before: Observed) -> bool:
+    """Does a run come further than another, or want less where it ends?"""
+    if observed.progress != before.progress:
+        return observed.progress > before.progress
+    return len(needs_of(observed)[1]) < len(needs_of(before)[1])
+
+
+def flat(sizes: Any) -> list[tuple[int, ...]]:
+    """The sizes of the tensors of a table, in order."""
     found: list[tuple[int, ...]] = []
     apply(sizes, found.append, tuple)
     return found
 
 
 def _leaf(sizes: Any, number: int) -> tuple[int, ...]:
-    return _flat(sizes)[number]
+    return flat(sizes)[number]
 
 
-def _replaced(sizes: Any, number: int, leaf: tuple[int, ...]) -> Any:
+def replaced(sizes: Any, number: int, leaf: tuple[int, ...]) -> Any:
+    """The same sizes, with others for one tensor."""
     numbers = count()
 
     def choose(one: tuple[int, ...]) -> tuple[int, ...]:
@@ -191,37 +200,39 @@ def _replaced(sizes: Any, number: int, leaf: tuple[int, ...]) -> Any:
 def _with(sizes: Any, axes: Axes, size: int) -> Any:
     for number, dim in axes:
         leaf = _leaf(sizes, number)
-        sizes = _replaced(sizes, number, (*leaf[:dim], size, *leaf[dim + 1 :]))
+        sizes = replaced(sizes, number, (*leaf[:dim], size, *leaf[dim + 1 :]))
     return sizes
 
 
 def _groups(sizes: Any, *, batch: bool) -> list[Axes]:
     """Axes that change together: those of equal size, then each alone; only those of the batch, or all others."""
     by_size: dict[tuple[bool, int], list[tuple[int, int]]] = {}
-    for number, leaf in enumerate(_flat(sizes)):
+    for number, leaf in enumerate(flat(sizes)):
         for dim, size in enumerate(leaf):
             sides = len(leaf) >= _MAX_RANK and dim > 1
             if (size == BATCH) is batch:
                 by_size.setdefault((size not in LABELS and not sides, size), []).append((number, dim))
     found = sorted(by_size.items())
     groups = [tuple(axes) for _, axes in found]
-    images = {number for number, leaf in enumerate(_flat(sizes)) if len(leaf) >= _MAX_RANK}
+    images = {number for number, leaf in enumerate(flat(sizes)) if len(leaf) >= _MAX_RANK}
     for _, axes in found:
         if len(axes) > 1:
             together = {number: tuple(a for a in axes if a[0] == number) for number, _ in axes}
             groups += [axis for axis in together.values() if len(axis) < len(axes)]
             groups += [((n, d),) for n, d in axes if n not in images and len(together[n]) > 1]
+    # a side of images alone comes last
+    groups += [((n, d),) for _, axes in found for n, d in axes if n in images and len(axes) > 1]
     return list(dict.fromkeys(groups))
 
 
 def _label(sizes: Any) -> int:
-    used = {size for leaf in _flat(sizes) for size in leaf}
+    used = {size for leaf in flat(sizes) for size in leaf}
     return next((label for label in LABELS if label not in used), 59)
 
 
 def _deeper(sizes: Any) -> Iterator[Any]:
     """The same sizes with a dimension more in each part, if all have as many: operands do."""
-    ranks = [len(leaf) for leaf in _flat(sizes)]
+    ranks = [len(leaf) for leaf in flat(sizes)]
     if len(ranks) > 1 and len(set(ranks)) == 1 and ranks[0] < _MAX_RANK:
         for dim in (1, ranks[0]):
             yield apply(sizes, partial(_inserted, dim, _label(sizes)), tuple)
@@ -229,23 +240,22 @@ def _deeper(sizes: Any) -> Iterator[Any]:
 
 def other_ranks(sizes: Any) -> Iterator[Any]:
     """The same sizes, with a dimension more or less in one part."""
-    flat, label = _flat(sizes), _label(sizes)
-    for number, leaf in enumerate(flat):
+    label = _label(sizes)
+    for number, leaf in enumerate(flat(sizes)):
         if len(leaf) < _MAX_RANK:
             for dim in dict.fromkeys((1 if leaf else 0, len(leaf), 0)):
-                yield _replaced(sizes, number, _inserted(dim, label, leaf))
+                yield replaced(sizes, number, _inserted(dim, label, leaf))
         if len(leaf) > 1:
-            yield _replaced(sizes, number, (leaf[0], *leaf[2:]))
-            yield _replaced(sizes, number, leaf[1:])
+            yield replaced(sizes, number, (leaf[0], *leaf[2:]))
+            yield replaced(sizes, number, leaf[1:])
 
 
 def exchanged(sizes: Any) -> Iterator[Any]:
     """The same sizes, where two parts of a table share the sum of their channels otherwise, as joined ones can."""
-    flat = _flat(sizes)
-    for (i, one), (j, other) in permutations(enumerate(flat), 2):
+    for (i, one), (j, other) in permutations(enumerate(flat(sizes)), 2):
         if len(one) == len(other) > 1 and other[1] > 1:
-            more = _replaced(sizes, i, (one[0], one[1] + 1, *one[2:]))
-            yield _replaced(more, j, (other[0], other[1] - 1, *other[2:]))
+            more = replaced(sizes, i, (one[0], one[1] + 1, *one[2:]))
+            yield replaced(more, j, (other[0], other[1] - 1, *other[2:]))
 
 
 def _inserted(dim: int, size: int, leaf: tuple[int, ...]) -> tuple[int, ...]:

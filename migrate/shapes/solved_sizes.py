@@ -16,10 +16,10 @@ from .input_readers import FRAMES, IMAGES, INDICES, NUMBERS, SEQUENCES, VOLUMES,
 from .observed_run import BATCH, Runs
 from .parse import spelled
 from .search_budget import Budget
-from .solve import LABELS, Solver
+from .solve import LABELS, Solver, flat, replaced
 
 #: How many runs a search may take with a batch, and without.
-_RUNS = {True: 100, False: 40}
+_RUNS = {True: 90, False: 30}
 
 #: Dimensions of a batch of images.
 _IMAGES = 4
@@ -27,8 +27,8 @@ _IMAGES = 4
 #: How large images are to begin with: networks halve them a few times.
 _SIDE = 64
 
-#: Images that are joined have so many channels, most likely, and so many are joined.
-_PLANES, _JOINED = (3, 1, 2), (2, 3)
+#: Images that are joined have so many channels, most likely, and no more are joined.
+_PLANES, _JOINED = (3, 1, 2), 3
 
 
 def solved_sizes(conv: ConvertedModel, entries: Entries, budget: Budget, *, batched: bool) -> Iterator[Candidate]:
@@ -44,18 +44,19 @@ def solved_sizes(conv: ConvertedModel, entries: Entries, budget: Budget, *, batc
     solver = Solver(runs, _RUNS[batched])
     left: list[Candidate] = []
     roots = list(_roots(entries, batched=batched))
-    joined = list(_joined_images(entries, conv.layers)) if batched else []
-    for found in solver.solve([*roots, *joined]):
+    joined = list(_as_images(entries, conv.layers)) if batched else []
+    known_images = isinstance(entries, dict) or not joined  # else they are likelier than what is known of nothing
+    for found in solver.solve([*roots, *joined] if known_images else [*joined, *roots]):
         if found in roots and not _known(entries):
             return  # it takes anything, so nothing is known
-        sizes, kept = _of_two(runs, found) if batched else (found, True)
+        sizes, kept = _of_two(runs, _simpler(runs, found)) if batched else (found, True)
         told = _told(entries, sizes) + ("" if batched else ", one sample in no batch")
         candidate = Candidate(
             sizes, told, "solved" if batched else "unbatched", arbitrary=batched and _several(entries, sizes)
         )
         if kept:
             yield candidate
-        else:
+        elif not runs.on(sizes).splits:
             left.append(candidate)
     yield from left
 
@@ -106,6 +107,15 @@ def _of_two(runs: Runs, sizes: Any) -> tuple[Any, bool]:
     return two, kept and bool(pairs)
 
 
+def _simpler(runs: Runs, sizes: Any) -> Any:
+    """The same sizes without a last dimension of 1 that a part need not have."""
+    for number, leaf in enumerate(flat(sizes)):
+        if _IMAGES > len(leaf) > 2 and leaf[-1] == 1:
+            fewer = replaced(sizes, number, leaf[:-1])
+            sizes = fewer if runs.on(fewer).fits else sizes
+    return sizes
+
+
 def _two(sizes: tuple[int, ...]) -> tuple[int, ...]:
     return tuple(2 if size == BATCH else size for size in sizes)
 
@@ -121,14 +131,20 @@ def _roots(entries: Entries, *, batched: bool) -> Iterator[Any]:
             yield (BATCH, *LABELS[1:rank]) if batched else LABELS[:rank]
 
 
-def _joined_images(entries: Entries, layers: Sequence[LayerRecord]) -> Iterator[Any]:
-    """Images that are joined before a layer tells how many channels they have together."""
-    if not isinstance(entries, dict) or len(entries) not in _JOINED:
+def _as_images(entries: Entries, layers: Sequence[LayerRecord]) -> Iterator[Any]:
+    """Images for parts of which nothing is known, as those that are joined before a layer tells their channels."""
+    if not any(kind_of(record) == IMAGES for record in layers):
         return
-    unknown = all(isinstance(part, Entry) and part.first is None for part in entries.values())
-    if unknown and any(kind_of(record) == IMAGES for record in layers):
-        for planes in product(_PLANES, repeat=len(entries)):
-            yield [(BATCH, count, _SIDE, _SIDE) for count in planes]
+    if isinstance(entries, Entry):
+        if not entries.kind:
+            yield from ((BATCH, LABELS[0], _SIDE, _SIDE), (BATCH, _SIDE, _SIDE))
+        return
+    begun = _start(entries, iter(LABELS * 50), inside=True)
+    unknown = [i for i, part in enumerate(entries.values()) if isinstance(part, Entry) and part.first is None]
+    if 0 < len(unknown) <= _JOINED:
+        for planes in product(_PLANES, repeat=len(unknown)):
+            images = dict(zip(unknown, planes, strict=True))
+            yield [(BATCH, images[i], _SIDE, _SIDE) if i in images else part for i, part in enumerate(begun)]
 
 
 def _reshapes(entry: Entry) -> bool:

@@ -33,13 +33,15 @@ class Trials:
 
     Attributes:
         count: how many sizes were tried.
+        steps: is the input a sequence, time first?
         too_large: the first sizes with which a layer would compute more than the limits allow; None if there are none.
         oblong: sizes of oblong images that fit; where there are several, none is chosen.
     """
 
-    def __init__(self, conv: ConvertedModel, budget: Budget) -> None:
+    def __init__(self, conv: ConvertedModel, budget: Budget, *, steps: bool = False) -> None:
         self.conv = conv
         self.budget = budget
+        self.steps = steps
         self.count = 0
         self.oblong: list[Candidate] = []
         self.too_large: Any = None
@@ -66,12 +68,17 @@ class Trials:
             elif source == "recorded":
                 found = next(filter(None, map(self._as_recorded, group)), None)
             else:
-                if loosely:
+                if loosely and not self._joins(loosely[0]):
                     break
                 found = next((candidate for candidate in group if self._fits_one(candidate.sizes)), None)
             if found is not None or self.oblong:
                 return found
         return loosely[0] if loosely else None
+
+    def _joins(self, candidate: Candidate) -> bool:
+        """Are the parts of a table joined to one batch? Nothing else makes more rows of it where no View does."""
+        views = any(record.traits.keeps_numbers and not record.traits.keeps_size for record in self.conv.layers)
+        return isinstance(candidate.sizes, list) and not views
 
     def _first_apart(self, candidates: Iterable[Candidate], loosely: list[Candidate]) -> Candidate | None:
         """The first with which the model gives an answer for each sample; those with a fixed number are noted."""
@@ -97,7 +104,11 @@ class Trials:
         if candidate.samples is not None:
             self.count += 1
             two = self._answer(candidate.samples)
-        if two is not None and (one is None or _twice(one, two)) and not mixed(self.empty(candidate.samples), two):
+        if (
+            two is not None
+            and (one is None or _twice(one, two))
+            and not mixed(self.empty(candidate.samples), two, steps=self.steps)
+        ):
             return candidate._replace(sizes=candidate.samples)
         self.count += 1
         return None if one is None else candidate
@@ -115,7 +126,7 @@ class Trials:
             return False
         self.count += 1
         answer = self._answer(sizes)
-        return answer is not None and not mixed(self.empty(sizes), answer)
+        return answer is not None and not mixed(self.empty(sizes), answer, steps=self.steps)
 
     def keeps_apart(self, sizes: Any) -> tuple[bool, bool]:
         """Does the model give an answer of its own for each sample?
@@ -141,11 +152,11 @@ class Trials:
         )
         return exact, exact or all(first[0] * (batch + 1) == second[0] * batch for first, second in pairs)
 
-    def others(self, sizes: tuple[int, ...], *, steps: bool = False) -> str:
-        """Says which other sizes do as well as those that were found by trying; with `steps` a sequence is of them."""
-        if len(sizes) == 4 + steps:
+    def others(self, sizes: tuple[int, ...]) -> str:
+        """Says which other sizes do as well as those that were found by trying."""
+        if len(sizes) == 4 + self.steps:
             return self._other_images(sizes)
-        if steps:
+        if self.steps:
             return ""
         if len(sizes) == 5:
             larger = [(*sizes[:3], sizes[3] + n, sizes[4] + n) for n in (1, 16, 32)]
