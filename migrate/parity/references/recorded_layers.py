@@ -42,6 +42,7 @@ UNKNOWN = "what Torch7 gave it is not in the file"
 STATEFUL = "it is part of a step of a sequence, and the file does not tell of which step its activations are"
 RANDOM = "it ran in training mode, in which it is random"
 UNDONE = "not judged: a backward pass has changed its output since, as in-place layers that add or multiply do"
+BEHIND_UNDONE = "not judged: a backward pass has changed what it got since, as in-place layers that add or multiply do"
 REPEATED = "it ran several times, and the file does not tell of which run its output is"
 
 
@@ -224,6 +225,7 @@ class _Pass:
             return None
         if recorded is None:
             self.judgement.unjudged[step.key] = "its output is not in the file"
+            self.masks.suspect(step, self.masks.doubt(step))
             return None
         if probe.calls.get(i, 1) > 1 or step.call > 1:
             self.judgement.unjudged[step.key] = REPEATED
@@ -256,6 +258,7 @@ class _Pass:
             return replacement(recorded, step.output)
         if not difference.passed and any(probe.recording.overwrites(i, j) for j in probe.undone):
             self.judgement.unjudged[step.key] = UNDONE
+            self.masks.suspect(step, BEHIND_UNDONE)
             return None
         mask = None if difference.passed else self.masks.find(step, recorded, pending=bool(self.pending))
         if mask is not None:
@@ -270,6 +273,7 @@ class _Pass:
         if self.before is not None:
             self.conclude(step, recorded, difference, intact)
         if not intact:
+            self.masks.suspect(step, self.masks.doubt(step))
             return None
         if mask is None or mask.seen:
             self.judgement.known[step.key] = recorded

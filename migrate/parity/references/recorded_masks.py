@@ -78,6 +78,11 @@ class RecordedMasks:
             )
             self._doubtful += [(tensor.clone(), reason) for _, tensor in leaves(given)]
 
+    def suspect(self, step: LayerRun, reason: str) -> None:
+        """Is told of a layer without layers inside whose output is not as Torch7 gave it on, and why; "": it is."""
+        if reason and step.index in self._inner:
+            self._doubtful += [(tensor.clone(), reason) for _, tensor in leaves(step.output)]
+
     def doubt(self, step: LayerRun) -> str:
         """Why a layer that is off may have got something else than what is in the file; "" if it may not."""
         given = [tensor for _, tensor in leaves(step.input)]

@@ -25,8 +25,8 @@ from .recorded_layers import Judgement, Key, Probe
 #: So many decimal digits of independent numbers must agree for the length of a step to be known.
 _DIGITS = 12
 
-#: No number is known more exactly.
-_TINY = 1e-300
+#: Numbers that are smaller are 0; so are their squares.
+_TINY = 1e-150
 
 #: Rounds of Newton's method; only layers that others wrote into need more than one.
 ROUNDS = 4
@@ -92,14 +92,16 @@ class _Line:
         off: what Torch7 recorded, less what it answered there.
         slope: by how much its answer changes with the scale.
         atol: what it may be off.
-        parameters: how many numbers made it so.
+        changes: what the step did to the parameters that made it so, as shares of the most.
+        without: how many of these it does not depend on.
     """
 
     at: float
     off: torch.Tensor
     slope: torch.Tensor
     atol: float
-    parameters: int
+    changes: torch.Tensor
+    without: int = 0
 
     @property
     def own(self) -> float:
@@ -118,11 +120,15 @@ class _Line:
     def shown(self, scale: float) -> float:
         """How many digits of independent numbers a step of that length changes.
 
-        No more numbers are independent than there are parameters, and one of them is what the scale was taken from.
+        No more numbers are independent than there are parameters whose change shows, and one of them is what the scale
+        was taken from.
         """
         sizes = (scale * self.slope).abs() / self.atol
         seen = sizes[sizes > 1].log10()
-        return float(seen.mean()) * max(0, min(len(seen), self.parameters) - 1) if len(seen) else 0.0
+        if not len(seen):
+            return 0.0
+        shown = int((self.changes * 10.0 ** float(seen.max()) > 1).sum()) - self.without
+        return float(seen.mean()) * max(0, min(len(seen), shown) - 1)
 
     def centred(self) -> Iterator[_Line]:
         """The same without the mean of each channel, which is all that a wrong bias changes."""
@@ -130,7 +136,7 @@ class _Line:
             if 1 < size < self.off.numel():
                 rest = [d for d in range(self.off.dim()) if d != dim]
                 off, slope = (tensor - tensor.mean(rest, keepdim=True) for tensor in (self.off, self.slope))
-                yield _Line(self.at, off, slope, self.atol, self.parameters - size)
+                yield _Line(self.at, off, slope, self.atol, self.changes, self.without + size)
 
 
 @dataclass(frozen=True)
@@ -316,13 +322,16 @@ class Search:
             rule = self.probe.rules.layer(self.network.layers[seen[0]])
             if not bool(torch.isfinite(slope).all()) or not bool(torch.isfinite(expected).all()):
                 continue
-            count = sum(int(self.changes[name].count_nonzero()) for name in varied)
-            atol = max(rule.absolute(float(expected.abs().max())), _TINY)
+            changes = [self.changes[name].abs().reshape(-1) for name in varied]
+            shares = torch.cat(changes) if changes else torch.zeros(1, dtype=torch.float64)
+            shares = shares / max(float(shares.max()), _TINY) if shares.numel() else shares
+            if (atol := rule.absolute(float(expected.abs().max()))) < _TINY:
+                continue  # zeros only, as behind a rectifier that nothing gets through, tell nothing
             at = scales.get(varied[0], 0.0) if varied else next(iter(scales.values()), 0.0)
             if (means := self._means_of(seen)) is not None and means.allowed.dim() == off.dim():
                 # what the rounding of a mean hides tells nothing of the step
                 off, slope = (torch.where(means.allowed > 0, 0.0, numbers) for numbers in (off, slope))
-            found[key] = _Line(at, off, slope, atol, count)
+            found[key] = _Line(at, off, slope, atol, shares)
         return found
 
     def _means_of(self, key: Key) -> RoundedMeans | None:
