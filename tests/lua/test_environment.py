@@ -240,3 +240,29 @@ def test_generators_of_their_own() -> None:
     got = evaluated(runtime(), text)
     assert got[:9] == pytest.approx(wanted, abs=5e-5)
     assert got[9:] == [True, "torch.Generator"]
+
+
+def test_files_that_ask_for_their_neighbours(tmp_path: Any) -> None:
+    for name in ("models", "modules"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "modules" / "Own.lua").write_text("return 3\n")
+    (tmp_path / "models" / "a.lua").write_text("return require '../modules/Own' + require './b.lua'\n")
+    (tmp_path / "models" / "b.lua").write_text("return 4\n")
+    assert evaluated(runtime(tmp_path), "return dofile 'models/a.lua'") == [7]
+    with pytest.raises(LuaStopped, match=r"module './c' not found"):
+        evaluated(runtime(tmp_path), "require './c'")
+
+
+def test_what_is_written_goes_nowhere(tmp_path: Any) -> None:
+    lua = runtime(tmp_path)
+    text = (
+        "torch.save('a.t7', {1}) local f = io.open('log.txt', 'w') f:write('x'):write('y') f:close() "
+        "return os.execute('mkdir -p out'), io.open('a.t7') == nil, pcall(os.execute, 'rm -r out')"
+    )
+    assert evaluated(lua, text)[:3] == [0, True, False]
+    assert lua.printed == "torch.save wrote nothing: a.t7\n"
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_package_that_is_absent_leaves_its_name() -> None:
+    assert evaluated(runtime(), "require 'lfs' return tostring(lfs.currentdir())") == ["<absent>"]

@@ -5,7 +5,7 @@ local type, error, tostring, xpcall, unpack, select, ipairs = type, error, tostr
 local own_name = string.sub(P.own, 2)
 local find, match, sub, gsub, gmatch = string.find, string.match, string.sub, string.gsub, string.gmatch
 local loaded, running = {}, {}
-local rawget, newproxy = rawget, newproxy or P.newproxy
+local rawget, rawset, newproxy = rawget, rawset, newproxy or P.newproxy
 
 -- Something that is not there: it can be called, indexed and combined, but what comes of it may not enter a model.
 local absent = P.newproxy(true)
@@ -90,7 +90,16 @@ P.run_file, P.located, P.join = run, located, join
 function P.torch.include(package_name, name) return run(located(name)) end
 function P.torch.packageLuaPath(name) return beside(running[#running]) end
 
+local endings = {'', '.lua', '/init.lua'}
 local function found(name)
+   if find(name, '^%.%.?/') then      -- th takes such names from beside the file that asks
+      for _, folder in ipairs{beside(running[#running]), ''} do
+         for _, ending in ipairs(endings) do
+            local file = bridge.find(join(folder, name .. ending))
+            if file then return file end
+         end
+      end
+   end
    local path = gsub(name, '%.', '/')
    for pattern in gmatch(type(package.path) == 'string' and package.path or '', '[^;]+') do
       local file = bridge.find((gsub(pattern, '%?', function() return path end)))
@@ -121,6 +130,8 @@ function require(name)
          if P.absent_packages[name] or P.absent_packages[match(name, '^[^.]+')] then
             bridge.missing(name)
             loaded[name] = absent
+            -- many packages leave a global of their name
+            if find(name, '^%a[%w_]*$') and rawget(_G, name) == nil then rawset(_G, name, absent) end
             return absent
          end
          error("module '" .. name .. "' not found: no file of that name below the folder of the definition", 2)
@@ -161,8 +172,9 @@ end
 P.absent_packages = {}
 for name in gmatch([[threads ffi lfs hdf5 cjson json tds threads.threads gnuplot display itorch env trepl qt qtwidget csvigo audio
    loadcaffe lmdb luasocket socket signal posix async mattorch matio graphicsmagick gm npy4th autograd totem unsup signal
-   fbcunn fbnn fb.util fbpython hdf5 torchnet tnt dok camera ffmpeg vips nninit optnet weight-init argcheck tokenizer visdom
-   pl penlight cutorch.test nn.test lsqlite3 rapidjson turbo protobuf libnn wget crypto md5 base64 dataload image.lena utf8 lua-utf8]], '%S+') do
+   fbcunn fbnn fb.util fbpython hdf5 torchnet tnt dok camera ffmpeg vips optnet weight-init argcheck tokenizer visdom
+   pl penlight cunnx mnist rnnlib nnconv1d libcuda_utils randomkit cephes zmq lzmq sqlite3 pprint logroll gfx stdlib sndfile
+   distributions inn.utils fb thrift cutorch.test nn.test lsqlite3 rapidjson turbo protobuf libnn wget crypto md5 base64 dataload image.lena utf8 lua-utf8]], '%S+') do
    P.absent_packages[name] = true
 end
 

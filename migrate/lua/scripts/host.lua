@@ -53,17 +53,29 @@ local at_first = {}
 function H.remember_globals()
    for name in next, _G do at_first[name] = true end
 end
+-- the names of a function's parameters, as its file has them
+local function parameters_of(f)
+   local at = P.getinfo(f, 'S')
+   local line = 0
+   if string.sub(at.source, 1, 1) == '@' then
+      for text in string.gmatch(P.bridge.source(string.sub(at.source, 2)) .. '\n', '([^\n]*)\n') do
+         line = line + 1
+         if line == at.linedefined then return string.match(text, 'function[^(]*%(([^)]*)%)') or 'opt' end
+      end
+   end
+   return 'opt'
+end
 function H.candidates(returned)
    local found = {}
    local function note(name, value)
       if type(name) ~= 'string' then return end
-      if type(value) == 'function' then found[#found + 1] = name .. '(opt)' end
+      if type(value) == 'function' then found[#found + 1] = name .. '(' .. parameters_of(value) .. ')' end
       if P.is_a(value, 'nn.Module') then found[#found + 1] = name end
    end
    for name, value in next, _G do
       if not at_first[name] then note(name, value) end
    end
-   if type(returned) == 'function' then found[#found + 1] = 'model(opt)' end
+   if type(returned) == 'function' then found[#found + 1] = 'model(' .. parameters_of(returned) .. ')' end
    if type(returned) == 'table' and not P.typename(returned) then
       for name, value in next, returned do
          if type(name) == 'string' then note('model.' .. name, value) end

@@ -131,7 +131,12 @@ os = {
    difftime = function(a, b) return a - b end,
    tmpname = function() return 'tmp' end,
 }
-for _, name in ipairs{'execute', 'remove', 'rename', 'exit'} do
+-- folders for results aren't needed, since nothing is written
+function os.execute(command)
+   if type(command) == 'string' and string.find(command, '^%s*mkdir%s') then return 0 end
+   error('os.execute is closed', 2)
+end
+for _, name in ipairs{'remove', 'rename', 'exit'} do
    os[name] = function() error('os.' .. name .. ' is closed', 2) end
 end
 local function write(...)
@@ -144,7 +149,13 @@ stream.write = function(self, ...) write(...) return self end
 io = {
    write = write, stdout = stream, stderr = stream, flush = function() end,
    read = function() return nil end,
-   open = function(name) return nil, tostring(name) .. ': files are closed' end,
+   -- what is written goes nowhere, and nothing can be read
+   open = function(name, mode)
+      if type(mode) == 'string' and string.find(mode, '^[wa]') then
+         return {write = function(self) return self end, flush = stream.flush, close = stream.close, setvbuf = stream.setvbuf}
+      end
+      return nil, tostring(name) .. ': files are closed'
+   end,
 }
 for _, name in ipairs{'popen', 'lines', 'input', 'output', 'tmpfile'} do
    io[name] = function() error('io.' .. name .. ' is closed', 2) end
