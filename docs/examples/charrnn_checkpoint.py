@@ -25,13 +25,11 @@ class CharrnnCheckpoint(nn.Module):
         self, x: Tensor, c1: Tensor, h1: Tensor, c2: Tensor, h2: Tensor
     ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
         i2h_1 = self.i2h_1(nn.functional.one_hot(x.long() - 1, 20).float())
-        x = (i2h_1 + self.h2h_1(h1)).unflatten(1, (4, 16))
-        i, f, o, g = x.unbind(1)
+        i, f, o, g = (i2h_1 + self.h2h_1(h1)).chunk(4, 1)
         c1 = torch.sigmoid(f) * c1 + torch.sigmoid(i) * torch.tanh(g)
         h1 = torch.sigmoid(o) * torch.tanh(c1)
         x = self.dropout1(h1)
-        x = (self.i2h_2(x) + self.h2h_2(h2)).unflatten(1, (4, 16))
-        i, f, o, g = x.unbind(1)
+        i, f, o, g = (self.i2h_2(x) + self.h2h_2(h2)).chunk(4, 1)
         c2 = torch.sigmoid(f) * c2 + torch.sigmoid(i) * torch.tanh(g)
         h2 = torch.sigmoid(o) * torch.tanh(c2)
         x = self.dropout2(h2)

@@ -41,7 +41,7 @@ class Bottleneck(nn.Module):
 
 
 class ResnetBottleneckB(nn.Module):
-    """Input: (N, 3, 64, 64) float32. Output: (N, 20) float32."""
+    """Input: (N, 3, H, W) float32 (H and W from 49 to 64). Output: (N, 20) float32."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -62,7 +62,9 @@ class ResnetBottleneckB(nn.Module):
         self.linear = nn.Linear(48, 20)
 
     def forward(self, x: Tensor) -> Tensor:
-        torch._assert(x.shape[1:] == torch.Size([3, 64, 64]), "not (N, 3, 64, 64)")
+        _, c, h, w = x.shape
+        fits = (c == 3) & (h >= 49) & (h <= 64) & (w >= 49) & (w <= 64)
+        torch._assert(fits, "not (N, 3, H, W) with H and W from 49 to 64")
         x = self.stem(x)
         x = self.layer1(x)
         x = self.layer2(x)
