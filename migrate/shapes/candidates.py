@@ -32,6 +32,9 @@ _BEFORE_ONE = 9
 #: How many lengths are combined with each other where parts of a table have different ones.
 _FEW_LENGTHS = 20
 
+#: How many sizes are tried with a number of samples that a View fixes.
+_FEW_FIXED = 8
+
 #: How many lengths are tried before one is taken that any other would do for as well.
 ANY_LENGTH = 6
 
@@ -45,13 +48,17 @@ _TEXT_ROWS = (32, 16, 48, 64, 24, 40)
 _SPECTRUM_ROWS = (161, 129, 257, 201, 81, 513, 40, 80, 64, 128)
 _COLUMNS = 100
 
+#: So many oblong images are named beside one that is likelier.
+_FEW_OBLONG = 4
+
 #: The largest side of an oblong image that is looked for.
 _LARGEST = 1024
 
 
 #: Where sizes come from: a run left them in the file; the layers tell; the arithmetic of the feature maps leaves no
-#: others; they follow from what layers refuse; they are those of one sample without a batch.
-Source = Literal["recorded", "layers", "arithmetic", "solved", "unbatched"]
+#: others; they follow from what layers refuse; a View fixes how many samples there are; they are those of one sample
+#: without a batch.
+Source = Literal["recorded", "layers", "arithmetic", "solved", "fixed batch", "unbatched"]
 
 
 class Candidate(NamedTuple):
@@ -183,6 +190,22 @@ def _flattened(entry: Entry) -> Iterator[Candidate]:
             yield Candidate((2, channels, side, side), told)
 
 
+def fixed_batches(conv: ConvertedModel, entry: Entry) -> Iterator[Candidate]:
+    """Likely sizes with as many samples as a View knows of, for networks that take no other number of them."""
+    for record in conv.layers:
+        size = record.object.get("size")
+        within_a_sample = any(record.object.get(name) is not None for name in ("nelement", "numInputDims"))
+        if not record.traits.keeps_numbers or not isinstance(size, Storage) or within_a_sample:
+            continue
+        if len(size) > 1 and size.data[0] > 1:
+            count = int(size.data[0])
+            told = f"{record.typename} at {record.path or 'the top'} fixes the number of samples at {count}"
+            for found in islice(tried_sizes(entry), _FEW_FIXED):
+                axis = 1 if entry.steps else 0
+                sizes = (*found.sizes[:axis], count, *found.sizes[axis + 1 :])
+                yield Candidate(sizes, f"{found.reason}; {told}: it takes no other", "fixed batch")
+
+
 def single_sizes(conv: ConvertedModel, entry: Entry) -> Iterator[Candidate]:
     """One image, not in a batch, for networks with a View that knows of none."""
     if any(record.traits.recurrent for record in conv.layers):  # these take columns of any image
@@ -239,6 +262,14 @@ def oblong_sizes(conv: ConvertedModel, entry: Entry, budget: Budget) -> Iterator
     if not entry.channels or not wanted:
         return
     measure = _Measure(conv, entry.channels, budget)
+    for record, (high, wide) in _rows_and_columns(conv, measure.planes):
+        sides = measure.sides(0, high), measure.sides(1, wide)
+        if all(sides):
+            sizes = (2, entry.channels, *(min(side, key=_roundness) for side in sides))
+            told = f"{record.typename} at {record.path or 'the top'} leaves {high} rows and {wide} columns"
+            others = [spelled(other) for other in _shared_otherwise(measure, high * wide, sizes)]
+            so_do = f" (so do {', '.join(others)}: --input-shape chooses what the model is for)" if others else ""
+            yield Candidate(sizes, f"{entry.where} takes {counted(entry.channels, 'channel')}; {told}{so_do}")
     found: dict[tuple[int, ...], float] = {}
     for count in wanted:
         for height, width in _factors(count // measure.planes if measure.planes else 0, measure.planes, count):
@@ -249,6 +280,29 @@ def oblong_sizes(conv: ConvertedModel, entry: Entry, budget: Budget) -> Iterator
     for fitting in sorted(found, key=found.__getitem__):
         told = f"{entry.where} and the first Linear leave only an oblong image, {spelled(fitting)}"
         yield Candidate(fitting, told, "arithmetic")
+
+
+def _rows_and_columns(conv: ConvertedModel, planes: int) -> Iterator[tuple[LayerRecord, tuple[int, int]]]:
+    """Views that make of each sample a matrix of (planes · rows, columns), as those before a recurrent layer do."""
+    for record in conv.layers:
+        size = record.object.get("size")
+        if record.traits.keeps_numbers and isinstance(size, Storage) and record.object.get("numInputDims") == 3:
+            numbers = [int(n) for n in size.data]
+            if len(numbers) == 2 and min(numbers) > 0 and planes and numbers[0] % planes == 0:
+                yield record, (numbers[0] // planes, numbers[1])
+
+
+def _shared_otherwise(measure: _Measure, area: int, chosen: tuple[int, ...]) -> Iterator[tuple[int, ...]]:
+    """A few other sizes of images whose last map has as many elements."""
+    for height, width in sorted(_factors(area, 1, area), key=_oblongness)[:_FEW_OBLONG]:
+        sides = measure.sides(0, height), measure.sides(1, width)
+        sizes = (*chosen[:2], *(min(side, key=_roundness) for side in sides if side))
+        if len(sizes) == len(chosen) and sizes != chosen:
+            yield sizes
+
+
+def _oblongness(sides: tuple[int, int]) -> float:
+    return max(sides) / min(sides)
 
 
 def _factors(area: int, planes: int, count: int) -> list[tuple[int, int]]:
@@ -307,7 +361,8 @@ def _wanted(conv: ConvertedModel) -> set[int]:
         size = record.object.get("size")
         if record.traits.keeps_numbers and isinstance(size, Storage):
             numbers = [int(n) for n in size.data if n > 0]
-            within_a_sample = record.object.get("nelement") is not None  # an nn.Reshape; an nn.View may hold the batch
+            # an nn.Reshape, or a View that is told so; others may hold the batch
+            within_a_sample = any(record.object.get(name) is not None for name in ("nelement", "numInputDims"))
             if len(numbers) == len(size) and (len(size) == 1 or within_a_sample):
                 found.add(int(torch.tensor(numbers).prod()))
         if isinstance(record.module, nn.Linear):

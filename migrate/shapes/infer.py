@@ -11,7 +11,7 @@ from typing import Any
 from ..base.errors import UsageError
 from ..base.tensor_trees import shapes
 from ..model.conversion import ConvertedModel, InputSizes
-from .candidates import Candidate, column_sizes, oblong_sizes, single_sizes, tried_sizes
+from .candidates import Candidate, column_sizes, fixed_batches, oblong_sizes, single_sizes, tried_sizes
 from .check_sizes import check_sizes
 from .input_readers import IMAGES, VOLUMES, Entries, Entry, entries_of
 from .not_found import unknown
@@ -140,6 +140,8 @@ def _proposed(conv: ConvertedModel, entries: Entries, budget: Budget) -> Iterato
         yield from oblong_sizes(conv, entries, budget)
     if isinstance(entries, dict):
         yield from _beside(conv, entries)
+    else:
+        yield from fixed_batches(conv, entries)
     if isinstance(entries, Entry) and entries.kind == IMAGES:
         yield from single_sizes(conv, entries)
     yield from solved_sizes(conv, entries, budget, batched=False)

@@ -12,7 +12,7 @@ from ..model.conversion import ConvertedModel
 from ..model.layer_record import LayerRecord
 from ..t7 import Storage
 from .candidates import Candidate
-from .input_readers import FRAMES, IMAGES, INDICES, NUMBERS, SEQUENCES, VOLUMES, Entries, Entry, kind_of
+from .input_readers import FRAMES, IMAGES, INDICES, JOINED, NUMBERS, SEQUENCES, VOLUMES, Entries, Entry, kind_of
 from .observed_run import BATCH, Runs
 from .parse import spelled
 from .search_budget import Budget
@@ -121,7 +121,8 @@ def _two(sizes: tuple[int, ...]) -> tuple[int, ...]:
 
 
 def _roots(entries: Entries, *, batched: bool) -> Iterator[Any]:
-    for inside in (True, False) if isinstance(entries, dict) else (False,):
+    within = isinstance(entries, dict) or (_merges_rows(entries) and entries.kind == NUMBERS)
+    for inside in (True, False) if within else (False,):
         first = _start(entries, iter(LABELS * 50), inside)
         yield first if batched else apply(first, _single, tuple)
     if isinstance(entries, Entry) and entries.kind == IMAGES and batched and _reshapes(entries):
@@ -140,7 +141,8 @@ def _as_images(entries: Entries, layers: Sequence[LayerRecord]) -> Iterator[Any]
             yield from ((BATCH, LABELS[0], _SIDE, _SIDE), (BATCH, _SIDE, _SIDE))
         return
     begun = _start(entries, iter(LABELS * 50), inside=True)
-    unknown = [i for i, part in enumerate(entries.values()) if isinstance(part, Entry) and part.first is None]
+    parts = [part for _, part in sorted(entries.items())]
+    unknown = [i for i, part in enumerate(parts) if isinstance(part, Entry) and part.kind in ("", JOINED)]
     if 0 < len(unknown) <= _JOINED:
         for planes in product(_PLANES, repeat=len(unknown)):
             images = dict(zip(unknown, planes, strict=True))

@@ -67,6 +67,8 @@ class Trials:
                 found = self.oblong[0] if len(self.oblong) == 1 and not self.budget.spent else None
             elif source == "recorded":
                 found = next(filter(None, map(self._as_recorded, group)), None)
+            elif source == "fixed batch":
+                found = next((candidate for candidate in group if self._fixes_batch(candidate.sizes)), None)
             else:
                 if loosely and not self._joins(loosely[0]):
                     break
@@ -104,11 +106,7 @@ class Trials:
         if candidate.samples is not None:
             self.count += 1
             two = self._answer(candidate.samples)
-        if (
-            two is not None
-            and (one is None or _twice(one, two))
-            and not mixed(self.empty(candidate.samples), two, steps=self.steps)
-        ):
+        if two is not None and (one is None or _twice(one, two)) and not self._mixes(candidate.samples, two):
             return candidate._replace(sizes=candidate.samples)
         self.count += 1
         return None if one is None else candidate
@@ -126,7 +124,19 @@ class Trials:
             return False
         self.count += 1
         answer = self._answer(sizes)
-        return answer is not None and not mixed(self.empty(sizes), answer, steps=self.steps)
+        return answer is not None and not self._mixes(sizes, answer)
+
+    def _mixes(self, sizes: Any, answer: Any) -> bool:
+        return bool(mixed(self.empty(sizes), answer, steps=self.steps))
+
+    def _fixes_batch(self, sizes: Any) -> bool:
+        """Does the model give an answer for each of these samples, but takes no other number of them?"""
+        answer, more = (self._answer(sizes), self._answer(_grown(sizes))) if self.fits(sizes) else (None, None)
+        rows, others = [
+            None if given is None else [tuple(tensor.shape[:1]) for _, tensor in leaves(given)]
+            for given in (answer, more)
+        ]
+        return rows is not None and set(rows) == {(_batch(sizes),)} and (others is None or others == rows)
 
     def keeps_apart(self, sizes: Any) -> tuple[bool, bool]:
         """Does the model give an answer of its own for each sample?
@@ -149,6 +159,10 @@ class Trials:
             or (first == second and first[0] in inner)  # time first: the other axis is the batch
             or (first[0] == second[0] and (first[1:2], second[1:2]) == ((batch,), (batch + 1,)))
             for first, second in pairs
+        )
+        # samples that are compared with each other are no batch
+        exact = exact and not any(
+            (first[:2], second[:2]) == ((batch, batch), (batch + 1, batch + 1)) for first, second in pairs
         )
         return exact, exact or all(first[0] * (batch + 1) == second[0] * batch for first, second in pairs)
 

@@ -15,23 +15,35 @@ import torchmigrate as tm
 from torchmigrate.base.tensor_trees import leaves, shapes
 from torchmigrate.shapes.infer import infer_input
 from torchmigrate.shapes.observed_run import Runs
+from torchmigrate.shapes.random_input import make_input
 from torchmigrate.shapes.trials import Trials
 
 #: What is found: the axes that the layers fix are those of Torch7's input, and so is the number of axes.
 FOUND = {
     "attention": "{2x6,2x11x6}",
+    "attention_to_itself": "2x7x5",
     "classifier_of_an_odd_size": "2x1x18x18",
     "concat_of_vectors": "5",
     "distances": "2x5",
     "entries_of_an_axis": "2x3x5",
+    "images_of_an_axis": "2x2x9x9",
+    "images_that_are_added_and_joined": "{2x3x16x16,2x3x16x16,2x10}",
     "join_of_vectors": "{4,6}",
     "join_of_vectors_used": "{4,6}",
+    "oblong_images_as_large_as_square_ones": "2x1x16x16",
+    "oblong_images_beside_numbers": "{2x3x12x10,2x5}",
     "padded_channels": "2x2x64x64",
+    "rows_and_columns_of_a_view": "2x1x16x50",
+    "rows_by_index": "{2x4,2}",
     "rows_in_parallel": "2x5",
     "rows_of_a_matrix": "{2x5,2x9x8}",
+    "samples_that_a_view_counts": "3x1x224x224",
+    "scores_so_far": "{2x5,2x8x7,2x8}",
     "size_of_a_target": "2x2x224x224",
     "slices_of_a_state": "{2x12,2x5}",
     "texts_of_two_lengths": "{2x16,2x16}",
+    "the_least_of_the_sizes_that_fit": "2x1x48x48",
+    "vectors_of_two_trees": "{5,5}",
     "view_at_the_front": "2x1x6x6",
     "weights_by_class": "{2x6,2}",
 }
@@ -39,8 +51,14 @@ FOUND = {
 #: Their model.py takes what Torch7's input is, though other sizes were found.
 SAVED = [
     "attention",
+    "attention_to_itself",
     "concat_of_vectors",
+    "oblong_images_as_large_as_square_ones",
+    "rows_by_index",
+    "samples_that_a_view_counts",
     "texts_of_two_lengths",
+    "the_least_of_the_sizes_that_fit",
+    "vectors_of_two_trees",
     "view_at_the_front",
     "weights_by_class",
 ]
@@ -75,6 +93,27 @@ def test_only_sizes_that_torch7_takes_are_said_to_fit(cases: dict[str, Any]) -> 
         infer_input(tm.convert(cases["entries_of_an_axis"]["net"])).reason
         == "2x3x5 follows from what the layers refuse"
     )
+
+
+#: What is said of sizes that fit as well, and of what else the layers fix.
+SAID = {
+    "attention_to_itself": "nn.Bottle any dimensions before them (so does 2x5)",
+    "oblong_images_as_large_as_square_ones": "16x16 was tried and fits (so do 17x17, 8x32, 4x64, 32x8, …)",
+    "rows_and_columns_of_a_view": "leaves 8 rows and 25 columns (so do 2x1x20x40, 2x1x40x20, 2x1x50x16: --input-shape",
+    "samples_that_a_view_counts": "nn.View at 7 fixes the number of samples at 3: it takes no other",
+    "the_least_of_the_sizes_that_fit": "48x48 was tried and fits (so does 47x47)",
+}
+
+
+@pytest.mark.parametrize("name", SAID)
+def test_what_else_fits_is_said(name: str, cases: dict[str, Any]) -> None:
+    assert SAID[name] in infer_input(tm.convert(cases[name]["net"])).reason
+
+
+def test_indices_of_rows_are_drawn_from_them(cases: dict[str, Any]) -> None:
+    rows, indices = make_input(tm.convert(cases["rows_by_index"]["net"]), [(6, 4), (90,)])
+    assert rows.frac().any()
+    assert sorted(set(indices.tolist())) == [1, 2, 3, 4, 5, 6]
 
 
 @pytest.mark.parametrize("name", SAVED)

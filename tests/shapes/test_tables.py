@@ -96,7 +96,7 @@ FOUND = [
     (lambda: siamese(64, reshaped=True), "2x2x64x64", "64x64 was tried and fits; nn.Parallel takes 2 slices"),
     (lambda: siamese(32, reshaped=False), "2x2x2x32x32", "nn.Parallel takes 2 slices"),
     (context_encoder, "{2x3x128x128,2x5x1x1}", "follows from what the layers refuse"),
-    (conditional, "{2x5x1x1,2x10}", "no layer tells, and 2x5x1x1 was tried"),
+    (conditional, "{2x5x1x1,2x10}", "follows from what the layers refuse"),
     (letters_and_word, "{2x5,2}", "takes a table of 2"),
     (lambda: cell(IDENTITY, 6, 8), "{2x6,2x8,2x8}", "follows from what the layers refuse"),
     (lambda: chain(joined(2), conv(4, 6, 3)), "{2x3x64x64,2x1x64x64}", "(so does {2x2x64x64,2x2x64x64}: --input-shape"),
