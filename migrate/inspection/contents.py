@@ -61,6 +61,11 @@ def shown_models(value: Value, known: Collection[str]) -> list[ModelCandidate]:
     return found + [candidate for candidate in networks(value, known) if candidate.key not in seen]
 
 
+def content_of(value: Value) -> Content:
+    """What a value is in which no model is known."""
+    return _Walk(()).content(value)
+
+
 class _Walk:
     """Looks into tables; one that is shared is shown in each place, as long as that is not too much.
 

@@ -30,7 +30,7 @@ def tidy(scope: Scope, result: Value) -> None:
     for statement in scope.statements:
         name = called(statement)
         statement.changes_input = scope.attrs[name].changes_input if name else is_in_place(statement.expression)
-    _activate_at_once(scope, result)
+    _activate_at_once(scope, result, uses)
     _chain(scope, count_uses(scope, result))
     _functions(scope)
     _subtract(scope, uses, made_by)
@@ -54,15 +54,17 @@ def called(statement: Statement) -> str:
     return ""
 
 
-def _activate_at_once(scope: Scope, result: Value) -> None:
+def _activate_at_once(scope: Scope, result: Value, uses: Counter[Variable]) -> None:
     """Puts an in-place layer right behind what made its input where others read that later, and says that."""
     made_by = {out: statement for statement in scope.statements for out in statement.outs}
     said = False
     for statement in list(scope.statements):
         name = called(statement)
-        place = scope.statements.index(statement)
         old = statement.ins[0] if name and statement.changes_input else None
-        if old is None or not any(old in other.ins for other in scope.statements[place + 1 :]):
+        if old is None or uses.get(old) == 1:  # nobody else reads it
+            continue
+        place = scope.statements.index(statement)
+        if not any(old in other.ins for other in scope.statements[place + 1 :]):
             continue
         statement.comment = statement.comment or _IN_PLACE
         read_before = any(old in other.ins for other in scope.statements[:place]) or old in variables(result)
