@@ -47,7 +47,7 @@ def bound(limits: LuaLimits) -> None:
 
 def answer(job: dict[str, Any], limits: LuaLimits, given: bytes = b"") -> tuple[dict[str, Any], bytes]:
     """Runs a job; what is said of it, and the result as a `.t7`."""
-    folders = Folders(job["folders"], limits.file_bytes)
+    folders = Folders(job["folders"], limits.file_bytes, job.get("torch7_source"))
     try:
         said, value = answer_layer(job, folders, limits, given) if "layer" in job else build(job, folders, limits)
     except (LuaStopped, CantLeave) as error:

@@ -86,6 +86,7 @@ def define(
     stats: Source = None,
     stats_key: str | None = None,
     fresh_stats: bool = False,
+    torch7_source: str | os.PathLike[str] | None = None,
     limits: LuaLimits = DEFAULT_LUA_LIMITS,
 ) -> LuaObject:
     """Runs the Lua that defines a network, and gives the network as a `.t7` file would hold it.
@@ -114,6 +115,8 @@ def define(
         stats: the running statistics of batch normalizations.
         stats_key: where they are in `stats`.
         fresh_stats: leave the running statistics as the constructors made them.
+        torch7_source: a folder with checkouts of Torch7's packages, such as `DIR/nn` and `DIR/rnn`, or the checkout of
+            one: their Lua makes the layers in place of the constructors of this package.
         limits: what the Lua may use.
 
     Raises:
@@ -139,6 +142,7 @@ def define(
         stats=stats,
         stats_key=stats_key,
         fresh_stats=fresh_stats,
+        torch7_source=torch7_source,
         limits=limits,
     )
     model: LuaObject = found.network(file).model
@@ -155,6 +159,7 @@ def define_with_details(
     stats_key: str | None = None,
     fresh_stats: bool = False,
     default_type: str = "float",
+    torch7_source: str | os.PathLike[str] | None = None,
     limits: LuaLimits = DEFAULT_LUA_LIMITS,
     **job: Any,
 ) -> Definition:
@@ -169,6 +174,8 @@ def define_with_details(
         raise UsageError(f"default_type must be 'float' or 'double', not {default_type!r}")
     if not os.path.isdir(folder):
         raise UsageError(f"{os.fspath(folder)} is no folder")
+    if torch7_source is not None and not os.path.isdir(torch7_source):
+        raise UsageError(f"{os.fspath(torch7_source)} is no folder")
     weights = load(weights) if isinstance(weights, (str, os.PathLike)) else weights
     if job.get("options") is None and isinstance(weights, LuaTable) and isinstance(weights.get("opt"), LuaTable):
         job["options"] = weights["opt"]
@@ -179,6 +186,7 @@ def define_with_details(
         "file": _relative(file, folder),
         "folders": [os.path.abspath(folder)],
         "default_type": default_type,
+        "torch7_source": None if torch7_source is None else os.path.abspath(torch7_source),
         "options": _plain(job.get("options")),
     }
     said, made = run(request, limits)

@@ -8,6 +8,15 @@ from pathlib import Path
 
 from .tensors.handles import LuaFault
 
+#: How the names of files in the user's checkouts of Torch7's packages begin.
+TORCH7_SOURCE = "torch7-source/"
+
+#: The packages whose Lua is taken from there; torch itself and what needs a GPU are the product's.
+_PACKAGES = frozenset(("nn", "nngraph", "graph", "rnn", "dpnn", "nnx", "stn", "inn", "torchx", "moses"))
+
+#: The way to the kernels in C, in whose place the product has its own file.
+_KERNELS = "nn.THNN"
+
 
 class Folders:
     """The files below some folders, by names relative to the first of them.
@@ -15,16 +24,41 @@ class Folders:
     Args:
         folders: the folder of the definition first.
         most: bytes of one file.
+        torch7_source: the user's own checkouts of Torch7's packages, whose files are named with `TORCH7_SOURCE`
+            before them.
     """
 
-    def __init__(self, folders: Sequence[str], most: int) -> None:
+    def __init__(self, folders: Sequence[str], most: int, torch7_source: str | None = None) -> None:
         self.roots = [Path(folder).resolve() for folder in folders]
         self.most = most
+        self._checkouts = None if torch7_source is None else Folders([torch7_source], most)
+
+    def torch7_package(self, name: str) -> str | None:
+        """The file of a package such as `nn` or `nn.Linear` in the user's checkouts; None: it is not there."""
+        package, *below = name.split(".")
+        if self._checkouts is None or package not in _PACKAGES or self.is_not_lua(name) or name == _KERNELS:
+            return None
+        inside = self._checkouts.roots[0].name == package  # the folder of one package alone
+        for folder in ([package], [])[: 1 + inside]:
+            path = "/".join([*folder, *below])
+            for candidate in (f"{path}.lua" if below else "", f"{path}/init.lua".removeprefix("/")):
+                if candidate and self._checkouts.find(candidate):
+                    return TORCH7_SOURCE + candidate
+        return None
+
+    def is_not_lua(self, name: str) -> bool:
+        """Is it the library in C of a package of the user's checkouts, or its tests?"""
+        package, _, below = name.removeprefix("lib").removeprefix("cu").partition(".")
+        tests = below.startswith("test") or below == "ffi"
+        return self._checkouts is not None and package in _PACKAGES and (name.startswith("lib") or tests)
 
     def find(self, name: str) -> str | None:
         """The file of that name as it is called in messages, or None; links that lead outside lead nowhere."""
         if "\0" in name:
             return None
+        if self._checkouts is not None and name.startswith(TORCH7_SOURCE):
+            inside = self._checkouts.find(name.removeprefix(TORCH7_SOURCE))
+            return None if inside is None else TORCH7_SOURCE + inside
         for root in self.roots:
             path = (root / name).resolve()
             if path.is_relative_to(root) and path.is_file():
@@ -48,6 +82,8 @@ class Folders:
         Raises:
             LuaFault: it is no such file, or too large.
         """
+        if self._checkouts is not None and name.startswith(TORCH7_SOURCE):
+            return self._checkouts.read(name.removeprefix(TORCH7_SOURCE))
         found = self.find(name)
         if found is None:
             raise LuaFault(f"no file {name} below the folder of the definition")

@@ -89,6 +89,8 @@ class Runtime:
                 "entries": self._entries,
                 "source": self._source,
                 "package": self._package,
+                "torch7_package": self.folders.torch7_package,
+                "kernels": self.folders.is_not_lua,
                 "on_class": self._on_class,
                 "forward": self._forward,
                 "load": self._load,

@@ -40,6 +40,11 @@ _OPTIONS = (
         type=click.Path(exists=True, file_okay=False, path_type=Path),
         help="Where the author ran it; default: the file's folder.",
     ),
+    click.option(
+        "--torch7-source",
+        type=click.Path(exists=True, file_okay=False, path_type=Path),
+        help="A folder with checkouts of Torch7's nn, nngraph, rnn …, whose Lua makes the layers.",
+    ),
     click.option("--tensor-type", "default_type", type=click.Choice(["float", "double"]), help="Default: float."),
 )
 
@@ -70,6 +75,7 @@ def taken(options: dict[str, Any]) -> dict[str, Any]:
         "setup",
         "folder",
         "default_type",
+        "torch7_source",
     )
     found = {name: options.pop(name) for name in names}
     return {name: value for name, value in found.items() if value}
@@ -120,7 +126,7 @@ def inputs(folder: Path, given: dict[str, Any]) -> list[Path | None]:
     """
     where = given.get("folder")
     before = [(where or folder) / each for each in given.get("before", ())]
-    return [given.get("weights"), given.get("stats"), where, *before]
+    return [given.get("weights"), given.get("stats"), given.get("torch7_source"), where, *before]
 
 
 def filled(file: Path, given: dict[str, Any], settings: ConvertOptions) -> FilledPlan:

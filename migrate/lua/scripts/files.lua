@@ -87,7 +87,10 @@ P.beside_caller = function(level)
    return beside(i and sub(i.source, 1, 1) == '@' and sub(i.source, 2) or '')
 end
 P.run_file, P.located, P.join = run, located, join
-function P.torch.include(package_name, name) return run(located(name)) end
+function P.torch.include(package_name, name)
+   if bridge.kernels(tostring(package_name) .. '.' .. name) then return end      -- its tests
+   return run(located(name))
+end
 function P.torch.packageLuaPath(name) return beside(running[#running]) end
 
 local endings = {'', '.lua', '/init.lua'}
@@ -120,6 +123,10 @@ function require(name)
    if type(rawget(package.preload, name)) == 'function' then
       loaded[name] = true
       value = package.preload[name](name)
+   elseif bridge.torch7_package(name) then
+      loaded[name] = true
+      value = P.run_torch7(bridge.torch7_package(name), name)
+      if value == nil then value = rawget(_G, name) end
    elseif bridge.package(name) then
       loaded[name] = true
       value = P.run_package(name)
@@ -127,7 +134,7 @@ function require(name)
    else
       local file = found(name)
       if not file then
-         if P.absent_packages[name] or P.absent_packages[match(name, '^[^.]+')] then
+         if bridge.kernels(name) or P.absent_packages[name] or P.absent_packages[match(name, '^[^.]+')] then
             bridge.missing(name)
             loaded[name] = absent
             -- many packages leave a global of their name
@@ -147,18 +154,27 @@ function require(name)
    return value
 end
 
+-- a package may replace methods of another, an author's file may not
+local function as_package(f, ...)
+   local before = P.in_package
+   if not before then P.replaced_earlier = P.replaced_method() end
+   P.in_package = true
+   local value = f(...)
+   P.in_package = before
+   if not before then P.remember_classes() end
+   return value
+end
 -- the product's own packages share P
 local own = {}
 function P.run_package(name)
    local f, message = P.loadstring(bridge.package(name), P.own .. name)
    if not f then error(message, 0) end
-   local before = P.in_package
-   -- a package of the product may replace methods of another, an author's file may not
-   if not before then P.replaced_earlier = P.replaced_method() end
-   P.in_package = true
-   local value = f(P)
-   P.in_package = before
-   if not before then P.remember_classes() end
+   return as_package(f, P)
+end
+-- a file of the user's checkout of a package; the product's other packages may stand on it
+function P.run_torch7(file, name)
+   local value = as_package(run, file, name)
+   if name == 'nn' then P.part('nn.shared') end
    return value
 end
 function P.part(name)

@@ -14,10 +14,10 @@ function H.kind(value)
    end
    return kind
 end
-local unwritten = setmetatable({}, {__mode = 'k'})   -- object -> names of fields that Torch7 leaves out of a file
+-- WeightNorm leaves out of a file what follows from its v and g, its module's as well
+local unwritten, derived = setmetatable({}, {__mode = 'k'}), {weight = true, gradWeight = true}
 function H.entries(t)
-   local class = P.classes[P.typename(t) or '']
-   if class and class.__unwritten then class.__unwritten(t, unwritten) end
+   if P.typename(t) == 'nn.WeightNorm' then unwritten[t], unwritten[t.modules[1]] = derived, derived end
    local left_out = unwritten[t] or {}
    local keys, values, n = {}, {}, 0
    for k, v in next, t do

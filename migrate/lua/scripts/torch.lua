@@ -50,6 +50,20 @@ do
    end
 end
 
+-- where a storage lies: something to tell storages apart by, and nothing to read
+do
+   local places = {}
+   for name, class in pairs(P.classes) do
+      if match(name, 'Storage$') then
+         class.data = function(self)
+            local at = torch.pointer(self)
+            places[at] = places[at] or P.newproxy()
+            return places[at]
+         end
+      end
+   end
+end
+
 local default = 'torch.DoubleTensor'
 function torch.setdefaulttensortype(name)
    local class = P.classes[name]

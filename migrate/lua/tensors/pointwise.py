@@ -214,8 +214,24 @@ def _unary(compute: Callable[[torch.Tensor], torch.Tensor]) -> Compute:
     return run
 
 
+def _of_numbers(name: str, compute: Callable[..., torch.Tensor], count: int) -> None:
+    """Lets `torch.sqrt(2)` give a number, beside tensors."""
+    of_tensors = FUNCTIONS[name]
+
+    def run(engine: Engine, *arguments: Any) -> Any:
+        given = trimmed(arguments)
+        if letters(given) == "n" * count:
+            return number(compute(*(torch.tensor(float(value), dtype=torch.float64) for value in given)))
+        return of_tensors(engine, *arguments)
+
+    FUNCTIONS[name] = run
+
+
 for _name, _function in _UNARY.items():
     forms(_name, ("t",), _unary(_function))
+    if _name not in ("sign", "neg", "cinv"):
+        _of_numbers(_name, _function, 1)
+_of_numbers("pow", torch.pow, 2)
 
 
 def _comparison(name: str) -> Any:

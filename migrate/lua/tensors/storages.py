@@ -41,7 +41,7 @@ def copy(engine: Engine, s: StorageHandle, other: Any) -> StorageHandle:
 
 
 @storage_method("resize")
-def resize(engine: Engine, s: StorageHandle, count: Any) -> StorageHandle:
+def resize(engine: Engine, s: StorageHandle, count: Any, *_: Any) -> StorageHandle:
     """`storage:resize(count)`: what is new is fresh memory."""
     wanted, had, step = whole(count), len(s.value), s.value.element_size()
     engine.bounded([wanted])

@@ -26,6 +26,13 @@ function M.clone(t)
    for k, v in P.raw_pairs(t) do made[k] = v end
    return made
 end
+function M.compact(list)
+   local made = {}
+   for i = 1, table.maxn(list) do
+      if list[i] then made[#made + 1] = list[i] end
+   end
+   return made
+end
 function M.isTable(value) return type(value) == 'table' end
 function M.isEmpty(t) return next(t) == nil end
 function M.last(list, count) return M.slice(list, #list - (count or 1) + 1) end

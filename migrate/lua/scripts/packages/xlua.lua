@@ -1,9 +1,11 @@
 -- xlua: arguments by name, and nothing that is shown.
 local P = ...
-local ipairs, type, unpack, pcall, select, error = ipairs, type, unpack, pcall, select, error
+local ipairs, type, unpack, pcall, select, error, tostring = ipairs, type, unpack, pcall, select, error, tostring
 xlua = {}
 function xlua.progress() end
 function xlua.log() end
+function xlua.usage() return '' end
+function xlua.error(message, name) error(P.where() .. (name and name .. ': ' or '') .. tostring(message or 'error'), 0) end
 xlua.print = print
 function xlua.require(name) return pcall(require, name) end
 function xlua.unpack(arguments, name, help, ...)
@@ -19,10 +21,12 @@ function xlua.unpack(arguments, name, help, ...)
       if value == nil and entry.req then error(P.where() .. name .. ': missing argument: ' .. entry.arg, 0) end
       made[entry.arg], made[i] = value, value
    end
+   made.usage = {}
    return made, unpack(made, 1, #described)
 end
 function xlua.unpack_class(object, arguments, name, help, ...)
    local made = xlua.unpack(arguments, name, help, ...)
    for _, entry in ipairs({...}) do object[entry.arg] = made[entry.arg] end
+   object.usage = made.usage
 end
 return xlua

@@ -68,11 +68,6 @@ function WeightNorm:reset()
    self.g:norm(self.v, 2, 2)
    if self.bias then self.bias:zero() end
 end
--- Torch7 writes neither: they follow from v and g
-function WeightNorm:__unwritten(noted)
-   local names = {weight = true, gradWeight = true}
-   noted[self], noted[self.modules[1]] = names, names
-end
 function WeightNorm:parameters()
    if self.bias then return {self.v, self.g, self.bias}, {self.gradV, self.gradG, self.gradBias} end
    return {self.v, self.g}, {self.gradV, self.gradG}

@@ -2,7 +2,7 @@
 -- Written from what Torch7 recorded (fixtures/lua), not from its sources. Nothing here computes an output.
 local P = ...
 nn = {}
-for _, part in ipairs{'module', 'container', 'linear', 'pointwise', 'convolution', 'pooling', 'normalization', 'reshaping', 'tables',
+for _, part in ipairs{'shared', 'module', 'container', 'linear', 'pointwise', 'convolution', 'pooling', 'normalization', 'reshaping', 'tables',
                         'criterions', 'decorators', 'rare'} do
    P.part('nn.' .. part)
 end

@@ -3,23 +3,7 @@ local P = ...
 local class, fields, need = P.nn_class, P.module_fields, P.need_number
 local type, select, ipairs, error, sqrt = type, select, ipairs, error, math.sqrt
 
--- weights drawn uniformly within what the number of inputs gives; their values are the author's to replace
-local function draw(tensor, bound) return tensor:uniform(-bound, bound) end
-local function no_bias(self)
-   self.bias, self.gradBias = nil, nil
-   return self
-end
-P.draw, P.no_bias = draw, no_bias
-
-local function drawn_with(inputs_of)
-   return function(self, deviation)
-      local bound = deviation and deviation * sqrt(3) or 1 / sqrt(inputs_of(self))
-      draw(self.weight, bound)
-      if self.bias then draw(self.bias, bound) end
-      return self
-   end
-end
-P.drawn_with = drawn_with
+local draw, no_bias, drawn_with = P.draw, P.no_bias, P.drawn_with
 
 local Linear = class('Linear', nil, function(self, inputs, outputs, bias)
    need('Linear', inputs, outputs)

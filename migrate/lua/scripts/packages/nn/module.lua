@@ -4,34 +4,8 @@ local torch = torch
 local rawget, rawset, type, ipairs, error, select, tostring, next = rawget, rawset, type, ipairs, error, select, tostring, next
 local is_tensor, is_storage, pointer = torch.isTensor, torch.isStorage, torch.pointer
 
--- a class of nn, whose constructor makes the fields of nn.Module first
-function P.nn_class(name, parent, init)
-   local class, above = torch.class('nn.' .. name, 'nn.' .. (parent or 'Module'))
-   if init then
-      class.__init = function(self, ...)
-         P.module_fields(self)
-         init(self, ...)
-      end
-   end
-   return class, above
-end
-
 local Module = torch.class('nn.Module')
-function P.module_fields(self)
-   self.gradInput = torch.Tensor()
-   self.output = torch.Tensor()
-   self._type = self.output:type()
-end
 Module.__init = P.module_fields
-
--- whole numbers as C takes them for sizes
-function P.need_number(name, ...)
-   for i = 1, select('#', ...) do
-      if type((select(i, ...))) ~= 'number' then
-         error(P.where() .. 'bad argument #' .. i .. ' to \'' .. name .. '\' (number expected, got ' .. type((select(i, ...))) .. ')', 0)
-      end
-   end
-end
 
 -- a backward pass leaves nothing in a network that says what it computes; its result may not be used
 function Module:backward() return P.absent end
