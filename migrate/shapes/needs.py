@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from itertools import combinations
+from itertools import combinations, islice
 from math import prod
 from typing import Any
 
@@ -61,6 +61,9 @@ _JOINING = ("cat", "concat", "stack")
 #: Dimensions of a matrix, and of a batch of them.
 _MATRIX = 2
 _BATCHED = 3
+
+#: So many pairs of operands are compared.
+_MOST_PAIRS = 2_000
 
 
 def _differs(need: Need, sizes: Sizes) -> bool:
@@ -125,9 +128,14 @@ def _count(number: int, wanted: int) -> Need:
     return need
 
 
+def _pairs(got: Sizes) -> Iterator[tuple[int, int]]:
+    """Pairs of tensors, those with the first one first; of thousands that are added up not all."""
+    return islice(combinations(range(len(got)), 2), _MOST_PAIRS)
+
+
 def _joined(got: Sizes, axis: Any) -> Iterator[Need]:
     """Tensors that are joined along an axis have the same sizes along the others."""
-    for a, b in combinations(range(len(got)), 2):
+    for a, b in _pairs(got):
         rank = len(got[a])
         if rank == len(got[b]):
             yield from (_equal((a, d), (b, d)) for d in range(rank) if d not in (axis, axis + rank))
@@ -135,7 +143,7 @@ def _joined(got: Sizes, axis: Any) -> Iterator[Need]:
 
 def _alike(got: Sizes) -> Iterator[Need]:
     """Tensors that are added or multiplied have the same sizes, or 1."""
-    for a, b in combinations(range(len(got)), 2):
+    for a, b in _pairs(got):
         for i in range(1, min(len(got[a]), len(got[b])) + 1):
             if 1 not in (got[a][-i], got[b][-i]):
                 yield _equal((a, -i), (b, -i))

@@ -158,7 +158,8 @@ def _bounded(number: int, cases: list[Any], folder: Path) -> None:
     os.dup2(log, 2)
     os.close(log)
     before = _used()
-    resource.setrlimit(resource.RLIMIT_CPU, (int(before) + SECONDS, int(before) + SECONDS + 1))
+    _, most = resource.getrlimit(resource.RLIMIT_CPU)
+    resource.setrlimit(resource.RLIMIT_CPU, (int(before) + SECONDS, most))  # which could not be raised again
     code = _ESCAPED
     try:
         code = convert_one(number, cases, folder)
@@ -179,8 +180,10 @@ def _child(numbers: list[int], cases: list[Any], folder: Path) -> None:
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
         for number in numbers:
             _bounded(number, cases, folder / str(number))
+    except BaseException:
+        traceback.print_exc()
     finally:
-        os._exit(0)
+        os._exit(_ESCAPED)
 
 
 class Fuzzer:
