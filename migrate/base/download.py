@@ -113,6 +113,9 @@ def local_copy(text: str, step: Callable[[str], None] | None = None, most: int =
         UsageError: it can't be fetched, is too large, or is not the file that `#sha256=` promises.
     """
     address = Address.parse(text)
+    here = path_behind(text)
+    if here is not None and here.exists() and not here.is_file():  # a pipe or a device may never end
+        raise UsageError(f"{address.url} is no regular file.")
     folder = cache_folder() / hashlib.sha256(address.url.encode()).hexdigest()[:32]
     target, note = folder / address.file, folder / _NOTE
     system, path = _file_system(address.url)

@@ -74,5 +74,7 @@ def read_settings(file: Path, kind: str, known: int) -> dict[str, Any]:
     if not isinstance(found, dict) or found.get("format") != kind:
         raise UsageError(f"{file} is not torchmigrate's.")
     if found.get("format_version") != known:
-        raise UsageError(f"{file} has version {found.get('format_version')}; this torchmigrate reads {known}.")
+        raise UsageError(
+            f"{file} has version {str(found.get('format_version'))[:20]}; this torchmigrate reads {known}."
+        )
     return found

@@ -55,7 +55,7 @@ def load_converted(
             check_runs(module, limits)
             wanted = module.state_dict(keep_vars=True)
             _check_sizes(config["tensors"], wanted, file)
-            _check_names(config, wanted)
+            _check_names(config, wanted, module)
             # copies, since the speed and the last bits of a sum depend on the alignment of its numbers
             tensors = {place: file.get_tensor(place).clone() for place in dict.fromkeys(config["tensors"].values())}
         module.load_state_dict({name: tensors[place] for name, place in config["tensors"].items()}, assign=True)
@@ -74,8 +74,12 @@ def load_converted(
     return module
 
 
-def _check_names(config: Mapping[str, Any], wanted: Mapping[str, torch.Tensor]) -> None:
-    """Checks that only parameters are frozen, that only tensors of the module are tied, and only what is alike."""
+def _check_names(config: Mapping[str, Any], wanted: Mapping[str, torch.Tensor], module: nn.Module) -> None:
+    """Checks that only modules train, only parameters are frozen, only tensors are tied, and only what is alike."""
+    modules = {name for name, _ in module.named_modules(remove_duplicate=False)}
+    for i, name in enumerate(config["training"]):
+        if name not in modules:
+            raise wrong(f"training[{i}]", "the name of a module of the model")
     for i, name in enumerate(config.get("frozen", [])):
         if not isinstance(wanted.get(name), nn.Parameter):
             raise wrong(f"frozen[{i}]", "the name of a parameter of the model")

@@ -18,6 +18,7 @@ from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from ..base.errors import UsageError
+from ..base.messages import cut
 from . import registry
 
 Description = dict[str, Any]
@@ -174,7 +175,9 @@ class _Restoring:
         if "shared" in description:
             number = description["shared"]
             if type(number) is not int or not 0 <= number < len(self.made):
-                raise UsageError(f"config.json: {place}.shared is not the number of a module before it: {number!r}")
+                raise UsageError(
+                    f"config.json: {place}.shared is not the number of a module before it: {str(number)[:100]}"
+                )
             shared = self.made[number]
             if shared is None:
                 raise UsageError(f"config.json: {place} refers to a module before it is complete")
@@ -250,9 +253,9 @@ def _find(name: str) -> type[nn.Module]:
     elif home.startswith(registry.PLUGIN) and (of_plugin := registry.plugin_class(home, attribute)) is not None:
         found = of_plugin
     else:
-        raise UsageError(f"The model needs the class {name}, which a plugin defines: pass that plugin file.")
+        raise UsageError(f"The model needs the class {cut(name, 200)}, which a plugin defines: pass that plugin file.")
     if not (isinstance(found, type) and issubclass(found, nn.Module)):
-        raise UsageError(f"There is no module class {name} in this version of its package.")
+        raise UsageError(f"There is no module class {cut(name, 200)} in this version of its package.")
     return found
 
 

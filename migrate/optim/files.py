@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
-import safetensors
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import nn
 
@@ -55,6 +56,26 @@ def check_optimizer_folder(folder: Path, *, force: bool, inputs: Inputs = ()) ->
         check_file(folder / name, force=force, inputs=inputs)
 
 
+def _options(given: dict[str, Any]) -> dict[str, Any]:
+    """Options of an optimizer, with `betas` as the pair that PyTorch takes.
+
+    Raises:
+        ValueError: one is no number, and neither true nor false.
+    """
+    found = {name: tuple(value) if name == "betas" else value for name, value in given.items()}
+    for name, value in found.items():
+        for part in value if isinstance(value, tuple) else [value]:
+            if not isinstance(part, (int, float)) or not abs(part) < 2**53:
+                raise ValueError(f"{name} is {str(value)[:100]}")
+    return found
+
+
+def _steps(value: object) -> int:
+    if not isinstance(value, int) or not 0 <= value < 2**53:
+        raise ValueError(f"steps is {str(value)[:100]}")
+    return value
+
+
 def load_optimizer(folder: str | Path, module: nn.Module) -> OptimizerState:
     """Reads what `OptimizerState.write` wrote.
 
@@ -77,13 +98,11 @@ def load_optimizer(folder: str | Path, module: nn.Module) -> OptimizerState:
         for name, tensor in tensors.items():
             place, _, key = name.rpartition(".")
             found.setdefault(places[place], {})[key] = tensor.clone()
-        options = dict(settings["options"])
-        if "betas" in options:
-            options["betas"] = tuple(options["betas"])
+        options = {"lr": settings["options"]["lr"], **_options(settings["options"])}
         groups = [
             Group(
                 tuple(places[place] for place in group["params"]),
-                {key: value for key, value in group.items() if key != "params"},
+                _options({key: value for key, value in group.items() if key != "params"}),
             )
             for group in settings["param_groups"]
         ]
@@ -94,13 +113,13 @@ def load_optimizer(folder: str | Path, module: nn.Module) -> OptimizerState:
             groups=groups,
             tensors=found,
             decay=float(settings["learning_rate_decay"]),
-            steps=int(settings["steps"]),
+            steps=_steps(settings["steps"]),
             not_trained=tuple(settings["not_trained"]),
             notes=list(settings["notes"]),
             key=settings["key"],
             module=module,
         )
-    except (OSError, KeyError, TypeError, ValueError, AttributeError, safetensors.SafetensorError) as error:
+    except (OSError, LookupError, TypeError, ValueError, AttributeError, OverflowError, SafetensorError) as error:
         raise UsageError(
             f"{OPTIMIZER} and {OPTIMIZER_TENSORS} in {folder} are damaged: {type(error).__name__}: {error}."
         ) from error

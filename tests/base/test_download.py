@@ -137,6 +137,14 @@ def test_what_can_not_be_fetched_is_said(url: str, words: str, cache: Path) -> N
     assert not [path for path in cache.rglob("*") if path.is_file()]
 
 
+def test_pipes_and_devices_are_not_waited_for(tmp_path: Path, cache: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.t7")
+    for place in (tmp_path / "pipe.t7", "/dev/zero", tmp_path):
+        with pytest.raises(tm.UsageError, match="is no regular file"):
+            local_copy(f"file://{place}")
+    assert not cache.exists()
+
+
 def test_inspect_takes_a_url() -> None:
     fsspec.filesystem("memory").pipe("/zoo/lenet.t7", LENET.read_bytes())
     done = CliRunner().invoke(cli, ["inspect", "memory://zoo/lenet.t7", "--json"])

@@ -115,12 +115,50 @@ def forget_settings(folder: Path) -> None:
     (folder / "optimizer.json").unlink()
 
 
+def damage_steps(folder: Path) -> None:
+    edit(folder, {"steps": float("inf")})
+
+
+def damage_steps_beyond_measure(folder: Path) -> None:
+    edit(folder, {"steps": 10**400})
+
+
+def damage_decay(folder: Path) -> None:
+    edit(folder, {"learning_rate_decay": 10**400})
+
+
+def damage_options(folder: Path) -> None:
+    edit(folder, {"options": {"lr": {"a": 1}}})
+
+
+def forget_rate(folder: Path) -> None:
+    edit(folder, {"options": {}})
+
+
+def damage_groups(folder: Path) -> None:
+    edit(folder, {"param_groups": [{"params": [], "lr": "0.1"}]})
+
+
 def edit(folder: Path, changes: dict[str, Any]) -> None:
     path = folder / "optimizer.json"
     path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))
 
 
-@pytest.mark.parametrize("damage", [damage_class, damage_version, damage_tensors, forget_settings])
+@pytest.mark.parametrize(
+    "damage",
+    [
+        damage_class,
+        damage_version,
+        damage_tensors,
+        forget_settings,
+        damage_steps,
+        damage_steps_beyond_measure,
+        damage_decay,
+        damage_options,
+        forget_rate,
+        damage_groups,
+    ],
+)
 def test_damaged_folders_are_named(damage: Any, tmp_path: Path) -> None:
     conversion = tm.convert(VGG)
     tm.convert_optimizer(conversion).write(tmp_path)
