@@ -17,7 +17,7 @@ from ..t7.memory_map import release_pages
 from . import registry
 from .architecture import describe
 from .frozen import BACKWARD, FORWARD, freeze
-from .layer import Layer, LayerRefused
+from .layer import MIXED_TYPES, Layer, LayerRefused
 from .layer_record import LayerRecord
 from .likely_aliases import likely_alias
 from .ties import Place
@@ -234,8 +234,15 @@ class Build:
         self._kept.append(value.storage)  # an id is only unique while its object lives
         return (id(value.storage), value.offset, value.size, value.stride)
 
-    def tensor(self, value: Tensor, path: str, name: str) -> torch.Tensor:
-        """The torch tensor of a Torch7 tensor, contiguous, with a storage of its own; one per region."""
+    def tensor(self, value: Tensor, path: str, name: str, dtype: torch.dtype | None = None) -> torch.Tensor:
+        """The torch tensor of a Torch7 tensor, contiguous, with a storage of its own; one per region.
+
+        Args:
+            value: the tensor.
+            path: of the layer.
+            name: of the field.
+            dtype: the type of the layer, which floating numbers of another one take.
+        """
         region = self._region(value)
         if region not in self._tensors:
             made = to_torch_tensor(value)
@@ -243,6 +250,11 @@ class Build:
             if made.dtype == torch.float16:
                 made = made.float()
                 self.note("", "the file holds half precision numbers; they were widened to float32")
+            if dtype is not None and made.is_floating_point() and made.dtype != dtype:
+                theirs, wanted = (str(one).removeprefix("torch.") for one in (made.dtype, dtype))
+                both = f"{theirs} where the layer's is {wanted}, and was changed to that"
+                self.note(path, f"the type of its {name} is {both}; {MIXED_TYPES}")
+                made = made.to(dtype)
             if not is_finite(made):
                 self.note(path, f"its {name} holds NaN or Inf")
             if self.track_gradients and made.is_floating_point():

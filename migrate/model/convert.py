@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
+import torch
 from torch import nn
 
 from ..base.errors import ModelNotFound, Refusal, UnsupportedLayers
@@ -18,6 +19,7 @@ from ..t7.limits import DEFAULT_LIMITS, Limits
 from . import registry
 from .build import Build, to_torch_tensor
 from .conversion import ConvertedModel, Provenance
+from .layer import FLOATING, MIXED_TYPES
 from .layer_record import LayerRecord
 from .layer_runs import check_runs
 from .locate import listed, locate
@@ -70,6 +72,8 @@ def convert_model(
             raise
         raise UnsupportedLayers(error.refusals, listed(candidate.held, known)) from error
     check_runs(module, limits)
+    for path, text in _settled_types(build.records):
+        build.note(path, text)
     for path, text in [] if track_gradients else tie_views(build.places):  # each has its own gradient in Torch7
         build.note(path, text)
     overwritten, refused = rewrite_overwritten(build.records)
@@ -100,6 +104,24 @@ def convert_model(
         preprocessing=find_preprocessing(value, candidate.object),
         file=Path(source).absolute() if isinstance(source, (str, os.PathLike)) else None,
     )
+
+
+def _settled_types(records: list[LayerRecord]) -> Iterator[tuple[str, str]]:
+    """Gives layers with weights of another floating type that of the model, as its `float()` does; says which."""
+    wanted = _type_of(records[0]) if records else None
+    if wanted is None or any(record.object.get("outtype") is not None for record in records):  # one that changes types
+        return
+    for record in records[1:]:
+        own = [*record.module.parameters(recurse=False)]
+        if own and _type_of(record) not in (None, wanted) and any(tensor.dtype != wanted for tensor in own):
+            record.module.to(wanted)
+            theirs, models = (str(dtype).removeprefix("torch.") for dtype in (_type_of(record), wanted))
+            both = f"its type is {theirs} where the model's is {models}, and was changed to that"
+            yield record.path, f"{both}; {MIXED_TYPES}"
+
+
+def _type_of(record: LayerRecord) -> torch.dtype | None:
+    return FLOATING.get(str(record.object.get("_type")))
 
 
 def set_training(module: nn.Module, records: list[LayerRecord], mode: Mode) -> None:

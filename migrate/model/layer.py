@@ -15,11 +15,24 @@ P = ParamSpec("P")
 M = TypeVar("M", bound=nn.Module)
 
 
+#: Types of layers that compute in floating numbers.
+FLOATING = {
+    **dict.fromkeys(("torch.FloatTensor", "torch.CudaTensor"), torch.float32),
+    **dict.fromkeys(("torch.DoubleTensor", "torch.CudaDoubleTensor"), torch.float64),
+}
+
+#: What is said where numbers were of another type.
+MIXED_TYPES = "Torch7 does not run it as it is"
+
+#: Fields that a layer multiplies or adds, for which they have to be of its type.
+_OF_THE_LAYERS_TYPE = ("weight", "bias")
+
+
 class Builder(Protocol):
     """What a layer asks of the conversion that it is part of; see `Build`."""
 
-    def tensor(self, value: Tensor, path: str, name: str) -> torch.Tensor:
-        """The torch tensor of a field."""
+    def tensor(self, value: Tensor, path: str, name: str, dtype: torch.dtype | None = None) -> torch.Tensor:
+        """The torch tensor of a field, of a certain type where it is a parameter of a layer of that type."""
 
     def numbers_of(self, value: Tensor) -> torch.Tensor:
         """The numbers of a tensor that is no parameter."""
@@ -148,12 +161,14 @@ class Layer:
     def tensor(self, name: Value) -> torch.Tensor:
         """A tensor field, of the tensor's own size and type (Half as float32), with a storage of its own.
 
+        Weights of another type than their layer's, with which Torch7 does not run it, take that type, which is noted.
         The same Torch7 tensor gives the same torch tensor, so do not change it in place.
         """
         value = self.value(name)
         if not isinstance(value, Tensor):
             self.refuse(f"its field {name!r} should be a tensor and is {value!r}")
-        return self._build.tensor(value, self.path, str(name))
+        dtype = FLOATING.get(str(self.object.get("_type"))) if name in _OF_THE_LAYERS_TYPE else None
+        return self._build.tensor(value, self.path, str(name), dtype)
 
     def numbers_of(self, value: Tensor) -> torch.Tensor:
         """The numbers of a tensor that is no field of the layer, such as one in a table; no parameter."""
