@@ -15,6 +15,7 @@ from ...model.registry import converts, module_form
 from ...model.traits import Traits
 from ...onnx.operators.stand_ins import StandIn, operator
 from ...parity.choices import Choice
+from ...source.forms import Unpooling
 from ...t7 import LuaObject, Tensor
 
 
@@ -105,6 +106,28 @@ class MaxUnpool(nn.Module):
 
     def extra_repr(self) -> str:
         return "" if self.output_size is None else f"output_size={self.output_size}"
+
+
+@module_form("unpooling", MaxUnpool)
+def _unpooling(module: MaxUnpool) -> Unpooling | None:
+    pooling: Any = module.pooling
+    if module.output_size is not None or not isinstance(pooling, (PairedMaxPool2d, PairedMaxPool3d)):
+        return None
+    axes = 2 if isinstance(pooling, PairedMaxPool2d) else 3
+    kernel, stride, padding, dilation = _window(pooling, axes)
+    if any(step < n for step, n in zip(stride, kernel, strict=True)) or set(dilation) != {1}:
+        return None  # a number may have been the largest of several windows
+    stock = nn.MaxPool2d if axes == 2 else nn.MaxPool3d
+    options = (pooling.kernel_size, pooling.stride, pooling.padding, pooling.dilation)
+    return Unpooling(
+        pooling,
+        stock(*options, return_indices=True, ceil_mode=pooling.ceil_mode),
+        f"max_unpool{axes}d",
+        axes,
+        kernel[0] if len(set(kernel)) == 1 else tuple(kernel),
+        None if stride == kernel else tuple(stride),
+        tuple(padding) if any(padding) else None,
+    )
 
 
 def _window(pooling: Any, axes: int) -> list[list[int]]:

@@ -177,7 +177,7 @@ class Padding(nn.Module):
         pad: how many; negative before `index`, counted from the start, positive after it, counted from the end.
         num_input_dims: how many dimensions a sample has.
         value: what is inserted.
-        index: where, counted from 1.
+        index: where, counted from 1, which is one of the ends.
     """
 
     def __init__(
@@ -193,7 +193,7 @@ class Padding(nn.Module):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         batch = self.num_input_dims is not None and x.dim() != self.num_input_dims
         dim = self.dim + batch
-        if self.index == 1:  # at one of the ends
+        if self.index == 1:
             ends = (0, self.pad) if self.pad > 0 else (-self.pad, 0)
             return functional.pad(x, (0, 0) * (x.dim() - 1 - dim) + ends, value=self.value)
         before = x.shape[dim] - self.index + 1 if self.pad > 0 else self.index - 1

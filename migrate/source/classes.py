@@ -120,7 +120,7 @@ def extract(scope: Scope, taken: set[str]) -> list[Class]:
                 tidy(call.block.scope, call.block.result)
                 name_states(call.block.scope, call.block.inputs)
             groups.setdefault(skeleton(call), []).append(call)
-        for group in groups.values():
+        for group in _united(list(groups.values())):
             if group[0].block is not None:
                 classes.append(_class_of_blocks(group, taken))
             elif saves(len({owners.get(id(call), id(call)) for call in group}), len(group[0].kids)):
@@ -128,6 +128,38 @@ def extract(scope: Scope, taken: set[str]) -> list[Class]:
     for attr in scope.attrs.values():
         splice(attr, is_plain)
     return classes
+
+
+#: Longest module that is passed to a class which takes different ones.
+_PASSED = 60
+
+
+def _united(groups: list[list[Constructor]]) -> list[list[Constructor]]:
+    """Groups of blocks; those that differ in one attribute are one, if nearly all that is passed for it is short."""
+    found: list[list[Constructor]] = []
+    for group in groups:
+        for known in found:
+            name = _only_difference(known, group)
+            given = [call.block.scope.attrs[name].text() for call in (*known, *group) if call.block] if name else []
+            if given and sum(len(text) > _PASSED for text in given) <= 1:
+                known += group
+                break
+        else:
+            found.append(group)
+    return found
+
+
+def _only_difference(group: list[Constructor], other: list[Constructor]) -> str:
+    """The only attribute of which two groups of blocks have different kinds; "" if they do not differ in just one."""
+    blocks = [call.block for call in (*group, *other) if call.block is not None]
+    if len(blocks) < len(group) + len(other):
+        return ""
+    shapes = {(block.kind, tuple(forward_of(block).lines), tuple(block.scope.attrs)) for block in blocks}
+    if len(shapes) > 1:
+        return ""
+    kinds = {name: {skeleton(block.scope.attrs[name]) for block in blocks} for name in blocks[0].scope.attrs}
+    differing = [name for name, found in kinds.items() if len(found) > 1]
+    return differing[0] if len(differing) == 1 else ""
 
 
 def _differences(group: list[Constructor], *, alike: bool = False) -> Iterator[_Difference]:
@@ -150,18 +182,19 @@ def _parameters(differences: list[_Difference]) -> list[Parameter]:
     """One parameter for all differences whose values go together."""
     alike: dict[tuple[str, ...], list[_Difference]] = {}
     begun: set[str] = set()
-    dilations = {found.texts for found in differences if found.name == "dilation"}
+    given = {name: {found.texts for found in differences if found.name == name} for name in _SAME_AS.values()}
     for found in differences:
         enters = found.name.startswith("in_") and found.branch not in begun
         begun.add(found.branch)
-        dilates = found.name == "padding" and found.texts in dilations
-        what = "" if found.name.startswith(_WIDTHS) else "dilation" if dilates else found.name
+        other = _SAME_AS.get(found.name, "")
+        what = other if other and found.texts in given[other] else found.name
+        what = "" if found.name.startswith(_WIDTHS) else what
         alike.setdefault((*found.texts, what, "" if enters else found.branch), []).append(found)
     ends = {found.branch: found for found in differences if found.name.startswith("out_")}
     last = next((found for found in reversed(differences) if found.name.startswith("out_")), None)
     parameters: list[Parameter] = []
     for members in alike.values():
-        name = members[-1].name if members[0].name == "padding" else members[0].name
+        name = next((member.name for member in members if member.name in _SAME_AS.values()), members[0].name)
         if name.startswith(_WIDTHS):
             enters = members[0] is differences[0] and not name.startswith("out_")
             if enters or (name.startswith("in_") and len(members) == 1):
@@ -193,6 +226,9 @@ def _derive_padding(parameters: dict[str, Parameter]) -> None:
     if padding.values == [n // 2 for n in kernel.values]:
         padding.name, padding.derived = "kernel_size // 2", True
 
+
+#: Arguments that are no parameters of their own where they always are what another is.
+_SAME_AS = {"padding": "dilation", "stride": "kernel_size"}
 
 _WIDTHS = ("in_channels", "out_channels", "num_features", "in_features", "out_features", "num_parameters")
 
@@ -270,16 +306,15 @@ def _class_of_blocks(group: list[Constructor], taken: set[str]) -> Class:
     blocks = [call.block for call in group if call.block is not None]
     first = blocks[0]
     shortcuts = [block.scope.attrs.get("shortcut") for block in blocks]
-    varies = False
     if all(s is not None and s.is_identity for s in shortcuts):  # they do nothing
         for block in blocks:
             del block.scope.attrs["shortcut"]
             for statement in block.scope.statements:
                 if statement.calls == "shortcut":
                     (statement.expression,) = statement.ins
-    else:
-        varies = len({skeleton(s) for s in shortcuts if s is not None}) > 1
-    names = [name for name in first.scope.attrs if not (varies and name == "shortcut")]
+    kinds = {name: {skeleton(block.scope.attrs[name]) for block in blocks} for name in first.scope.attrs}
+    varying = [name for name, found in kinds.items() if len(found) > 1]
+    names = [name for name in first.scope.attrs if name not in varying]
     many = sum(name.startswith("branch") for name in names) > 2
     differences: list[_Difference] = []
     for name in names:
@@ -287,7 +322,12 @@ def _class_of_blocks(group: list[Constructor], taken: set[str]) -> Class:
         differences += [replace(item, branch=name) for item in found] if many else found
     parameters = _parameters(differences)
     attrs = {name: _with_names(first.scope.attrs[name], _names(parameters)).text() for name in names}
-    if varies:
+    for name in varying:
+        if name != "shortcut":
+            passed = [Argument(name, block.scope.attrs[name]) for block in blocks]
+            parameters.append(Parameter(name, "nn.Module", "", [_Difference(name, passed)]))
+            attrs[name] = name
+    if "shortcut" in varying:
         given = [s for s in shortcuts if s is not None]
         attrs["shortcut"] = projection(given, parameters) or ""
         if not attrs["shortcut"]:

@@ -13,6 +13,7 @@
 - "recurrent": `form(module)` gives the layer of torch.nn that the module runs from a state of zeros; None: it has none.
 - "node names": `form(object)` gives pairs of a Torch7 module in the object and the name that its author gave it.
 - "loop": a `Loop`, for a module that runs another one on each entry of a sequence.
+- "unpooling": `form(module)` gives an `Unpooling`; None: the unpooling can't be written with indices.
 - "plain": `form(module)` gives a module that does the same, in training too, and reads better; None: there is none.
 - "embedding": `form(module)` gives the nn.Embedding that has its rows, counted from 0; None: it has none.
 
@@ -86,6 +87,27 @@ class Loop:
 
     step: str
     states: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Unpooling:
+    """A function of torch.nn.functional that puts numbers to where a pooling found them.
+
+    Attributes:
+        pooling: the pooling, as it is in the model.
+        stock: one of torch.nn that gives the indices too.
+        function: the name of the function.
+        axes: how many it works along.
+        kernel_size, stride, padding: as the function takes them; None: its default.
+    """
+
+    pooling: nn.Module
+    stock: nn.Module
+    function: str
+    axes: int
+    kernel_size: int | tuple[int, ...]
+    stride: int | tuple[int, ...] | None
+    padding: int | tuple[int, ...] | None
 
 
 _NOTHING, _PLAIN, _ENLARGES = Structure(nothing=True), Structure(), Structure(enlarges=True)

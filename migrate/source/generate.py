@@ -29,6 +29,7 @@ from .recurrent_names import name_states
 from .scopes import Draft, Scope
 from .simplify import tidy
 from .sizes import Sizes, kinds_of, sizes_of
+from .statements.unpoolings import Unpoolings
 from .writing.copied_classes import Copies
 from .writing.forward_methods import Forward, identifier
 from .writing.layout import class_name, file_text, formatted
@@ -84,7 +85,7 @@ def generate(conv: ConvertedModel, example: Any = None) -> Source:
             examples = [] if example is None else several_sizes(conv, example, calls)
             inputs = [e.input for e in examples]
             sizes = sizes_of(conv.module, examples, kinds_of(entries_of(conv))) if examples else None
-            ways = [partial(_structured, conv, inputs, calls.copy())] if inputs else []
+            ways = [partial(_structured, conv, inputs, calls.copy(), sizes)] if inputs else []
         except _PROBLEMS as error:
             reason = _said(error)
         ways += [partial(_of_any_size, conv), partial(_plain, conv, [e.input for e in examples])]
@@ -127,7 +128,7 @@ def evaluating(conv: ConvertedModel) -> Iterator[None]:
             module.__dict__.pop("places", None)
 
 
-def _structured(conv: ConvertedModel, inputs: list[Any], calls: Calls) -> Draft:
+def _structured(conv: ConvertedModel, inputs: list[Any], calls: Calls, sizes: Sizes | None) -> Draft:
     scope = Scope()
     if isinstance(inputs[0], list):  # the members of a table are separate parameters
         parameters = [Variable(members) for members in zip(*inputs, strict=True)]
@@ -135,7 +136,10 @@ def _structured(conv: ConvertedModel, inputs: list[Any], calls: Calls) -> Draft:
     else:
         parameters = [Variable(tuple(inputs), hint="x")]
         entries = parameters[0]
-    result = Lowering(conv.module, _node_names(conv), calls).lower(conv.module, entries, scope, top=True)
+    images = [x.shape[:1:-1] for x in inputs if isinstance(x, torch.Tensor)]
+    steps = sizes.steps[:1:-1] if sizes is not None else []
+    unpoolings = Unpoolings(conv.module, images, steps)
+    result = Lowering(conv.module, _node_names(conv), calls, unpoolings).lower(conv.module, entries, scope, top=True)
     return Draft(scope, parameters, result)
 
 

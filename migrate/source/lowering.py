@@ -18,13 +18,15 @@ from ..shapes.dry_run import on_meta, run_without_numbers
 from .check import same
 from .constructors import constructor_of
 from .examples import Calls
-from .expressions import Value, Variable, entry, entry_type, is_unknown, python, type_of
+from .expressions import Value, Variable, is_unknown, python, type_of
 from .forms import as_python, is_chain, is_operator, loop_of, plain_of, result_type, results, stock_layer, structure_of
 from .input_tree import members, tree_of
 from .roles import is_pair, is_pure, is_structured, is_unit, kind_of, role, signature, size_of
 from .scopes import Block, Constructor, Scope, Statement, examples_of, module_call
+from .statements.graphs import entries, newer_of, taken
 from .statements.joins import filled, fillings
 from .statements.loops import for_each, run_through, state_of
+from .statements.unpoolings import Unpoolings
 from .stock import first_input, stock_module
 
 _OVERWRITTEN = "Torch7 runs one module twice: its second result overwrites the first"
@@ -37,9 +39,13 @@ class Lowering:
         model: the module to lower.
         names: id of a converted module -> the name that it had in the Torch7 file.
         calls: what its layers gave on the examples.
+        unpoolings: those of the model.
     """
 
-    def __init__(self, model: nn.Module, names: dict[int, str], calls: Calls) -> None:
+    def __init__(
+        self, model: nn.Module, names: dict[int, str], calls: Calls, unpoolings: Unpoolings | None = None
+    ) -> None:
+        self.unpoolings = unpoolings or Unpoolings(nn.Module(), [], [])
         self.names = names
         self.calls = calls
         self.units = Counter(signature(module) for module in model.modules() if is_unit(module))
@@ -47,7 +53,9 @@ class Lowering:
 
     def lower(self, module: Any, value: Value, scope: Scope, *, top: bool = False) -> Value:
         """Adds what `module` does with `value` to a forward method; returns the result."""
-        if is_chain(module) and (top or not is_pure(module)):
+        if (pooled := self.unpoolings.lower(module, value, scope, self.run)) is not None:
+            return pooled
+        if is_chain(module) and (top or not self.is_pure(module)):
             return self.sequence(module, value, scope, top=top)
         flow = structure_of(module).flow
         if flow == "branches":
@@ -105,15 +113,21 @@ class Lowering:
                 return self.runs(layers, operators, value, scope, name or self.names.get(id(module), ""))
         constructor, result = self.constructor(module, value)
         name = name or self.names.get(id(module)) or role(constructor)
+        if constructor.block is not None and (constructor.block.scope.needed or constructor.block.scope.left):
+            return self.unpoolings.call(constructor, value, result, scope, name)
         called = scope.call(constructor, value, result, name)
         if id(module) in self.names:
             scope.given.add(next(reversed(scope.attrs)))
         return called
 
+    def is_pure(self, chain: nn.Sequential) -> bool:
+        """Does each member of a chain make one value of one value, and nothing else?"""
+        return is_pure(chain) and not self.unpoolings.inside(chain)
+
     def layers(self, chain: nn.Sequential) -> list[nn.Module]:
         """The layers of a chain, those of chains within it included, but for those that do nothing."""
         inside = [
-            self.layers(child) if is_chain(child) and is_pure(child) and id(child) not in self.names else [child]
+            self.layers(child) if is_chain(child) and self.is_pure(child) and id(child) not in self.names else [child]
             for child in chain
         ]
         return [layer for layers in inside for layer in layers if not structure_of(layer).nothing]
@@ -201,7 +215,9 @@ class Lowering:
             short = 0 if size_of(children[0]) < size_of(children[1]) else 1
         found = []
         for i, child in enumerate(children):
-            if i == short and isinstance(value, Variable):
+            if self.unpoolings.inside(child):
+                found.append(self.lower(child, value, scope))
+            elif i == short and isinstance(value, Variable):
                 found.append(self.call(child, value, scope, "shortcut"))
             elif structure_of(child).nothing:
                 found.append(value)
@@ -272,7 +288,7 @@ class Lowering:
     def constructor(self, module: Any, value: Value) -> tuple[Constructor, Variable]:
         """The constructor call of a module that is called with `value`, and its results."""
         inputs = examples_of(value)
-        if is_chain(module) and is_pure(module):
+        if is_chain(module) and self.is_pure(module):
             kids: list[Constructor] = []
             result = Variable(inputs, type_=type_of(value))
             for child in module:
@@ -350,7 +366,12 @@ class Lowering:
                 if isinstance(member, Variable) and len(given) <= 3:
                     member.hint = name
         result = self.lower(module, given, scope)
-        constructor = Constructor("", block=Block(scope, parameters, result, kind or kind_of(module)))
+        scope.left = self.unpoolings.left(module, scope)
+        parameters += [value for pooling in scope.needed for value in scope.indices[pooling]]
+        left = [value for pooling in scope.left for value in scope.indices[pooling]]
+        scope.is_step |= bool(left)
+        body = Block(scope, parameters, [result, *left] if left else result, kind or kind_of(module))
+        constructor = Constructor("", block=body)
         return constructor, Variable(examples_of(result), type_=type_of(result), members=result)
 
 
@@ -358,36 +379,3 @@ def _sequences(layer: nn.RNNBase) -> tuple[torch.Tensor, ...]:
     """Two inputs of a recurrent layer, to see what it makes of them."""
     kind = next(layer.parameters()).dtype
     return tuple(torch.randn(*sizes, layer.input_size, dtype=kind) for sizes in ((3, 2), (4, 3)))
-
-
-def entries(values: list[Value], sources: list[Any], scope: Scope) -> Value:
-    """What a node of a Graph gets."""
-    found = [_taken(values, source, scope) for source in sources]
-    return found[0] if len(found) == 1 else found
-
-
-def _taken(values: list[Value], source: list[Any], scope: Scope) -> Value:
-    if not source or isinstance(source[0], list):
-        return [_taken(values, inner, scope) for inner in source]
-    value = values[source[0]]
-    for index in source[1:]:
-        value = taken(value, index, scope)
-    return value
-
-
-def taken(value: Value, index: int, scope: Scope) -> Value:
-    """An entry of a list, which is a line of its own where its members are not known one by one."""
-    if isinstance(value, list):
-        return value[index]
-    found = scope.assign(entry(value, index), tuple(example[index] for example in value.values))
-    found.type = entry_type(value)
-    return found
-
-
-def newer_of(module: Overwritten, given: list[Value]) -> Variable | None:
-    """The newer one of two results, if it takes the place of the older one as it is."""
-    old, new = given
-    if not isinstance(new, Variable):
-        return None
-    same = module.resized or (isinstance(old, Variable) and bool(new.shapes) and old.shapes == new.shapes)
-    return new if same else None

@@ -230,6 +230,9 @@ class Scope:
         attrs: attribute -> its constructor call.
         statements: the forward method.
         given: attributes that have the name of a node in the Torch7 file.
+        indices: the id of a pooling -> the places of its maxima, and the size of its input where that is needed.
+        needed: the poolings that run elsewhere.
+        left: the poolings that run here, and whose places are needed elsewhere.
     """
 
     is_block: bool = False
@@ -237,6 +240,9 @@ class Scope:
     attrs: dict[str, Constructor] = field(default_factory=dict)
     statements: list[Statement] = field(default_factory=list)
     given: set[str] = field(default_factory=set)
+    indices: dict[int, list[Variable]] = field(default_factory=dict)
+    needed: list[int] = field(default_factory=list)
+    left: list[int] = field(default_factory=list)
     _known: dict[Any, str] = field(default_factory=dict)
 
     def assign(self, expression: ast.expr, values: tuple[Any, ...]) -> Variable:

@@ -87,6 +87,14 @@ class Sizes:
     readers: list[Entry]
     sure: list[bool]
 
+    @property
+    def steps(self) -> list[int]:
+        """For each size of the first input a number of which it is a multiple in all inputs that are not refused."""
+        free = {dim: axis for axis in self.axes for number, dim in axis.places if number == 0}
+        known = all(self.sure) and bool(self.axes)
+        fixed = [int(size) if dim not in free else free[dim].step for dim, size in enumerate(self.inputs[0])]
+        return fixed if known else [1] * len(fixed)
+
 
 def tupled(sizes: list[str]) -> str:
     """Sizes as a tuple is written."""

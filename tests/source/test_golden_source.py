@@ -31,6 +31,8 @@ LINES = {
     "unet_nngraph": 90,
     "pix2pix_unet": 70,
     "googlenet_aux": 92,
+    "enet_unpooling": 180,
+    "texnet_skip_unpool": 245,
     "openface_inception": 120,
     "u_distances": 185,
     "ntm_cell_2heads": 205,

@@ -12,6 +12,7 @@ import torch
 from networks import Graph
 
 import torchmigrate as tm
+from torchmigrate.source.check import instance
 from torchmigrate.source.generate import Source, generate
 
 
@@ -201,3 +202,23 @@ def test_states_and_gates_have_their_names() -> None:
     assert "i, f, o, g = (self.linear1(x) + self.linear2(h)).chunk(4, 1)" in text
     assert "c = torch.sigmoid(f) * c + torch.sigmoid(i) * torch.tanh(g)" in text
     assert text.count("return c, torch.sigmoid(o) * torch.tanh(c)") == 1
+
+
+def test_places_of_maxima_are_passed_from_class_to_class() -> None:
+    pooling = pool()
+
+    def added(*branches: tm.LuaObject) -> tm.LuaObject:
+        return lua.sequential(table("nn.ConcatTable", *branches), lua.module("nn.CAddTable", inplace=False))
+
+    def unpooling() -> tm.LuaObject:
+        return lua.module("nn.SpatialMaxUnpooling", pooling=pooling)
+
+    down = added(pooling, lua.sequential(pool(), conv(4, 4)))
+    up = added(lua.sequential(conv(4, 4), unpooling()), lua.sequential(conv(4, 4, 1), unpooling()))
+    model = lua.sequential(conv(3, 4), down, conv(4, 4), up)
+    source = source_of(model, image(2, 3, 8, 12))
+    assert "def forward(self, x: Tensor) -> tuple[Tensor, Tensor, list[int]]:" in source.text
+    assert "def forward(self, x: Tensor, indices: Tensor, size: list[int]) -> Tensor:" in source.text
+    assert source.text.count("indices, 2, output_size=size)") == 2
+    odd = image(2, 3, 9, 13)
+    assert torch.equal(instance(source.text, source.state)(odd), tm.convert(model).module(odd))

@@ -11,7 +11,7 @@ from torch import nn
 
 from ...model.registry import ENTRY_POINTS, form_of
 from ..expressions import Value, Variable, replaced, tree_of, variables
-from ..writing.folding import folded, return_at_once
+from ..writing.folding import Folder, folded, return_at_once
 
 #: Longest expression that stands in place of a call.
 _LONGEST = 80
@@ -108,8 +108,8 @@ def _written(tree: ast.expr, known: dict[str, Value]) -> ast.expr | None:
             case ast.Lambda() | ast.comprehension() | ast.Starred():
                 return None
     values = {name: tree_of(value) for name, value in known.items()}
-    functional = {"functional": ast.Name("F")}
-    found: ast.expr = _Members().visit(replaced(tree, {**values, **functional}))
+    functional = {"functional": ast.Name("F", ast.Load())}
+    found: ast.expr = Folder({}, {}).visit(_Members().visit(replaced(tree, {**values, **functional})))
     return found
 
 

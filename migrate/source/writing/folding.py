@@ -97,6 +97,11 @@ class Folder(ast.NodeTransformer):
     def visit_BinOp(self, node: ast.BinOp) -> ast.expr:
         """Arithmetic of what is known, if the result reads as well."""
         self.generic_visit(node)
+        match node:
+            case ast.BinOp(ast.Tuple(elts), ast.Mult(), ast.Constant(int() as times)):
+                return ast.Tuple(elts * times, ast.Load())
+            case ast.BinOp(ast.Tuple(elts), ast.Add(), ast.Tuple(others)):
+                return ast.Tuple([*elts, *others], ast.Load())
         compute = _ARITHMETIC.get(type(node.op))
         (left, a), (right, b) = value_of(node.left), value_of(node.right)
         if compute and left and right and isinstance(a, (int, float)) and isinstance(b, (int, float)):

@@ -46,6 +46,14 @@ def _stored(statement: ast.stmt) -> Iterator[str]:
     return (node.id for target in targets for node in ast.walk(target) if isinstance(node, ast.Name))
 
 
+def _is_of_several(statement: Statement) -> bool:
+    """Does a call take or give several values?"""
+    match statement.expression:
+        case ast.Call(args=args):
+            return len(args) > 1 or len(statement.outs) > 1
+    return False
+
+
 class Forward:
     """The text of a forward method.
 
@@ -143,7 +151,7 @@ class Forward:
             return place == len(statements) - 1
         if isinstance(statement.expression, ast.ListComp) and isinstance(statements[user].expression, ast.ListComp):
             return False
-        if statement.calls and statements[user].calls:
+        if statement.calls and statements[user].calls and not _is_of_several(statements[user]):
             return False
         for value in statement.ins:
             for base in self.bases[value]:
