@@ -29,6 +29,7 @@ from .recurrent_names import name_states
 from .scopes import Draft, Scope
 from .simplify import tidy
 from .sizes import Sizes, kinds_of, sizes_of
+from .statements.repeats import call_repeats
 from .statements.unpoolings import Unpoolings
 from .writing.copied_classes import Copies
 from .writing.forward_methods import Forward, identifier
@@ -185,6 +186,7 @@ def _write(
             if call.own is not None:
                 call.cls = copies.add(call.own)
     copies.specialize([call for attr in draft.scope.attrs.values() for call in attr.walk()])
+    call_repeats(draft.scope, draft.result)
     tidy(draft.scope, draft.result)
     name_states(draft.scope, draft.inputs)
     name = class_name(conv.provenance.file or "", {*copies.definitions, *(line.split()[-1] for line in copies.imports)})

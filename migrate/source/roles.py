@@ -80,7 +80,7 @@ def kind_of(module: Any) -> str:
 def role(constructor: Constructor) -> str:
     """A name for the attribute that holds a module."""
     if constructor.block is not None:
-        return {"Dense": "dense", "Inception": "inception", "UNetLevel": "level"}.get(constructor.block.kind, "block")
+        return _ROLES.get(constructor.block.kind, "block")
     if constructor.is_chain:
         return "layers"
     name = constructor.cls.removeprefix("nn.")
@@ -92,3 +92,6 @@ def role(constructor: Constructor) -> str:
 
 #: What names of attributes are made of, where a class has it in its own name; the first that fits.
 _KINDS = ("ConvTranspose", "Conv", "Norm", "Pool", "Linear", "Dropout", "Embedding", "PReLU", "ReLU", "Upsample")
+
+#: What attributes with a block of a kind are called, if not "block".
+_ROLES = {"Dense": "dense", "Inception": "inception", "UNetLevel": "level", "Hourglass": "hourglass"}
