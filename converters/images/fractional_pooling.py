@@ -47,9 +47,9 @@ class FractionalMaxPool(nn.Module):
         axes = len(self.kernel_size)
         batch = x if x.dim() == axes + 2 else x.unsqueeze(0)
         size = [batch.shape[0], batch.shape[1], axes]
-        samples = self.samples
-        if not self.fixed or samples is None or list(samples.shape) != size:
-            samples = torch.rand(size, dtype=x.dtype, device=x.device)
+        kept = self.samples if self.fixed else None
+        again = kept is None or list(kept.shape) != size
+        samples = torch.rand(size, dtype=x.dtype, device=x.device) if again else kept
         pool = F.fractional_max_pool2d if axes == 2 else F.fractional_max_pool3d
         ratio = self.ratio or ()
         output = self.output_size or [math.floor(n * r) for n, r in zip(batch.shape[2:], ratio, strict=True)]

@@ -54,7 +54,7 @@ def instance(text: str, state: Mapping[str, torch.Tensor]) -> nn.Module:
     module = types.ModuleType(_NAME)
     sys.modules[_NAME] = module  # annotations and pickle look it up
     try:
-        exec(compile(text, "model.py", "exec"), module.__dict__)  # our own source, to check it
+        exec(compile(text, "model.py", "exec", dont_inherit=True), module.__dict__)  # our own source, to check it
         with torch.device("meta"):
             model: nn.Module = module.Model().eval()
     finally:

@@ -247,7 +247,8 @@ def _type_of(values: list[Any]) -> str:
         return names.pop()
     if names <= {"int", "tuple"}:
         return "int | tuple[int, ...]"
-    return "Any"
+    kinds = {type(item).__name__ for value in values if isinstance(value, list) for item in value}
+    return f"list[{kinds.pop()}]" if names == {"list"} and kinds in ({"int"}, {"float"}) else "Any"
 
 
 def _class(

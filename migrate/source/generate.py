@@ -180,7 +180,8 @@ def _write(
     conv: ConvertedModel, draft: Draft, examples: list[Example], calls: Calls, sizes: Sizes | None = None
 ) -> tuple[Source, str]:
     """The source of a draft, and why it does not give what the model gives; "" if it does."""
-    copies = Copies()
+    dtypes = {tensor.dtype for tensor in conv.module.state_dict().values() if tensor.is_floating_point()}
+    copies = Copies(double=dtypes != {torch.float32})
     for attr in draft.scope.attrs.values():
         for call in attr.walk():
             if call.own is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import inspect
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import groupby
@@ -106,6 +107,12 @@ class Constructor:
         if self.is_chain and self.kids:
             return self.kids[0].changes_input
         return any(arg.name == "inplace" and arg.value is True for arg in self.args)
+
+    @property
+    def draws(self) -> bool:
+        """Does it draw random numbers in evaluation too, so that the order of calls matters?"""
+        own = [call.own for call in self.walk() if call.own is not None]
+        return any("torch.rand(" in (source := inspect.getsource(cls)) and "self.training" not in source for cls in own)
 
     def owns(self, name: str) -> bool:
         """Does what has this name in `module` belong to the leaf itself?"""

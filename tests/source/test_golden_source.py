@@ -31,6 +31,7 @@ LINES = {
     "unet_nngraph": 90,
     "pix2pix_unet": 70,
     "googlenet_aux": 92,
+    "pyranet_prm": 250,
     "enet_unpooling": 180,
     "texnet_skip_unpool": 245,
     "openface_inception": 120,

@@ -25,9 +25,13 @@ class Copies:
     Attributes:
         definitions: name -> source.
         imports: lines that the definitions need.
+
+    Args:
+        double: has the model numbers of double precision? Otherwise nothing is written that is for these only.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, double: bool = True) -> None:
+        self.double = double
         self.definitions: dict[str, str] = {}
         self.imports: set[str] = set()
         self._items: dict[str, Any] = {}
@@ -71,6 +75,7 @@ class Copies:
             if re.search(rf"\b{name}\b", others):
                 continue  # another class makes or extends it
             source = self.definitions[name]
+            source = source if self.double else source.replace("x.dtype == torch.float64", "False")
             always: dict[str, Any] = {}
             for parameter, attribute in attributes_of(source).items():
                 given = [arg.value for call in users[name] for arg in call.args if arg.name == parameter]

@@ -81,6 +81,7 @@ class Forward:
         self.held: dict[str, Variable] = {name: Variable() for name in read}  # script lets a name have one type only
         self.last.update(dict.fromkeys(self.held.values(), len(scope.statements) + 1))
         self.bases: dict[Variable, list[Variable]] = {}
+        self.random = {name for name, call in scope.attrs.items() if call.draws}
         self.replaced = {statement.replaces for statement in scope.statements}
         nameless = [value for value in inputs if not value.hint]
         numbered = {value: f"x{i}" if len(nameless) > 1 else "x" for i, value in enumerate(nameless, 1)}
@@ -145,7 +146,7 @@ class Forward:
         user = self.last[out]
         if any(other.changes_input or other.comment for other in statements[place + 1 : user + 1]):
             return False
-        if out in self.replaced:
+        if out in self.replaced or not self.random.isdisjoint(statement.attributes):
             return False
         if user == len(statements):
             return place == len(statements) - 1

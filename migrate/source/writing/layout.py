@@ -61,8 +61,7 @@ def file_text(
     imports = {"import torch", *copies.imports}
     imports |= {"from torch.nn import functional as F"}
     imports |= {"from safetensors.torch import load_file", "from torch import Tensor", "from torch import nn"}
-    if any("Any" in f.returns or "Any" in f.signature for f in [forward, *(c.forward for c in classes if c.forward)]):
-        imports.add("from typing import Any")
+    imports |= {"from typing import Any"}
     late = copies.name_each_other
     if late:
         imports.add("from __future__ import annotations")

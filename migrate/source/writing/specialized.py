@@ -129,7 +129,7 @@ def _name_of(node: ast.stmt) -> str:
 
 def _read(name: str, text: str, others: str) -> bool:
     """Is an attribute of this name read anywhere?"""
-    return re.search(rf"\.{name}\b", text + others) is not None
+    return re.search(rf"(?<!\bF)(?<!\btorch)(?<!functional)\.{name}\b", text + others) is not None
 
 
 def _unread_buffer(statement: ast.stmt, text: str, others: str) -> bool:
