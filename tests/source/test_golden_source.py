@@ -18,6 +18,7 @@ from torchmigrate.folder.write import write
 from torchmigrate.source.examples import Calls, several_sizes
 
 ROWS = golden.model_rows()
+EXAMPLES = Path(__file__).parents[2] / "docs" / "examples"
 ALONE = Path(__file__).parent / "run_alone.py"
 
 #: How long the source of a model may be at most: what a person would need, with the docstrings
@@ -31,13 +32,9 @@ LINES = {
     "unet_nngraph": 90,
     "pix2pix_unet": 70,
     "googlenet_aux": 92,
-    "pyranet_prm": 250,
     "enet_unpooling": 180,
-    "texnet_skip_unpool": 245,
     "openface_inception": 120,
-    "u_distances": 185,
-    "ntm_cell_2heads": 175,
-    "crnn_bisequencer": 160,
+    "crnn_bisequencer": 145,
     "charrnn_checkpoint": 70,
     "sentiment_gru_cuda": 55,
     "style_instancenorm": 88,
@@ -84,6 +81,10 @@ def test_alone(rows: list[dict[str, str]], tmp_path: Path) -> None:
         folders.append(str(folder))
         lines = (folder / "model.py").read_text().count("\n")
         assert lines <= LINES.get(row["name"], lines), row["name"]
+        shown = EXAMPLES / f"{row['name']}.py"
+        assert not shown.exists() or shown.read_text() == (folder / "model.py").read_text(), (
+            f"python docs/generate.py: {shown}"
+        )
         assert SHOWN.get(row["name"], "") in (folder / "model.py").read_text()
     done = subprocess.run([sys.executable, str(ALONE), *folders], capture_output=True, text=True, check=True)
     assert {name: found for name, found in json.loads(done.stdout.splitlines()[-1]).items() if found} == {}

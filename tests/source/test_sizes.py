@@ -134,5 +134,5 @@ def test_a_sequencer_without_memory_is_a_loop() -> None:
     files = golden.MODELS
     conversion = tm.convert(files / "sentiment_gru_cuda.t7", key="model")
     text = conversion.source(tm.to_torch(tm.load(files / "sentiment_gru_cuda.reference.t7")["input"]))
-    assert "for step in x:" in text
+    assert "for step in xs:" in text
     assert [word for word in ("Remembering", "has_memory", "forget", "remember") if word in text] == []

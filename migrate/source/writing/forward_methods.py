@@ -168,6 +168,7 @@ class Forward:
             del self.held[name.id]
 
     def _name(self, value: Variable, place: int, default: str = "x") -> str:
+        default = "xs" if default == "x" and type_of(value).startswith("list") else default
         wanted = identifier(value.hint) if value.hint else default
         name, number = wanted, 1
         # a name is free again behind the last line that reads its value

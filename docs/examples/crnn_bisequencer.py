@@ -1,0 +1,142 @@
+"""Converted from crnn_bisequencer.t7 (Torch7, sha256 b44204c60046…) by torchmigrate."""
+
+from collections.abc import Sequence
+
+import torch
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+
+class BatchNorm2d(nn.BatchNorm2d):
+    def forward(self, input: Tensor) -> Tensor:
+        updates = self.training and len(input) > 1  # Torch7 freezes it for one sample
+        known = self.running_mean, self.running_var, self.weight, self.bias
+        return nn.functional.batch_norm(input, *known, updates, self.momentum, self.eps)
+
+
+class CMul(nn.Module):
+    """Multiplies by a weight by element; axes of size 1 are repeated."""
+
+    def __init__(self, size: Sequence[int]) -> None:
+        super().__init__()
+        self.size = list(size)
+        self.weight = nn.Parameter(torch.empty(self.size))
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.weight.numel() == x.numel():
+            return x * self.weight.reshape(x.shape)
+        if self.weight.dim() == x.dim():
+            return x * self.weight.expand_as(x)
+        return (x.reshape(x.shape[0], -1) * self.weight.reshape(1, -1)).reshape(x.shape)
+
+
+class LSTMCell(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.linear1 = nn.Linear(16, 10)
+        self.linear2 = nn.Linear(10, 10, bias=False)
+        self.c_mul1 = CMul([10])
+        self.linear3 = nn.Linear(16, 10)
+        self.linear4 = nn.Linear(10, 10, bias=False)
+        self.c_mul2 = CMul([10])
+        self.linear5 = nn.Linear(16, 10)
+        self.linear6 = nn.Linear(10, 10, bias=False)
+        self.linear7 = nn.Linear(16, 10)
+        self.linear8 = nn.Linear(10, 10, bias=False)
+        self.c_mul3 = CMul([10])
+
+    def forward(self, x: Tensor, h: Tensor, c: Tensor) -> tuple[Tensor, Tensor]:
+        f = self.linear1(x) + self.linear2(h) + self.c_mul1(c)
+        i = self.linear3(x) + self.linear4(h) + self.c_mul2(c)
+        x2 = torch.tanh(self.linear5(x) + self.linear6(h))
+        c = torch.sigmoid(f) * c + torch.sigmoid(i) * x2
+        o = self.linear7(x) + self.linear8(h) + self.c_mul3(c)
+        return torch.sigmoid(o) * torch.tanh(c), c
+
+
+class LSTMCell2(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.linear1 = nn.Linear(20, 40)
+        self.linear2 = nn.Linear(10, 40, bias=False)
+
+    def forward(self, x: Tensor, h: Tensor, c: Tensor) -> tuple[Tensor, Tensor]:
+        i, g, f, o = (self.linear1(x) + self.linear2(h)).chunk(4, 1)
+        c = torch.sigmoid(i) * torch.tanh(g) + torch.sigmoid(f) * c
+        return torch.tanh(c) * torch.sigmoid(o), c
+
+
+class Block(nn.Module):
+    def __init__(self, cell: nn.Module) -> None:
+        super().__init__()
+        self.cell = cell
+
+    def forward(self, x: list[Tensor]) -> list[Tensor]:
+        xs = x[::-1]
+        h = xs[0].new_zeros(len(xs[0]), 10)
+        c = xs[0].new_zeros(len(xs[0]), 10)
+        outputs = []
+        for step in xs:
+            h, c = self.cell(step, h, c)
+            outputs.append(h)
+        return outputs[::-1]
+
+
+class CrnnBisequencer(nn.Module):
+    """Input: (N, 1, H, W) float32. Output: (N, T, 11) float32."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.features = nn.Sequential(
+            nn.Conv2d(1, 8, 3, padding=1),
+            nn.ReLU(),
+            nn.MaxPool2d(2),
+            nn.Conv2d(8, 12, 3, padding=1),
+            BatchNorm2d(12),
+            nn.ReLU(),
+            nn.MaxPool2d(2, stride=(2, 1), padding=(0, 1)),
+            nn.Conv2d(12, 16, 2, stride=2),
+            BatchNorm2d(16),
+            nn.ReLU(),
+            nn.MaxPool2d(2, stride=(2, 1), padding=(0, 1)),
+        )
+        self.cell1 = LSTMCell()
+        self.branch1 = Block(LSTMCell())
+        self.cell2 = LSTMCell2()
+        self.branch2 = Block(LSTMCell2())
+        self.linear = nn.Linear(20, 11)
+        self.log_softmax = nn.LogSoftmax(dim=1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        torch._assert((x.dim() == 4) & (x.size(1) == 1), "not (N, 1, H, W)")
+        x = self.features(x).flatten(2).transpose(1, 2).contiguous()
+        xs = list(x.unbind(1))
+        h = xs[0].new_zeros(len(xs[0]), 10)
+        c = xs[0].new_zeros(len(xs[0]), 10)
+        outputs = []
+        for step in xs:
+            h, c = self.cell1(step, h, c)
+            outputs.append(h)
+        xs = [list(items) for items in zip(outputs, self.branch1(xs), strict=True)]
+        xs = [torch.cat(step, 1) for step in xs]
+        h = xs[0].new_zeros(len(xs[0]), 10)
+        c = xs[0].new_zeros(len(xs[0]), 10)
+        outputs = []
+        for step in xs:
+            h, c = self.cell2(step, h, c)
+            outputs.append(h)
+        xs = [list(items) for items in zip(outputs, self.branch2(xs), strict=True)]
+        xs = [torch.cat(step, 1) for step in xs]
+        xs = [self.linear(step) for step in xs]
+        xs = [self.log_softmax(step) for step in xs]
+        return torch.cat([step.unflatten(1, (1, 11)) for step in xs], 1)
+
+    @classmethod
+    def from_pretrained(cls, folder: str, device: str | None = None) -> "Model":
+        """The model with the weights of a folder, in evaluation mode."""
+        model = cls().eval()
+        model.load_state_dict(load_file(f"{folder}/model.safetensors"))
+        return model.to(device)
+
+
+Model = CrnnBisequencer
