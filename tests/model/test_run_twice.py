@@ -95,7 +95,7 @@ def test_the_source_says_what_overwrites(tmp_path: Path) -> None:
     case = networks()["one ReLU everywhere, and a skip connection"]
     write(tm.convert(case["module"]), tmp_path, tm.to_torch(case["input"]))
     forward = (tmp_path / "model.py").read_text().partition("def forward")[2]
-    assert "# Torch7 runs one module twice: its second result overwrites the first\n        x = x2\n" in forward
+    assert "        x = x2  # Torch7 runs one module twice: its second result overwrites the first\n" in forward
 
 
 def test_a_network_that_overwrites_nothing_stays_as_it_is() -> None:
