@@ -222,3 +222,35 @@ def test_places_of_maxima_are_passed_from_class_to_class() -> None:
     assert source.text.count("indices, 2, output_size=size)") == 2
     odd = image(2, 3, 9, 13)
     assert torch.equal(instance(source.text, source.state)(odd), tm.convert(model).module(odd))
+
+
+def test_layers_that_are_one_expression_are_written_as_that() -> None:
+    padding = lua.module("nn.Padding", dim=1, pad=2, nInputDim=3, value=0, index=1)
+    branch = lua.sequential(lua.module("nn.Square"), conv(3, 4), lua.module("nn.Abs"), conv(4, 5), padding)
+    joined = table("nn.Concat", branch, conv(3, 2), dimension=2)
+    text = source_of(lua.sequential(joined, relu()), image(2, 3, 8, 12)).text
+    assert [name for name in ("class Square", "class Abs", "class Padding") if name in text] == []
+    assert "(x * x)" in text
+    assert "F.pad(" in text.replace("nn.functional.pad(", "F.pad(")
+    assert "(0, 0, 0, 0, 0, 2)" in text
+
+
+def test_branches_of_other_sizes_get_their_zeros() -> None:
+    view = lua.module("nn.View", size=tm.Storage("torch.LongStorage", np.array([480])), numElements=480)
+    joined = table("nn.DepthConcat", conv(3, 2, 1), lua.sequential(conv(3, 3), pool()), dimension=2)
+    model = lua.sequential(joined, view, lua.linear(480, 2, dtype="f4"))
+    source = source_of(model, image(2, 3, 8, 12))
+    assert "(3, 3, 2, 2)" in source.text
+    assert "DepthConcat" not in source.text
+    x = image(3, 3, 8, 12)
+    assert torch.equal(instance(source.text, source.state)(x), tm.convert(model).module(x))
+
+
+def test_random_layers_run_in_the_order_of_the_file() -> None:
+    def drawn(ratio: float) -> tm.LuaObject:
+        fields = {"poolSizeW": 2, "poolSizeH": 2, "ratioW": ratio, "ratioH": ratio}
+        return lua.module("nn.SpatialFractionalMaxPooling", **fields)
+
+    branches = table("nn.ConcatTable", drawn(0.5), lua.sequential(drawn(0.5), conv(3, 3)))
+    text = source_of(lua.sequential(branches, lua.module("nn.CSubTable"), relu()), image(2, 3, 8, 12)).text
+    assert "x2 = self." in text  # none stands within an expression, where another might run before
