@@ -15,7 +15,7 @@ ALL = [*PAGES, ROOT / "README.md", ROOT / "CONTRIBUTING.md"]
 
 
 #: Pages that start many processes.
-SLOW = {"from-lua.md", "zoo.md"}
+SLOW = {"custom-layers-in-lua.md", "from-lua.md", "zoo.md"}
 
 
 @pytest.mark.parametrize(

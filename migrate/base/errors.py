@@ -149,8 +149,9 @@ class UnsupportedLayers(TorchMigrateError):
             )
         if any(not refusal.known for refusal in self.refusals):
             lines.append(
-                "Give the class a converter with --plugin file.py, let another stand in with --alias my.Class=nn.ReLU, "
-                "or convert the rest with --allow-unsupported."
+                "Give the author's Lua file that defines the class with --lua file.lua, or a converter of your own "
+                "with --plugin file.py, let another stand in with --alias my.Class=nn.ReLU, or convert the rest with "
+                "--allow-unsupported."
             )
         if held:
             lines += ["It holds models that can be converted by themselves; choose one:", held]

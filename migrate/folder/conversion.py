@@ -21,6 +21,7 @@ from ..t7 import Value
 from ..t7.limits import DEFAULT_LIMITS, Limits
 from .example_input import example_of
 from .file_names import carry_names
+from .from_lua import provided_by
 from .notebook import in_html, in_words
 from .write import source_of, write
 
@@ -145,6 +146,7 @@ def convert(
     aliases: Mapping[str, str] | None = None,
     allow_unsupported: bool = False,
     track_gradients: bool = False,
+    lua: Iterable[str | os.PathLike[str]] = (),
     limits: Limits = DEFAULT_LIMITS,
 ) -> Conversion:
     """Converts a Torch7 model or criterion to PyTorch.
@@ -158,6 +160,7 @@ def convert(
         aliases: Torch7 class -> class whose converter is to be used, such as {"my.Rectifier": "nn.ReLU"}.
         allow_unsupported: put a module that raises when run where a layer can't be converted.
         track_gradients: keep `Conversion.parameter_gradients` possible, at the price of a second copy of the weights.
+        lua: authors' Lua files; layers of classes that they define and no converter knows are converted from them.
         limits: how much the file, and a run of the model, may ask for.
 
     Raises:
@@ -175,6 +178,7 @@ def convert(
                 aliases=aliases,
                 allow_unsupported=allow_unsupported,
                 track_gradients=track_gradients,
+                provided=provided_by(lua),
                 limits=limits,
             )
         )

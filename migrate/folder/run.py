@@ -31,6 +31,7 @@ from ..t7.limits import DEFAULT_LIMITS, Limits
 from .card import write_card
 from .data_given import DataGiven, with_given
 from .example_input import two_samples
+from .from_lua import provided_by
 from .write import source_of, write, write_source
 
 #: Told what begins now: "reading", "exporting to ONNX", …
@@ -63,6 +64,7 @@ class ConvertOptions:
     std: Sequence[float] | None = None
     channel_order: str | None = None
     labels: Path | None = None
+    lua: Sequence[Path] = ()
 
 
 @dataclass
@@ -156,7 +158,7 @@ def convert_file(
         require_devices(options.devices)
     kind = SOURCE_ONLY if options.source_only and kind == CONVERTED else kind
     beside = reference_beside(file) if options.reference is None else None
-    inputs = [file, options.reference or beside, *options.plugins, options.labels]
+    inputs = [file, options.reference or beside, *options.plugins, *options.lua, options.labels]
     with output_folder(folder, kind, force=options.force, inputs=inputs, work=work) as made:
         step("reading and converting")
         conversion = convert_model(
@@ -165,6 +167,7 @@ def convert_file(
             plugins=options.plugins,
             aliases=options.aliases,
             allow_unsupported=options.allow_unsupported,
+            provided=provided_by(options.lua),
             limits=options.limits,
         )
         conversion.notes += [("", note) for note in notes]

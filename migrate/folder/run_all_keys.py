@@ -13,6 +13,7 @@ from ..base.output_folder import check_folder
 from ..model import registry
 from ..model.locate import locate, networks
 from ..t7 import load_file
+from .from_lua import provided_by
 from .run import ConvertedFolder, ConvertOptions, Progress, convert_file
 
 #: What the folder of a model at the top is called.
@@ -77,7 +78,7 @@ def convert_all_keys(file: Path, folder: Path, options: ConvertOptions, step: Pr
     step("reading")
     for plugin in options.plugins:
         registry.load_plugin(Path(plugin))
-    known = {*registry.all_converters(), *options.aliases}
+    known = {*registry.all_converters(), *options.aliases, *provided_by(options.lua)}
     read = load_file(file, limits=options.limits)
     value = read.objects[0] if read.objects else None
     keys = [model.key for model in networks(value, known)]

@@ -25,6 +25,7 @@ from ..parity.verify.bisect import Reproduction, write_reproduction
 from ..parity.verify.verify import verify
 from ..shapes.infer import Guess
 from ..t7.limits import DEFAULT_LIMITS, Limits
+from .from_lua import provided_by
 from .open_folder import open_folder, shape_of_folder
 
 
@@ -57,6 +58,7 @@ class VerifyOptions:
     force: bool = False
     limits: Limits = DEFAULT_LIMITS
     require_proof: bool = False
+    lua: Sequence[Path] = ()
 
 
 @dataclass(frozen=True)
@@ -169,7 +171,7 @@ def check_outputs(path: Path | None, options: VerifyOptions) -> None:
     Raises:
         UsageError: something that is asked for may not be written.
     """
-    given = [*options.plugins, *options.input, options.reference, options.onnx, options.compare_run]
+    given = [*options.plugins, *options.lua, *options.input, options.reference, options.onnx, options.compare_run]
     given.append(None if path is None else _beside(path, options))
     inputs = [path, *(None if each is None or not os.path.exists(each) else each for each in given)]
     if options.bisect is not None:
@@ -195,9 +197,14 @@ def _spelled(numbers: Sequence[float] | None) -> str | None:
 def _conversion(path: Path, options: VerifyOptions) -> ConvertedModel:
     if not path.is_dir():
         return convert_model(
-            path, key=options.key, plugins=options.plugins, aliases=options.aliases, limits=options.limits
+            path,
+            key=options.key,
+            plugins=options.plugins,
+            aliases=options.aliases,
+            provided=provided_by(options.lua),
+            limits=options.limits,
         )
-    for name, value in (("--key", options.key), ("--alias", options.aliases)):
+    for name, value in (("--key", options.key), ("--alias", options.aliases), ("--lua", options.lua)):
         if value:
             raise UsageError(f"{name} is for .t7 files; {path} is a folder, whose model is chosen already.")
     return open_folder(path, options.plugins, options.limits)

@@ -24,6 +24,7 @@ from ..shapes.infer import infer_input
 from ..source.generate import Source, generate
 from .example_input import two_samples
 from .file_names import carry_names
+from .from_lua import write_lua_layers
 
 
 def write(conv: ConvertedModel, folder: Path, example: Any = None) -> str:
@@ -54,6 +55,7 @@ def write(conv: ConvertedModel, folder: Path, example: Any = None) -> str:
     carry_names(conv.module, names)
     save_file(apart({name: state[name] for name in first.values()}), folder / WEIGHTS, metadata={"format": "pt"})
     (folder / WEIGHTS).chmod(0o644)  # safetensors leaves it to its owner alone
+    write_lua_layers(conv.module, folder)
     (folder / CONFIG).write_text(json.dumps(config_of(conv, names), indent=1, ensure_ascii=True) + "\n")
     return reason
 

@@ -87,12 +87,14 @@ class Build:
         allow_unsupported: put `Unsupported` modules where nothing fits, rather than raise.
         track_gradients: keep the way from Torch7's layout to PyTorch's differentiable (see `live`).
         suggests: look for known classes that an unknown one may be under another name.
+        provided: converters of this conversion alone, by class.
     """
 
     aliases: Mapping[str, str] = field(default_factory=dict)
     allow_unsupported: bool = False
     track_gradients: bool = False
     suggests: bool = True
+    provided: Mapping[str, registry.Converter] = field(default_factory=dict)
     records: list[LayerRecord] = field(default_factory=list)
     notes: list[tuple[str, str]] = field(default_factory=list)
     refusals: list[Refusal] = field(default_factory=list)
@@ -149,7 +151,7 @@ class Build:
 
     def are_clones(self, a: LuaObject, b: LuaObject) -> bool:
         """Would both become the same module with the same parameters (not only equal ones)?"""
-        trial = Build(aliases=self.aliases)
+        trial = Build(aliases=self.aliases, provided=self.provided)
         one, other = trial.module(a, ""), trial.module(b, "")
         return (
             describe(one) == describe(other)
@@ -165,7 +167,7 @@ class Build:
     def _convert(self, obj: LuaObject, path: str) -> nn.Module:
         layer = Layer(obj, path, self)
         known_as = self.aliases.get(obj.typename, obj.typename)
-        converter = registry.find(known_as)
+        converter = registry.find(known_as) or self.provided.get(known_as)
         if converter is None:
             return self._refuse(layer, "no converter knows this class", known=False, alias=self._alias(obj))
         record = LayerRecord(path, obj.typename, nn.Identity(), bool(obj.get("train")), [], [], [path], obj)

@@ -41,9 +41,13 @@ def convert_model(
     aliases: Mapping[str, str] | None = None,
     allow_unsupported: bool = False,
     track_gradients: bool = False,
+    provided: Mapping[str, registry.Converter] | None = None,
     limits: Limits = DEFAULT_LIMITS,
 ) -> ConvertedModel:
-    """Converts a Torch7 model or criterion to PyTorch, as data; arguments and errors are those of `tm.convert`."""
+    """Converts a Torch7 model or criterion to PyTorch, as data; arguments and errors are those of `tm.convert`.
+
+    `provided` has converters of this conversion alone, by class.
+    """
     provenance, remark = Provenance(), ""
     if isinstance(source, (str, os.PathLike)):
         file = load_file(source, limits=limits)
@@ -59,12 +63,18 @@ def convert_model(
         value = adopt(source)
     for plugin in plugins:
         registry.load_plugin(Path(plugin))
-    known = {*registry.all_converters(), *(aliases or ())}
+    provided = dict(provided or {})
+    known = {*registry.all_converters(), *(aliases or ()), *provided}
     try:
         candidate = locate(value, key, known)
     except ModelNotFound as error:  # a command reads several files
         raise type(error)(f"{provenance.file}: {error}" if provenance.file else str(error), error.keys) from error
-    build = Build(aliases=dict(aliases or {}), allow_unsupported=allow_unsupported, track_gradients=track_gradients)
+    build = Build(
+        aliases=dict(aliases or {}),
+        allow_unsupported=allow_unsupported,
+        track_gradients=track_gradients,
+        provided=provided,
+    )
     try:
         module = build.root(candidate.object)
     except UnsupportedLayers as error:

@@ -69,11 +69,18 @@ def convert_all(
         raise UsageError("There is nothing to convert: give .t7 files, folders that hold some, or URLs.")
     inputs = [source for source in sources if not is_url(source)]
     check_folder(
-        folder, force=options.force, inputs=[*inputs, *lists, *options.plugins, options.labels], collection=True
+        folder,
+        force=options.force,
+        inputs=[*inputs, *lists, *options.plugins, *options.lua, options.labels],
+        collection=True,
     )
     state = folder / COLLECTION
     with _made(state):
-        options = dataclasses.replace(options, plugins=tuple(Path(path).resolve() for path in options.plugins))
+        options = dataclasses.replace(
+            options,
+            plugins=tuple(Path(path).resolve() for path in options.plugins),
+            lua=tuple(Path(path).resolve() for path in options.lua),
+        )
         threads = 1 if ray else max(1, (os.cpu_count() or 1) // (jobs or 1))
         staging = state / "unfinished"
         remove_unfinished(staging)

@@ -125,6 +125,7 @@ def fingerprint(options: ConvertOptions, reference: Path | None) -> str:
     told: Mapping[str, Any] = {
         **{name: str(value) for name, value in sorted(vars(options).items()) if name not in _SAME_FOLDER},
         "plugins": [sha256(path) if path.is_file() else None for path in map(Path, options.plugins)],
+        "lua": [sha256(path) if path.is_file() else None for path in map(Path, options.lua)],
         "reference": None if reference is None else sha256(reference),
         "version": version("torchmigrate"),
     }

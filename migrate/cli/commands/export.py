@@ -58,6 +58,7 @@ def export(file: str, output: Path | None, as_json: bool, quiet: bool, **options
     torchmigrate export model.t7 --dtype float16 --opset 21 --simplify
     """
     from ...base.output_file import check_file
+    from ...folder.from_lua import provided_by
     from ...model.convert import convert_model
     from ...onnx.export.export import export_onnx
     from ..printing import terminal as console
@@ -67,10 +68,11 @@ def export(file: str, output: Path | None, as_json: bool, quiet: bool, **options
         raise click.UsageError("A file from standard input has no name; give the file to write with -o.")
     target = output or Path(f"{without_ending(file_name(file)) or 'model'}.onnx")
     given = with_model_options(options)
-    check_file(target, force=options["force"], inputs=[local_path(file), *options["plugins"]])
+    check_file(target, force=options["force"], inputs=[local_path(file), *options["plugins"], *options["lua"]])
     with console.progress(silent=as_json or quiet) as step, opened(file, step) as path:
         step("reading and converting")
-        conversion = convert_model(path, **{name: given.pop(name) for name in ("key", "plugins", "aliases", "limits")})
+        taken = {name: given.pop(name) for name in ("key", "plugins", "aliases", "limits")}
+        conversion = convert_model(path, provided=provided_by(given.pop("lua")), **taken)
         step("exporting to ONNX")
         exported = export_onnx(conversion, target, **{name: _value(name, value) for name, value in given.items()})
     if as_json:

@@ -46,6 +46,7 @@ def optimizer(
     torchmigrate optimizer checkpoint.t7 --exact -o model --force
     torchmigrate optimizer model_90.t7 --state optimState_90.t7 --method sgd -o optimizer
     """
+    from ...folder.from_lua import provided_by
     from ...model.convert import convert_model
     from ...optim.convert import convert_optimizer
     from ...optim.files import check_optimizer_folder, save_optimizer
@@ -53,10 +54,11 @@ def optimizer(
     from ..printing.optimizers import optimizer_json, show_optimizer
 
     if output is not None:
-        check_optimizer_folder(output, force=force, inputs=[local_path(file), state, *options["plugins"]])
+        check_optimizer_folder(output, force=force, inputs=[local_path(file), state, *options["plugins"], *options["lua"]])
     with console.progress(silent=as_json or quiet) as step, opened(file, step) as path:
         step("reading and converting")
-        conversion = convert_model(path, **with_model_options(options))
+        provided = provided_by(options.pop("lua"))
+        conversion = convert_model(path, provided=provided, **with_model_options(options))
         step("converting the state of the optimizer")
         found = convert_optimizer(conversion, state, key=state_key, config=config_key, method=method, exact=exact)
         found.optimizer()  # says now whether the options fit together

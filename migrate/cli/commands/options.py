@@ -174,7 +174,13 @@ MAX_RUNS = click.option(
     "--max-runs", type=click.IntRange(min=1), help="How many layers one run of the model may run; default: 100,000."
 )
 LIMITS = options(MAX_ELEMENTS, MAX_RUNS)
-MODEL = options(KEY, PLUGINS, NO_PLUGINS, ALIASES, LIMITS)
+LUA = click.option(
+    "--lua",
+    multiple=True,
+    type=click.Path(path_type=Path),
+    help="The author's Lua file with classes of layers that are not known; repeatable.",
+)
+MODEL = options(KEY, PLUGINS, NO_PLUGINS, ALIASES, LUA, LIMITS)
 CONVERSION = options(FILE, MODEL)
 TOLERANCES = options(ATOL, RTOL)
 DATA = options(MEAN, STD, LABELS, CHANNEL_ORDER)

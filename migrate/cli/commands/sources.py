@@ -99,7 +99,7 @@ def target_folder(
             what = "A file from standard input" if source == "-" else source
             raise click.UsageError(f"{what} has no name that a folder could take; give the folder to write with -o.")
         output = Path(name)
-    read = [local_path(source), settings.reference, settings.labels, *settings.plugins, *inputs]
+    read = [local_path(source), settings.reference, settings.labels, *settings.plugins, *settings.lua, *inputs]
     check_folder(output, force=settings.force, inputs=read, members=members)
     return output
 

@@ -10,6 +10,7 @@ from ..folders import Folders
 from ..limits import LuaLimits
 from ..result import CantLeave
 from ..runtime import LuaStopped
+from .explore import explore
 from .session import Session, of_results, tensor_kind
 
 
@@ -30,6 +31,8 @@ def answer_layer(
     Raises:
         LuaStopped: the Lua ended with an error.
     """
+    if job["layer"] == "classes":
+        return {"classes": Session(job["files"], folders, limits).defined}, None
     task = load(io.BytesIO(given))
     if not isinstance(task, LuaTable) or not isinstance(task.get("layer"), LuaObject):
         raise CantLeave("no layer was given")
@@ -68,4 +71,4 @@ def _run(session: Session, layer: LuaObject, task: LuaTable) -> tuple[dict[str, 
     return said, LuaTable.from_list(results)
 
 
-_TASKS = {"run": _run}
+_TASKS = {"run": _run, "explore": explore}

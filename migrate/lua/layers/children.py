@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -27,8 +26,13 @@ class Children:
 
     def __init__(self, runtime: Runtime) -> None:
         self._runtime = runtime
-        self._made: dict[float, tuple[ConvertedModel, Results]] = {}
+        self._made: dict[Any, tuple[ConvertedModel, list[torch.Tensor]]] = {}
+        self._places: dict[float, Any] = {}
         self._kept: list[Any] = []
+
+    def know(self, places: dict[float, Any]) -> None:
+        """Says where modules are in an object of the layer: those of another object are not converted again."""
+        self._places |= places
 
     def converted(self, child: Any) -> ConvertedModel:
         """A child as it is converted.
@@ -38,9 +42,10 @@ class Children:
         """
         return self._converted(child)[0]
 
-    def _converted(self, child: Any) -> tuple[ConvertedModel, Results]:
+    def _converted(self, child: Any) -> tuple[ConvertedModel, list[torch.Tensor]]:
         identity = self._runtime.host.identity(child)
-        if identity not in self._made:
+        place = self._places.get(identity, identity)
+        if place not in self._made:
             results = Results(self._runtime)
             try:
                 value = results.value(child)
@@ -48,12 +53,31 @@ class Children:
                     raise LuaFault("it is no module")
                 made = convert_model(value, track_gradients=True)
             except (CantLeave, TorchMigrateError) as error:
-                raise LuaFault(
-                    f"a module that it runs is not converted: {(str(error).splitlines() or [''])[-1]}"
-                ) from None
-            self._made[identity] = made, results
+                last = (str(error).splitlines() or [""])[-1]
+                raise LuaFault(f"a module that it runs is not converted: {last}") from None
+            self._made[place] = made, self._leaves(child, made, results)
             self._kept.append(child)
-        return self._made[identity]
+        return self._made[place]
+
+    def _leaves(self, child: Any, made: ConvertedModel, results: Results) -> list[torch.Tensor]:
+        """The parameters of a child in Torch7's layout, in the order of its `parameters()`."""
+        found = []
+        for handle in self._listed(child)[0]:
+            value = results.value(self._runtime.host.wrap(handle))
+            assert isinstance(value, Tensor)
+            region = (id(value.storage), value.offset, value.size, value.stride)
+            if region not in made.build.sources:
+                raise LuaFault("a parameter of a module that it runs is not one of the converted module")
+            found.append(made.build.sources[region].leaf)
+        return found
+
+    def _listed(self, child: Any) -> list[list[TensorHandle]]:
+        """What `parameters()` of a child lists: parameters, and the tensors in which their gradients are added up."""
+        host = self._runtime.host
+        listed = self._runtime.guarded(host.call, child, "parameters")
+        if not isinstance(listed, tuple) or listed[1] is None:
+            return [[], []]
+        return [[host.kind(table[index])[1] for index in range(1, len(table) + 1)] for table in listed[:2]]
 
     def run(self, how: str, child: Any, given: Any, grad: Any = None, scale: Any = 1.0) -> Any:
         """A pass of a child: its output, the gradient of its input, or that of its parameters, which is added up."""
@@ -69,26 +93,11 @@ class Children:
             grads = flat(leaves(grad, False))
             if how == "gradient":
                 return handles(rebuilt(x, iter(_gradients(output, grads, flat(x)))))
-            for leaf, into in self._parameters(child):
+            for leaf, into in zip(self._converted(child)[1], self._listed(child)[1], strict=True):
                 into.value += (float(scale) * _gradients(output, grads, [leaf])[0]).reshape(into.value.shape)
         except (RuntimeError, TypeError, ValueError, IndexError) as error:
             raise LuaFault(f"a module that it runs failed: {(str(error).splitlines() or [''])[0]}") from None
         return None
-
-    def _parameters(self, child: Any) -> Iterator[tuple[torch.Tensor, TensorHandle]]:
-        """The parameters of a child in Torch7's layout, and the tensors in which Lua adds up their gradients."""
-        conv, results = self._converted(child)
-        host = self._runtime.host
-        listed = self._runtime.guarded(host.call, child, "parameters")
-        if not isinstance(listed, tuple) or listed[1] is None:
-            return
-        for index in range(1, len(listed[0]) + 1):
-            value = results.value(listed[0][index])
-            assert isinstance(value, Tensor)
-            region = (id(value.storage), value.offset, value.size, value.stride)
-            if region not in conv.build.sources:
-                raise LuaFault("a parameter of a module that it runs is not one of the converted module")
-            yield conv.build.sources[region].leaf, host.kind(listed[1][index])[1]
 
 
 def _gradients(

@@ -48,6 +48,9 @@ class Session:
         limits: what they may use.
         kind: the type of `torch.Tensor`, such as `Float`.
 
+    Attributes:
+        defined: the file by which each class came to be defined.
+
     Raises:
         LuaStopped: a file ended with an error.
     """
@@ -75,8 +78,11 @@ class Session:
         runtime.guarded(self.host.layers)
         self.children = Children(runtime)
         runtime.child_of = self.children.run
+        self.defined: dict[str, str] = {}
         for file in files:
             runtime.guarded(self.host.run_file, file.encode("utf-8", "surrogateescape").decode("latin-1"))
+            for name in runtime.own_classes:
+                self.defined.setdefault(name, file)
         if (method := self.host.replaced_method()) is not None:
             raise LuaStopped(f"the files put a method of their own in place of {method}: a layer of that is not nn's")
 

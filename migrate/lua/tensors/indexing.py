@@ -93,7 +93,8 @@ def put(engine: Engine, x: TensorHandle, key: Any, given: Any) -> None:
 def _indices(index: Any, extent: int) -> torch.Tensor:
     """A LongTensor of indices from 1, checked."""
     places = tensor_argument(index, "index").value.long() - 1
-    if places.numel() and (int(places.min()) < 0 or int(places.max()) >= extent):
+    checked = places.detach()  # nothing of these numbers goes to Lua
+    if checked.numel() and (int(checked.min()) < 0 or int(checked.max()) >= extent):
         raise LuaFault("index out of range")
     return places
 
@@ -176,7 +177,7 @@ def masked_copy(engine: Engine, x: TensorHandle, mask: Any, y: TensorHandle) -> 
     """`x:maskedCopy(mask, y)`."""
     chosen = _mask(x, mask)
     source = tensor_argument(y, "maskedCopy").value
-    if int(chosen.sum()) > source.numel():
+    if int(chosen.detach().sum()) > source.numel():
         raise LuaFault("Number of elements of src < number of ones in mask")
     x.value.masked_scatter_(chosen, source.to(x.value.dtype))
     return x

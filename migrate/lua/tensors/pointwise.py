@@ -82,7 +82,7 @@ def forms(name: str, patterns: tuple[str, ...], compute: Compute) -> None:
 def _divided(_: str, x: torch.Tensor, y: Any) -> torch.Tensor:
     if x.is_floating_point():
         return torch.div(x, y)
-    if (y == 0) if not isinstance(y, torch.Tensor) else bool((y == 0).any()):
+    if (y == 0) if not isinstance(y, torch.Tensor) else bool((y.detach() == 0).any()):
         raise LuaFault("division by zero in a tensor of whole numbers")
     return torch.div(x, y, rounding_mode="trunc")
 

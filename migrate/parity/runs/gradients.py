@@ -110,7 +110,13 @@ def _unless_unsteady(found: GradientResult, nearby: Sequence[GradientResult], ru
 
 
 def _compared(conv: ConvertedModel, value: Any, given: Gradients, rules: Rules) -> list[GradientResult]:
-    tracked = convert_model(conv.value, key=conv.key or None, aliases=conv.build.aliases, track_gradients=True)
+    tracked = convert_model(
+        conv.value,
+        key=conv.key or None,
+        aliases=conv.build.aliases,
+        track_gradients=True,
+        provided=conv.build.provided,
+    )
     dtype = floating_type(tracked.module)
     leaf = apply(moved(value, dtype), _wanting_gradient)
     forget(tracked.module)

@@ -1,0 +1,43 @@
+"""Layers that authors' Lua defines: their converters, and the file of a folder that holds their classes."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from pathlib import Path
+
+from torch import nn
+
+from ..model.registry import PLUGIN, Converter
+
+#: The file with the classes that were written from Lua, to pass with --plugin where the folder is opened again.
+LUA_LAYERS = "lua_layers.py"
+
+#: How the names of their modules begin.
+_HOME = f"{PLUGIN}{LUA_LAYERS.removesuffix('.py')}_"
+
+
+def provided_by(lua: Iterable[str | os.PathLike[str]]) -> dict[str, Converter]:
+    """Converters of the classes that Lua files define; nothing of Lua is loaded where there are none.
+
+    Raises:
+        UsageError: there is no such file, or the extra `lua` is not installed.
+        LuaFailed: a file ends with an error.
+    """
+    files = list(lua)
+    if not files:
+        return {}
+    from ..lua.layers.provider import converters
+
+    return converters(files)
+
+
+def write_lua_layers(module: nn.Module, folder: Path) -> None:
+    """Writes the classes of a model that were written from Lua, if there are any."""
+    if any(type(part).__module__.startswith(_HOME) for part in module.modules()):
+        from ..lua.layers.classes import texts_of
+
+        texts = texts_of(module)
+        head = "import torch\nfrom torch import nn\n"
+        parts = [text.removeprefix(head).strip("\n") for _, text in sorted(texts.items())]
+        (folder / LUA_LAYERS).write_text("\n\n\n".join([head.rstrip("\n"), *parts]) + "\n", encoding="utf-8")

@@ -1,0 +1,175 @@
+"""What the process of the Lua finds out about a layer: the inputs it takes, its graphs, and examples."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+
+from ...model.convert import to_torch
+from ...t7 import LuaObject, LuaTable
+from ..runtime import LuaStopped
+from ..tensors.handles import LuaFault
+from .graph import INPUT, Node, ordered, written
+from .probing import LEAST, Pattern, Shape, chosen_sizes, example, patterns
+from .run import to_lua
+from .session import Session, of_results, tensor_kind
+from .tracing import CantTrace, Tracer
+
+_DTYPES = {"Float": torch.float32, "Double": torch.float64}
+
+#: Other numbers at other sizes: those that are traced are not among them.
+_CHECKS = ("", "ties", "zeros", "large", "")
+
+
+def explore(session: Session, layer: LuaObject, task: LuaTable) -> tuple[dict[str, Any], LuaTable]:
+    """Finds inputs, records the layer on each kind of them at several sizes, and runs it on examples at others.
+
+    Returns:
+        The kinds of inputs, each with its graphs or the reason why there are none; and the examples.
+    """
+    explorer = _Explorer(session, layer)
+    said: list[dict[str, Any]] = []
+    examples: list[LuaTable] = []
+    for number, pattern in enumerate(patterns(layer, explorer.runs)):
+        one = explorer.graphs(pattern)
+        said.append(one)
+        if "graphs" in one:
+            for found in explorer.examples(pattern, one["sizes_traced"]):
+                found["pattern"] = float(number)
+                examples.append(found)
+    backward = session.has_backward(session.object(layer))
+    names = explorer.parameter_paths()
+    return {"patterns": said, "backward": backward, "parameters": names}, LuaTable.from_list(examples)
+
+
+class _Explorer:
+    def __init__(self, session: Session, layer: LuaObject) -> None:
+        self._session = session
+        self._layer = layer
+        self._tracer = Tracer(session, layer)
+        self._dtype = _DTYPES[tensor_kind(layer)]
+        self._known: dict[Any, bool] = {}
+
+    def _made(self, training: bool = False) -> Any:
+        made = self._tracer.object()
+        self._session.set_mode(made, training)
+        return made
+
+    def runs(self, shapes: list[Shape], holds: Sequence[str]) -> bool:
+        """Does the Lua run on tensors of these sizes, and give tensors?"""
+        key = (tuple(shapes), tuple(holds))
+        if key not in self._known:
+            nested = holds[:1] == ["list"]
+            pattern = Pattern(nested, [list(shape) for shape in shapes], list(holds[nested:]))
+            given = example(pattern, {}, self._dtype, 1)
+            try:
+                output = self._session.output(self._made(), self._session.value(to_lua(given)))
+                of_results(self._session, output)
+                kind = self._session.host.kind(output)
+                self._known[key] = (kind[0] if isinstance(kind, tuple) else kind) in ("tensor", "table")
+            except (LuaStopped, LuaFault):
+                self._known[key] = False
+        return self._known[key]
+
+    def graphs(self, pattern: Pattern) -> dict[str, Any]:
+        """The graphs of a kind of input at several sizes, in evaluation and in training."""
+        said: dict[str, Any] = {"pattern": pattern.to_json()}
+        sizes = chosen_sizes(pattern, self.runs, LEAST if pattern.values else 1, 3)
+        said["sizes_traced"] = sizes
+        if len(sizes) < (LEAST if pattern.values else 1):
+            return {**said, "refused": "too few sizes of its input are known to compare what it does at them"}
+        for name, training in (("graphs", False), ("training", True)):
+            try:
+                said[name] = [
+                    self._one(pattern, chosen, sizes[index - 1], training) for index, chosen in enumerate(sizes)
+                ]
+            except CantTrace as error:
+                said["refused" if not training else "training_refused"] = str(error)
+                if not training:
+                    return said
+        return said
+
+    def _one(self, pattern: Pattern, chosen: dict[str, int], other: dict[str, int], training: bool) -> dict[str, Any]:
+        """The graph at one size; it must not depend on what the layer was run on before."""
+        runs = [example(pattern, size, self._dtype, 11 + n) for n, size in enumerate((chosen, chosen, other, chosen))]
+        found = self._tracer.trace(runs, training)
+        return {
+            "runs": [written(_as_first_run(output, number)) for number, (output, _) in enumerate(found) if number != 2],
+            "sizes": [list(shape) for shape in pattern.shapes(chosen)],
+            **found[0][1],
+        }
+
+    def examples(self, pattern: Pattern, traced: list[dict[str, int]]) -> list[LuaTable]:
+        """What the Lua gives on numbers and sizes that were not traced, forward and backward."""
+        chosen = [size for size in chosen_sizes(pattern, self.runs, 4 * len(_CHECKS), 17) if size not in traced]
+        chosen = (chosen or traced)[: len(_CHECKS)]
+        cases = [(chosen[number % len(chosen)], how) for number, how in enumerate(_CHECKS)]
+        # sizes of 1 are what Lua drops or expands
+        for name in pattern.values:
+            one = {**chosen[0], name: 1}
+            if self.runs(pattern.shapes(one), ["list", *pattern.holds] if pattern.nested else pattern.holds):
+                cases.append((one, ""))
+        return [self._example(pattern, size, how, 100 + number) for number, (size, how) in enumerate(cases)]
+
+    def _example(self, pattern: Pattern, size: dict[str, int], how: str, seed: int) -> LuaTable:
+        session = self._session
+        given = to_lua(example(pattern, size, self._dtype, seed, how))
+        try:
+            output = of_results(session, session.output(self._made(), session.value(given)))
+        except (LuaStopped, LuaFault) as error:
+            return LuaTable([("input", given), ("failed", str(error))])
+        made = LuaTable([("input", given), ("output", output), ("how", how)])
+        if not session.has_backward(self._made()):
+            return made
+        grad = _like(output, torch.Generator().manual_seed(seed + 1))
+        try:
+            passes = session.passes(self._made(), session.value(given), session.value(grad))
+        except (LuaStopped, LuaFault) as error:
+            made["backward_failed"] = str(error)
+            return made
+        made["gradOutput"] = grad
+        made["gradInput"] = of_results(session, passes.grad_input)
+        made["gradParameters"] = LuaTable.from_list(
+            [of_results(session, session.host.wrap(handle)) for handle in passes.gradients]
+        )
+        return made
+
+    def parameter_paths(self) -> list[list[Any]]:
+        """Where in the object the parameters are that `parameters()` lists, in its order."""
+        made = self._made()
+        places = self._tracer.tensor_paths(made)
+        listed, _ = self._session.parameters(made)
+        return [list(places.get(id(handle), ())) for handle in listed]
+
+
+def _like(output: Any, generator: torch.Generator) -> Any:
+    """Random numbers of the sizes and types of an output."""
+
+    def one(value: Any) -> Any:
+        if isinstance(value, torch.Tensor):
+            return torch.randn(value.shape, generator=generator, dtype=torch.float64).to(value.dtype)
+        return [one(part) for part in value]
+
+    return to_lua(one(to_torch(output)))
+
+
+def _as_first_run(output: Any, number: int) -> Any:
+    """The graph of a later run under the names of the first; what comes from another run keeps its number."""
+    made: dict[int, Node] = {}
+
+    def one(value: Any) -> Any:
+        if isinstance(value, Node):
+            return made[id(value)]
+        return [one(part) for part in value] if isinstance(value, (list, tuple)) else value
+
+    for node in ordered(output):
+        args = node.args
+        if node.op == INPUT:
+            place, run = args
+            args = (place, 0) if run == number else (place, f"run {run}")
+        made[id(node)] = Node(
+            node.op, tuple(one(list(args))), {k: one(v) for k, v in node.kwargs.items()}, node.shape, node.dtype
+        )
+    return one(output)

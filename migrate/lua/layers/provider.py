@@ -1,0 +1,206 @@
+"""Converters of the classes that only their authors' Lua defines."""
+
+from __future__ import annotations
+
+import functools
+import os
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+from torch import nn
+
+from ...base.errors import LimitExceeded
+from ...model.layer import Layer
+from ...model.registry import Converter, find
+from ...t7 import LuaObject, LuaTable, Storage, Tensor, Value
+from ..limits import DEFAULT_LUA_LIMITS, LuaLimits
+from ..sandbox import LuaFailed
+from .classes import class_of
+from .lockstep import Unexplained
+from .run import ask, lua_files
+from .session import tensor_kind
+from .source import Written, written
+from .verify import compare
+
+_DTYPES = {"Float": "float32", "Double": "float64"}
+
+
+def converters(lua: Iterable[str | os.PathLike[str]], limits: LuaLimits = DEFAULT_LUA_LIMITS) -> dict[str, Converter]:
+    """Converters of the classes that Lua files define and no other converter knows.
+
+    Args:
+        lua: the author's files, in the order in which they run.
+        limits: what the Lua may use.
+
+    Raises:
+        UsageError: there is no such file, or the extra `lua` is not installed.
+        LuaFailed: a file ends with an error.
+        LimitExceeded: the Lua was stopped.
+    """
+    files = lua_files(lua)
+    if not files:
+        return {}
+    said, _ = ask("classes", files, LuaTable(), limits)
+    provider = _Provider(list(files), {name: Path(file).name for name, file in said["classes"].items()}, limits)
+    return {name: functools.partial(provider.convert) for name in said["classes"] if find(name) is None}
+
+
+class _Provider:
+    """Converts layers by what their Lua computes; the same fields are traced once.
+
+    Args:
+        files: the author's files.
+        defined: class -> the name of the file that defines it.
+        limits: what the Lua may use.
+    """
+
+    def __init__(self, files: list[Path], defined: dict[str, str], limits: LuaLimits) -> None:
+        self._files = files
+        self._defined = defined
+        self._limits = limits
+        self._found: dict[Any, tuple[dict[str, Any], list[LuaTable], Written]] = {}
+        self._classes: dict[str, str] = {}
+
+    def convert(self, layer: Layer) -> nn.Module:
+        """What a layer computes, as a class of its own; it has been compared with the Lua."""
+        said, examples, source = self._explored(layer)
+        self._check_paths(layer, source)
+        layer.ignore(*[key for key, _ in layer.object.items()])  # its Lua saw all of them
+        cls = class_of(source.name, source.text)
+        sizes = {f"{name}_size": _tensor(layer, path).size for path, name in source.fields.items()}
+        children = {name: layer.convert(*_child(layer, path)) for path, name in source.children.items()}
+        inplace = {"inplace": True} if source.memory == "write" else {}
+        arguments: dict[str, Any] = {**sizes, **children, **inplace}
+        module: nn.Module = layer.make(cast(Any, cls), **arguments)
+        for path, name in source.fields.items():
+            numbers = layer.tensor(path[0]) if len(path) == 1 else layer.numbers_of(_tensor(layer, path))
+            layer.put(module, name, numbers, str(path[0]))
+        layer.traits(output=source.memory)
+        self._compared(layer, module, said, examples, source)
+        return module
+
+    def _explored(self, layer: Layer) -> tuple[dict[str, Any], list[LuaTable], Written]:
+        key = _signature(layer.object)
+        if key in self._found:
+            return self._found[key]
+        try:
+            said, results = ask("explore", self._files, LuaTable([("layer", layer.object)]), self._limits)
+            examples = [example for example in results.list() if isinstance(example, LuaTable)]
+            said, examples = _with_backward(said, examples)
+            file = self._defined[layer.typename]
+            parameters = [tuple(path) for path in said["parameters"]]
+            source = written(said, layer.typename, file, parameters, _DTYPES[tensor_kind(layer.object)])
+        except (LuaFailed, Unexplained, LimitExceeded) as error:
+            layer.refuse(f"its Lua is not converted: {error}")
+        source.text = self._named_apart(source)
+        self._found[key] = said, examples, source
+        return self._found[key]
+
+    def _named_apart(self, source: Written) -> str:
+        """The text with a name that no other text of this conversion has."""
+        stem, number = source.name, 1
+        while self._classes.setdefault(source.name, source.text) != source.text:
+            number += 1
+            old, source.name = source.name, f"{stem}{number}"
+            source.text = source.text.replace(f"class {old}(", f"class {source.name}(", 1)
+        return source.text
+
+    def _check_paths(self, layer: Layer, source: Written) -> None:
+        for path in source.fields:
+            item: Value = layer.object
+            for part in path[:-1]:
+                item = cast(Any, item).get(_key(part))
+                if isinstance(item, LuaObject):
+                    layer.refuse(
+                        f"its Lua is not converted: it reads {'.'.join(map(str, path))}, a tensor of a module in it"
+                    )
+
+    def _compared(
+        self, layer: Layer, module: nn.Module, said: dict[str, Any], examples: list[LuaTable], source: Written
+    ) -> None:
+        own = [source.fields.get(tuple(path)) for path in said["parameters"]]
+        unused = [path for path, name in zip(said["parameters"], own, strict=True) if name is None and len(path) == 1]
+        training = {id(part): part.training for part in module.modules()}
+        device = next((p.device for p in module.parameters()), torch.device("cpu"))
+        if device.type == "meta" or unused:
+            layer.refuse(f"its Lua is not converted: parameters that it lists do not change its output: {unused}")
+        module.eval()
+        found = compare(module, examples, own)
+        for part in module.modules():
+            part.training = training[id(part)]
+        if found.wrong or not found.outputs:
+            layer.refuse(f"its Lua is not converted: what was written differs from it {found.wrong}")
+        if found.gradient:
+            layer.refuse(
+                "its Lua is not converted: its backward pass is not the derivative of its output, and PyTorch would "
+                f"train it in another way ({found.gradient}). A converter of your own can say how (--plugin)"
+            )
+        layer.note(
+            f"converted from its Lua ({self._defined[layer.typename]}): compared with it on "
+            f"{found.outputs} inputs, and {found.gradients} backward passes, of numbers and sizes that were not traced"
+        )
+        notes = found.notes + ([] if said["backward"] else ["its Lua has no backward pass; PyTorch derives one"])
+        if source.training:
+            notes.append(f"it raises in training: {source.training}")
+        notes += [f"not converted for inputs of the sizes {text}" for text in source.refused]
+        for note in notes:
+            layer.note(note)
+
+
+def _with_backward(said: dict[str, Any], examples: list[LuaTable]) -> tuple[dict[str, Any], list[LuaTable]]:
+    """Leaves out kinds of inputs for which the author's backward pass fails, if it runs for others."""
+    runs = {example["pattern"] for example in examples if example.get("gradOutput") is not None}
+    fails = {example["pattern"] for example in examples if example.get("backward_failed") is not None}
+    dropped = fails - runs if runs else set()
+    patterns = []
+    for number, one in enumerate(said["patterns"]):
+        if float(number) in dropped:
+            one = {"pattern": one["pattern"], "refused": "its Lua's backward pass fails there"}
+        patterns.append(one)
+    return {**said, "patterns": patterns}, [example for example in examples if example["pattern"] not in dropped]
+
+
+def _key(part: Any) -> Value:
+    return float(part) if isinstance(part, int) else part
+
+
+def _at(layer: Layer, path: tuple[Any, ...]) -> Value:
+    item: Value = layer.object
+    for part in path:
+        item = cast(Any, item).get(_key(part)) if isinstance(item, (LuaObject, LuaTable)) else None
+    return item
+
+
+def _tensor(layer: Layer, path: tuple[Any, ...]) -> Tensor:
+    found = _at(layer, path)
+    if not isinstance(found, Tensor):
+        layer.refuse(f"its Lua is not converted: {'.'.join(map(str, path))} is no tensor of the file")
+    return found
+
+
+def _child(layer: Layer, path: tuple[Any, ...]) -> tuple[Value, str]:
+    parts = path[1:] if path[0] == "modules" and len(path) > 1 else path
+    return _at(layer, path), ".".join(map(str, parts))
+
+
+def _signature(value: Value) -> Any:
+    """What an object's computation may depend on: all but the numbers in tensors, and what runs leave."""
+    seen: dict[int, int] = {}
+
+    def one(item: Value) -> Any:
+        if isinstance(item, Tensor):
+            return "tensor", item.type, item.size
+        if isinstance(item, Storage):
+            return "storage", item.typename, tuple(item.data.tolist()) if len(item.data) <= 64 else len(item.data)
+        if isinstance(item, (LuaObject, LuaTable)):
+            if id(item) in seen:
+                return "again", seen[id(item)]
+            seen[id(item)] = len(seen)
+            name = item.typename if isinstance(item, LuaObject) else ""
+            pairs = [(one(key), one(held)) for key, held in item.items() if key not in ("output", "gradInput")]
+            return name, tuple(sorted(pairs, key=repr))
+        return type(item).__name__, repr(item)
+
+    return one(value)

@@ -1,0 +1,229 @@
+"""Records the passes of an author's layer as graphs of its input and of the object's tensors."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+
+from ...t7 import LuaObject
+from ..runtime import LuaStopped
+from ..tensors.handles import LuaFault, TensorHandle, is_table
+from .children import flat, handles, leaves, rebuilt
+from .graph import CHILD, FIELD, INPUT, ITEM, Node
+from .memory import Memory, View
+from .recording import Recorder
+from .recording_engine import RecordingEngine
+from .session import Session
+
+#: The way to something in the object: names of fields, and numbers in lists.
+Path = tuple[Any, ...]
+
+
+class CantTrace(Exception):
+    """What a layer computes can't be said without its Lua; the message is the reason."""
+
+
+class Tracer:
+    """Records one object, from the fields of its file.
+
+    Args:
+        session: the Lua with the author's files.
+        layer: the layer of the file.
+    """
+
+    def __init__(self, session: Session, layer: LuaObject) -> None:
+        self._session = session
+        self._layer = layer
+
+    def object(self) -> Any:
+        """The layer as a new object of Lua."""
+        made = self._session.object(self._layer)
+        self._session.children.know(self._walk(made)[0])
+        return made
+
+    def trace(self, runs: list[Any], training: bool = False) -> list[tuple[Any, dict[str, Any]]]:
+        """Runs the layer on inputs one after another.
+
+        Args:
+            runs: inputs, tensors or nested lists of them.
+            training: run it in training.
+
+        Returns:
+            For each run its output as nodes, and what is said of it: does it write into its input, give its memory?
+
+        Raises:
+            CantTrace: it can't be recorded.
+        """
+        session = self._session
+        made = self.object()
+        session.set_mode(made, training)
+        recorder = Recorder()
+        runtime = session.runtime
+        engine = runtime.engine
+        places = self._places(made, recorder)
+        runtime.engine = RecordingEngine(recorder, engine)
+        runtime.child_of = _RecordedChildren(session, recorder, places)
+        found = []
+        try:
+            with recorder:
+                for number, given in enumerate(runs):
+                    with torch._C.DisableTorchFunction():
+                        tensors = [tensor.clone() for tensor in flat(given)]
+                    for place, tensor in enumerate(tensors):
+                        recorder.source(tensor, INPUT, place, number)
+                    lua = _as_lua(runtime, rebuilt(given, iter(tensors)))
+                    output = session.output(made, lua)
+                    found.append((self._nodes(output, recorder), _memory(recorder, tensors, output, session)))
+        except (LuaStopped, LuaFault) as error:
+            raise CantTrace(_told(recorder.refused, str(error))) from None
+        finally:
+            runtime.engine = engine
+            runtime.child_of = session.children.run
+        if recorder.refused:
+            raise CantTrace(recorder.refused)
+        return found
+
+    def _places(self, made: Any, recorder: Recorder) -> dict[float, Path]:
+        """Marks the tensors of the object, and finds the modules in it: identity -> path."""
+        modules, tensors = self._walk(made)
+        ranges = [_reach(handle.value) for handle, _ in tensors.values()]
+        for (handle, path), reach in zip(tensors.values(), ranges, strict=True):
+            alone = sum(other[0] == reach[0] and other[1] < reach[2] and reach[1] < other[2] for other in ranges) == 1
+            kept = "" if alone else "it writes into memory that several of its fields share"
+            recorder.source(handle.value, FIELD, *path, kept=kept)
+        return modules
+
+    def tensor_paths(self, made: Any) -> dict[int, Path]:
+        """Where the tensors of an object are, by the identity of their handles."""
+        return {identity: path for identity, (_, path) in self._walk(made)[1].items()}
+
+    def _walk(self, made: Any) -> tuple[dict[float, Path], dict[int, tuple[TensorHandle, Path]]]:
+        """The modules in an object by identity, and its tensors."""
+        host = self._session.host
+        modules: dict[float, Path] = {}
+        tensors: dict[int, tuple[TensorHandle, Path]] = {}
+        seen: set[float] = set()
+        stack: list[tuple[Any, Path]] = [(made, ())]
+        while stack:
+            item, path = stack.pop(0)
+            identity = host.identity(item)
+            if identity in seen:
+                continue
+            seen.add(identity)
+            for key, held in _entries(host, item):
+                kind = host.kind(held)
+                kind, handle = kind if isinstance(kind, tuple) else (kind, None)
+                below = (*path, key)
+                if kind == "tensor" and isinstance(handle, TensorHandle):
+                    if handle.value.numel():
+                        tensors.setdefault(id(handle), (handle, below))
+                elif kind == "object":
+                    modules.setdefault(host.identity(held), below)
+                    stack.append((held, below))
+                elif kind == "table":
+                    stack.append((held, below))
+        return modules, tensors
+
+    def _nodes(self, output: Any, recorder: Recorder) -> Any:
+        """An output as nodes, in lists as it is in tables."""
+        host = self._session.host
+        kind = host.kind(output)
+        kind, handle = kind if isinstance(kind, tuple) else (kind, None)
+        if kind == "tensor" and isinstance(handle, TensorHandle):
+            return recorder.node(handle.value)
+        if kind == "table":
+            entries = dict(_entries(host, output))
+            if sorted(entries) != list(range(1, len(entries) + 1)):
+                raise CantTrace("its output is a table that is no list")
+            return [self._nodes(entries[place], recorder) for place in range(1, len(entries) + 1)]
+        raise CantTrace(f"its output is a {kind}")
+
+
+class _RecordedChildren:
+    """Runs the modules of nn in the layer, each a node of the graph."""
+
+    def __init__(self, session: Session, recorder: Recorder, places: dict[float, Path]) -> None:
+        self._session = session
+        self._recorder = recorder
+        self._places = places
+
+    def __call__(self, how: str, child: Any, given: Any, *_: Any) -> Any:
+        recorder = self._recorder
+        if how != "output":
+            raise recorder.refuse("it runs a module of nn backward in its forward pass")
+        path = self._places.get(self._session.host.identity(child))
+        if path is None:
+            raise recorder.refuse("it runs a module of nn that is not in its fields")
+        nodes = _given(given, recorder)
+        with torch._C.DisableTorchFunction():
+            conv = self._session.children.converted(child)
+            writes = [record for record in conv.layers if record.traits.output == "write"]
+            if writes:
+                raise recorder.refuse(f"it runs {writes[0].typename}, which works in its input's memory")
+            passes = any(record.traits.output in ("pass", "copy", "children") for record in conv.layers)
+            conv.module.train(bool(child["train"]))
+            with torch.no_grad():
+                output = handles(conv.module(leaves(given, False)))
+        node = Node(CHILD, (list(path), nodes))
+        kept = "it writes into what a module gave that passes its input on" if passes else ""
+        self._mark(output, node, kept)
+        return output
+
+    def _mark(self, output: Any, node: Node, kept: str) -> None:
+        if isinstance(output, TensorHandle):
+            value = output.value
+            node.shape, node.dtype = tuple(value.shape), str(value.dtype).removeprefix("torch.")
+            self._recorder._mark(value, View(Memory(node, kept)))
+            return
+        for place, part in enumerate(output):
+            self._mark(part, Node(ITEM, (node, place)), kept)
+
+
+def _given(value: Any, recorder: Recorder) -> Any:
+    if isinstance(value, TensorHandle):
+        return recorder.node(value.value)
+    if is_table(value):
+        return [_given(value[index], recorder) for index in range(1, len(value) + 1)]
+    raise LuaFault("the input of a module is neither a tensor nor a table of tensors")
+
+
+def _entries(host: Any, table: Any) -> Iterator[tuple[Any, Any]]:
+    keys, values, count = host.entries(table)
+    for index in range(1, count + 1):
+        yield keys[index], values[index]
+
+
+def _reach(value: torch.Tensor) -> tuple[int, int, int]:
+    """The memory of a tensor, and from where to where it lies in it."""
+    first = int(value.storage_offset())
+    last = first + sum((extent - 1) * step for extent, step in zip(value.shape, value.stride(), strict=True))
+    return value.untyped_storage()._cdata, first, last + 1
+
+
+def _as_lua(runtime: Any, value: Any) -> Any:
+    """Tensors as Lua's, without a copy."""
+    if isinstance(value, torch.Tensor):
+        kind = {torch.float32: "Float", torch.float64: "Double", torch.int64: "Long", torch.uint8: "Byte"}[value.dtype]
+        return runtime.host.wrap(TensorHandle(value, kind))
+    return runtime.lua.table_from([_as_lua(runtime, part) for part in value])
+
+
+def _memory(recorder: Recorder, tensors: list[torch.Tensor], output: Any, session: Session) -> dict[str, Any]:
+    """Does it write into its input, and is its output the input's memory?"""
+    inputs = [recorder.view(tensor) for tensor in tensors]
+    memories = [view.memory for view in inputs if view is not None]
+    kind = session.host.kind(output)
+    handle = kind[1] if isinstance(kind, tuple) else None
+    view = recorder.view(handle.value) if isinstance(handle, TensorHandle) else None
+    return {
+        "writes": any(memory.written for memory in memories),
+        "passes": view is not None and view.memory in memories,
+        "same": view is not None and view.memory in memories[:1] and not view.steps and len(memories) == 1,
+    }
+
+
+def _told(refused: str, message: str) -> str:
+    """The reason, with the line of the Lua where it is known."""
+    return message if refused in message else refused or message
