@@ -161,6 +161,14 @@ RUN = {"gradInput": tm.Tensor.from_numpy(torch.ones(3, 4).numpy())}
             "a number changes with the sizes of its input in an unknown way",
         ),
         (
+            "function L:updateOutput(x) return torch.mul(x, math.min(x:size(2), 90)) end",
+            "what was written differs from it",
+        ),
+        (
+            "function L:updateOutput(x) return torch.mul(x, math.min(x:size(2), self.most)) end",
+            "what was written differs from it",
+        ),
+        (
             (
                 "function L:updateOutput(x) return torch.mul(x, 2) end "
                 "function L:updateGradInput(x, g) return torch.mul(g, -2) end"
@@ -171,7 +179,7 @@ RUN = {"gradInput": tm.Tensor.from_numpy(torch.ones(3, 4).numpy())}
 )
 def test_what_one_class_can_not_say_is_refused(tmp_path: Path, text: str, reason: str) -> None:
     with pytest.raises(tm.UnsupportedLayers, match=reason):
-        explored(tmp_path, text, RUN)
+        explored(tmp_path, text, {**RUN, "most": 50.0})
 
 
 def test_parentheses_are_set_where_they_must(tmp_path: Path) -> None:
@@ -198,7 +206,7 @@ def test_another_class_than_the_lua_is_found_out(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(provider, "class_of", wrong)
     text = "function L:updateOutput(x) return torch.mul(x, 2.5) end"
     with pytest.raises(tm.UnsupportedLayers, match="what was written differs from it"):
-        explored(tmp_path, text, RUN)
+        explored(tmp_path, text, {**RUN, "most": 50.0})
 
 
 def test_a_layer_in_place_is_in_place_where_others_read_it(tmp_path: Path) -> None:
@@ -206,7 +214,7 @@ def test_a_layer_in_place_is_in_place_where_others_read_it(tmp_path: Path) -> No
         "function L:updateOutput(x) self.output = x:mul(3) return self.output end "
         "function L:updateGradInput(x, g) self.gradInput = g:mul(3) return self.gradInput end"
     )
-    conv = explored(tmp_path, text, RUN)
+    conv = explored(tmp_path, text, {**RUN, "most": 50.0})
     assert not conv.module.inplace
     x = torch.ones(2, 3)
     assert conv.module(x).tolist() == [[3.0] * 3] * 2

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -12,12 +13,15 @@ from ...t7 import LuaObject, LuaTable
 from ..runtime import LuaStopped
 from ..tensors.handles import LuaFault
 from .graph import INPUT, Node, ordered, written
-from .probing import LEAST, Pattern, Shape, chosen_sizes, example, patterns
+from .probing import LEAST, Pattern, Shape, chosen_sizes, example, numbers_in, patterns
 from .run import to_lua
 from .session import Session, of_results, tensor_kind
 from .tracing import CantTrace, Tracer
 
 _DTYPES = {"Float": torch.float32, "Double": torch.float64}
+
+#: Larger inputs are not tried.
+_MOST_ELEMENTS = 1 << 20
 
 #: Other numbers at other sizes: those that are traced are not among them.
 _CHECKS = ("", "ties", "zeros", "large", "")
@@ -51,6 +55,10 @@ class _Explorer:
         self._tracer = Tracer(session, layer)
         self._dtype = _DTYPES[tensor_kind(layer)]
         self._known: dict[Any, bool] = {}
+        named = [*session.numbers(), *numbers_in(layer)[:6]]
+        self._limits = sorted({extent for number in named for extent in (number, number + 1)} - {0, 1} | {67, 260})[
+            -16:
+        ]
 
     def _made(self, training: bool = False) -> Any:
         made = self._tracer.object()
@@ -111,6 +119,15 @@ class _Explorer:
             one = {**chosen[0], name: 1}
             if self.runs(pattern.shapes(one), ["list", *pattern.holds] if pattern.nested else pattern.holds):
                 cases.append((one, ""))
+        # a branch over a size lies where numbers of the fields, or of the Lua, say
+        least = {name: min(values) for name, values in pattern.values.items()}
+        for name in pattern.values:
+            for extent in self._limits:
+                one = {**least, name: extent}
+                if sum(map(math.prod, pattern.shapes(one))) <= _MOST_ELEMENTS and self.runs(
+                    pattern.shapes(one), ["list", *pattern.holds] if pattern.nested else pattern.holds
+                ):
+                    cases.append((one, ""))
         return [self._example(pattern, size, how, 100 + number) for number, (size, how) in enumerate(cases)]
 
     def _example(self, pattern: Pattern, size: dict[str, int], how: str, seed: int) -> LuaTable:

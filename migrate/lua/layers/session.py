@@ -20,6 +20,8 @@ from .children import Children
 _BY_SCRIPTS = ("cudnn", "cunn", "cutorch", "optim", "paths", "xlua", "sys", "image", "rnn", "dpnn", "nngraph")
 _UNKNOWN_GLOBAL = re.compile(r"global '(\w+)' \(a nil value\)")
 
+_WHOLE = re.compile(rb"(?<![\w.])\d{1,4}(?![\w.])")
+
 #: What is in memory that nothing was written to: a number that shows in what is computed from it.
 FRESH = 117.0
 
@@ -56,6 +58,7 @@ class Session:
     """
 
     def __init__(self, files: list[str], folders: Folders, limits: LuaLimits, kind: str = "Float") -> None:
+        self._files = files
         require: list[str] = []
         started = False
         while not started:
@@ -119,6 +122,11 @@ class Session:
         """
         found = self.runtime.guarded(self.host.call, made, name, *arguments)
         return found[0] if isinstance(found, tuple) else found
+
+    def numbers(self) -> list[int]:
+        """Whole numbers that the author's files name, such as one with which a size is compared."""
+        found = {int(text) for file in self._files for text in _WHOLE.findall(self.runtime.folders.read(file))}
+        return sorted(number for number in found if 2 < number <= 4096)[:12]
 
     def set_mode(self, made: Any, training: bool) -> None:
         """As `module:training()` and `module:evaluate()`."""
