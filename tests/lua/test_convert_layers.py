@@ -20,7 +20,9 @@ pytest.importorskip("lupa")
 
 from torchmigrate.lua.folders import Folders
 from torchmigrate.lua.layers import provider
+from torchmigrate.lua.layers.lockstep import Unexplained
 from torchmigrate.lua.layers.session import Session
+from torchmigrate.lua.layers.source import written
 from torchmigrate.lua.layers.tracing import CantTrace, Tracer
 from torchmigrate.lua.limits import LuaLimits
 
@@ -207,6 +209,28 @@ def test_another_class_than_the_lua_is_found_out(monkeypatch: pytest.MonkeyPatch
     text = "function L:updateOutput(x) return torch.mul(x, 2.5) end"
     with pytest.raises(tm.UnsupportedLayers, match="what was written differs from it"):
         explored(tmp_path, text, {**RUN, "most": 50.0})
+
+
+@pytest.mark.parametrize(
+    "node",
+    [
+        {"op": "__import__('os').abort", "args": [{"node": 0}]},
+        {"op": "sum", "args": [{"node": 0}], "kwargs": {"dim=__import__('os').abort(), keepdim": True}},
+        {"op": "zeros", "args": [3], "dtype": "float32.__class__"},
+        {"op": "add", "args": [{"node": 0}, "__import__('os').abort()"]},
+        {"op": "to", "args": [{"node": 0}, "float().__class__"]},
+        {"op": "input", "args": ["__import__('os')", 0]},
+    ],
+)
+def test_nothing_of_a_graph_is_taken_as_python(node: dict[str, Any]) -> None:
+    source = {"op": "input", "args": [0, 0], "kwargs": {}, "shape": [3], "dtype": "float32"}
+    last = {"kwargs": {}, "shape": [3], "dtype": "float32", **node}
+    run = {"nodes": [source, last], "outputs": {"node": 1}}
+    graph = {"runs": [run], "sizes": [[3]], "writes": False, "passes": False, "same": False}
+    pattern = {"nested": False, "sizes": [[3]], "holds": ["normal"]}
+    said = {"patterns": [{"pattern": pattern, "graphs": [graph], "training": [graph]}]}
+    with pytest.raises((Unexplained, TypeError)):
+        written(said, "my.L", "layer.lua", [], "float32")
 
 
 def test_a_layer_in_place_is_in_place_where_others_read_it(tmp_path: Path) -> None:

@@ -108,6 +108,22 @@ _VARIABLES = {
     "exp": "power", "max": "largest", "min": "smallest", "gt": "mask", "ge": "mask", "lt": "mask", "le": "mask",
     "eq": "mask", CHILD: "inner", "topk": "largest", "sort": "sorted_values", "narrow": "part", "select": "part",
 }  # fmt: skip
+#: Arguments that are given by name.
+_KEYWORDS = frozenset(
+    [
+        "dim",
+        "keepdim",
+        "descending",
+        "stable",
+        "largest",
+        "sorted",
+        "correction",
+        "min",
+        "max",
+        "rounding_mode",
+        "dtype",
+    ]
+)
 #: Longer expressions get a name of their own.
 _LONGEST = 88
 
@@ -148,8 +164,15 @@ class Body:
         used: Counter[int] = Counter(id(source) for node in self._all for source in node.sources())
         used.update(id(node) for node in nodes_in(output))
         for node in self._all:
+            # what is written comes from the process of the Lua: nothing of it is taken as text of Python
+            if node.dtype not in _DTYPES and node.dtype != "":
+                raise Unexplained(f"numbers of the type {node.dtype!r} can't be written")
+            if odd := node.kwargs.keys() - _KEYWORDS:
+                raise Unexplained(f"the argument {min(odd)!r} of {node.op!r} can't be written")
             if node.op in (INPUT, FIELD):
                 self._written[id(node)] = self._expression(node)
+        for node in self._all:
+            if node.op in (INPUT, FIELD):
                 continue
             expression = self._expression(node)
             several = used[id(node)] > 1 and not (node.op == ITEM or _is_small(expression))
@@ -232,7 +255,7 @@ class Body:
         """The arguments for a size: that of a tensor of the input where it is the same."""
         for other in self._all:
             if other.op == INPUT and shapes_of(other) == shapes_of(node) and len(set(shapes_of(node))) > 1:
-                return [ast.Attribute(self._written[id(other)], "shape")] if id(other) in self._written else []
+                return [ast.Attribute(self._written[id(other)], "shape")]
         return [self._value(part) for part in given]
 
     def _converted(self, node: Node) -> ast.expr:

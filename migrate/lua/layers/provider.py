@@ -94,6 +94,10 @@ class _Provider:
             source = written(said, layer.typename, file, parameters, _DTYPES[tensor_kind(layer.object)])
         except (LuaFailed, Unexplained, LimitExceeded) as error:
             layer.refuse(f"its Lua is not converted: {error}")
+        except (IndexError, KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
+            layer.refuse(
+                f"its Lua is not converted: what it computes can't be written ({type(error).__name__}: {error})"
+            )
         source.text = self._named_apart(source)
         self._found[key] = said, examples, source
         return self._found[key]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -46,36 +47,41 @@ def compare(module: nn.Module, examples: Sequence[LuaTable], own: Sequence[str |
         own: for each parameter that the Lua lists, its name in the module; None for one of a child.
     """
     found = Findings()
-    for example in examples:
-        if example.get("failed") is not None:
-            continue
-        given = to_torch(example["input"])
-        wanted = to_torch(example["output"])
-        leaves = [x.clone().requires_grad_(x.is_floating_point()) for x in flat(given)]
-        x = [leaf * 1 if leaf.is_floating_point() else leaf for leaf in leaves]  # may be written to in place
-        try:
-            with torch.enable_grad():
-                output = module(x if isinstance(given, list) else x[0])
-        except (RuntimeError, ValueError, TypeError, IndexError, NotImplementedError) as error:
-            found.wrong = found.wrong or f"it fails on {_sizes(given)}: {(str(error).splitlines() or [''])[0]}"
-            continue
-        if difference := differs(output, wanted):
-            found.wrong = found.wrong or f"on an input of {_sizes(given)}: {difference}"
-            continue
-        found.outputs += 1
-        if example.get("backward_failed") is not None:
-            note = f"its Lua's backward pass fails on inputs of some sizes it takes: {example['backward_failed']}"
-            found.notes += [] if found.notes else [note]
-        elif example.get("gradOutput") is not None:
-            difference = _gradients(module, example, output, leaves, own)
-            if not difference:
-                found.gradients += 1
-            elif example.get("how") in ("ties", "zeros"):
-                note = "where numbers of its input are 0 or alike, the gradient of its Lua is another than PyTorch's"
-                found.notes += [] if note in found.notes else [note]
-            else:
-                found.gradient = found.gradient or difference
+    with warnings.catch_warnings():  # one number has no deviation, for example
+        warnings.simplefilter("ignore")
+        for example in examples:
+            if example.get("failed") is None:
+                _add(found, module, example, own)
     return found
+
+
+def _add(found: Findings, module: nn.Module, example: LuaTable, own: Sequence[str | None]) -> None:
+    given = to_torch(example["input"])
+    wanted = to_torch(example["output"])
+    leaves = [x.clone().requires_grad_(x.is_floating_point()) for x in flat(given)]
+    x = [leaf * 1 if leaf.is_floating_point() else leaf for leaf in leaves]  # may be written to in place
+    try:
+        with torch.enable_grad():
+            output = module(x if isinstance(given, list) else x[0])
+    except (RuntimeError, ValueError, TypeError, IndexError, NotImplementedError) as error:
+        found.wrong = found.wrong or f"it fails on {_sizes(given)}: {(str(error).splitlines() or [''])[0]}"
+        return
+    if difference := differs(output, wanted):
+        found.wrong = found.wrong or f"on an input of {_sizes(given)}: {difference}"
+        return
+    found.outputs += 1
+    if example.get("backward_failed") is not None:
+        note = f"its Lua's backward pass fails on inputs of some sizes it takes: {example['backward_failed']}"
+        found.notes += [] if found.notes else [note]
+    elif example.get("gradOutput") is not None:
+        difference = _gradients(module, example, output, leaves, own)
+        if not difference:
+            found.gradients += 1
+        elif example.get("how") in ("ties", "zeros"):
+            note = "where numbers of its input are 0 or alike, the gradient of its Lua is another than PyTorch's"
+            found.notes += [] if note in found.notes else [note]
+        else:
+            found.gradient = found.gradient or difference
 
 
 def _gradients(
