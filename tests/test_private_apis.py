@@ -20,6 +20,7 @@ PRIVATE = {
     "torch.utils._python_dispatch.TorchDispatchMode": ("torch", "sees each operator, below autograd; documented there"),
     "torch.nn.modules.batchnorm._BatchNorm": ("torch", "batch norm of any number of dimensions"),
     "torch.nn.modules.instancenorm._InstanceNorm": ("torch", "instance norm of any number of dimensions"),
+    "torch._C": ("torch", "DisableTorchFunction: what a tensor subclass computes within its own hook"),
     "_check_input_dim": ("torch", "the same"),
     "_buffers": ("torch", "tells buffers from parameters of one module"),
     "_apply": ("torch", "tells a layer without weights of a cast; nn.RNNBase overrides it too"),

@@ -81,7 +81,7 @@ class Inception2(nn.Module):
 
 
 class OpenfaceInception(nn.Module):
-    """Input: (N, 3, 64, 64) float32. Output: (N, 32) float32."""
+    """Input: (N, 3, H, W) float32 (H and W from 49 to 64). Output: (N, 32) float32."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -100,7 +100,9 @@ class OpenfaceInception(nn.Module):
         self.linear = nn.Linear(128, 32)
 
     def forward(self, x: Tensor) -> Tensor:
-        torch._assert(x.shape[1:] == torch.Size([3, 64, 64]), "not (N, 3, 64, 64)")
+        _, c, h, w = x.shape
+        fits = (c == 3) & (h >= 49) & (h <= 64) & (w >= 49) & (w <= 64)
+        torch._assert(fits, "not (N, 3, H, W) with H and W from 49 to 64")
         x = self.linear(self.features(x).flatten(1))
         return x / (x.pow(2.0).sum(-1, keepdim=True) + 1e-10).pow(0.5)
 

@@ -33,11 +33,11 @@ class _Numbered(Build):
     flat: Flat | None = None
     label: Callable[[torch.Tensor], torch.Tensor] | None = None
 
-    def tensor(self, value: Tensor, path: str, name: str) -> torch.Tensor:
+    def tensor(self, value: Tensor, path: str, name: str, dtype: torch.dtype | None = None) -> torch.Tensor:
         """The labels of a parameter; any other tensor as it is."""
         positions = None if self.flat is None else self.flat.positions(value)
         if positions is None or self.label is None:
-            return super().tensor(value, path, name)
+            return super().tensor(value, path, name, dtype)
         region = self._region(value)
         if region not in self._tensors:
             self._tensors[region] = self.label(torch.from_numpy(positions.copy())).add_(_FIRST).double()

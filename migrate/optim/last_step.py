@@ -257,11 +257,11 @@ class _Moved(Build):
 
     added: ByRegion = field(default_factory=dict)
 
-    def tensor(self, value: Tensor, path: str, name: str) -> torch.Tensor:
+    def tensor(self, value: Tensor, path: str, name: str, dtype: torch.dtype | None = None) -> torch.Tensor:
         """The numbers of a tensor, in float64, with what is added."""
         region = self._region(value)
         if region not in self.added:
-            return super().tensor(value, path, name)
+            return super().tensor(value, path, name, dtype)
         if region not in self._tensors:
             self._tensors[region] = to_torch_tensor(value).double() + self.added[region]
         return self._tensors[region]

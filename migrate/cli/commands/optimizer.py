@@ -54,7 +54,9 @@ def optimizer(
     from ..printing.optimizers import optimizer_json, show_optimizer
 
     if output is not None:
-        check_optimizer_folder(output, force=force, inputs=[local_path(file), state, *options["plugins"], *options["lua"]])
+        check_optimizer_folder(
+            output, force=force, inputs=[local_path(file), state, *options["plugins"], *options["lua"]]
+        )
     with console.progress(silent=as_json or quiet) as step, opened(file, step) as path:
         step("reading and converting")
         provided = provided_by(options.pop("lua"))
