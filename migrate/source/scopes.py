@@ -6,6 +6,7 @@ import ast
 import inspect
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import cache
 from itertools import groupby
 from typing import Any
 
@@ -111,8 +112,7 @@ class Constructor:
     @property
     def draws(self) -> bool:
         """Does it draw random numbers in evaluation too, so that the order of calls matters?"""
-        own = [call.own for call in self.walk() if call.own is not None]
-        return any("torch.rand(" in (source := inspect.getsource(cls)) and "self.training" not in source for cls in own)
+        return any(call.own is not None and _draws(call.own) for call in self.walk())
 
     def owns(self, name: str) -> bool:
         """Does what has this name in `module` belong to the leaf itself?"""
@@ -141,6 +141,12 @@ class Constructor:
             inside = [(str(i), kid) for i, kid in enumerate(self.kids or self.children())]
         for name, child in inside:
             yield from child.leaves(f"{path}.{name}")
+
+
+@cache
+def _draws(cls: type) -> bool:
+    source = inspect.getsource(cls)
+    return "torch.rand(" in source and "self.training" not in source
 
 
 def literal(value: Any) -> str:
