@@ -59,7 +59,7 @@ def call_repeats(scope: Scope, result: Value) -> None:
         if _saved(best) < _WORTH:
             return
         for part in best:
-            _put_calls(scope, part)
+            _call_instead(scope, part)
         gone = {place for part in best for place in part.places[:-1]}
         scope.statements[:] = [s for i, s in enumerate(scope.statements) if i not in gone]
 
@@ -119,7 +119,7 @@ def _kind(scope: Scope, statement: Statement) -> Any:
     return line, *(skeleton(scope.attrs[name]) for name in statement.attributes)
 
 
-def _put_calls(scope: Scope, part: _Part) -> None:
+def _call_instead(scope: Scope, part: _Part) -> None:
     """Puts a call of a class behind the statements of a part, which are then superfluous."""
     inner = Scope(is_block=True, is_step=len(part.inputs) > 1)
     parameters = [Variable(value.values, type_=value.type) for value in part.inputs]
