@@ -111,6 +111,8 @@ def verify_path(path: Path, options: VerifyOptions) -> Verified:
     folder = path if path.is_dir() else None
     conversion = _conversion(path, options)
     onnx = options.onnx
+    if onnx is not None and not onnx.is_file():
+        raise UsageError(f"There is no file {onnx}.")
     shape: Any = options.input_shape
     if folder is not None:
         onnx = onnx or (folder / ONNX if (folder / ONNX).is_file() else None)

@@ -154,7 +154,14 @@ def load_all() -> None:
     for info in pkgutil.walk_packages(package.__path__, package.__name__ + "."):
         importlib.import_module(info.name)
     for entry in _entry_points():
-        entry.load()
+        try:
+            entry.load()
+        except (Exception, SystemExit) as error:
+            name = entry.name if entry.dist is None else entry.dist.name
+            raise UsageError(
+                f"The converters of the installed package {name} can't be loaded: {type(error).__name__}: {error}. "
+                "--no-plugins leaves them out."
+            ) from error
     _loaded.add(ENTRY_POINTS)  # last, so that a file that fails to import is not forgotten
 
 
@@ -206,7 +213,7 @@ def load_plugin(file: str | Path) -> str:
     sys.modules[name] = module
     try:
         spec.loader.exec_module(module)
-    except Exception as error:
+    except (Exception, SystemExit) as error:  # the latter would end the command, as if all had been done
         del sys.modules[name]
         raise UsageError(f"The plugin {file} failed: {type(error).__name__}: {error}") from error
     _loaded.add(name)

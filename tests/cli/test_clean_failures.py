@@ -60,6 +60,7 @@ def run(*words: object) -> int:
         (["verify", LENET, "--reference", LONG], 3, "File name too long"),
         (["verify", LENET, "--report", LONG], 2, "File name too long"),
         (["verify", LENET, "--reference", "none*.t7"], 3, "none*.t7: no file matches this pattern"),
+        (["verify", LENET, "--onnx", "none.onnx"], 2, "There is no file none.onnx"),
         (["conver", LENET], 2, "Did you mean convert?"),
         (["xyzzy"], 2, "No such command 'xyzzy'"),
     ],

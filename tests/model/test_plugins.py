@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sys
+from functools import partial
+from importlib.metadata import EntryPoint
 from pathlib import Path
 
 import lua
@@ -132,3 +134,24 @@ def test_a_class_that_extends_one_of_pytorchs_is_not_replaced_by_it(base: str, f
         made = instance(source.text, source.state).train(training)
         torch.testing.assert_close(made(X), conversion.module.train(training)(X))
     assert f"class Scale({base})" in source.text
+
+
+def test_a_plugin_that_ends_python_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "ends.py").write_text("import sys; sys.exit(0)")
+    with pytest.raises(tm.UsageError, match=r"ends\.py failed: SystemExit"):
+        registry.load_plugin(tmp_path / "ends.py")
+
+
+@pytest.mark.parametrize("text", ["import nothing_there", "import sys; sys.exit(0)", "def ("])
+def test_an_installed_package_that_fails_is_named(text: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "broken_converters.py").write_text(text)
+    monkeypatch.syspath_prepend(tmp_path)
+    entry = EntryPoint("their layers", "broken_converters", registry.ENTRY_POINTS)
+    monkeypatch.setattr(registry, "_entry_points", partial(list, [entry]))
+    registry._loaded.discard(registry.ENTRY_POINTS)
+    try:
+        with pytest.raises(tm.UsageError, match=r"package their layers can't be loaded: .*--no-plugins"):
+            registry.load_all()
+    finally:
+        registry._loaded.add(registry.ENTRY_POINTS)
+        sys.modules.pop("broken_converters", None)
