@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ..base.errors import LimitExceeded
+from ..base.messages import cut
 from ..base.tensor_trees import shapes
 from ..model.conversion import ConvertedModel
 from ..model.layer_record import LayerRecord
@@ -16,6 +17,10 @@ _HINT = "Pass a smaller input with --input-shape, or allow more with --max-eleme
 
 #: What to do about too many runs, or too many tensors.
 _HINT_RUNS = "If you trust the file, --max-runs allows more."
+_HINT_TABLES = "Pass another input with --input-shape, or allow more with --max-runs if you trust the file."
+
+#: Tables of a thousand tensors are not written out.
+_LONGEST = 200
 
 #: A layer is a few operators of PyTorch.
 _OPERATORS_PER_LAYER = 5
@@ -55,9 +60,9 @@ def check_sizes(conv: ConvertedModel, value: Any) -> tuple[Exception | None, str
         ) from None
     if isinstance(failed, TooManyTensors):
         raise LimitExceeded(
-            f"{_where(running)} would give {failed.text}, on an input of {shapes(value)}; Limits.runs "
+            f"{_where(running)} would give {failed.text}, on an input of {cut(shapes(value), _LONGEST)}; Limits.runs "
             f"allows {conv.limits.runs:,}",
-            hint=_HINT_RUNS,
+            hint=_HINT_TABLES,
         )
     if isinstance(failed, TooLarge):
         hint = "" if failed.has_many_dimensions else _HINT

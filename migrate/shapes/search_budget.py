@@ -33,7 +33,7 @@ class Spent(BaseException):
 MOST_DIMENSIONS = 64
 
 #: Windows are moved over the numbers, which takes less time than to write so many.
-_WINDOWS_PER_NUMBER = 16
+_WINDOWS_PER_NUMBER = 4
 
 _POOLING = {
     getattr(torch.ops.aten, name)

@@ -369,7 +369,8 @@ def test_tensors_in_tables_are_counted_before_anything_goes_through_them(
     assert isinstance(done.exception, LimitExceeded)
     assert str(done.exception) == (
         "nn.Identity at 12.1 would give a table of 2,048 tensors, 10,234 with those of the tables before it, on an "
-        "input of 2x3; Limits.runs allows 10,000. If you trust the file, --max-runs allows more."
+        "input of 2x3; Limits.runs allows 10,000. Pass another input with --input-shape, or allow more with --max-runs "
+        "if you trust the file."
     )
 
 
