@@ -126,8 +126,12 @@ def mixed(value: Any, output: Any, *, steps: bool = False) -> str:
         return ""
     batch = batches.pop()
     given = [tensor for _, tensor in leaves(output) if tensor.dim()]
-    # sequences that were read from images may have time first
-    rows = {tensor.shape[0] for tensor in given if tensor.dim() != 3 or tensor.shape[1] != batch} - {batch}
+    if steps:  # an answer for all steps has time first as well
+        times = {tensor.shape[0] for tensor in inputs}
+        rows = {tensor.shape[int(tensor.dim() > 1 and tensor.shape[0] in times)] for tensor in given}
+    else:  # sequences that were read from images may have time first
+        rows = {tensor.shape[0] for tensor in given if tensor.dim() != 3 or tensor.shape[1] != batch}
+    rows -= {batch}
     if batch == 1 or not rows:
         return ""
     return f"a batch of {batch} gives {min(rows)} rows, so samples are mixed: is the input of another size?"

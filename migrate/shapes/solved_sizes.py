@@ -63,8 +63,10 @@ def solved_sizes(conv: ConvertedModel, entries: Entries, budget: Budget, *, batc
 
 def _several(entries: Entries, sizes: Any) -> bool:
     """May other images, volumes or lengths do as well?"""
-    if isinstance(entries, dict) or entries.steps:
+    if isinstance(entries, dict):
         return False
+    if entries.steps:
+        return entries.kind == IMAGES and _square(sizes[1:])
     return _square(sizes) or (entries.kind in (VOLUMES, FRAMES, INDICES) and len(sizes) > 1)
 
 

@@ -117,6 +117,12 @@ def oblong_kernels(inputs: int, outputs: int, width: int, height: int, d: int) -
     return lua.module("nn.SpatialConvolution", **fields, padW=0, padH=0, weight=weight, bias=bias)
 
 
+def steps(*layers: tm.LuaObject) -> tm.LuaObject:
+    step = chain(*layers)
+    recursor = lua.module("nn.Recursor", recurrentModule=step, modules=[step], sharedClones=[step])
+    return lua.module("nn.Sequencer", module=recursor, modules=[recursor])
+
+
 def speech() -> tm.LuaObject:
     swap = lua.module("nn.Transpose", permutations=[[2, 3], [1, 2]])
     maps = [oblong_kernels(1, 3, 11, 41, 2), oblong_kernels(3, 4, 11, 21, 2)]
@@ -178,6 +184,9 @@ FOUND = [
     # one answer per word, or per window of words: any length does
     (lambda: chain(lookup(30, 6), view(-1, 6), linear(6)), "2x16", "any other size"),
     (lambda: chain(lookup(30, 6), temporal(6, 8, 3), view(-1, 8), linear(8)), "2x16", "any other size"),
+    # images in each step
+    (lambda: steps(conv(1, 2, 3, p=1)), "5x2x1x64x64", "in each of 5 steps; 64x64 was tried and fits (so does"),
+    (lambda: steps(conv(1, 4, 5, 2), pool(2, 2), view(100, dims=3), linear(100)), "5x2x1x23x23", "(so does 24x24)"),
     # a View that knows of no batch
     (lambda: chain(conv(1, 4, 5), pool(4, 4), view(-1), linear(144)), "1x28x28", "one image at a time, in no batch"),
     # both sizes of MNIST
