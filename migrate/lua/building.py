@@ -17,6 +17,9 @@ from .runtime import LuaStopped, Runtime
 #: Packages that a file may use without requiring them, since the script that it belongs to did.
 _LOADED_BY_SCRIPTS = ("cudnn", "cunn", "cutorch", "optim", "paths", "xlua", "sys", "image", "rnn", "dpnn", "nngraph")
 _UNKNOWN_GLOBAL = re.compile(r"global '(\w+)' \(a nil value\)")
+#: A class of nn's that one of these packages brings; the last of them brings those before.
+_UNKNOWN_CLASS = re.compile(r"call field '(\w+)' \(a nil value\)|unknown parent class <nn\.(\w+)>")
+_BRING_CLASSES = ("stn", "inn", "nnx", "dpnn", "rnn")
 
 
 def build(job: dict[str, Any], folders: Folders, limits: LuaLimits) -> tuple[dict[str, Any], Value]:
@@ -40,10 +43,10 @@ def build(job: dict[str, Any], folders: Folders, limits: LuaLimits) -> tuple[dic
             runtime, first = _one(job, require, folders, limits, 0)
             break
         except LuaStopped as error:
-            found = _UNKNOWN_GLOBAL.search(str(error))
-            if found is None or found[1] not in _LOADED_BY_SCRIPTS or found[1] in require:
+            package = _package_of(str(error), folders, limits)
+            if package is None or package in require:
                 raise
-            require.append(found[1])
+            require.append(package)
     _, second = _one(job, require, folders, limits, 1)
     drawn, structure = differences(first, second)
     first["drawn"] = LuaTable.from_list(tensor for tensor, _ in drawn)
@@ -56,6 +59,22 @@ def build(job: dict[str, Any], folders: Folders, limits: LuaLimits) -> tuple[dic
         "differences": structure[:20],
     }
     return said, first
+
+
+def _package_of(error: str, folders: Folders, limits: LuaLimits) -> str | None:
+    """The package whose global or class an author's file uses, and that the calling script required."""
+    found = _UNKNOWN_GLOBAL.search(error)
+    if found is not None:
+        return "pl.lapp" if found[1] == "lapp" else found[1] if found[1] in _LOADED_BY_SCRIPTS else None
+    found = _UNKNOWN_CLASS.search(error)
+    if found is None:
+        return None
+    runtime = Runtime(folders, limits)
+    for package in _BRING_CLASSES:
+        runtime.guarded(runtime.host.require, package)
+        if runtime.guarded(runtime.host.is_class, f"nn.{found[1] or found[2]}"):
+            return package
+    return None
 
 
 def _one(

@@ -301,3 +301,24 @@ def test_a_coin_that_changes_the_network_is_seen(tmp_path: Path) -> None:
         except tm.UsageError as error:
             outcomes.add(str(error)[:60])
     assert "What the Lua builds depends on random numbers, on memory tha" in outcomes
+
+
+@pytest.mark.parametrize(
+    ("text", "typename"),
+    [
+        ("return nn.FireModule(4, 2, 3, 5)", "nn.FireModule"),
+        ("return nn.Sequencer(nn.FastLSTM(2, 3))", "nn.Sequencer"),
+        ("return nn.BilinearSamplerBHWD()", "nn.BilinearSamplerBHWD"),
+        ("local opt = lapp [[ -n (default 3) ]] return nn.Linear(opt.n, 2)", "nn.Linear"),
+    ],
+)
+def test_packages_that_the_calling_script_required(text: str, typename: str, tmp_path: Path) -> None:
+    (tmp_path / "model.lua").write_text(text)
+    _, made = build({"file": "model.lua"}, Folders([str(tmp_path)], 1 << 20), LuaLimits(lua_bytes=128 << 20))
+    assert made["model"].typename == typename
+
+
+def test_a_class_that_no_package_brings_is_refused_by_its_name(tmp_path: Path) -> None:
+    (tmp_path / "model.lua").write_text("return nn.Unheard(3)")
+    with pytest.raises(LuaStopped, match="field 'Unheard'"):
+        build({"file": "model.lua"}, Folders([str(tmp_path)], 1 << 20), LuaLimits(lua_bytes=128 << 20))

@@ -43,6 +43,7 @@ function H.stand_in(name) P.stand_in(name) end
 function H.layers() P.run_package('layers') end
 function H.is_authors(object, name) return P.is_authors(object, name) end
 function H.get(object, name) return object[name] end
+function H.is_class(name) return P.classes[name] ~= nil end
 function H.put(table_, key, value) rawset(table_, key, value) end
 function H.compile(text, name) return P.compile(text, name) end
 function H.replaced_method() return P.replaced_method() end

@@ -122,7 +122,11 @@ local Binary = class('SpatialBinaryConvolution', nil, function(self, inputs, out
    self.weight, self.gradWeight = torch.Tensor(outputs, inputs, kH, kW), torch.Tensor(outputs, inputs, kH, kW)
    self:reset()
 end)
-Binary.reset = P.drawn_with(function(self) return self.kW * self.kH * self.nInputPlane end)
+function Binary:reset(deviation)
+   local bound = deviation and deviation * sqrt(3) or 1 / sqrt(self.kW * self.kH * self.nInputPlane)
+   P.draw(self.weight, bound)
+   P.draw(torch.Tensor(self.nOutputPlane), bound)      -- of a bias that it has no more
+end
 class('FireModule', 'Decorator', function(self, inputs, squeezed, of_ones, of_threes, activation)
    self.nInputPlane, self.s1x1, self.e1x1, self.e3x3 = inputs, squeezed, of_ones, of_threes
    self.activation = activation or 'ReLU'

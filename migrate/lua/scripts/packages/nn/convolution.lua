@@ -81,7 +81,7 @@ local DepthWise = class('SpatialDepthWiseConvolution', nil, function(self, input
    self.bias, self.gradBias = torch.Tensor(outputs, inputs), torch.Tensor(outputs, inputs)
    self:reset()
 end)
-DepthWise.reset, DepthWise.noBias = drawn_with(function(self) return self.kW * self.kH end), no_bias
+DepthWise.reset, DepthWise.noBias = drawn_with(of_plane), no_bias
 
 local function temporal(name, init)
    return class(name, nil, init)
@@ -196,9 +196,14 @@ local function mapped(self, table_, kW, kH, dW, dH)
    self:reset()
 end
 local function drawn_map(self, deviation)
-   local bound = deviation and deviation * sqrt(3) or 1 / sqrt(self.kW * self.kH * self.nInputPlane)
-   draw(self.weight, bound)
-   draw(self.bias, bound)
+   local inputs_of, connections = {}, self.connTable:size(1)      -- of each output
+   for k = 1, connections do
+      local output = self.connTable[k][2]
+      inputs_of[output] = (inputs_of[output] or 0) + 1
+   end
+   local function bound(output) return deviation and deviation * sqrt(3) or 1 / sqrt(self.kW * self.kH * (inputs_of[output] or 0)) end
+   for k = 1, connections do draw(self.weight:select(1, k), bound(self.connTable[k][2])) end
+   for output = 1, self.bias:size(1) do draw(self.bias:narrow(1, output, 1), bound(output)) end
 end
 class('SpatialConvolutionMap', nil, mapped).reset = drawn_map
 class('SpatialFullConvolutionMap', nil, mapped).reset = drawn_map

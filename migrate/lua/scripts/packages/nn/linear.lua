@@ -133,7 +133,11 @@ local SparseLinear = class('SparseLinear', nil, function(self, inputs, outputs, 
    self.output:resize(outputs)
    self:reset()
 end)
-SparseLinear.reset = drawn_with(function(self) return self.weight:size(2) end)
+function SparseLinear:reset(deviation)
+   local bound = deviation and deviation * sqrt(3) or 1 / sqrt(self.weight:size(2))
+   draw(self.weight, bound)
+   draw(self.bias, bound):mul(0.000001)
+end
 
 local LookupTable = class('LookupTable', nil, function(self, count, size, padding, norm, norm_type)
    need('LookupTable', count, size)

@@ -53,7 +53,13 @@ local SpatialLinear = class('SpatialLinear', nil, function(self, inputs, outputs
    self.output, self.gradInput = torch.zeros(outputs, 1, 1), torch.zeros(inputs, 1, 1)
    self:reset()
 end)
-SpatialLinear.reset = P.drawn_with(function(self) return self.weight:size(2) end)
+function SpatialLinear:reset(deviation)
+   local bound = deviation and deviation * sqrt(3) or 1 / sqrt(self.weight:size(1))
+   for i = 1, self.weight:size(1) do
+      draw(self.weight:select(1, i), bound)
+      draw(self.bias:narrow(1, i, 1), bound)
+   end
+end
 
 -- nnx.QDRiemaNNLinear(inputs, outputs, gamma, not only the diagonal)
 local Riemann = torch.class('nnx.QDRiemaNNLinear', 'nn.Linear')

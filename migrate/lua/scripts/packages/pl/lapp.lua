@@ -1,6 +1,7 @@
 -- pl.lapp: options of a script from the text that explains them, by the rules of Penlight.
 local P = ...
 local type, error, tostring, tonumber, ipairs, setmetatable = type, error, tostring, tonumber, ipairs, setmetatable
+local rawget, rawset = rawget, rawset
 local match, gmatch, gsub, sub, find = string.match, string.gmatch, string.gsub, string.sub, string.find
 local lapp = {}
 local files = {stdin = true, stdout = true, stderr = true}
@@ -131,4 +132,5 @@ end})
 function lapp.add_type(name) refused('types of one\'s own aren\'t implemented: ' .. tostring(name)) end
 function lapp.error(text) refused(tostring(text)) end
 lapp.quit = lapp.error
+if rawget(_G, 'lapp') == nil then rawset(_G, 'lapp', lapp) end      -- as `require 'pl'` leaves it
 return lapp
