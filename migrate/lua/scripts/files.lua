@@ -174,7 +174,18 @@ end
 -- a file of the user's checkout of a package; the product's other packages may stand on it
 function P.run_torch7(file, name)
    local value = as_package(run, file, name)
-   if name == 'nn' then P.part('nn.shared') end
+   if name == 'nn' then
+      P.part('nn.shared')
+      -- Reshape leaves there what the memory held until its first run
+      local Reshape = P.classes['nn.Reshape']
+      local init = Reshape and Reshape.__init
+      if init then
+         function Reshape:__init(...)
+            init(self, ...)
+            if P.torch.isStorage(self.batchsize) then self.batchsize[1] = 0 end
+         end
+      end
+   end
    return value
 end
 function P.part(name)
