@@ -24,7 +24,7 @@ _DTYPES = {"Float": torch.float32, "Double": torch.float64}
 _MOST_ELEMENTS = 1 << 20
 
 #: Other numbers at other sizes: those that are traced are not among them.
-_CHECKS = ("", "ties", "zeros", "large", "")
+_CHECKS = ("", "ties", "zeros", "large", "positive", "")
 
 
 def explore(session: Session, layer: LuaObject, task: LuaTable) -> tuple[dict[str, Any], LuaTable]:

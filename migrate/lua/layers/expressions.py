@@ -180,6 +180,7 @@ class Body:
                 expression = self._named(node, expression)
             self._written[id(node)] = expression
         self.statements.append(ast.Return(self._value(output)))
+        self.gives_list = not isinstance(output, Node)
 
     def _named(self, node: Node, expression: ast.expr) -> ast.expr:
         stem = _VARIABLES.get(node.op, "y")

@@ -242,7 +242,7 @@ def example(pattern: Pattern, chosen: dict[str, int], dtype: torch.dtype, seed: 
         chosen: the free sizes.
         dtype: its type.
         seed: of the numbers.
-        how: "ties", whole numbers near 0, many of them alike; "zeros"; "large"; else random ones.
+        how: "ties", whole numbers near 0, many of them alike; "zeros"; "large"; "positive"; else random ones.
     """
     generator = torch.Generator().manual_seed(seed)
     made = []
@@ -256,7 +256,7 @@ def example(pattern: Pattern, chosen: dict[str, int], dtype: torch.dtype, seed: 
             value = value * 0
         elif how == "large":
             value = value * 30
-        if holds == POSITIVE:
+        if holds == POSITIVE or (how == POSITIVE and holds == NORMAL):
             value = value.abs() + 0.1
         made.append(value.to(dtype))
     return made if pattern.nested else made[0]

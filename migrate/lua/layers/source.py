@@ -25,11 +25,13 @@ class Case:
         sizes: for each tensor of the input its dimensions; text is a free size.
         nested: is the input a list?
         body: the statements.
+        gives_list: is its output a list?
     """
 
     sizes: list[list[int | str]]
     nested: bool
     body: list[ast.stmt]
+    gives_list: bool
 
 
 @dataclass
@@ -184,7 +186,7 @@ def _case(one: dict[str, Any], attributes: Attributes, dtype: str) -> Case:
     assert body is not None
     if any(graph["writes"] for graph in one["graphs"]):
         body.statements[-1:] = _in_place(body.statements[-1])
-    return Case(pattern["sizes"], pattern["nested"], body.statements)
+    return Case(pattern["sizes"], pattern["nested"], body.statements, body.gives_list)
 
 
 def _in_place(last: ast.stmt) -> list[ast.stmt]:
@@ -242,12 +244,9 @@ def _module_text(made: Written, cases: list[Case], typename: str, file: str, par
         lines.append(f"    def __init__(self, {', '.join(names)}) -> None:")
         lines += [f"        {line}" for line in ("super().__init__()", *init)]
         lines.append("")
-    nested = cases[0].nested
-    lines.append(
-        "    def forward(self, x: list[torch.Tensor]) -> torch.Tensor:"
-        if nested
-        else "    def forward(self, x: torch.Tensor) -> torch.Tensor:"
-    )
+    takes = "list[torch.Tensor]" if cases[0].nested else "torch.Tensor"
+    gives = " | ".join(sorted({"list[torch.Tensor]" if case.gives_list else "torch.Tensor" for case in cases}))
+    lines.append(f"    def forward(self, x: {takes}) -> {gives}:")
     lines += [f"        {line}" for line in _forward(made, cases, typename)]
     return "\n".join(lines) + "\n"
 
