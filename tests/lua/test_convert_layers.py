@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import torch
 from click.testing import CliRunner
+from golden import FIXTURES
 from lua_layers import FOLDER, LAYERS, answered, assert_close, flat, lua_file, recorded
 
 import torchmigrate as tm
@@ -248,6 +249,32 @@ def test_a_layer_in_place_is_in_place_where_others_read_it(tmp_path: Path) -> No
     model = tm.LuaObject("nn.ConcatTable", modules)
     both = convert_model(model, provided=provider.converters([tmp_path / "layer.lua"]))
     assert [y.tolist() for y in both.module(torch.ones(2, 3))] == [[[3.0] * 3] * 2] * 2
+
+
+MORE = FIXTURES / "lua" / "more_layers"
+MORE_REFUSED = {
+    "GradFlip": "its backward pass is not the derivative",
+    "Counter": "it keeps state",
+    "CumMax": "a loop, or a branch, over a size",
+    "Center": "what it does depends on the numbers",
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("place", range(17))
+def test_small_layers_in_many_idioms(place: int) -> None:
+    value = tm.load(MORE / "layers.t7")
+    assert isinstance(value, tm.LuaTable)
+    row = value.list()[place]
+    assert isinstance(row, tm.LuaTable)
+    provided = provider.converters([MORE / "layers.lua"])
+    if row["name"] in MORE_REFUSED:
+        with pytest.raises(tm.UnsupportedLayers, match=MORE_REFUSED[row["name"]]):
+            convert_model(row["module"], provided=provided)
+        return
+    conv = convert_model(row["module"], provided=provided)
+    for run in (row, row["second"]):
+        assert_close(conv.module(tm.to_torch(run["input"])), tm.to_torch(run["output"]))
 
 
 def test_the_refusal_names_the_option() -> None:
