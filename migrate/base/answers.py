@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Any
@@ -11,7 +10,7 @@ import torch
 from torch import nn
 
 from .last_layers import LastLayers, LastLayersWatch
-from .tensor_trees import leaves, moved
+from .tensor_trees import digest, moved
 
 
 class Answers:
@@ -34,7 +33,7 @@ class Answers:
             compute: asks it.
             own: its parameters and buffers.
         """
-        key = network, _digest(value)
+        key = network, digest(value)
         if key not in self._found:
             tensors = list(own)
             before, state = [tensor._version for tensor in tensors], torch.get_rng_state()
@@ -51,12 +50,12 @@ class Answers:
         with watch.on(module):
             answer = compute()
         if watch.found is not None:
-            self._last[network, _digest(value)] = watch.found
+            self._last[network, digest(value)] = watch.found
         return answer
 
     def last_layers(self, network: str, value: Any) -> LastLayers | None:
         """What the last layers of a network got; None where that is not known."""
-        return self._last.get((network, _digest(value)))
+        return self._last.get((network, digest(value)))
 
 
 def ask(known: Answers | None, module: nn.Module, value: Any, compute: Callable[[], Any]) -> Any:
@@ -83,12 +82,3 @@ def last_layers_of(known: Answers | None, module: nn.Module, value: Any) -> Last
 def _name(module: nn.Module) -> str:
     tensors = [*module.parameters(), *module.buffers()]
     return f"pytorch {sorted({str(tensor.dtype) for tensor in tensors if tensor.is_floating_point()})}"
-
-
-def _digest(value: Any) -> bytes:
-    """Of all numbers of an input, their places, types and layout."""
-    found = hashlib.blake2b(digest_size=16)
-    for place, tensor in leaves(value):
-        found.update(f"{place} {tensor.dtype} {tuple(tensor.shape)} {tensor.stride()} ".encode())
-        found.update(tensor.detach().contiguous().reshape(-1).view(torch.uint8).numpy().data)
-    return found.digest()

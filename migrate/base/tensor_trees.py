@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from itertools import count
 from typing import Any
@@ -44,6 +45,15 @@ def count_tensors(value: Any) -> int:
         waiting.pop()
         counts[id(item)] = sum(counts.get(id(part), isinstance(part, torch.Tensor)) for part in inner)
     return 1 if isinstance(value, torch.Tensor) else counts[id(value)]
+
+
+def digest(value: Any) -> bytes:
+    """Of all numbers of a nested value, their places, types and layout."""
+    found = hashlib.blake2b(digest_size=16)
+    for place, tensor in leaves(value):
+        found.update(f"{place} {tensor.dtype} {tuple(tensor.shape)} {tensor.stride()} ".encode())
+        found.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
+    return found.digest()
 
 
 def _entries(items: Sequence[Any], path: tuple[int, ...]) -> Iterator[tuple[tuple[int, ...], Any]]:

@@ -16,9 +16,13 @@ from ...model.build import to_torch_tensor
 from ...model.conversion import ConvertedModel
 from ...model.layer_record import LayerRecord
 from ...model.memory.buffers import writes
+from ...optim.last_step import counts_steps, gradients_of, objects_in, were_written
 from ...t7 import LuaObject, LuaTable, Tensor, Value
 from ...t7.nested import nested_count
+from ..judge.compare import Tolerance
 from ..network_copies import leaf_indices
+from ..runs.layers import worst
+from ..trace import LayerRun
 
 #: Deeper nesting than any output has; it bounds the recursion.
 _MAX_DEPTH = 16
@@ -229,6 +233,23 @@ def noise_in(record: LayerRecord, output: Any) -> torch.Tensor | None:
     return found.expand(output.shape) if fits else None
 
 
+def drew(record: LayerRecord, step: LayerRun, recorded: Any, rule: Tolerance, *, shared: bool) -> bool:
+    """May a layer that is in evaluation mode now have drawn the noise that it holds in its last run?
+
+    Args:
+        record: the layer.
+        step: its run on what Torch7 gave it.
+        recorded: what is in the file of its output.
+        rule: its tolerance.
+        shared: may others have written over that?
+    """
+    noise = noise_in(record, step.output)
+    if noise is None or not isinstance(step.input, torch.Tensor):
+        return False
+    made = (step.input * noise, step.input + noise)
+    return shared or any(worst(numbers.to(step.output), recorded, rule).passed for numbers in made)
+
+
 def recover_input(record: LayerRecord, output: Any, like: torch.Tensor, *, overwritten: bool) -> torch.Tensor | None:
     """The input of a layer, from the buffers that Torch7 leaves in it; None where they do not tell.
 
@@ -287,3 +308,26 @@ def first_layers(conv: ConvertedModel, recording: Recording) -> list[int]:
     """The layers without layers inside that have recorded outputs, in the order of the model."""
     leaf = leaf_indices(conv.layers)
     return [i for i in sorted(recording.outputs) if i in leaf]
+
+
+def was_trained(conv: ConvertedModel) -> bool:
+    """Was there a backward pass, after which the weights may have changed? A forward pass leaves no `gradInput`."""
+    root = conv.layers[0].object
+    found = (item.get("gradInput") for item in objects_in(root))
+    return (
+        any(tensor.numel() for value in found for tensor in _tensors_in(value))
+        or counts_steps(conv)
+        or were_written(gradients_of(root))
+    )
+
+
+def _tensors_in(value: Value) -> Iterator[Tensor]:
+    """The tensors in a table, and in the tables in it, each of which is looked into once."""
+    waiting, seen = [value], set[int]()
+    while waiting:
+        item = waiting.pop()
+        if isinstance(item, Tensor):
+            yield item
+        elif isinstance(item, LuaTable) and id(item) not in seen:
+            seen.add(id(item))
+            waiting += [inner for _, inner in item.items()]

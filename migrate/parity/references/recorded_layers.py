@@ -8,8 +8,7 @@ did.
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import nullcontext, suppress
 from dataclasses import dataclass, field
 from functools import partial
@@ -18,7 +17,7 @@ from typing import Any
 import torch
 
 from ...base.random_state import random_state_of_our_own
-from ...base.tensor_trees import apply, leaves, moved
+from ...base.tensor_trees import apply, digest, moved
 from ...model.conversion import ConvertedModel
 from ...shapes.random_layers import RandomNumbers, may_draw
 from ...shapes.rounding_noise import RoundingNoise
@@ -32,7 +31,7 @@ from ..runs.noise_beneath import noise_of_step, noise_with
 from ..runs.rounded_means import ONE_NUMBER, RoundedMeans, rounded_means, together
 from ..trace import LayerRun, trace
 from .overwritten_outputs import FollowedRun
-from .recorded_activations import Recording, noise_in, ran_in_training, ran_on_batch, went_back_in_place
+from .recorded_activations import Recording, drew, ran_in_training, ran_on_batch, was_trained, went_back_in_place
 from .recorded_masks import RecordedMasks
 from .recorded_sequences import UNSURE, SequenceRuns, sequences_in, steps_of_sequences
 
@@ -118,6 +117,7 @@ class Probe:
         self.values = values
         self.rules = rules
         self.leaves = leaf_indices(network.layers)
+        self.trained = was_trained(conv)
         self.normalizing = {i for i in self.leaves if has_running_statistics(network, i)}
         self.cells, self.inside = steps_of_sequences(network.layers)
         followed = FollowedRun(network, values[0], recording)
@@ -149,10 +149,15 @@ class Probe:
 
     def judge_in(self, training: set[int]) -> Judgement:
         """Runs it with these layers in training mode."""
-        first = _Pass(self, training, 0, None)
-        first.run()
-        second = _Pass(self, training, 1, first.seen)
-        second.run()
+        no_masks: set[Key] = set()
+        while True:
+            first = _Pass(self, training, 0, None, no_masks)
+            first.run()
+            second = _Pass(self, training, 1, first.seen, no_masks)
+            second.run()
+            if not second.masks.refuted:
+                break
+            no_masks |= second.masks.refuted
         judgement = second.judgement
         judgement.training = sorted(training & self.normalizing)
         judgement.mode = training
@@ -172,7 +177,14 @@ def has_running_statistics(network: Network, index: int) -> bool:
 class _Pass:
     """One run of the network; the second one judges."""
 
-    def __init__(self, probe: Probe, training: set[int], number: int, before: Mapping[Key, _Seen] | None) -> None:
+    def __init__(
+        self,
+        probe: Probe,
+        training: set[int],
+        number: int,
+        before: Mapping[Key, _Seen] | None,
+        no_masks: Collection[Key],
+    ) -> None:
         self.probe = probe
         self.training = training
         self.number = number
@@ -185,8 +197,9 @@ class _Pass:
         self.means: dict[Key, RoundedMeans | None] = {}
         self.twin = probe.network.twin()
         self.choices = Choices(self.twin.layers)
+        found, layers = self.judgement.masks, probe.network.layers
         self.masks = RecordedMasks(
-            probe.network.layers, probe.leaves, probe.shared, training, probe.recording, self.judgement.masks
+            layers, probe.leaves, probe.shared, training, probe.recording, found, no_masks, probe.trained
         )
         self.numbers = RandomNumbers() if may_draw(self.twin.layers) else None
         self.sequences = SequenceRuns(probe.network, training)
@@ -214,7 +227,7 @@ class _Pass:
         probe, i = self.probe, step.index
         if i in probe.sequences:
             step = self.sequences.run(step)
-        self.seen[step.key] = _Seen(_digest(step.input), _digest(step.output))
+        self.seen[step.key] = _Seen(digest(step.input), digest(step.output))
         self.choices.note(step)
         recorded = probe.recording.outputs.get(i)
         if i in probe.cells and i not in probe.sequences:
@@ -244,9 +257,10 @@ class _Pass:
                 self.judgement.unjudged[step.key] = ONE_NUMBER
                 self.judgement.known[step.key] = recorded
                 return replacement(recorded, step.output)
-        if not difference.passed and i not in self.training and self.drew(step, recorded, rule):
+        shared = i in probe.shared
+        if not difference.passed and i not in self.training and drew(layer, step, recorded, rule, shared=shared):
             self.judgement.unjudged[step.key] = RANDOM
-            if i in probe.shared:
+            if shared:
                 return self.noise(step.output)
             self.judgement.known[step.key] = recorded
             return replacement(recorded, step.output)
@@ -267,10 +281,12 @@ class _Pass:
         if mask is not None:
             self.judgement.masks[step.key] = mask
             recorded = mask.filled(recorded, step.output if mask.seen else self.noise(step.output))
-        intact = i not in probe.shared or difference.passed
+        intact = not shared or difference.passed
         if not intact:
             self.noises[step.key], self.means[step.key] = noise, means
         if self.before is not None:
+            if self.before.get(step.key) == self.seen[step.key]:
+                self.masks.hear(step, recorded, rule, passed=difference.passed, intact=intact)
             self.conclude(step, recorded, difference, intact)
         if not intact:
             self.masks.suspect(step, self.masks.doubt(step))
@@ -278,6 +294,8 @@ class _Pass:
         if mask is None or mask.seen:
             self.judgement.known[step.key] = recorded
         made = replacement(recorded, step.output)
+        if mask is not None:
+            self.masks.accept(step, made)
         if self.judgement.unjudged.get(step.key) == UNKNOWN:
             self.masks.note(step, made)
         return made
@@ -359,16 +377,6 @@ class _Pass:
         finally:
             module.eval()
 
-    def drew(self, step: LayerRun, recorded: Any, rule: Tolerance) -> bool:
-        """May a layer that is in evaluation mode now have drawn the noise that it holds in its last run?"""
-        noise = noise_in(self.probe.network.layers[step.index], step.output)
-        if noise is None or not isinstance(step.input, torch.Tensor):
-            return False
-        if step.index in self.probe.shared:
-            return True
-        made = (step.input * noise, step.input + noise)
-        return any(worst(numbers.to(step.output), recorded, rule).passed for numbers in made)
-
     def depends_on_mode(self, step: LayerRun) -> bool:
         """Does a layer answer otherwise in training mode? Dropout is random there; two runs may be equal by chance."""
         if step.index in self.probe.normalizing:
@@ -376,7 +384,7 @@ class _Pass:
         module = self.twin.layers[step.index].module
         module.eval()
         with torch.no_grad(), suppress(Exception):
-            return _digest(module.forward(moved(step.input))) != self.seen[step.key].output
+            return digest(module.forward(moved(step.input))) != self.seen[step.key].output
         return True
 
     def noise(self, output: Any) -> Any:
@@ -389,11 +397,3 @@ class _Pass:
             return made.to(tensor.dtype)
 
         return apply(output, change)
-
-
-def _digest(value: Any) -> bytes:
-    made = hashlib.blake2b(digest_size=16)
-    for place, tensor in leaves(value):
-        made.update(repr((place, tensor.dtype, tuple(tensor.shape))).encode())
-        made.update(tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().data)
-    return made.digest()

@@ -3,19 +3,37 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 
-from ...base.tensor_trees import leaves
+from ...base.tensor_trees import apply, leaves
 from ...model.layer_record import LayerRecord
 from ...t7 import Tensor
+from ..judge.compare import Tolerance
 from ..masks import Mask, find_mask, zeros_in
+from ..runs.layers import worst
 from ..trace import LayerRun
 from .recorded_activations import Recording
 
 #: Containers that give what their children gave.
 _CHAINED = ("chain", "graph", "branches", "entries")
+
+
+@dataclass(frozen=True)
+class _Claim:
+    """An output that layers behind may have got, or the same with the zeros of a mask.
+
+    Attributes:
+        given: the output as it is given on.
+        masked: with the zeros.
+        roots: the layers whose masks these are.
+    """
+
+    given: torch.Tensor
+    masked: torch.Tensor
+    roots: frozenset[tuple[int, int]]
 
 
 class RecordedMasks:
@@ -28,6 +46,10 @@ class RecordedMasks:
         training: those that run in training mode.
         recording: what the file holds.
         found: the masks by layer and run, to which new ones are added.
+        no_masks: the layers whose zeros are known to be no mask.
+        trained: may the weights be others than when they ran?
+
+    A layer that may make zeros by itself has a mask only if a layer behind shows that it got what it gives without.
     """
 
     def __init__(
@@ -38,7 +60,15 @@ class RecordedMasks:
         training: Collection[int],
         recording: Recording,
         found: Mapping[tuple[int, int], Mask],
+        no_masks: Collection[tuple[int, int]],
+        trained: bool,
     ) -> None:
+        self._trained = trained
+        self._asked: set[tuple[int, int]] = set()
+        self._confirmed: set[tuple[int, int]] = set()
+        self._contradicted: set[tuple[int, int]] = set()
+        self._no_masks = no_masks
+        self._claims: list[_Claim] = []
         self._layers = layers
         self._inner = inner
         self._shared = shared
@@ -46,6 +76,11 @@ class RecordedMasks:
         self._recording = recording
         self._found = found
         self._doubtful: list[tuple[Any, str]] = []
+
+    @property
+    def refuted(self) -> set[tuple[int, int]]:
+        """The layers whose zeros are no mask, as far as those behind show."""
+        return self._asked - self._confirmed | self._contradicted
 
     def find(self, step: LayerRun, recorded: Any, *, pending: bool) -> Mask | None:
         """Where something set numbers of the output of a layer to 0 after it ran; None if that can't be told.
@@ -62,10 +97,54 @@ class RecordedMasks:
         if within and _hands_on(record) and not (i in self._inner and i in self._training):
             found = find_mask(step.output, recorded, every_slice=False)
             return found and Mask(found.places, all(mask.seen for mask in within), all(mask.enough for mask in within))
-        if not record.traits.zeros_by_chance or _has_zeros_only(record):
+        if step.key in self._no_masks or _has_zeros_only(record):
             return None
         weights = any(True for _ in record.module.parameters())
-        return find_mask(step.output, recorded, every_slice=weights or pending)
+        found = find_mask(step.output, recorded, every_slice=weights or pending)
+        return found if record.traits.zeros_by_chance or found is None else replace(found, seen=True)
+
+    def accept(self, step: LayerRun, given: Any) -> None:
+        """Is told that a mask explains the output of a layer, and of that output as the layers behind get it."""
+        record, mask = self._layers[step.index], self._found[step.key]
+        within = {key for key in self._found if key != step.key and self._recording.overwrites(step.index, key[0])}
+        roots = within & self._asked if _hands_on(record) else set()
+        if not roots and not _hands_on(record) and not record.traits.zeros_by_chance:
+            roots = {step.key}
+            self._asked |= roots
+        if roots:
+            pairs = zip(leaves(given), leaves(mask.without(given)), strict=True)
+            self._claims += [_Claim(one.clone(), other, frozenset(roots)) for (_, one), (_, other) in pairs]
+
+    def hear(self, step: LayerRun, recorded: Any, rule: Tolerance, *, passed: bool, intact: bool) -> None:
+        """Is told of a layer that got what it got in Torch7: does it show whether these were numbers that are 0 now?"""
+        if step.index not in self._inner:
+            return
+        roots: frozenset[tuple[int, int]] = frozenset()
+
+        def masked(tensor: torch.Tensor) -> torch.Tensor:
+            nonlocal roots
+            claim = next((claim for claim in self._claims if _equal(claim.given, tensor)), None)
+            roots |= frozenset() if claim is None else claim.roots
+            return tensor if claim is None else claim.masked.clone()
+
+        given = apply(step.input, masked)
+        if not roots:
+            return
+        module = self._layers[step.index].module
+        module.train(step.index in self._training)
+        try:
+            with torch.no_grad():
+                other = module.forward(given)
+        finally:
+            module.eval()
+        masks_fit = worst(other, recorded, rule).passed
+        if masks_fit and not passed:
+            self._contradicted |= roots
+        elif not masks_fit and (passed or (intact and self._trained and any(True for _ in module.parameters()))):
+            self._confirmed |= roots  # one that is older than its weights tells when these are known
+        elif not intact:
+            pairs = zip(leaves(step.output), leaves(other), strict=True)
+            self._claims += [_Claim(one.clone(), masked, roots) for (_, one), (_, masked) in pairs]
 
     def note(self, step: LayerRun, given: Any) -> None:
         """Is told of a layer whose input is not known, and of its recorded output as the layers behind get it."""
