@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import torch
 from torch import nn
@@ -42,19 +43,51 @@ def _exp_of_old(x: torch.Tensor) -> torch.Tensor:
     return torch.where(x < 13, 1 / y**8, 0.0)
 
 
+class _SoftMaxOfOld(torch.autograd.Function):
+    """The way back takes the output as it is, as Torch7 does."""
+
+    @staticmethod
+    def forward(ctx: Any, x: torch.Tensor, dim: int) -> torch.Tensor:
+        z = _exp_of_old(x.amax(dim, keepdim=True) - x)
+        made = (z / z.sum(dim, keepdim=True)).to(x.dtype)
+        ctx.save_for_backward(made)
+        ctx.dim = dim
+        return made
+
+    @staticmethod
+    def backward(ctx: Any, gradient: torch.Tensor) -> tuple[torch.Tensor, None]:
+        (made,) = ctx.saved_tensors
+        return made * (gradient - (gradient * made).sum(ctx.dim, keepdim=True)), None
+
+
+class _LogSoftMaxOfOld(torch.autograd.Function):
+    """The way back takes the output as it is, with the exact exp, as Torch7 does."""
+
+    @staticmethod
+    def forward(ctx: Any, x: torch.Tensor, dim: int) -> torch.Tensor:
+        largest = x.amax(dim, keepdim=True)
+        total = _exp_of_old(largest - x).sum(dim, keepdim=True)
+        made = (x.double() - (largest.double() + total.log())).to(x.dtype)
+        ctx.save_for_backward(made)
+        ctx.dim = dim
+        return made
+
+    @staticmethod
+    def backward(ctx: Any, gradient: torch.Tensor) -> tuple[torch.Tensor, None]:
+        (made,) = ctx.saved_tensors
+        return gradient - made.exp() * gradient.sum(ctx.dim, keepdim=True), None
+
+
 @module_form("approximation", SoftMax)
 def _softmax_of_old(module: SoftMax, x: torch.Tensor) -> torch.Tensor:
-    dim = 0 if x.dim() in (1, 3) else 1
-    z = _exp_of_old(x.amax(dim, keepdim=True) - x)
-    return (z / z.sum(dim, keepdim=True)).to(x.dtype)
+    made: torch.Tensor = _SoftMaxOfOld.apply(x, 0 if x.dim() in (1, 3) else 1)  # type: ignore[no-untyped-call]
+    return made
 
 
 @module_form("approximation", LogSoftMax)
 def _log_softmax_of_old(module: LogSoftMax, x: torch.Tensor) -> torch.Tensor:
-    dim = 0 if x.dim() in (1, 3) else 1
-    largest = x.amax(dim, keepdim=True)
-    total = _exp_of_old(largest - x).sum(dim, keepdim=True)
-    return (x.double() - (largest.double() + total.log())).to(x.dtype)
+    made: torch.Tensor = _LogSoftMaxOfOld.apply(x, 0 if x.dim() in (1, 3) else 1)  # type: ignore[no-untyped-call]
+    return made
 
 
 class SoftMin(nn.Module):

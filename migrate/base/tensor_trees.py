@@ -47,6 +47,12 @@ def count_tensors(value: Any) -> int:
     return 1 if isinstance(value, torch.Tensor) else counts[id(value)]
 
 
+def as_one(value: Any) -> Any:
+    """All numbers of a table of tensors as one tensor; a tensor as it is."""
+    found = [] if value is None or isinstance(value, torch.Tensor) else [tensor for _, tensor in leaves(value)]
+    return torch.cat([tensor.reshape(-1) for tensor in found]) if found else value
+
+
 def digest(value: Any) -> bytes:
     """Of all numbers of a nested value, their places, types and layout."""
     found = hashlib.blake2b(digest_size=16)

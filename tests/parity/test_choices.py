@@ -146,6 +146,40 @@ def test_the_exponential_of_old_torch_in_the_outputs_of_the_network(tmp_path: Pa
     assert any("old Torch's approximation of exp" in limit for limit in report.verdict.limits) != wrong
 
 
+@pytest.mark.parametrize("typename", ["nn.LogSoftMax", "nn.SoftMax"])
+@pytest.mark.parametrize("wrong", [False, True])
+def test_the_exponential_of_old_torch_in_gradients(tmp_path: Path, typename: str, wrong: bool) -> None:
+    """Torch7 goes back through a softmax by its output, which the polynomial made."""
+    given, first, last = lua.numbers(1, 4, seed=5), lua.linear(4, 5, seed=8), lua.linear(5, 3, seed=7)
+    weights = [layer.get("weight").numpy() for layer in (first, last)]
+    biases = [layer.get("bias").numpy() for layer in (first, last)]
+    scores = 6 * (given @ weights[0].T + biases[0])
+    z = np.array([[approximated(scores.max() - score) for score in scores[0]]])
+    middle = z / z.sum() if typename == "nn.SoftMax" else scores - (scores.max() + np.log(z.sum()))
+    output, back = middle @ weights[1].T + biases[1], lua.numbers(1, 3, seed=9)
+    to_middle = back @ weights[1]
+    if typename == "nn.SoftMax":
+        to_scores = middle * (to_middle - (middle * to_middle).sum())
+    else:
+        to_scores = to_middle - np.exp(middle) * to_middle.sum()
+    to_first = 6 * to_scores * (1.0001 if wrong else 1.0)
+    paths = [("1", "nn.Linear", to_first, given), ("4", "nn.Linear", back, middle)]
+    gradients = [
+        {"path": path, "class": name, "weight": there.T @ here, "bias": there[0]} for path, name, there, here in paths
+    ]
+    made = (("3", typename, middle), ("4", "nn.Linear", output), ("", "nn.Sequential", output))
+    layers = [{"path": path, "class": name, "call": 1, "output": numbers} for path, name, numbers in made]
+    values = {"input": given, "output": output, "layers": layers}
+    values |= {"gradOutput": back, "gradInput": to_first @ weights[0], "gradParameters": gradients}
+    tm.dump(lua.value(values), tmp_path / "old.reference.t7")
+    larger = lua.module("nn.MulConstant", constant_scalar=6.0)
+    conversion = tm.convert(lua.sequential(first, larger, lua.module(typename), last))
+    report = tm.verify(conversion, reference=tmp_path / "old.reference.t7", batches=(), gradients=True)
+    assert any("old Torch's approximation of exp" in limit for limit in report.verdict.limits)
+    assert all(result.difference is not None for result in report.backends[0].gradients)
+    assert bool(report) != wrong, report.summary()
+
+
 def _softmax(scores: np.ndarray) -> np.ndarray:
     z = np.exp(scores - scores.max())
     return z / z.sum()

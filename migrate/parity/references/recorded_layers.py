@@ -8,7 +8,7 @@ did.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Mapping
 from contextlib import nullcontext, suppress
 from dataclasses import dataclass, field
 from functools import partial
@@ -17,21 +17,28 @@ from typing import Any
 import torch
 
 from ...base.random_state import random_state_of_our_own
-from ...base.tensor_trees import apply, digest, moved
+from ...base.tensor_trees import apply, digest, leaves, moved
 from ...model.conversion import ConvertedModel
 from ...shapes.random_layers import RandomNumbers, may_draw
-from ...shapes.rounding_noise import RoundingNoise
 from ..choices import Choices
-from ..judge.compare import Difference, Noise, Tolerance
+from ..judge.compare import Difference
 from ..judge.tolerances import Rules
 from ..masks import Mask
 from ..network_copies import Network, leaf_indices
+from ..runs.layer_noises import LayerNoises, random_like
 from ..runs.layers import BEHIND_RANDOM, DRAWS, replacement, worst
-from ..runs.noise_beneath import noise_of_step, noise_with
-from ..runs.rounded_means import ONE_NUMBER, RoundedMeans, rounded_means, together
+from ..runs.rounded_means import ONE_NUMBER
 from ..trace import LayerRun, trace
 from .overwritten_outputs import FollowedRun
-from .recorded_activations import Recording, drew, ran_in_training, ran_on_batch, was_trained, went_back_in_place
+from .recorded_activations import (
+    Recording,
+    drew,
+    noise_in,
+    ran_in_training,
+    ran_on_batch,
+    was_trained,
+    went_back_in_place,
+)
 from .recorded_masks import RecordedMasks
 from .recorded_sequences import UNSURE, SequenceRuns, sequences_in, steps_of_sequences
 
@@ -155,10 +162,11 @@ class Probe:
             first.run()
             second = _Pass(self, training, 1, first.seen, no_masks)
             second.run()
-            if not second.masks.refuted:
+            if not (refuted := second.masks.refuted(first.masks)):
                 break
-            no_masks |= second.masks.refuted
+            no_masks |= refuted
         judgement = second.judgement
+        judgement.beneath = second.noises.beneath
         judgement.training = sorted(training & self.normalizing)
         judgement.mode = training
         judgement.sequences = self.sequences
@@ -193,11 +201,11 @@ class _Pass:
         self.judgement = Judgement()
         self.generator = torch.Generator().manual_seed(number)
         self.pending: list[Key] = []
-        self.noises: dict[Key, Noise] = {}
-        self.means: dict[Key, RoundedMeans | None] = {}
         self.twin = probe.network.twin()
         self.choices = Choices(self.twin.layers)
         found, layers = self.judgement.masks, probe.network.layers
+        now = None if probe.now is None else probe.now.layers
+        self.noises = LayerNoises(layers, now, training, probe.recording.overwrites)
         self.masks = RecordedMasks(
             layers, probe.leaves, probe.shared, training, probe.recording, found, no_masks, probe.trained
         )
@@ -245,12 +253,12 @@ class _Pass:
             return self.noise(step.output)
         layer = probe.network.layers[i]
         rule = probe.rules.layer(layer)
-        noise = self.noise_of(step)
+        noise = self.noises.noise_of(step, rule)
         difference = worst(step.output, recorded, rule, noise=noise)
         way = self.choices.other_output(step, recorded, difference, rule)
         if way is not None and (other := worst(way[0], recorded, rule, noise=noise)).passed:
             difference = other
-        means = None if difference.passed else self.means_of(step, rule)
+        means = None if difference.passed else self.noises.means_of(step, rule)
         if means is not None and (explained := means.explained(step.output, recorded)) is not None:
             difference = explained.difference(difference, worst(explained.output, recorded, rule, noise=noise))
             if difference.passed and not means.enough:
@@ -272,7 +280,8 @@ class _Pass:
             return replacement(recorded, step.output)
         if not difference.passed and any(probe.recording.overwrites(i, j) for j in probe.undone):
             self.judgement.unjudged[step.key] = UNDONE
-            self.masks.suspect(step, BEHIND_UNDONE)
+            sure = noise_in(layer, step.output) is None and not any(True for _ in layer.module.parameters())
+            self.masks.suspect(step, self.masks.doubt(step) if sure else BEHIND_UNDONE)
             return None
         mask = None if difference.passed else self.masks.find(step, recorded, pending=bool(self.pending))
         if mask is not None:
@@ -283,7 +292,7 @@ class _Pass:
             recorded = mask.filled(recorded, step.output if mask.seen else self.noise(step.output))
         intact = not shared or difference.passed
         if not intact:
-            self.noises[step.key], self.means[step.key] = noise, means
+            self.noises.note(step.key, noise, means)
         if self.before is not None:
             if self.before.get(step.key) == self.seen[step.key]:
                 self.masks.hear(step, recorded, rule, passed=difference.passed, intact=intact)
@@ -328,11 +337,18 @@ class _Pass:
         if not difference.passed and (doubt := self.masks.doubt(step)):
             self.judgement.unjudged[step.key] = doubt
             return
-        overwritten = [key for key in self.pending if self.probe.recording.overwrites(step.index, key[0])]
+        # what goes around a layer gives what that was found to give
+        pending = self.pending if step.index in self.probe.leaves else []
+        overwritten = [key for key in pending if self.probe.recording.overwrites(step.index, key[0])]
         self.pending = [key for key in self.pending if key not in overwritten]
         layers = self.probe.network.layers
         name = f"{layers[step.index].typename} at {layers[step.index].path or 'the top'}"
         with_weights = [key for key in overwritten if any(True for _ in layers[key[0]].module.parameters())]
+        if with_weights and difference.passed and not any(bool(tensor.any()) for _, tensor in leaves(recorded)):
+            self.judgement.judged[step.key] = difference
+            for key in overwritten:
+                self.judgement.unjudged[key] = f"not judged: {name} wrote over its output, and let nothing through"
+            return
         if not overwritten or (difference.passed and not with_weights):
             self.judgement.judged[step.key] = difference
             for key in overwritten:
@@ -348,35 +364,6 @@ class _Pass:
             self.judgement.judged[step.key] = difference
         self.judgement.together[step.key] = [blamed]
 
-    def noise_of(self, step: LayerRun) -> Noise:
-        """The rounding noise of a layer, with that of the layers whose numbers it found in its memory."""
-        i = step.index
-        own: Noise = partial(self.own_noise, i, step.input)
-        if self.probe.now is not None:
-            layers = self.probe.now.layers
-            rule = self.probe.rules.layer(layers[i])
-            layers[i].module.train(i in self.training)
-            own = partial(noise_with, own, [partial(noise_of_step, layers[i].module, step.input, step.output, rule)])
-        beneath = [key for key in self.noises if self.probe.recording.overwrites(i, key[0])]
-        if not beneath:
-            return own
-        self.judgement.beneath[step.key] = beneath
-        return partial(noise_with, own, [self.noises[key] for key in beneath])
-
-    def means_of(self, step: LayerRun, rule: Tolerance) -> RoundedMeans | None:
-        """What the rounding of means makes of a layer, and of those whose numbers it found in its memory."""
-        module, i = self.probe.network.layers[step.index].module, step.index
-        beneath = (means for key, means in self.means.items() if self.probe.recording.overwrites(i, key[0]))
-        return together((rounded_means(module, step.input, rule, training=i in self.training), *beneath))
-
-    def own_noise(self, index: int, given: Any) -> Iterator[Any]:
-        module = self.probe.network.layers[index].module  # without the hooks of the trace
-        module.train(index in self.training)
-        try:
-            yield from RoundingNoise(module, given)
-        finally:
-            module.eval()
-
     def depends_on_mode(self, step: LayerRun) -> bool:
         """Does a layer answer otherwise in training mode? Dropout is random there; two runs may be equal by chance."""
         if step.index in self.probe.normalizing:
@@ -389,11 +376,4 @@ class _Pass:
 
     def noise(self, output: Any) -> Any:
         """Numbers that are others in each run: whatever depends on them is not known."""
-
-        def change(tensor: torch.Tensor) -> torch.Tensor:
-            if not tensor.is_floating_point():
-                return tensor
-            made = torch.randn(tensor.shape, generator=self.generator, dtype=torch.float64)
-            return made.to(tensor.dtype)
-
-        return apply(output, change)
+        return apply(output, partial(random_like, self.generator))

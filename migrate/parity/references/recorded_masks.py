@@ -77,10 +77,9 @@ class RecordedMasks:
         self._found = found
         self._doubtful: list[tuple[Any, str]] = []
 
-    @property
-    def refuted(self) -> set[tuple[int, int]]:
-        """The layers whose zeros are no mask, as far as those behind show."""
-        return self._asked - self._confirmed | self._contradicted
+    def refuted(self, before: RecordedMasks) -> set[tuple[int, int]]:
+        """The layers whose zeros are no mask, as far as those behind show; `before` is what the first run found."""
+        return (self._asked | before._asked) - self._confirmed | self._contradicted
 
     def find(self, step: LayerRun, recorded: Any, *, pending: bool) -> Mask | None:
         """Where something set numbers of the output of a layer to 0 after it ran; None if that can't be told.

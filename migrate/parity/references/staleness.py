@@ -63,9 +63,11 @@ def settle(
         network = copy_network(conv).changed(before.changes)
         judgement = Probe(conv, network, recording, values, rules, probe.network).judge_in(before.mode)
         failed = [key for key in judgement.failed if has_weights(conv, key)]
+        older = tuple(key for key in failed if key in before.doubtful or key[0] not in before.told)
         # a rule that leaves more layers than it explains was another one, such as SGD with a momentum of earlier steps
-        other_rule = not before.known and len(failed) > len(before.proven)
-        older = tuple(key for key in failed if other_rule or key in before.doubtful or key[0] not in before.told)
+        left = {*failed} - {*older} - before.shown
+        if not before.known and len(left) > len(before.shown):
+            older = tuple(failed)
         # where learning rates differ, that of a layer which nothing else judges is not known
         alike = not older and all(
             abs(scale / before.scale - 1) < 1e-3 for scales in before.proven.values() for scale in scales

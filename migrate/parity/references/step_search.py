@@ -14,7 +14,7 @@ from typing import Any
 
 import torch
 
-from ...base.tensor_trees import leaves, moved
+from ...base.tensor_trees import as_one, moved
 from ...optim.last_step import Step
 from ..network_copies import Network, leaf_indices
 from ..runs.layers import replacement
@@ -33,7 +33,6 @@ ROUNDS = 4
 
 #: The share of the length of the step by which it is varied to get a slope, and that of the weights before it is known.
 _NEARBY, _FIRST = 1e-3, 1e-3
-
 
 #: A sequence may have learning rates of its own if these leave no more than this share of what it is off.
 _LEFT = 0.01
@@ -57,6 +56,7 @@ class Before:
         score: how many digits of independent numbers show that.
         unexplained: how many layers are off nevertheless.
         told: the layers of which it is known what the step did to all of their parameters.
+        shown: the layers that the step explains, maybe but for the mean of each channel.
     """
 
     name: str
@@ -69,6 +69,7 @@ class Before:
     score: float = 0.0
     unexplained: int = 0
     told: frozenset[int] = frozenset()
+    shown: frozenset[Key] = frozenset()
 
     def remark(self, key: Key) -> str:
         """How it is known that a layer is right."""
@@ -130,6 +131,11 @@ class _Line:
         shown = int((self.changes * 10.0 ** float(seen.max()) > 1).sum()) - self.without
         return float(seen.mean()) * max(0, min(len(seen), shown) - 1)
 
+    def parts(self) -> Iterator[_Line]:
+        """The line, and the same without the means of channels."""
+        yield self
+        yield from self.centred()
+
     def centred(self) -> Iterator[_Line]:
         """The same without the mean of each channel, which is all that a wrong bias changes."""
         for dim, size in enumerate(self.off.shape):
@@ -188,8 +194,7 @@ class Search:
 
     def nearer(self, keys: Collection[Key]) -> tuple[float, float]:
         """The length that explains most of all these layers, and how far they are off now, in tolerances."""
-        lines = self._lines(0.0)
-        found = [lines[key] for key in keys if key in lines]
+        found = [line for key, line in self._lines(0.0).items() if key in keys]
         return _refined(found, 0.0), max((float((line.off / line.atol).abs().max()) for line in found), default=0.0)
 
     def _found(self, scale: float, lines: Mapping[Key, _Line]) -> Before | None:
@@ -205,7 +210,8 @@ class Search:
                 scales |= dict.fromkeys(self.names[key[0]], 0.0)
         if score < _DIGITS:
             score = sum(part.digits(scale) for line in lines.values() for part in line.centred())
-        own_scales = self._own_scales(scale, lines, proven)
+        # the file tells these too, where it tells the scale
+        own_scales = {} if scale == self.step.scale else self._own_scales(scale, lines, proven)
         for key, own in own_scales.items():
             if own.digits >= _DIGITS:
                 score += own.digits
@@ -228,6 +234,7 @@ class Search:
             doubtful=doubtful,
             score=score,
             unexplained=len(set(self.failed) - set(proven)),
+            shown=frozenset(key for key, line in lines.items() if any(part.digits(scale) for part in line.parts())),
         )
 
     def _own_scales(self, scale: float, lines: Mapping[Key, _Line], proven: Collection[Key]) -> dict[Key, _Own]:
@@ -311,7 +318,7 @@ class Search:
         for key in self.weighted:
             seen = self.observed[key]
             expected = self.probe.recording.outputs.get(seen[0])
-            expected, one, other = _as_one(expected), _as_one(here.get(seen)), _as_one(there.get(seen))
+            expected, one, other = as_one(expected), as_one(here.get(seen)), as_one(there.get(seen))
             if not (isinstance(one, torch.Tensor) and isinstance(other, torch.Tensor)):
                 continue
             if not isinstance(expected, torch.Tensor) or expected.shape != one.shape or not expected.numel():
@@ -380,12 +387,6 @@ def _refined(lines: Sequence[_Line], scale: float) -> float:
     steep = sum(float((line.slope / line.atol).square().sum()) for line in explained)
     along = sum(float((line.slope * line.off).sum()) / line.atol**2 for line in explained)
     return explained[0].at + along / steep if steep > 0 else scale
-
-
-def _as_one(value: Any) -> Any:
-    """All numbers of a table of tensors; a tensor as it is."""
-    found = [] if value is None or isinstance(value, torch.Tensor) else [tensor for _, tensor in leaves(value)]
-    return torch.cat([tensor.reshape(-1) for tensor in found]) if found else value
 
 
 def names_of_parameters(network: Network, also: Collection[int] = ()) -> dict[int, list[str]]:
