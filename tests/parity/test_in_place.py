@@ -19,6 +19,13 @@ SAID = {
         "it ran in training mode, in which it is random",
     ),
     "taken_back": ("PASSED", "3", "not judged: a backward pass has changed its output since"),
+    "behind_taken_back": (
+        "PARTLY COMPARED (0 of 4 layers with weights)",
+        "4",
+        "not judged: a backward pass has changed what it got since",
+    ),
+    "written_over_behind": ("PASSED", "3.1.1.3", "its output was written over by nn.CAddTable at 3.2"),
+    "nothing_through": ("PASSED", "2", "not judged: nn.ReLU at 3 wrote over its output, and let nothing through"),
     "channel_without_variance": ("PASSED", "3", "its output was written over by nn.LeakyReLU at 4"),
     "decayed": (
         "PARTLY COMPARED (3 of 4 layers with weights)",
@@ -66,6 +73,8 @@ def test_a_fault_is_found_and_located(name: str, typename: str, path: str, fault
 
 
 @pytest.mark.parametrize(("name", "typename", "path"), [
+    ("behind_taken_back", "nn.Linear", "3.1.1"),
+    ("written_over_behind", "nn.Linear", "3.1.1.3"),
     ("taken_back", "nn.Linear", "6"),  # there was a backward pass: a step may have followed
     ("decayed", "nn.BatchNormalization", "4"),  # which alone tells how long the step was
 ])  # fmt: skip
