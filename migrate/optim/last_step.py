@@ -22,6 +22,9 @@ from .flat_parameters import Flat, flatten, parameters, vector_sizes
 from .locate import FoundState, states
 from .methods import method_of
 
+#: By so much a whole number may be off after it was added to another and taken away again.
+_WHOLE = 1e-2
+
 #: Numbers in Torch7's own layout, by the tensor of the file that they belong to.
 ByRegion = Mapping[Region, torch.Tensor]
 
@@ -283,3 +286,39 @@ def change_of_parameters(conv: ConvertedModel, added: ByRegion) -> dict[str, tor
         if name in moved and name in still and moved[name].shape == parameter.shape:
             found[name] = moved[name].detach().double() - still[name].detach().double()
     return found
+
+
+def step_of_gradients(conv: ConvertedModel, gradients: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """By how much a step along gradients changes the converted parameters, by their names, in float64.
+
+    Torch7's step changes its own parameters, each by the sum of the gradients of all converted numbers that were copied
+    from it. Parameters of which a gradient is missing are left out; those that are no copies take their own.
+
+    Args:
+        conv: the converted model.
+        gradients: those of converted parameters, by their names.
+    """
+    places: dict[Region, torch.Tensor] = {}
+    count = 0
+    for tensor in parameters(conv.layers[0].object, once=True):
+        places[region_of(tensor)] = torch.arange(count + 1.0, count + tensor.numel() + 1, dtype=torch.float64).reshape(
+            tensor.size
+        )
+        count += tensor.numel()
+    origins = {}
+    found = {}
+    for name, number in change_of_parameters(conv, places).items():
+        origin = number.round().long()
+        if bool(((number - origin).abs() < _WHOLE).all()) and 0 <= int(origin.min()) <= int(origin.max()) <= count:
+            origins[name] = origin
+        elif name in gradients:
+            found[name] = gradients[name].double()
+    total = torch.zeros(count + 1, dtype=torch.float64)
+    missing = torch.zeros(count + 1, dtype=torch.bool)
+    for name, origin in origins.items():
+        if name in gradients:
+            total.index_add_(0, origin.reshape(-1), gradients[name].double().reshape(-1))
+        else:
+            missing[origin.reshape(-1)] = True
+    total[0], missing[0] = 0.0, False
+    return found | {name: total[origin] for name, origin in origins.items() if not bool(missing[origin].any())}

@@ -7,19 +7,24 @@ all samples, y being what the layer answered, is gradWeight W' + gradBias b': th
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import nn
 
+from ...model.build import to_torch_tensor
 from ...model.conversion import ConvertedModel
 from ...optim.last_step import change_of_parameters, gradients_of, region_of
 from ...t7 import Tensor
 from ..judge.compare import Difference
 from ..judge.tolerances import Rules
 from ..network_copies import Network, leaf_indices
+from ..runs.handed_back import hand_back
 from ..runs.layers import worst
+from ..runs.step_lines import Line, fitted
+from .recorded_activations import changes_input
 from .recorded_gradients import Backward, backward, of_whole
 from .recorded_layers import UNKNOWN, Judgement, Key, has_running_statistics
 
@@ -27,6 +32,13 @@ _WHOLE = "its input is not in the file; judged by its gradInput, gradWeight and 
 _WEIGHT = "its input is not in the file; its gradInput shows that its weight is right, but nothing judges its bias"
 _RATE = "not judged: older than the weights; its gradInput fits a learning rate of its own"
 _GRADIENT = "its input is not in the file; judged by its gradInput"
+
+#: Layers that add up what they got, each number times a weight, and those of which the weights are the other way round.
+_TRANSPOSED = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
+_LINEAR = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d, *_TRANSPOSED)
+
+#: Two numbers are fitted to the gradients of so many parameters at least.
+_SEVERAL = 3
 
 #: A change of a bias that is so many times what the output may be off has to show.
 _SHOWN = 10
@@ -90,9 +102,11 @@ def witnesses(
             found[key] = Witness(difference, _GRADIENT)
             continue
         found[key] = Witness(None, _WEIGHT)
-        moments = _moments(conv, network, key, back, judgement, rules)
-        if moments is not None and (moments.passed or (sure and _are_plain(conv, network, backs, rules))):
-            found[key] = Witness(moments, _WHOLE)
+        added = _added(conv, network, backs, rules)
+        for factor, decay in {(1.0, 0.0), added or (1.0, 0.0)}:
+            moments = _moments(conv, network, key, back, judgement, rules, (factor, decay))
+            if moments is not None and (moments.passed or (sure and added == (factor, decay))):
+                found[key] = Witness(moments, _WHOLE)
     return found
 
 
@@ -108,7 +122,13 @@ def _own_rate(back: Backward, later: Backward | None, atol: float) -> bool:
 
 
 def _moments(
-    conv: ConvertedModel, network: Network, key: Key, back: Backward, judgement: Judgement, rules: Rules
+    conv: ConvertedModel,
+    network: Network,
+    key: Key,
+    back: Backward,
+    judgement: Judgement,
+    rules: Rules,
+    added: tuple[float, float],
 ) -> Difference | None:
     """The sum of gradient times answer over all samples, by the gradients of the parameters and by the activations.
 
@@ -116,30 +136,67 @@ def _moments(
     """
     record = network.layers[key[0]]
     module, answer = record.module, judgement.known.get(key)
-    if not isinstance(module, (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)) or getattr(module, "groups", 1) != 1:
+    own = answer is None  # of the same channel alone, where a layer in place has written over others
+    if own:
+        answer = _under_mask(network, key[0], back)
+    if not isinstance(module, _LINEAR) or getattr(module, "groups", 1) != 1 or module.bias is None:
         return None
-    if not isinstance(answer, torch.Tensor) or module.bias is None or answer.numel() != back.given.numel():
+    if not isinstance(answer, torch.Tensor) or answer.numel() != back.given.numel():
         return None
     gradients = gradients_of(conv.layers[0].object)
     held = [record.object.get(name) for name in ("weight", "bias")]
     slopes = [gradients[region_of(p)] for p in held if isinstance(p, Tensor) and region_of(p) in gradients]
     if [slope.numel() for slope in slopes] != [module.weight.numel(), module.bias.numel()]:
         return None
-    of_weight, of_bias = slopes
+    weight, bias = module.weight.detach().double(), module.bias.detach().double()
+    factor, decay = added
+    of_weight, of_bias = (
+        (s.reshape(p.shape) - decay * p) / factor for s, p in zip(slopes, (weight, bias), strict=True)
+    )
     if not bool(of_weight.any()) or not bool(of_bias.any()):
         return None
     outputs = len(of_bias)
     rows = [_by_channel(tensor, module, outputs) for tensor in (back.given, answer)]
     if rows[0] is None or rows[1] is None or rows[0].shape != rows[1].shape:
         return None
+    if isinstance(module, _TRANSPOSED):
+        of_weight, weight = of_weight.transpose(0, 1), weight.transpose(0, 1)
     expected = rows[0] @ rows[1].T
-    weight, bias = module.weight.detach().double(), module.bias.detach().double()
     got = of_weight.reshape(outputs, -1) @ weight.reshape(outputs, -1).T + torch.outer(of_bias, bias)
     tolerance = rules.layer(record)
     allowed = tolerance.absolute(float(answer.abs().max()))
-    if float(of_bias.abs().max()) * _SHOWN * allowed < tolerance.absolute(float(expected.abs().max())):
+    whole = of_whole(tolerance, expected)
+    if own:
+        if not bool(of_bias.abs().min() > 0):
+            return None
+        got, expected = got.diagonal(), expected.diagonal()
+    shown = float(of_bias.abs().min() if own else of_bias.abs().max())
+    if shown * _SHOWN * allowed < whole.absolute(float(expected.abs().max())):
         return None
-    return worst(got, expected, of_whole(tolerance, expected))
+    return worst(got, expected, whole)
+
+
+def _under_mask(network: Network, index: int, back: Backward) -> torch.Tensor | None:
+    """What a layer answered, wherever the gradient of it is not 0; anything elsewhere.
+
+    None where something else than a layer that sets numbers to 0, or to its limits, has written over it.
+    """
+    memory = network.layers[index].object.get("output")
+    if back.reader is None or not isinstance(memory, Tensor) or memory.numel() != back.given.numel():
+        return None
+    reader = network.layers[back.reader]
+    left = to_torch_tensor(memory).to(network.dtype).reshape(back.given.shape)
+    if not changes_input(reader) or any(True for _ in reader.module.parameters()):
+        return None
+    with suppress(RuntimeError, ValueError, TypeError, IndexError):
+        slope = hand_back(network, back.reader, left, torch.ones_like(left), {})[1]
+        if slope is None or not bool(((slope == 0) | (slope == 1)).all()):
+            return None
+        with torch.no_grad():
+            again = reader.module.forward(left.clone())
+        alive = back.given != 0
+        return left if torch.equal(again[alive], left[alive]) and bool((slope[alive] == 1).all()) else None
+    return None
 
 
 def _by_channel(tensor: torch.Tensor, module: nn.Module, outputs: int) -> torch.Tensor | None:
@@ -151,13 +208,30 @@ def _by_channel(tensor: torch.Tensor, module: nn.Module, outputs: int) -> torch.
     return tensor.detach().double().movedim(dim, 0).reshape(outputs, -1)
 
 
-def _are_plain(conv: ConvertedModel, network: Network, backs: Mapping[Key, Backward], rules: Rules) -> bool:
-    """Are the gradients in the file just those of this backward pass: not summed up, clipped, or with a decay?"""
+def _added(
+    conv: ConvertedModel, network: Network, backs: Mapping[Key, Backward], rules: Rules
+) -> tuple[float, float] | None:
+    """What the gradients in the file are of those of this backward pass: so many times these, and weights added.
+
+    None where they are not that in all layers that tell: summed up over several passes, or clipped.
+    """
     gradients = change_of_parameters(conv, gradients_of(conv.layers[0].object))
-    agree = []
-    for key, back in backs.items():
-        for name, mine in back.parameters.items():
-            if name in gradients and bool(gradients[name].any()):
-                tolerance = of_whole(rules.layer(network.layers[key[0]]), gradients[name])
-                agree.append(worst(mine.double(), gradients[name], tolerance).passed)
-    return bool(agree) and all(agree)
+    held = {name: parameter.detach().double() for name, parameter in network.module.named_parameters()}
+    told = [
+        (mine.double(), gradients[name], held[name], of_whole(rules.layer(network.layers[key[0]]), gradients[name]))
+        for key, back in backs.items()
+        if back.input is not None  # or it is of a sequence
+        for name, mine in back.parameters.items()
+        if name in gradients and bool(gradients[name].any())
+    ]
+    if not told:
+        return None
+    plain = all(worst(mine, whole, rule).passed for mine, whole, _, rule in told)
+    if plain:
+        return 1.0, 0.0
+    lines = [
+        (Line(0.0, whole, mine, rule.atol, 0), Line(0.0, whole, weight, rule.atol, 0))
+        for mine, whole, weight, rule in told
+    ]
+    fit = fitted(lines)
+    return fit if fit is not None and fit[0] > 0 and len(told) >= _SEVERAL else None

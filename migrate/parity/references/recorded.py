@@ -28,6 +28,7 @@ from .old_exponential import without_approximation
 from .overwritten_outputs import FollowedRun
 from .recorded_activations import (
     MOST_NUMBERS,
+    Convolution,
     Recording,
     find_recording,
     first_layers,
@@ -223,8 +224,14 @@ def _sizes(conv: ConvertedModel, recording: Recording) -> list[Any]:
     for i in layers[:1]:
         output, module = recording.outputs[i], conv.layers[i].module
         if isinstance(output, torch.Tensor):
-            if isinstance(module, nn.Conv2d) and output.dim() > 2 and not isinstance(module.padding, str):
-                found.append((*output.shape[:-3], module.in_channels, *input_size(module, tuple(output.shape[-2:]))))
+            if isinstance(module, Convolution) and not isinstance(module.padding, str):
+                dims = len(module.kernel_size)
+                if output.dim() > dims:
+                    size = input_size(module, tuple(output.shape[-dims:]))
+                    found.append((*output.shape[: -dims - 1], module.in_channels, *size))
+            elif isinstance(module, nn.Conv1d) and conv.layers[i].traits.reads == "frames" and output.dim() > 1:
+                length = (output.shape[-2] - 1) * module.stride[0] + module.kernel_size[0] - 2 * int(module.padding[0])
+                found.append((*output.shape[:-2], length, module.in_channels))
             elif isinstance(module, nn.Linear):
                 found.append((*output.shape[:-1], module.in_features))
             elif conv.layers[i].traits.reads == "indices":

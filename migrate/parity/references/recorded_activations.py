@@ -36,6 +36,9 @@ _SAME_BATCH = 0.01
 #: A mean in single precision is off by its own rounding, that of the sum and that of the input that it is of.
 _MEAN_ROUNDING = 4 * 2.0**-24
 
+#: Convolutions that keep samples and channels before all else.
+Convolution = nn.Conv2d | nn.Conv3d | nn.ConvTranspose2d | nn.ConvTranspose3d
+
 #: Part of a storage: its id, the first and the last element.
 Span = tuple[int, int, int]
 
@@ -259,7 +262,7 @@ def recover_input(record: LayerRecord, output: Any, like: torch.Tensor, *, overw
         like: an input of the size that the layer takes.
         overwritten: may the output have been overwritten? Then its size alone tells something.
     """
-    if isinstance(record.module, nn.Conv2d) and isinstance(output, torch.Tensor):
+    if isinstance(record.module, (nn.Conv2d, nn.Conv3d)) and isinstance(output, torch.Tensor):
         return _folded(record, record.module, output)
     copied = record.object.get("_input")
     if record.traits.reads == "indices" and record.object.get("copiedInput") and isinstance(copied, Tensor):
@@ -269,39 +272,57 @@ def recover_input(record: LayerRecord, output: Any, like: torch.Tensor, *, overw
     return None
 
 
-def _folded(record: LayerRecord, module: nn.Conv2d, output: torch.Tensor) -> torch.Tensor | None:
+def _folded(record: LayerRecord, module: nn.Conv2d | nn.Conv3d, output: torch.Tensor) -> torch.Tensor | None:
     """The images whose columns a convolution unfolded into its field `finput`."""
     field = record.object.get("finput")
     if not isinstance(field, Tensor) or not field.numel() or isinstance(module.padding, str):
         return None
     columns = to_torch_tensor(field)
+    dims = len(module.kernel_size)
     if columns.dim() == 2:
         columns = columns.unsqueeze(0)
-    wanted = (1, *output.shape) if output.dim() == 3 else tuple(output.shape)
-    kernel = (module.kernel_size[0], module.kernel_size[1])
-    rows = module.in_channels * kernel[0] * kernel[1]
-    if module.groups != 1 or len(wanted) != 4 or columns.shape != (wanted[0], rows, wanted[2] * wanted[3]):
+    single = output.dim() == dims + 1
+    wanted = (1, *output.shape) if single else tuple(output.shape)
+    rows = module.in_channels * prod(module.kernel_size)
+    if module.groups != 1 or len(wanted) != dims + 2 or columns.shape != (wanted[0], rows, prod(wanted[2:])):
         return None
-    geometry: dict[str, Any] = {"stride": module.stride, "padding": module.padding, "dilation": module.dilation}
-    size = input_size(module, wanted[2:])
-    if min(size) < 1 or wanted[0] * module.in_channels * prod(size) > MOST_NUMBERS:
+    size = (module.in_channels, *input_size(module, wanted[2:]))
+    if min(size) < 1 or wanted[0] * prod(size) > MOST_NUMBERS:
         return None
-    total = functional.fold(columns.double(), size, kernel, **geometry)
-    count = functional.fold(torch.ones_like(columns, dtype=torch.float64), size, kernel, **geometry)
-    image = (total / count.clamp(min=1)).to(columns.dtype)
-    if not torch.equal(functional.unfold(image, kernel, **geometry), columns):
+    places = _columns(torch.arange(1, prod(size) + 1).reshape(size), module).reshape(-1)  # 0: in the padding
+    image = columns.new_zeros(wanted[0], prod(size) + 1)
+    image[:, places] = columns.reshape(wanted[0], -1)
+    image[:, 0] = 0
+    if not torch.equal(image[:, places], columns.reshape(wanted[0], -1)):
         return None  # another run, or another layer, has used the buffer since
-    return image.squeeze(0) if output.dim() == 3 else image
+    image = image[:, 1:].reshape(wanted[0], *size)
+    return image.squeeze(0) if single else image
 
 
-def input_size(module: nn.Conv2d, size: tuple[int, ...]) -> tuple[int, int]:
-    """The smallest image that a convolution makes one of this size of."""
+def _columns(image: torch.Tensor, module: nn.Conv2d | nn.Conv3d) -> torch.Tensor:
+    """What a convolution multiplies with its weights: a row for each of these, a column for each output."""
     assert not isinstance(module.padding, str)
-    height, width = (
-        (size[d] - 1) * module.stride[d] + module.dilation[d] * (module.kernel_size[d] - 1) + 1 - 2 * module.padding[d]
-        for d in (0, 1)
-    )
-    return height, width
+    dims = len(module.kernel_size)
+    found = functional.pad(image, [n for padding in reversed(module.padding) for n in (padding, padding)])
+    for d in range(dims):
+        step = module.dilation[d]
+        found = found.unfold(d + 1, step * (module.kernel_size[d] - 1) + 1, module.stride[d])[..., ::step]
+    found = found.permute(0, *range(dims + 1, 2 * dims + 1), *range(1, dims + 1))
+    return found.reshape(image.shape[0] * prod(module.kernel_size), -1)
+
+
+def input_size(module: Convolution, size: tuple[int, ...]) -> tuple[int, ...]:
+    """The smallest input, without samples and channels, that a convolution makes one of this size of."""
+    assert not isinstance(module.padding, str)
+    back = isinstance(module, (nn.ConvTranspose2d, nn.ConvTranspose3d))
+    found = []
+    for d, length in enumerate(size):
+        reach = module.dilation[d] * (module.kernel_size[d] - 1) + 1
+        if back:
+            found.append((length - module.output_padding[d] - reach + 2 * module.padding[d]) // module.stride[d] + 1)
+        else:
+            found.append((length - 1) * module.stride[d] + reach - 2 * module.padding[d])
+    return tuple(found)
 
 
 def first_layers(conv: ConvertedModel, recording: Recording) -> list[int]:

@@ -11,16 +11,19 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import torch
 
-from ...base.tensor_trees import apply, leaves, moved
+from ...base.tensor_trees import apply, leaves, numbered
 from ...model.build import to_torch_tensor
-from ...t7 import LuaTable, Tensor, Value
+from ...optim.last_step import objects_in
+from ...t7 import LuaObject, LuaTable, Tensor, Value
 from ..judge.compare import Difference, Tolerance
 from ..judge.tolerances import Rules
 from ..network_copies import Network, leaf_indices
+from ..runs.handed_back import hand_back, hand_back_in_time, solved
 from ..runs.layers import replacement, worst
 from ..trace import LayerRun, trace
 from .recorded_activations import MOST_NUMBERS, changes_input
@@ -34,6 +37,9 @@ _MAX_DEPTH = 16
 
 #: In another run most numbers are others.
 _OTHER_RUN = 0.25
+
+#: Two runs on the same numbers differ by less than this share of the largest.
+_ROUNDING = 1e-6
 
 #: Another input is this less the one in the file.
 _ELSEWHERE = 0.7
@@ -54,6 +60,7 @@ class Backward:
         tells: does it depend on what the layer got or gave? That of a mean does not.
         intact: was what the layer got and gave still there when Torch7 went back, so that `parameters` are right too?
         sure: is `given` as the layer got it? Layers that hand back in place may have written over it.
+        reader: the layer that gave that; None where none did.
     """
 
     given: torch.Tensor
@@ -63,6 +70,7 @@ class Backward:
     sure: bool
     tells: bool
     intact: bool
+    reader: int | None = None
 
     def agrees(self, rules: Rules, record: Any) -> Difference | None:
         """Is the gradient of the input Torch7's? None where that can't be told."""
@@ -77,26 +85,30 @@ def of_whole(tolerance: Tolerance, expected: torch.Tensor) -> Tolerance:
     return replace(tolerance, atol=tolerance.absolute(float(expected.abs().max())), relative_to_largest=False)
 
 
-def backward(network: Network, judgement: Judgement, values: tuple[Any, Any]) -> dict[Key, Backward]:
+def backward(
+    network: Network, judgement: Judgement, values: tuple[Any, Any], *, solve: bool = False
+) -> dict[Key, Backward]:
     """What each layer hands back of the gradient that Torch7 gave it; what depends on made-up inputs is left out.
 
     Args:
         network: the converted model, with the weights with which the backward pass ran.
         judgement: what came of a run on the activations.
         values: two inputs, as `Probe` takes them.
+        solve: work out what a linear layer was given that nothing read, by what it handed back: its `parameters` alone
+            are then known.
     """
     recorded = _recorded_gradients(network)
     if not recorded.found:
         return {}
-    one, other = (_run(network, judgement, value, recorded) for value in values)
+    one, other = (_run(network, judgement, value, recorded, solve=solve) for value in values)
     found = {}
     for key, mine in one.items():
         theirs = other.get(key)
         if theirs is None:
             continue
         given = mine.input if _same(mine.input, theirs.input) else None
-        same = {name: g for name, g in mine.parameters.items() if _same(g, theirs.parameters.get(name))}
-        found[key] = Backward(mine.given, given, same, mine.expected, mine.sure, mine.tells, mine.intact)
+        same = {name: g for name, g in mine.parameters.items() if _nearly(g, theirs.parameters.get(name))}
+        found[key] = Backward(mine.given, given, same, mine.expected, mine.sure, mine.tells, mine.intact, mine.reader)
     return found
 
 
@@ -154,7 +166,9 @@ def _recorded_gradients(network: Network) -> _Gradients:
     inner = leaf_indices(network.layers)
     users: dict[int, list[tuple[int, Place]]] = {}
     for key, tensor in held.items():
-        if key[0] in inner:
+        traits = network.layers[key[0]].traits
+        # one that gives its input in another size hands its gradient back so, and writes nothing
+        if key[0] in inner and not (traits.output == "pass" and traits.keeps_numbers):
             users.setdefault(id(tensor.storage), []).append(key)
     # a chain goes back through its layers one by one: what the first of them left there is the last that was written
     chain = not any(record.traits.flow in _BRANCHING for record in network.layers)
@@ -172,7 +186,9 @@ def _tensors(value: Value, place: Place = ()) -> Iterator[tuple[Place, Tensor]]:
             yield from _tensors(item, (*place, i))
 
 
-def _run(network: Network, judgement: Judgement, value: Any, recorded: _Gradients) -> dict[Key, Backward]:
+def _run(
+    network: Network, judgement: Judgement, value: Any, recorded: _Gradients, *, solve: bool
+) -> dict[Key, Backward]:
     inner = leaf_indices(network.layers)
     names = {id(parameter): name for name, parameter in network.module.named_parameters()}
     twin = network.twin()
@@ -183,6 +199,7 @@ def _run(network: Network, judgement: Judgement, value: Any, recorded: _Gradient
     intact: set[int] = set()
     readers: dict[int, list[tuple[int, Place]]] = {}
     ran: list[_Run] = []
+    sequences: list[_SequenceRun] = []
 
     def keep(tensor: Any) -> None:
         if isinstance(tensor, torch.Tensor):
@@ -195,8 +212,23 @@ def _run(network: Network, judgement: Judgement, value: Any, recorded: _Gradient
             alive.append(tensor)
             readers.setdefault(id(tensor), []).append((step.index, place))
         known = judgement.known.get(step.key)
+        if step.index in judgement.sequences:
+            output = apply(step.output, _another) if known is None else replacement(known, step.output)
+            parts = [tensor for _, tensor in leaves(step.input)]
+            if all(id(tensor) in intact for tensor in parts):
+                found = iter([made[id(tensor)] for tensor in parts])
+                given = numbered(step.input, partial(_next_of, found))
+                sequences.append(_SequenceRun(step.key, given, [id(tensor) for _, tensor in leaves(output)]))
+            for _, tensor in leaves(output):
+                keep(tensor)
+                if known is not None:
+                    intact.add(id(tensor))
+            return output
         if step.index not in inner:
             intact.update(id(tensor) for _, tensor in leaves(step.output) if known is not None)
+            for _, tensor in leaves(step.output):
+                if id(tensor) not in made:  # one that joins branches makes a tensor of its own
+                    keep(tensor)
             return None
         output = None if known is None else replacement(known, step.output)
         # another object than what it got, which others read too
@@ -221,27 +253,65 @@ def _run(network: Network, judgement: Judgement, value: Any, recorded: _Gradient
     found = {}
     for run in ran:
         key = run.key
-        reader = _outermost([reader for reader in readers.get(run.output, []) if reader[0] != key[0]], network)
+        reading = [reader for reader in readers.get(run.output, []) if reader[0] != key[0]]
+        if solve and not reading and runs[key[0]] == 1 and run.intact:
+            others = recorded.users.get((key[0], ()), frozenset()) - {key[0]}
+            writers = [other for other in ran if other.key[0] in others]
+            if len(writers) == len(others) and all(_only_masks(twin, writer, names) for writer in writers):
+                handed_back, masked = recorded.found.get((key[0], ())), bool(others)
+                given, parameters = solved(twin, key[0], run.given, handed_back, names, masked=masked)
+            else:
+                given, parameters = run.given, {}
+            found[key] = Backward(given, None, parameters, None, sure=False, tells=False, intact=True)
+        reader = _outermost(reading, network)
         if reader is None or runs[key[0]] > 1 or runs[reader[0]] > 1 or reader not in recorded.found:
             continue
         if judgement.unjudged.get(key) == RANDOM or _has_noise(network, key[0]):
             continue
         with suppress(RuntimeError, ValueError, TypeError, IndexError):
             given, intact_then = _at_backward(twin, run)
-            gradient, back, parameters = _back(twin, key[0], given, recorded.found[reader], names)
+            gradient, back, parameters = hand_back(twin, key[0], given, recorded.found[reader], names)
             own: tuple[int, Place] = (key[0], ())
             expected = recorded.found.get(own) if recorded.only(own, reader[0]) else None
             sure = recorded.only(reader, key[0])
             if key[0] in recorded.users.get(reader, ()) and back is not None:
                 # it wrote its answer over what it was given: only what does nothing more the second time can be judged
-                sure = sure and _same(_back(twin, key[0], given, back, names)[1], back)
+                sure = sure and _same(hand_back(twin, key[0], given, back, names)[1], back)
             # of a tanh the negative, of a maximum the sum would tell nothing
-            other = (
-                _back(twin, key[0], _ELSEWHERE - given, recorded.found[reader], names)[1] if not parameters else back
-            )
+            elsewhere = _ELSEWHERE - given
+            other = back if parameters else hand_back(twin, key[0], elsewhere, recorded.found[reader], names)[1]
             tells = not _same(other, back)
-            found[key] = Backward(gradient, back, parameters if intact_then else {}, expected, sure, tells, intact_then)
+            known = parameters if intact_then else {}
+            found[key] = Backward(gradient, back, known, expected, sure, tells, intact_then, reader[0])
+    for whole in sequences:
+        places = [_outermost(readers.get(output, []), network) for output in whole.outputs]
+        gradients = [recorded.found[at] for at in places if at is not None and at in recorded.found and runs[at[0]] < 2]
+        record = network.layers[whole.key[0]]
+        random = any(_has_noise_of(item) for item in objects_in(record.object))
+        if len(gradients) == len(places) and runs[whole.key[0]] == 1 and not random:
+            with suppress(RuntimeError, ValueError, TypeError, IndexError):
+                parameters = hand_back_in_time(twin, whole.key[0], whole.given, gradients, names)
+                found[whole.key] = Backward(gradients[0], None, parameters, None, sure=False, tells=False, intact=True)
     return found
+
+
+@dataclass(frozen=True)
+class _SequenceRun:
+    """One run of a sequence.
+
+    Attributes:
+        key: layer and run.
+        given: what it got, as Torch7 has it in the file.
+        outputs: identities of what it gave.
+    """
+
+    key: Key
+    given: Any
+    outputs: list[int]
+
+
+def _next_of(tensors: Iterator[torch.Tensor], number: int, old: Any) -> Any:
+    return next(tensors)
 
 
 @dataclass(frozen=True)
@@ -269,7 +339,11 @@ def _another(tensor: torch.Tensor) -> torch.Tensor:
 
 def _has_noise(network: Network, index: int) -> bool:
     """May a layer have dropped numbers at random? The file does not always tell whether it did in the last run."""
-    noise = network.layers[index].object.get("noise")
+    return _has_noise_of(network.layers[index].object)
+
+
+def _has_noise_of(item: LuaObject) -> bool:
+    noise = item.get("noise")
     return isinstance(noise, Tensor) and noise.numel() > 0
 
 
@@ -287,6 +361,17 @@ def _at_backward(network: Network, run: _Run) -> tuple[torch.Tensor, bool]:
     return run.memory, _same(twice, run.memory)
 
 
+def _only_masks(network: Network, run: _Run, names: Mapping[int, str]) -> bool:
+    """Does a layer hand a gradient back with some numbers set to 0, and all others as they were?"""
+    record = network.layers[run.key[0]]
+    if any(True for _ in record.module.parameters()) or _has_noise_of(record.object):
+        return False
+    with suppress(RuntimeError, ValueError, TypeError, IndexError):
+        back = hand_back(network, run.key[0], run.given, torch.ones_like(run.given), names)[1]
+        return back is not None and back.shape == run.given.shape and bool(((back == 0) | (back == 1)).all())
+    return False
+
+
 def _outermost(readers: list[tuple[int, Place]], network: Network) -> tuple[int, Place] | None:
     """The layer around all others of these; None if there is none."""
     for reader in readers:
@@ -300,22 +385,11 @@ def _is_inside(path: str, outer: str) -> bool:
     return not outer or path.startswith(f"{outer}.")
 
 
-def _back(
-    network: Network, index: int, given: torch.Tensor, gradient: torch.Tensor, names: Mapping[int, str]
-) -> tuple[torch.Tensor, torch.Tensor | None, dict[str, torch.Tensor]]:
-    """The gradient of the output in its shape, and those of the input and of the parameters."""
-    module = network.layers[index].module
-    leaf = moved(given)
-    if leaf.is_floating_point():
-        leaf.requires_grad_()
-    parameters = {names[id(p)]: p for p in module.parameters() if id(p) in names and p.requires_grad}
-    with torch.enable_grad():
-        output = module.forward(leaf.clone())  # without the hooks of the trace
-        gradient = gradient.reshape(output.shape).to(output.dtype)
-        wanted = [*([leaf] if leaf.requires_grad else []), *parameters.values()]
-        made = list(torch.autograd.grad(output, wanted, gradient, allow_unused=True)) if wanted else []
-    back = made.pop(0) if leaf.requires_grad else None
-    return gradient, back, {name: g for name, g in zip(parameters, made, strict=True) if g is not None}
+def _nearly(one: torch.Tensor, other: torch.Tensor | None) -> bool:
+    """Are these the same up to rounding, which may depend on where in memory they lie?"""
+    if other is None or one.shape != other.shape:
+        return False
+    return bool(((one - other).abs() <= _ROUNDING * one.abs().max()).all()) if one.numel() else True
 
 
 def _same(one: torch.Tensor | None, other: torch.Tensor | None) -> bool:

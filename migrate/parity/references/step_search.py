@@ -7,7 +7,7 @@ is compared with what Torch7 recorded.
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
@@ -19,14 +19,15 @@ from ...optim.last_step import Step
 from ..network_copies import Network, leaf_indices
 from ..runs.layers import replacement
 from ..runs.rounded_means import RoundedMeans, rounded_means, together
+from ..runs.step_lines import LEAST, Line, refined
 from ..trace import LayerRun, trace
 from .recorded_layers import Judgement, Key, Probe
 
 #: So many decimal digits of independent numbers must agree for the length of a step to be known.
 _DIGITS = 12
 
-#: Numbers that are smaller are 0; so are their squares.
-_TINY = 1e-150
+#: So many where the file tells the length: a layer that was off by chance by what the step does.
+_DIGITS_OF_KNOWN = 3
 
 #: Rounds of Newton's method; only layers that others wrote into need more than one.
 ROUNDS = 4
@@ -85,67 +86,6 @@ class Before:
 
 
 @dataclass(frozen=True)
-class _Line:
-    """What a layer answers along the direction of the step.
-
-    Attributes:
-        at: the scale at which it was run.
-        off: what Torch7 recorded, less what it answered there.
-        slope: by how much its answer changes with the scale.
-        atol: what it may be off.
-        changes: what the step did to the parameters that made it so, as shares of the most.
-        without: how many of these it does not depend on.
-    """
-
-    at: float
-    off: torch.Tensor
-    slope: torch.Tensor
-    atol: float
-    changes: torch.Tensor
-    without: int = 0
-
-    @property
-    def own(self) -> float:
-        """The scale that explains most of what was recorded; that of the run where none does."""
-        steep = float((self.slope * self.slope).sum())
-        return self.at + float((self.slope * self.off).sum()) / steep if steep > 0 else self.at
-
-    def explained(self, scale: float) -> bool:
-        """Does a step of that length explain all that was recorded?"""
-        return float((self.off - (scale - self.at) * self.slope).abs().max()) <= self.atol
-
-    def digits(self, scale: float) -> float:
-        """How many digits of independent numbers show that a step was that long; 0 where it does not fit."""
-        return self.shown(scale) if scale > 0 and self.explained(scale) else 0.0
-
-    def shown(self, scale: float) -> float:
-        """How many digits of independent numbers a step of that length changes.
-
-        No more numbers are independent than there are parameters whose change shows, and one of them is what the scale
-        was taken from.
-        """
-        sizes = (scale * self.slope).abs() / self.atol
-        seen = sizes[sizes > 1].log10()
-        if not len(seen):
-            return 0.0
-        shown = int((self.changes * 10.0 ** float(seen.max()) > 1).sum()) - self.without
-        return float(seen.mean()) * max(0, min(len(seen), shown) - 1)
-
-    def parts(self) -> Iterator[_Line]:
-        """The line, and the same without the means of channels."""
-        yield self
-        yield from self.centred()
-
-    def centred(self) -> Iterator[_Line]:
-        """The same without the mean of each channel, which is all that a wrong bias changes."""
-        for dim, size in enumerate(self.off.shape):
-            if 1 < size < self.off.numel():
-                rest = [d for d in range(self.off.dim()) if d != dim]
-                off, slope = (tensor - tensor.mean(rest, keepdim=True) for tensor in (self.off, self.slope))
-                yield _Line(self.at, off, slope, self.atol, self.changes, self.without + size)
-
-
-@dataclass(frozen=True)
 class _Own:
     """The scales of the parameters of one layer, and how many digits show the least of them; a single number never."""
 
@@ -173,19 +113,37 @@ class Search:
         self.weighted = [key for key in judgement.judged if self.names.get(key[0]) and key[0] not in untold]
         self.failed = [key for key in judgement.failed if key[0] not in untold]
         self.means: dict[Key, RoundedMeans | None] = {}
+        self.lines: dict[Key, Line] = {}
 
     def run(self) -> Before | None:
         """The weights before the step; None where nothing is explained by it."""
-        scale, lines = self.step.scale, {}
+        scale: float | None = self.step.scale
+        lines: dict[Key, Line] = {}
         try:
             for _ in range(ROUNDS):
                 lines = self._lines(scale or 0.0)
                 before, scale = scale, self._best(lines)
                 if scale is None or before == scale:
                     break
+            self.lines = lines
             return self._found(scale, lines) if scale and lines else None
         finally:
             self._put({})  # others go on with the network
+
+    def beside(self, other: Search) -> dict[Key, tuple[Line, Line]]:
+        """The lines along this direction and another one, of the layers that have both and are off."""
+        mine, theirs = self._lines(0.0), other._lines(0.0)
+        self._put({})
+        other._put({})
+        return {key: (mine[key], theirs[key]) for key in self.failed if key in mine and key in theirs}
+
+    def best_for(self, key: Key) -> float:
+        """The length that explains most of one layer, as the last run saw it."""
+        return self.lines[key].own if key in self.lines else 0.0
+
+    def off(self, key: Key, scale: float) -> float:
+        """How far a layer is off with a step of that length, in tolerances, as the last run saw it."""
+        return self.lines[key].left(scale) if key in self.lines else math.inf
 
     def lengths(self, keys: Collection[Key]) -> list[float]:
         """The lengths that explain most of each of these layers, up to three digits."""
@@ -194,10 +152,11 @@ class Search:
 
     def nearer(self, keys: Collection[Key]) -> tuple[float, float]:
         """The length that explains most of all these layers, and how far they are off now, in tolerances."""
-        found = [line for key, line in self._lines(0.0).items() if key in keys]
-        return _refined(found, 0.0), max((float((line.off / line.atol).abs().max()) for line in found), default=0.0)
+        lines = self._lines(0.0)
+        found = [lines[key] for key in keys if key in lines]
+        return refined(found, 0.0), max((float((line.off / line.atol).abs().max()) for line in found), default=0.0)
 
-    def _found(self, scale: float, lines: Mapping[Key, _Line]) -> Before | None:
+    def _found(self, scale: float, lines: Mapping[Key, Line]) -> Before | None:
         scales = dict.fromkeys(self.changes, scale)
         proven: dict[Key, tuple[float, ...]] = {}
         score = 0.0
@@ -217,7 +176,7 @@ class Search:
                 score += own.digits
                 proven[key] = tuple(own.scales.values())
                 scales |= own.scales
-        if score < _DIGITS:
+        if score < _DIGITS and not self._is_shown(scale, lines, proven):
             return None
         grouped = any(key in proven or own.digits > 0 for key, own in own_scales.items())
         doubtful = {
@@ -237,7 +196,12 @@ class Search:
             shown=frozenset(key for key, line in lines.items() if any(part.digits(scale) for part in line.parts())),
         )
 
-    def _own_scales(self, scale: float, lines: Mapping[Key, _Line], proven: Collection[Key]) -> dict[Key, _Own]:
+    def _is_shown(self, scale: float, lines: Mapping[Key, Line], proven: Collection[Key]) -> bool:
+        """Does a step of which the file tells the length explain what it explains by more than chance?"""
+        known = scale == self.step.scale
+        return known and sum(lines[key].digits(scale, 0) for key in proven) >= _DIGITS_OF_KNOWN
+
+    def _own_scales(self, scale: float, lines: Mapping[Key, Line], proven: Collection[Key]) -> dict[Key, _Own]:
         """The scales of parameters that may have learning rates of their own, in layers that these explain."""
         rest = [key for key in lines if key not in proven and not self.judgement.judged[key].passed]
         if not rest:
@@ -288,7 +252,7 @@ class Search:
             scales = {name: n + float(more) for (name, n), more in zip(scales.items(), solved, strict=True)}
         return False
 
-    def _best(self, lines: Mapping[Key, _Line]) -> float | None:
+    def _best(self, lines: Mapping[Key, Line]) -> float | None:
         """The scale that explains most; the one in the file if none explains more layers."""
         given = [] if self.step.scale is None else [self.step.scale]
         whole = list(lines.values())
@@ -298,11 +262,11 @@ class Search:
             ranks = [(sum(n > 0 for n in digits[scale]), scale in given, sum(digits[scale])) for scale in candidates]
             best = candidates[ranks.index(max(ranks))] if ranks else None
             if best is not None and sum(digits[best]) >= _DIGITS:
-                return best if best in given else _refined(tried, best)
+                return best if best in given else refined(tried, best)
         candidates = [*given, *(own for line in whole if (own := line.own) > 0)]
         return candidates[0] if candidates else None
 
-    def _lines(self, scale: float, place: int | None = None) -> dict[Key, _Line]:
+    def _lines(self, scale: float, place: int | None = None) -> dict[Key, Line]:
         """What the layers answer near a scale; `place`: where only that one of their parameters is varied."""
         nearby = _NEARBY * scale if scale else self._first()
         varied = set(self.changes)
@@ -310,7 +274,7 @@ class Search:
             varied = {names[place] for names in self.told.values() if place < len(names)}
         return self._line(dict.fromkeys(self.changes, scale), dict.fromkeys(varied, nearby))
 
-    def _line(self, scales: Mapping[str, float], more: Mapping[str, float]) -> dict[Key, _Line]:
+    def _line(self, scales: Mapping[str, float], more: Mapping[str, float]) -> dict[Key, Line]:
         """The same near the scale of each parameter; those in `more` are varied by it, all of a layer alike."""
         here = self._outputs(scales)
         there = self._outputs({name: scales.get(name, 0.0) + more.get(name, 0.0) for name in {*scales, *more}})
@@ -331,14 +295,14 @@ class Search:
                 continue
             changes = [self.changes[name].abs().reshape(-1) for name in varied]
             shares = torch.cat(changes) if changes else torch.zeros(1, dtype=torch.float64)
-            shares = shares / max(float(shares.max()), _TINY) if shares.numel() else shares
-            if (atol := rule.absolute(float(expected.abs().max()))) < _TINY:
+            shares = shares / max(float(shares.max()), LEAST) if shares.numel() else shares
+            if (atol := rule.absolute(float(expected.abs().max()))) < LEAST:
                 continue  # zeros only, as behind a rectifier that nothing gets through, tell nothing
             at = scales.get(varied[0], 0.0) if varied else next(iter(scales.values()), 0.0)
             if (means := self._means_of(seen)) is not None and means.allowed.dim() == off.dim():
                 # what the rounding of a mean hides tells nothing of the step
                 off, slope = (torch.where(means.allowed > 0, 0.0, numbers) for numbers in (off, slope))
-            found[key] = _Line(at, off, slope, atol, shares)
+            found[key] = Line(at, off, slope, atol, shares)
         return found
 
     def _means_of(self, key: Key) -> RoundedMeans | None:
@@ -379,14 +343,10 @@ class Search:
         return found
 
 
-def _refined(lines: Sequence[_Line], scale: float) -> float:
-    """The scale that explains most of all layers that a scale explains."""
-    explained = [line for line in lines if line.explained(scale)]
-    if not explained:
-        return scale
-    steep = sum(float((line.slope / line.atol).square().sum()) for line in explained)
-    along = sum(float((line.slope * line.off).sum()) / line.atol**2 for line in explained)
-    return explained[0].at + along / steep if steep > 0 else scale
+def _as_one(value: Any) -> Any:
+    """All numbers of a table of tensors; a tensor as it is."""
+    found = [] if value is None or isinstance(value, torch.Tensor) else [tensor for _, tensor in leaves(value)]
+    return torch.cat([tensor.reshape(-1) for tensor in found]) if found else value
 
 
 def names_of_parameters(network: Network, also: Collection[int] = ()) -> dict[int, list[str]]:

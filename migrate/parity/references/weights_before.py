@@ -3,24 +3,31 @@
 from __future__ import annotations
 
 import math
-from collections import Counter
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 
 import torch
+from torch import nn
 
 from ...model.conversion import ConvertedModel
 from ...model.layer_record import LayerRecord
 from ...optim.flat_parameters import parameters
-from ...optim.last_step import Step, change_of_parameters, last_steps, region_of
+from ...optim.last_step import Step, change_of_parameters, last_steps, region_of, step_of_gradients
 from ..network_copies import Network, copy_network
+from ..runs.step_lines import fitted
 from .recorded_gradients import backward
-from .recorded_layers import Judgement, Probe
+from .recorded_layers import Judgement, Key, Probe
 from .step_search import ROUNDS, Before, Search, names_of_parameters
 
 #: A step that leaves less than this, in tolerances, needs no decay of weights; one that needs it leaves so much more.
 _NEAR, _MORE_NEARLY = 0.1, 8
+
+#: Rounds in which gradients are made again, and the share by which they then no longer change.
+_ROUNDS_OF_GRADIENTS, _SETTLED = 24, 1e-9
+
+#: More layers than one.
+_SEVERAL = 2
 
 #: A step of which the file tells nothing.
 _UNKNOWN = Step("SGD", None, {})
@@ -42,7 +49,7 @@ def weights_before(conv: ConvertedModel, probe: Probe, judgements: list[Judgemen
             if found is not None:
                 found.told = frozenset(i for i, layer in enumerate(conv.layers) if _is_told(layer, step))
                 return found
-    return _longest(_by_gradients_of_inputs(network, probe, judgement) for judgement in judgements)
+    return _longest(_by_gradients_of_inputs(conv, network, probe, judgement) for judgement in judgements)
 
 
 def _is_told(layer: LayerRecord, step: Step) -> bool:
@@ -60,25 +67,121 @@ def _score(before: Before) -> tuple[int, float]:
     return -before.unexplained, before.score
 
 
-def _by_gradients_of_inputs(network: Network, probe: Probe, judgement: Judgement) -> Before | None:
-    """The weights before a step of SGD whose gradients have been zeroed: those of the inputs give them again."""
-    users = Counter(name for names in names_of_parameters(network).values() for name in names)
-    changes: dict[str, torch.Tensor] = {}
-    for key, back in backward(network, judgement, probe.values).items():
-        # the parameters of a sequence may be more than Torch7's, as the two biases of an LSTM are
-        if key[0] in probe.sequences or _is_worked_out(network.layers, network.layers[key[0]].path):
-            continue
-        for name, gradient in back.parameters.items():
-            changes[name] = changes[name] + gradient if name in changes else gradient
-            users[name] -= 1
-    changes = {name: change for name, change in changes.items() if users[name] == 0}
-    found = Search(_UNKNOWN, changes, network, probe, judgement).run() if changes else None
+def _by_gradients_of_inputs(
+    conv: ConvertedModel, network: Network, probe: Probe, judgement: Judgement
+) -> Before | None:
+    """The weights before a step of SGD whose gradients have been zeroed: those of the inputs give them again.
+
+    Gradients that depend on the weights are those of the weights before the step, so that they are made again with the
+    weights that are found.
+    """
+    changes = _gradients_again(conv, network, probe, judgement)
+    search = Search(_UNKNOWN, changes, network, probe, judgement)
+    found = search.run() if changes else None
+    # layers whose gradients depend on weights, or are worked out of them
+    moving = [key for key in search.failed if key[0] in probe.sequences or _is_linear(network.layers[key[0]])]
+    settled = True
+    for start in moving if found is None else [None]:
+        attempt = _Settling(conv, network, probe, judgement, moving)
+        settled = attempt.run(search, changes, found, start)
+        if attempt.found is not None:
+            changes, found = attempt.changes, attempt.found
+            break
     if found is not None:
         found = _with_decay(found, changes, network, probe, judgement)
+    elif changes:
+        found, settled = _decayed(changes, network, probe, judgement), False
     if found is not None:
-        known = ((i, names) for i, names in names_of_parameters(network).items() if names)
+        known = ((i, names) for i, names in names_of_parameters(network, probe.sequences).items() if names)
         found.told = frozenset(i for i, names in known if all(name in changes for name in names))
+        if not settled:
+            found.doubtful |= {key for key in moving if key not in found.proven}
     return found
+
+
+@dataclass
+class _Settling:
+    """Makes gradients again with the weights that they give, until these no longer change.
+
+    Attributes:
+        conv: the converted model.
+        network: a copy of it in float64.
+        probe: runs it on the activations of its file.
+        judgement: what came of that.
+        moving: the layers whose gradients change with the weights.
+        changes: what a step along the last gradients changes.
+        found: the weights before the step.
+    """
+
+    conv: ConvertedModel
+    network: Network
+    probe: Probe
+    judgement: Judgement
+    moving: Sequence[Key]
+    changes: dict[str, torch.Tensor] = field(default_factory=dict)
+    found: Before | None = None
+
+    def run(self, search: Search, changes: dict[str, torch.Tensor], found: Before | None, start: Key | None) -> bool:
+        """Tells whether the gradients are those of the weights that they give, as far as matters.
+
+        Args:
+            search: that with the gradients of the weights in the file.
+            changes: what a step along these changes.
+            found: the weights before it, if some layer is explained.
+            start: the layer whose own length of the step is taken as long as none is.
+        """
+        self.changes, self.found = changes, found
+        most, before = math.inf, math.inf
+        for _ in range(_ROUNDS_OF_GRADIENTS):
+            if self.found is not None:
+                scale = self.found.scale
+                # explained by gradients that are nearly right is not enough: other backends have their own tolerances
+                if all(search.off(key, scale) <= _NEAR for key in self.moving):
+                    return True
+            else:
+                scale = 0.0 if start is None else search.best_for(start)
+                off = math.inf if start is None else search.off(start, scale)
+                if off > before / 2 or scale <= 0:
+                    return False
+                before = off
+            earlier = self.network.changed({name: scale * change for name, change in self.changes.items()})
+            again = _gradients_again(self.conv, earlier, self.probe, self.judgement)
+            moved = max((_moved(self.changes.get(name), change) for name, change in again.items()), default=0.0)
+            self.changes = again
+            search = Search(_UNKNOWN, again, self.network, self.probe, self.judgement)
+            self.found = search.run() or self.found
+            if moved <= _SETTLED or moved > most:
+                return moved <= _SETTLED
+            most = moved
+        return False
+
+
+def _moved(old: torch.Tensor | None, new: torch.Tensor) -> float:
+    """The share of the largest number by which something has changed."""
+    most = float(new.abs().max()) if new.numel() else 0.0
+    return 0.0 if not most else math.inf if old is None else float((new - old).abs().max()) / most
+
+
+def _is_linear(layer: LayerRecord) -> bool:
+    return isinstance(layer.module, nn.Linear)
+
+
+def _gradients_again(
+    conv: ConvertedModel, network: Network, probe: Probe, judgement: Judgement
+) -> dict[str, torch.Tensor]:
+    """The step along the gradients that the gradients of the inputs give, where all that use a parameter are known."""
+    users = {
+        name: {i for i, names in names_of_parameters(network).items() if name in names}
+        for name, _ in network.module.named_parameters()
+    }
+    gradients: dict[str, torch.Tensor] = {}
+    for key, back in backward(network, judgement, probe.values, solve=True).items():
+        if _is_worked_out(network.layers, network.layers[key[0]].path):
+            continue
+        for name, gradient in back.parameters.items():
+            gradients[name] = gradients[name] + gradient if name in gradients else gradient
+            users[name] -= {key[0], *probe.sequences.get(key[0], ())}
+    return step_of_gradients(conv, {name: g for name, g in gradients.items() if not users[name]})
 
 
 def _is_worked_out(layers: Sequence[LayerRecord], path: str) -> bool:
@@ -128,4 +231,38 @@ def _with_decay(
                 plain.doubtful |= {*found.proven} - {*plain.proven}
             if not best.unexplained and best is not plain:
                 break
+    return best
+
+
+def _decayed(gradients: dict[str, torch.Tensor], network: Network, probe: Probe, judgement: Judgement) -> Before | None:
+    """The weights before a step whose decay of the weights shows in every layer, so that none is explained without it.
+
+    One learning rate and one decay of all weights, or of all that is no vector, have to explain more than one layer.
+    """
+    held = {name: p.detach().double() for name, p in network.module.named_parameters() if name in gradients}
+    along = Search(_UNKNOWN, gradients, network, probe, judgement)
+    best = None
+    for names in (list(held), [name for name, weight in held.items() if weight.dim() > 1]):
+        weights = {name: held[name] if name in names else torch.zeros_like(held[name]) for name in held}
+        pairs = along.beside(Search(_UNKNOWN, weights, network, probe, judgement))
+        for key in pairs:
+            lines = [pairs[key]]
+            for _ in range(ROUNDS):  # at first by one layer, then by all that it explains
+                # the weights before the step decay: (weight + lr * gradient) / (1 - lr * decay)
+                rates = fitted(lines)
+                if rates is None or min(rates) <= 0:
+                    break
+                grown, decay = 1 + rates[1], rates[1] / rates[0]
+                changes = {name: (gradient + decay * weights[name]) * grown for name, gradient in gradients.items()}
+                step = Step(f"SGD with a weight decay of {decay:.4g}", None, {})
+                found = Search(step, changes, network, probe, judgement).run()
+                if found is None or len(found.proven) < _SEVERAL:
+                    break
+                if best is None or found.unexplained < best.unexplained:
+                    best = found
+                if not best.unexplained:
+                    return best
+                lines = [pairs[other] for other in found.proven if other in pairs]
+        if best is not None:
+            return best
     return best
