@@ -22,6 +22,7 @@ from torchmigrate.base.tensor_trees import leaves, moved
 from torchmigrate.model import registry
 from torchmigrate.model.layer_record import LayerRecord
 from torchmigrate.parity.network_copies import copy_network, leaf_indices
+from torchmigrate.parity.runs.layers import LayerResult
 from torchmigrate.parity.trace import LayerRun, trace
 
 #: Changes a converted module; False where it has nothing to change.
@@ -288,8 +289,19 @@ class Outcome:
         return (self.found and self.located) if self.matters else not (self.proven and self.change > 1)
 
 
-def judge(model: Model, fault: str, target: Target) -> Outcome | None:
-    """What is said of a fault in one layer of a model; None where the fault has nothing to change there."""
+def _name(layer: LayerResult) -> str:
+    return f"{layer.typename} at {layer.path or 'the top'}"
+
+
+def judge(model: Model, fault: str, target: Target, right: tm.ParityReport) -> Outcome | None:
+    """What is said of a fault in one layer of a model; None where the fault has nothing to change there.
+
+    Args:
+        model: the model.
+        fault: its name.
+        target: the layer.
+        right: what is said without it.
+    """
     record = target.record
     with planted(FAULTS[fault], record.typename, record.path) as applied:
         conversion = model.convert()
@@ -302,13 +314,18 @@ def judge(model: Model, fault: str, target: Target) -> Outcome | None:
     together = diverging is not None and diverging.remark.endswith(
         f"written over by {record.typename} at {record.path}"
     )
+    # the steps of a sequence are judged as a whole
+    whole = diverging is not None and any(
+        layer.path == record.path and layer.remark.endswith(f"judged with all steps of {_name(diverging)}")
+        for layer in right.backends[0].layers
+    )
     return Outcome(
         fault,
         record.path,
         record.typename,
         change,
         not report,
-        diverging is not None and (diverging.path in record.paths or together),
+        diverging is not None and (diverging.path in record.paths or together or whole),
         bool(getattr(report, "proven", False)),
         f"{report.verdict.title}: {report.summary()}",
     )
@@ -326,7 +343,7 @@ def outcomes(model: Model, faults: list[str], *, each: int = 1) -> Iterator[Outc
     for fault in faults:
         count = 0
         for target in ordered:
-            outcome = judge(model, fault, target)
+            outcome = judge(model, fault, target, report)
             if outcome is not None:
                 yield outcome
                 count += 1
