@@ -38,7 +38,7 @@ _TRANSPOSED = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
 _LINEAR = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d, *_TRANSPOSED)
 
 #: Two numbers are fitted to the gradients of so many parameters at least.
-_SEVERAL = 3
+_SEVERAL = 2
 
 #: A change of a bias that is so many times what the output may be off has to show.
 _SHOWN = 10
@@ -102,7 +102,7 @@ def witnesses(
             found[key] = Witness(difference, _GRADIENT)
             continue
         found[key] = Witness(None, _WEIGHT)
-        added = _added(conv, network, backs, rules)
+        added = _added(conv, network, backs, rules, key)
         for factor, decay in {(1.0, 0.0), added or (1.0, 0.0)}:
             moments = _moments(conv, network, key, back, judgement, rules, (factor, decay))
             if moments is not None and (moments.passed or (sure and added == (factor, decay))):
@@ -209,29 +209,31 @@ def _by_channel(tensor: torch.Tensor, module: nn.Module, outputs: int) -> torch.
 
 
 def _added(
-    conv: ConvertedModel, network: Network, backs: Mapping[Key, Backward], rules: Rules
+    conv: ConvertedModel, network: Network, backs: Mapping[Key, Backward], rules: Rules, judged: Key
 ) -> tuple[float, float] | None:
     """What the gradients in the file are of those of this backward pass: so many times these, and weights added.
 
-    None where they are not that in all layers that tell: summed up over several passes, or clipped.
+    None where they are not that in all layers that tell: summed up over several passes, or clipped. Other layers than
+    the one that is judged tell of weights that were added.
     """
     gradients = change_of_parameters(conv, gradients_of(conv.layers[0].object))
+    own = network.layers[judged[0]].object.get("gradBias")  # as it is in the file, whatever became of the bias
+    if isinstance(own, Tensor) and own.numel():
+        gradients |= {name: to_torch_tensor(own).double() for name in backs[judged].parameters if name.endswith("bias")}
     held = {name: parameter.detach().double() for name, parameter in network.module.named_parameters()}
-    told = [
-        (mine.double(), gradients[name], held[name], of_whole(rules.layer(network.layers[key[0]]), gradients[name]))
-        for key, back in backs.items()
-        if back.input is not None  # or it is of a sequence
-        for name, mine in back.parameters.items()
-        if name in gradients and bool(gradients[name].any())
-    ]
-    if not told:
-        return None
-    plain = all(worst(mine, whole, rule).passed for mine, whole, _, rule in told)
-    if plain:
+    lines: dict[Key, list[tuple[Line, Line]]] = {}
+    plain = True
+    for key, back in backs.items():
+        for name, mine in back.parameters.items() if back.input is not None else ():  # or it is of a sequence
+            if name not in gradients or not bool(gradients[name].any()) or gradients[name].shape != mine.shape:
+                continue
+            whole, mine = gradients[name], mine.double()
+            rule = of_whole(rules.layer(network.layers[key[0]]), whole)
+            plain = plain and worst(mine, whole, rule).passed
+            parts = (Line(0.0, whole, slope, rule.atol, 0) for slope in (mine, held[name]))
+            lines.setdefault(key, []).append((next(parts), next(parts)))
+    if lines and plain:
         return 1.0, 0.0
-    lines = [
-        (Line(0.0, whole, mine, rule.atol, 0), Line(0.0, whole, weight, rule.atol, 0))
-        for mine, whole, weight, rule in told
-    ]
-    fit = fitted(lines)
-    return fit if fit is not None and fit[0] > 0 and len(told) >= _SEVERAL else None
+    others = [pair for key, pairs in lines.items() if key != judged for pair in pairs]
+    fit = fitted(others) if len(others) >= _SEVERAL else None
+    return fit if fit is not None and fit[0] > 0 else None

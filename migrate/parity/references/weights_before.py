@@ -46,10 +46,32 @@ def weights_before(conv: ConvertedModel, probe: Probe, judgements: list[Judgemen
         with suppress(RuntimeError, ValueError, TypeError, LookupError, AssertionError):
             changes = change_of_parameters(conv, step.direction)
             found = _longest(Search(step, changes, network, probe, judgement).run() for judgement in judgements)
+            found = found or _by_what_was_handed_back(step, changes, network, probe, judgements[0])
             if found is not None:
                 found.told = frozenset(i for i, layer in enumerate(conv.layers) if _is_told(layer, step))
                 return found
     return _longest(_by_gradients_of_inputs(conv, network, probe, judgement) for judgement in judgements)
+
+
+def _by_what_was_handed_back(
+    step: Step, changes: dict[str, torch.Tensor], network: Network, probe: Probe, judgement: Judgement
+) -> Before | None:
+    """The weights before a step of which the file tells the length, if gradients of inputs show that it was made.
+
+    Some layer must have handed back what its weights before the step do, and those of the file do not.
+    """
+    if step.scale is None:
+        return None
+    moved = {name: step.scale * change for name, change in changes.items()}
+    now, then = (backward(net, judgement, probe.values) for net in (network, network.changed(moved)))
+    for key, back in then.items():
+        record = network.layers[key[0]]
+        if key not in now or not back.sure or not any(True for _ in record.module.parameters()):
+            continue
+        fits, old = back.agrees(probe.rules, record), now[key].agrees(probe.rules, record)
+        if fits is not None and fits.passed and old is not None and not old.passed:
+            return Before(step.name, step.scale, True, judgement.mode, moved, unexplained=len(judgement.failed))
+    return None
 
 
 def _is_told(layer: LayerRecord, step: Step) -> bool:
