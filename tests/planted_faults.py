@@ -131,6 +131,23 @@ def other_default(module: nn.Module) -> bool:
 #: Golden models whose activations belong to their weights.
 FRESH = ("alexnet_grouped_lrn", "googlenet_aux", "mobile_b32", "siamese_cosine", "stn_affine6", "superres_vgg7")
 
+#: Files of fixtures/trained whose activations are older than their weights by a step of an optimizer, of each kind.
+STEPPED = (
+    "charlstm-stochastic-train-float",
+    "conv-sgd-zeroed_evaluate-float",
+    "deep-sgd-zeroed-double",
+    "joined-sgd-zeroed_evaluate-double",
+    "lookup-adagrad-checkpoint-float",
+    "mlp-adam-checkpoint-float",
+    "mlp-groups-train-double",
+    "mlp-update-train-double",
+    "mlp-weightdecay-checkpoint-float",
+    "residual-rmsprop-checkpoint-float",
+    "scalar-adam-checkpoint-double",
+    "seqlstm-dampened-checkpoint-float",
+    "seqlstm-sgd-zeroed_evaluate-float",
+)
+
 FAULTS: dict[str, Fault] = {
     "bias + 0.001": bias_plus,
     "bias - 0.001": bias_minus,

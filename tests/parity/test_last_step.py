@@ -8,7 +8,7 @@ from pathlib import Path
 import golden
 import pytest
 import torch
-from planted_faults import FAULTS, Model, outcomes
+from planted_faults import FAULTS, STEPPED, Model, outcomes
 
 import torchmigrate as tm
 from torchmigrate.optim.last_step import counts_steps, last_steps
@@ -232,14 +232,8 @@ FAULTY = ("mlp-update-train-double", "conv-sgd-zeroed_evaluate-float")
 def cases() -> list[object]:
     names = [
         *FAULTY,
-        "mlp-groups-train-double",
-        "lookup-adagrad-checkpoint-float",
-        "residual-rmsprop-checkpoint-float",
-        "deep-sgd-zeroed-double",
-        "joined-sgd-zeroed_evaluate-double",
+        *(name for name in STEPPED if name not in FAULTY),
         "mlp-weightdecay-zeroed_evaluate-double",
-        "scalar-adam-checkpoint-double",
-        "seqlstm-sgd-zeroed_evaluate-float",
         *FRESH,
     ]
     return [pytest.param(name, marks=() if name in FAULTY else pytest.mark.slow) for name in names]
