@@ -230,7 +230,7 @@ def _added(
             whole, mine = gradients[name], mine.double()
             rule = of_whole(rules.layer(network.layers[key[0]]), whole)
             plain = plain and worst(mine, whole, rule).passed
-            parts = (Line(0.0, whole, slope, rule.atol, 0) for slope in (mine, held[name]))
+            parts = (Line(0.0, whole, slope, rule.atol, mine) for slope in (mine, held[name]))
             lines.setdefault(key, []).append((next(parts), next(parts)))
     if lines and plain:
         return 1.0, 0.0

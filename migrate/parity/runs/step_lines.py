@@ -59,8 +59,8 @@ class Line:
     def shown(self, scale: float, taken: int = 1) -> float:
         """How many digits of independent numbers a step of that length changes.
 
-        No more numbers are independent than there are parameters whose change shows, and the scale was taken from `taken`
-        of them.
+        No more numbers are independent than there are parameters whose change shows, and the scale was taken from
+        `taken` of them.
         """
         sizes = (scale * self.slope).abs() / self.atol
         seen = sizes[sizes > 1].log10()
