@@ -224,11 +224,15 @@ def _added(
     lines: dict[Key, list[tuple[Line, Line]]] = {}
     plain = True
     for key, back in backs.items():
-        for name, mine in back.parameters.items() if back.input is not None else ():  # or it is of a sequence
+        found = [gradients[name].reshape(-1) for name in back.parameters if name in gradients]
+        if back.input is None or not found:
+            continue  # the former is of a sequence
+        # that of a bias before a normalization is nothing but rounding
+        rule = of_whole(rules.layer(network.layers[key[0]]), torch.cat(found))
+        for name, mine in back.parameters.items():
             if name not in gradients or not bool(gradients[name].any()) or gradients[name].shape != mine.shape:
                 continue
             whole, mine = gradients[name], mine.double()
-            rule = of_whole(rules.layer(network.layers[key[0]]), whole)
             plain = plain and worst(mine, whole, rule).passed
             parts = (Line(0.0, whole, slope, rule.atol, mine) for slope in (mine, held[name]))
             lines.setdefault(key, []).append((next(parts), next(parts)))
