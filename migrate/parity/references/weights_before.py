@@ -163,6 +163,8 @@ class _Settling:
             else:
                 scale = 0.0 if start is None else search.best_for(start)
                 off = math.inf if start is None else search.off(start, scale)
+                # the first gradients are nearly right; each round halves what is left at least
+                before = before if before < math.inf else search.off(start, 0.0) if start is not None else 0.0
                 if off > before / 2 or scale <= 0:
                     return False
                 before = off
