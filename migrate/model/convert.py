@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal
@@ -117,13 +118,21 @@ def convert_model(
 
 
 def _settled_types(records: list[LayerRecord]) -> Iterator[tuple[str, str]]:
-    """Gives layers with weights of another floating type that of the model, as its `float()` does; says which."""
-    wanted = _type_of(records[0]) if records else None
-    if wanted is None or any(record.object.get("outtype") is not None for record in records):  # one that changes types
+    """Gives layers with weights of another floating type than the others that of the model, as its `float()` does.
+
+    Says which. A container computes nothing, and may well have been made with another type than what was put into it.
+    """
+    if any(record.object.get("outtype") is not None for record in records):  # one that changes types
         return
-    for record in records[1:]:
+    innermost = {id(record.module): record for record in records}  # a layer may be all that one around it becomes
+    weighted = [each for each in innermost.values() if any(True for _ in each.module.parameters(recurse=False))]
+    types = Counter(dtype for record in weighted if (dtype := _type_of(record)) is not None)
+    if len(types) < 2:
+        return
+    wanted = top if (top := _type_of(records[0])) in types else types.most_common(1)[0][0]
+    for record in weighted:
         own = [*record.module.parameters(recurse=False)]
-        if own and _type_of(record) not in (None, wanted) and any(tensor.dtype != wanted for tensor in own):
+        if _type_of(record) not in (None, wanted) and any(tensor.dtype != wanted for tensor in own):
             record.module.to(wanted)
             theirs, models = (str(dtype).removeprefix("torch.") for dtype in (_type_of(record), wanted))
             both = f"its type is {theirs} where the model's is {models}, and was changed to that"

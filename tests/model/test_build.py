@@ -213,3 +213,13 @@ def test_an_unknown_class_with_the_fields_of_a_known_one_suggests_an_alias(made:
     assert {refusal.alias for refusal in caught.value.refusals} == {alias}
     assert (f"pass --alias {made.typename}={alias}" in str(caught.value)) == bool(alias)
     assert str(caught.value).count("--alias") == (2 if alias else 1)
+
+
+def test_a_container_of_another_type_than_its_layers_changes_nothing() -> None:
+    """`nn.Sequential():add(net:float())` is of Torch7's default type, Double, and runs its layers as they are."""
+    net = lua.sequential(lua.linear(3, 2, dtype="f4"))
+    net.fields["_type"] = "torch.DoubleTensor"
+    net["modules"][1].fields["_type"] = "torch.FloatTensor"
+    conv = tm.convert(net)
+    assert conv.module(torch.ones(4, 3)).dtype == torch.float32
+    assert conv.notes == []

@@ -343,12 +343,6 @@ class Search:
         return found
 
 
-def _as_one(value: Any) -> Any:
-    """All numbers of a table of tensors; a tensor as it is."""
-    found = [] if value is None or isinstance(value, torch.Tensor) else [tensor for _, tensor in leaves(value)]
-    return torch.cat([tensor.reshape(-1) for tensor in found]) if found else value
-
-
 def names_of_parameters(network: Network, also: Collection[int] = ()) -> dict[int, list[str]]:
     """The names of the parameters of each layer without layers inside, and of others that are asked for."""
     names = {id(parameter): name for name, parameter in network.module.named_parameters()}
