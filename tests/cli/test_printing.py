@@ -126,6 +126,7 @@ ROWS: list[tuple[str, int, list[str]]] = [
         EXIT_PARITY,
         [
             "PARTLY COMPARED (0 of 7 layers with weights) against the activations that Torch7 left in the file*",
+            "*0 of 7 layers with weights were compared. The others were not: 7: it was not compared.",
             "not proven: there is no proof of parity, which --require-proof asks for: PARTLY COMPARED (0 of 7 *",
         ],
     ),

@@ -25,7 +25,11 @@ SAID = {
         "not judged: a backward pass has changed what it got since",
     ),
     "written_over_behind": ("PASSED", "3.1.1.3", "its output was written over by nn.CAddTable at 3.2"),
-    "nothing_through": ("PASSED", "2", "not judged: nn.ReLU at 3 wrote over its output, and let nothing through"),
+    "nothing_through": (
+        "PARTLY COMPARED (0 of 2 layers with weights)",
+        "2",
+        "not judged: nn.ReLU at 3 wrote over its output, and let nothing through",
+    ),
     "channel_without_variance": ("PASSED", "3", "its output was written over by nn.LeakyReLU at 4"),
     "decayed": (
         "PARTLY COMPARED (3 of 4 layers with weights)",
@@ -77,6 +81,8 @@ def test_a_fault_is_found_and_located(name: str, typename: str, path: str, fault
     ("written_over_behind", "nn.Linear", "3.1.1.3"),
     ("taken_back", "nn.Linear", "6"),  # there was a backward pass: a step may have followed
     ("decayed", "nn.BatchNormalization", "4"),  # which alone tells how long the step was
+    ("nothing_through", "nn.Linear", "2"),
+    ("nothing_through", "nn.Linear", "4"),
 ])  # fmt: skip
 @pytest.mark.parametrize("fault", ["weight x 1.01", "rows reversed"])
 def test_a_fault_that_a_step_may_have_made_is_not_passed(name: str, typename: str, path: str, fault: str) -> None:

@@ -8,12 +8,14 @@ from typing import Any
 import pytest
 import reports
 import torch
+from torch import nn
 
 from torchmigrate.parity.judge.compare import compare
 from torchmigrate.parity.reference_numbers import Reference
 from torchmigrate.parity.report.comparison import BackendResult, ModelLayer
 from torchmigrate.parity.report.report import ParityReport
 from torchmigrate.parity.report.verdict import is_summary
+from torchmigrate.parity.runs.unseen_weights import has_unseen_weights
 
 
 def result(name: str, status: str, *, decides: bool = True) -> BackendResult:
@@ -85,6 +87,45 @@ def test_constant_outputs_prove_little_and_empty_ones_nothing() -> None:
     report.reference = replace(report.reference, output=[torch.zeros(0), torch.ones(1)])
     assert report.proven
     assert "Output[1] is empty: nothing was compared." in report.verdict.limits
+
+
+@pytest.mark.parametrize(
+    ("given", "answered", "proven"),
+    [
+        (torch.eye(2, 6), torch.tensor([[1.0, 2, 3], [1, 2, 3]]), False),
+        (torch.eye(2, 6), torch.tensor([[1.0, 2, 3], [1, 2, 3 + 1e-5]]), False),
+        (torch.eye(2, 6), torch.tensor([[1.0, 2, 3], [1, 2, 3.1]]), True),
+        (torch.ones(2, 6), torch.tensor([[1.0, 2, 3], [1, 2, 3]]), True),
+        (torch.eye(1, 6), torch.tensor([[1.0, 2, 3]]), True),
+        ([torch.eye(2, 6), torch.ones(1)], torch.tensor([[1, 2, 3], [1, 2, 3]]), False),
+        (torch.eye(2, 6), [torch.eye(2, 6), torch.tensor([[1.0, -torch.inf], [1, -torch.inf]])], False),
+    ],
+)
+def test_an_output_that_is_the_same_for_all_samples_proves_nothing(given: Any, answered: Any, proven: bool) -> None:
+    backend = BackendResult("a", "passed", "", reports.RULE, compare(answered, answered, reports.RULE, details=True))
+    reference = Reference("dump", "it agrees", given, answered, torch.float32)
+    report = reports.by_hand(backends=[backend], reference=reference)
+    assert report
+    assert report.proven is proven
+    assert any("is the same for all samples" in limit for limit in report.verdict.limits) is not proven
+
+
+@pytest.mark.parametrize(
+    ("module", "given", "unseen"),
+    [
+        (nn.Linear(4, 3), torch.zeros(2, 4), True),
+        (nn.Linear(4, 3), torch.eye(2, 4), False),
+        (nn.Linear(4, 3), torch.empty(0, 4), False),
+        (nn.LSTM(4, 3), torch.zeros(2, 1, 4), True),
+        (nn.Embedding(4, 3), torch.zeros(2, dtype=torch.long), False),
+        (nn.ReLU(), torch.zeros(2, 4), False),
+        (nn.ConvTranspose2d(1, 1, 2), torch.zeros(1, 1, 3, 3), True),
+    ],
+)
+def test_weights_that_multiply_zeros_only_are_not_seen(module: nn.Module, given: torch.Tensor, unseen: bool) -> None:
+    before = {name: p.detach().clone() for name, p in module.named_parameters()}
+    assert has_unseen_weights(module, given) is unseen
+    assert all(torch.equal(p, before[name]) for name, p in module.named_parameters())
 
 
 @pytest.mark.parametrize("kind", ["self", "run", "a kind to come"])

@@ -24,13 +24,14 @@ def show_verdict(console: Console, report: ParityReport) -> None:
 
 
 def show_report(report: ParityReport) -> None:
-    """The outcome of `verify`: one row per backend, then the verdict."""
+    """The outcome of `verify`: one row per backend, then the verdict, what follows from it, and its limits."""
     console = text_console()
     table = Table("backend", "result", "largest difference", "tolerance", "why", box=None, pad_edge=False)
     for row in report.rows():
         table.add_row(*(printable(cell) for cell in row))
     console.print(table)
     show_verdict(console, report)
+    console.print(f"  {printable(report.verdict.meaning)}")
     for reason in dict.fromkeys(backend.tolerance.reason for backend in report.backends if backend.tolerance):
         console.print(f"  tolerance: {printable(reason)}")
     for limit in report.verdict.limits:

@@ -7,10 +7,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from math import prod
 
-from ...base.tensor_trees import leaves, shapes
+import torch
+
+from ...base.tensor_trees import leaves, position, shapes
+from ..judge.compare import Difference
 from ..judge.status import FAILED, NOT_RUN, PASSED, TORCH7, name_of
+from ..reference_numbers import Reference
 from ..runs.layers import LayerResult
 from ..runs.rounded_means import ROUNDED_MEANS
+from ..runs.unseen_weights import NO_PART
 from .comparison import Comparison
 
 
@@ -63,7 +68,7 @@ def _of_torch7(report: Comparison) -> Verdict:
     meaning = f"{proves[:1].upper()}{proves[1:].rstrip('.')}, within the tolerance."
     weighted = [layer for layer in report.model if layer.own_parameters]
     runs = [run for backend in report.backends if backend.decides for run in backend.layers]
-    known = {run.path for run in runs if run.judged}
+    known = {run.path for run in runs if run.judged and NO_PART not in run.remark}
     ends = _ends_prove(report)
     missing = [] if ends else [layer for layer in weighted if known.isdisjoint(layer.paths)]
     judged = len(weighted) - len(missing)
@@ -90,7 +95,33 @@ def _ends_prove(report: Comparison) -> bool:
         return False  # they are those of the converted model in float64
     count = len(list(leaves(report.reference.output)))  # more than were compared, where some are random
     found = [backend.outputs for backend in report.backends if backend.decides and backend.status == PASSED]
-    return any(len(outputs) == count and any(output.proves for output in outputs) for outputs in found)
+    return any(len(outputs) == count and _all_show(report.reference, outputs) for outputs in found)
+
+
+def _all_show(reference: Reference, outputs: Sequence[Difference]) -> bool:
+    """Would all outputs that have numbers show that a layer is wrong, and has any?"""
+    shown = [output.proves and not _ignores_samples(reference, output) for output in outputs if not output.empty]
+    return bool(shown) and all(shown)
+
+
+def _ignores_samples(reference: Reference, output: Difference) -> bool:
+    """Is an output the same for all samples, up to its tolerance, although these differ?
+
+    The samples are what lies along the first dimension, of inputs as of outputs.
+    """
+    answered = {position(place): tensor for place, tensor in leaves(reference.output)}.get(output.place)
+    if answered is None or not _has_several(answered):
+        return False
+    given = [tensor for _, tensor in leaves(reference.input) if _has_several(tensor)]
+    if all(torch.equal(tensor, tensor[:1].expand_as(tensor)) for tensor in given):
+        return False
+    numbers = answered.double()
+    first = numbers[:1].expand_as(numbers)
+    return bool(torch.isclose(numbers, first, rtol=output.rtol, atol=output.atol, equal_nan=True).all())
+
+
+def _has_several(tensor: torch.Tensor) -> bool:
+    return tensor.dim() > 0 and len(tensor) > 1 and tensor.numel() > 0
 
 
 def _limits(report: Comparison) -> tuple[str, ...]:
@@ -148,10 +179,15 @@ def _of_outputs(report: Comparison) -> list[str]:
         if output.not_finite
     ]
     found += [f"Output{place} is empty: nothing was compared." for place, output in outputs.items() if output.empty]
-    return found + [
+    found += [
         f"Output{place} is the same number everywhere ({output.worst_expected:g}): that it agrees proves little."
         for place, output in outputs.items()
         if output.constant
+    ]
+    return found + [
+        f"Output{place} is the same for all samples, although these differ: that it agrees proves little."
+        for place, output in outputs.items()
+        if not output.constant and _ignores_samples(report.reference, output)
     ]
 
 

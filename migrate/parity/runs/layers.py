@@ -26,6 +26,7 @@ from ..trace import LayerRun, trace
 from .noise_beneath import noise_of_step, noise_with
 from .rounded_means import Explained, RoundedMeans, rounded_means, together
 from .summaries import compare_summary
+from .unseen_weights import NO_PART, has_unseen_weights
 
 
 @dataclass
@@ -68,7 +69,6 @@ TRAINING = "compared in training mode, in which Torch7 ran it; its running stati
 
 #: Said of a layer behind one whose output the reference does not keep whole.
 SUMMARIZED = "the reference keeps a summary of its input only: not judged by itself, but in the running network"
-
 
 #: Said of a layer that draws, or that holds one whose numbers the reference does not keep whole.
 DRAWS = "it draws random numbers when it evaluates, so no two runs agree"
@@ -258,7 +258,8 @@ class _Comparison:
             elif step.index in self.reference.training:
                 found.remark = TRAINING
             masks = [self.reference.masks[step.key].remark] if step.key in self.reference.masks and found.own else []
-            found.remark = "; ".join(filter(None, (found.remark, way, *masks)))
+            unseen = NO_PART if has_unseen_weights(self.spare.layers[step.index].module, step.input) else ""
+            found.remark = "; ".join(filter(None, (found.remark, way, *masks, unseen)))
         if expected is None or passed_on(step, found.own) or self.is_made_of(expected, step.output):
             return None
         made = replacement(expected, step.output)
