@@ -1,4 +1,4 @@
-"""What layers in place, dropout and a decay of weights leave in files, written by the real Torch7 (in_place.lua)."""
+"""What layers in place, dropout, decays and clipped gradients leave in files of Torch7 (in_place.lua, clipped.lua)."""
 
 from __future__ import annotations
 
@@ -90,3 +90,12 @@ def test_a_fault_that_a_step_may_have_made_is_not_passed(name: str, typename: st
         report = verify(name)
     assert any(applied)
     assert not report.proven
+
+
+@pytest.mark.parametrize(("name", "path"), [("last", "6"), ("one_number", "5"), ("decayed", "4"), ("tenth", "3.1.1.4")])
+def test_clipped_gradients_that_were_zeroed_make_no_right_layer_fail(name: str, path: str) -> None:
+    report = verify(f"clipped_{name}")
+    assert report, report.summary()
+    assert not report.proven
+    (layer,) = [layer for layer in report.backends[0].layers if layer.path == path]
+    assert layer.remark.startswith("not judged: older than the weights")

@@ -6,22 +6,32 @@ Where it does not, a layer that is off may be either, and is not judged. Nothing
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import torch
+
 from ...model.conversion import ConvertedModel
 from ..judge.tolerances import Rules
-from ..network_copies import copy_network
+from ..network_copies import Network, copy_network
 from .layers_without_input import Witness, witnesses
 from .recorded_activations import Recording, was_trained
 from .recorded_gradients import backward, is_newer
 from .recorded_layers import Judgement, Key, Probe
-from .step_search import Before
+from .step_search import UNKNOWN_STEP, Before, Search, names_of_parameters
 from .weights_before import weights_before
 
 #: Why a layer is not judged.
 OLDER = "not judged: older than the weights; what the last step did to them is not in the file"
+
+
+#: Sizes at which the gradients may have been clipped that are tried at first, and rounds in which the best is refined.
+_SIZES, _ROUNDS = 24, 12
+
+#: The smallest of these sizes, as a share of the largest gradient.
+_SMALLEST = 1e-4
 
 
 @dataclass(frozen=True)
@@ -63,11 +73,17 @@ def settle(
         network = copy_network(conv).changed(before.changes)
         judgement = Probe(conv, network, recording, values, rules, probe.network).judge_in(before.mode)
         failed = [key for key in judgement.failed if has_weights(conv, key)]
-        older = tuple(key for key in failed if key in before.doubtful or key[0] not in before.told)
+        # with a decay that is nearly right, a layer may be explained as a whole, and be off in a channel
+        nearly = {*before.proven} if before.decays else set()
+        older = tuple(key for key in failed if key in before.doubtful | nearly or key[0] not in before.told)
         # a rule that leaves more layers than it explains was another one, such as SGD with a momentum of earlier steps
         left = {*failed} - {*older} - before.shown
         if not before.known and len(left) > len(before.shown):
             older = tuple(failed)
+        rest = {*failed} - {*older}
+        if before.remade and rest:
+            clipped = explained_by_clipping(before, copy_network(conv, torch.float64), probe, judgement, rest)
+            older += tuple(key for key in failed if key in clipped)
         # where learning rates differ, that of a layer which nothing else judges is not known
         alike = not older and all(
             abs(scale / before.scale - 1) < 1e-3 for scales in before.proven.values() for scale in scales
@@ -86,3 +102,80 @@ def settle(
 def has_weights(conv: ConvertedModel, key: Key) -> bool:
     """Has the layer of a key parameters?"""
     return any(True for _ in conv.layers[key[0]].module.parameters())
+
+
+def explained_by_clipping(
+    before: Before, network: Network, probe: Probe, judgement: Judgement, failed: Collection[Key]
+) -> set[Key]:
+    """The layers that are off, and would not be if a script had clipped the gradients at some size before the step.
+
+    Where that can't be tried, since the gradients depend on what the step has changed, a layer counts as explained if
+    some gradient of it is larger than all of the layers that are explained without.
+
+    Args:
+        before: the weights before a step of SGD along gradients that were made again.
+        network: the network with the weights of the file.
+        probe: runs it on the activations of the file.
+        judgement: what came of that with the weights before the step.
+        failed: the layers that are off.
+    """
+    names = names_of_parameters(network, probe.sequences)
+    most = {
+        key: max(float(before.changes[name].abs().max()) for name in names.get(key[0], ()) if name in before.changes)
+        for key in {*failed, *before.proven}
+        if any(name in before.changes for name in names.get(key[0], ()))
+    }
+    unclipped = max((most[key] for key in before.proven if key in most and key not in failed), default=0.0)
+    larger = [key for key in failed if most.get(key, 0.0) > unclipped]
+    if not larger:
+        return set()
+    exact = {key for key, back in backward(network, judgement, probe.values).items() if back.parameters}
+    tried = [key for key in larger if key in exact and key[0] not in probe.sequences and not before.decays]
+    attempts = _Attempts(before, network, probe, judgement)
+    return {*larger} - {*tried} | {key for key in tried if attempts.explain(key, unclipped, most[key])}
+
+
+class _Attempts:
+    """Steps along gradients that were clipped at several sizes, in terms of the change that they made."""
+
+    def __init__(self, before: Before, network: Network, probe: Probe, judgement: Judgement) -> None:
+        self.before = before
+        self.network = network
+        self.probe = probe
+        self.judgement = judgement
+        self.seen: dict[float, dict[Key, torch.Tensor]] = {}
+
+    def off(self, key: Key, size: float) -> torch.Tensor | None:
+        """How far the numbers of a layer are off, in tolerances; None where that is not known."""
+        if size not in self.seen:
+            changes = {name: change.clamp(-size, size) for name, change in self.before.changes.items()}
+            search = Search(UNKNOWN_STEP, changes, self.network, self.probe, self.judgement)
+            self.seen[size] = search.distances()
+        return self.seen[size].get(key)
+
+    def explain(self, key: Key, smallest: float, largest: float) -> bool:
+        """Is there a size between these at which a layer is not off?"""
+        first = max(smallest, _SMALLEST * largest)
+        sizes = [first * (largest / first) ** (i / (_SIZES - 1)) for i in range(_SIZES)]
+        found = [off for size in sizes if (off := self.off(key, size)) is not None]
+        if len(found) < len(sizes):
+            return True  # nothing is known of it
+        best = min(range(_SIZES), key=[float(off.norm()) for off in found].__getitem__)
+        return any(self.refine(key, sizes, best, other) for other in (best - 1, best + 1) if 0 <= other < _SIZES)
+
+    def refine(self, key: Key, sizes: Sequence[float], best: int, other: int) -> bool:
+        """Follows the straight line on which the numbers are off between two sizes, until they are not."""
+        one, two = sizes[other], sizes[best]
+        for _ in range(_ROUNDS):
+            far, near = self.off(key, one), self.off(key, two)
+            if near is None or far is None or not math.isfinite(two):
+                return False
+            if float(near.abs().max()) <= 1:
+                return True
+            slope = near - far
+            if one == two or not bool(slope.any()):
+                return False
+            one, two = two, two - (two - one) * float((near * slope).sum() / (slope * slope).sum())
+            if two <= 0:
+                return False
+        return False

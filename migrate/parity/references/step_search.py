@@ -41,6 +41,9 @@ _LEFT = 0.01
 #: Rounds of Newton's method in which these are looked for.
 _ROUNDS_OF_OWN = 8
 
+#: A step of which the file tells nothing.
+UNKNOWN_STEP = Step("SGD", None, {})
+
 
 @dataclass
 class Before:
@@ -58,6 +61,8 @@ class Before:
         unexplained: how many layers are off nevertheless.
         told: the layers of which it is known what the step did to all of their parameters.
         shown: the layers that the step explains, maybe but for the mean of each channel.
+        remade: were the gradients zeroed in the file, and made again of those of the inputs?
+        decays: did the weights decay in that step?
     """
 
     name: str
@@ -71,6 +76,8 @@ class Before:
     unexplained: int = 0
     told: frozenset[int] = frozenset()
     shown: frozenset[Key] = frozenset()
+    remade: bool = False
+    decays: bool = False
 
     def remark(self, key: Key) -> str:
         """How it is known that a layer is right."""
@@ -155,6 +162,23 @@ class Search:
         lines = self._lines(0.0)
         found = [lines[key] for key in keys if key in lines]
         return refined(found, 0.0), max((float((line.off / line.atol).abs().max()) for line in found), default=0.0)
+
+    def distances(self) -> dict[Key, torch.Tensor]:
+        """How far the numbers of each layer are off after the whole change, in tolerances; of those that tell."""
+        here = self._outputs(dict.fromkeys(self.changes, 1.0))
+        self._put({})
+        found = {}
+        for key in self.weighted:
+            seen = self.observed[key]
+            expected, got = as_one(self.probe.recording.outputs.get(seen[0])), as_one(here.get(seen))
+            if not (isinstance(expected, torch.Tensor) and isinstance(got, torch.Tensor)):
+                continue
+            if expected.shape != got.shape or not expected.numel():
+                continue
+            rule = self.probe.rules.layer(self.network.layers[seen[0]])
+            if (atol := rule.absolute(float(expected.abs().max()))) >= LEAST:
+                found[key] = (expected.double() - got) / atol
+        return found
 
     def _found(self, scale: float, lines: Mapping[Key, Line]) -> Before | None:
         scales = dict.fromkeys(self.changes, scale)

@@ -18,7 +18,7 @@ from ..network_copies import Network, copy_network
 from ..runs.step_lines import fitted
 from .recorded_gradients import backward
 from .recorded_layers import Judgement, Key, Probe
-from .step_search import ROUNDS, Before, Search, names_of_parameters
+from .step_search import ROUNDS, UNKNOWN_STEP, Before, Search, names_of_parameters
 
 #: A step that leaves less than this, in tolerances, needs no decay of weights; one that needs it leaves so much more.
 _NEAR, _MORE_NEARLY = 0.1, 8
@@ -28,9 +28,6 @@ _ROUNDS_OF_GRADIENTS, _SETTLED = 24, 1e-9
 
 #: More layers than one.
 _SEVERAL = 2
-
-#: A step of which the file tells nothing.
-_UNKNOWN = Step("SGD", None, {})
 
 
 def weights_before(conv: ConvertedModel, probe: Probe, judgements: list[Judgement]) -> Before | None:
@@ -98,7 +95,7 @@ def _by_gradients_of_inputs(
     weights that are found.
     """
     changes = _gradients_again(conv, network, probe, judgement)
-    search = Search(_UNKNOWN, changes, network, probe, judgement)
+    search = Search(UNKNOWN_STEP, changes, network, probe, judgement)
     found = search.run() if changes else None
     # layers whose gradients depend on weights, or are worked out of them
     moving = [key for key in search.failed if key[0] in probe.sequences or _is_linear(network.layers[key[0]])]
@@ -114,6 +111,7 @@ def _by_gradients_of_inputs(
     elif changes:
         found, settled = _decayed(changes, network, probe, judgement), False
     if found is not None:
+        found.remade, found.decays = True, found.name != UNKNOWN_STEP.name
         known = ((i, names) for i, names in names_of_parameters(network, probe.sequences).items() if names)
         found.told = frozenset(i for i, names in known if all(name in changes for name in names))
         if not settled:
@@ -172,7 +170,7 @@ class _Settling:
             again = _gradients_again(self.conv, earlier, self.probe, self.judgement)
             moved = max((_moved(self.changes.get(name), change) for name, change in again.items()), default=0.0)
             self.changes = again
-            search = Search(_UNKNOWN, again, self.network, self.probe, self.judgement)
+            search = Search(UNKNOWN_STEP, again, self.network, self.probe, self.judgement)
             self.found = search.run() or self.found
             if moved <= _SETTLED or moved > most:
                 return moved <= _SETTLED
@@ -223,7 +221,7 @@ def _with_decay(
     """
     best, least = plain, (plain.unexplained, math.inf)
     held = {name: p.detach().double() for name, p in network.module.named_parameters() if name in gradients}
-    search = Search(_UNKNOWN, held, network.changed(plain.changes), probe, judgement)
+    search = Search(UNKNOWN_STEP, held, network.changed(plain.changes), probe, judgement)
     rest = [key for key in search.failed if key not in plain.proven]
     _, before = search.nearer([*plain.proven])
     if not rest and before < _NEAR:
@@ -232,16 +230,16 @@ def _with_decay(
     for names in (list(held), [name for name, weight in held.items() if weight.dim() > 1]):
         # the weights before the step decay: (weight + lr * gradient) / (1 - lr * decay)
         first = {name: held[name] + plain.scale * gradients[name] for name in names}
-        for factor in Search(_UNKNOWN, first, network.changed(plain.changes), probe, judgement).lengths(rest):
+        for factor in Search(UNKNOWN_STEP, first, network.changed(plain.changes), probe, judgement).lengths(rest):
             found, decay, off, proven = plain, factor / plain.scale, 0.0, math.inf
             for _ in range(ROUNDS):
                 weights = {name: held[name] + found.scale * gradients[name] for name in names}
                 changes = gradients | {name: gradients[name] + decay * weights[name] for name in names}
-                nearer = Search(_UNKNOWN, changes, network, probe, judgement).run()
+                nearer = Search(UNKNOWN_STEP, changes, network, probe, judgement).run()
                 if nearer is None or nearer.unexplained > max(plain.unexplained - 1, 0):
                     break
                 found = nearer
-                again = Search(_UNKNOWN, weights, network.changed(found.changes), probe, judgement)
+                again = Search(UNKNOWN_STEP, weights, network.changed(found.changes), probe, judgement)
                 more, off = again.nearer([key for key in rest if key in found.proven])
                 decay += more / found.scale
                 _, proven = again.nearer([*plain.proven])
@@ -264,11 +262,11 @@ def _decayed(gradients: dict[str, torch.Tensor], network: Network, probe: Probe,
     One learning rate and one decay of all weights, or of all that is no vector, have to explain more than one layer.
     """
     held = {name: p.detach().double() for name, p in network.module.named_parameters() if name in gradients}
-    along = Search(_UNKNOWN, gradients, network, probe, judgement)
+    along = Search(UNKNOWN_STEP, gradients, network, probe, judgement)
     best = None
     for names in (list(held), [name for name, weight in held.items() if weight.dim() > 1]):
         weights = {name: held[name] if name in names else torch.zeros_like(held[name]) for name in held}
-        pairs = along.beside(Search(_UNKNOWN, weights, network, probe, judgement))
+        pairs = along.beside(Search(UNKNOWN_STEP, weights, network, probe, judgement))
         for key in pairs:
             lines = [pairs[key]]
             for _ in range(ROUNDS):  # at first by one layer, then by all that it explains
