@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import ipaddress
 import json
 import os
 import re
@@ -19,6 +20,8 @@ from .processes import PROCESS, is_abandoned, process_name
 
 #: `https://…`, `s3://…`; a single letter is the drive of a Windows path.
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
+#: The numeric address of a server in an address, of version 6.
+_IPV6 = re.compile(r"(https?://(?:[^/?@]*@)?\[)([0-9A-Fa-f:.]+)(\].*)", re.DOTALL)
 _SHA256 = re.compile(r"sha256=([0-9a-fA-F]{64})\Z")
 _BLOCK = 1 << 20
 
@@ -44,6 +47,15 @@ def is_url(text: str) -> bool:
     return _URL.match(text) is not None
 
 
+def _without_colons(url: str) -> str:
+    """The same address, with a server's IPv6 address written in full: fsspec takes each `::` for a chain."""
+    found = _IPV6.fullmatch(url)
+    try:
+        return url if found is None else found[1] + ipaddress.IPv6Address(found[2]).exploded + found[3]
+    except ValueError:
+        return url
+
+
 @dataclass(frozen=True)
 class Address:
     """Where a remote file is.
@@ -66,7 +78,7 @@ class Address:
         url, hash_sign, fragment = text.partition("#")
         protocol, _, rest = url.partition("://")
         url = f"{protocol.lower()}://{rest}"
-        if protocol.lower() not in PROTOCOLS or "::" in url:
+        if protocol.lower() not in PROTOCOLS or "::" in _without_colons(url):
             kinds = ", ".join(f"{name}://" for name in sorted(PROTOCOLS))
             raise UsageError(f"{url} is no address that is opened: these are {kinds}, without a chain of ::.")
         if not hash_sign:
@@ -163,7 +175,7 @@ def _file_system(url: str) -> tuple[Any, str]:
     except ImportError as error:
         raise UsageError("Files behind URLs need fsspec: pip install 'torchmigrate[remote]'.") from error
     try:
-        system, path = url_to_fs(url, **_time_outs(url))
+        system, path = url_to_fs(_without_colons(url), **_time_outs(url))
     except ImportError as error:
         raise UsageError(f"{url} can't be opened: {error}. Perhaps: pip install 'torchmigrate[remote]'.") from error
     except ValueError as error:

@@ -7,6 +7,7 @@ import hashlib
 import http.server
 import json
 import os
+import socket
 import subprocess
 import sys
 import threading
@@ -127,6 +128,12 @@ def test_what_is_pinned_needs_no_network_again(server: tuple[str, Path]) -> None
         ("nonsense://x.t7", "is no address that is opened: these are .*https://"),
         ("reference://x.json::http://127.0.0.1:9/x", "is no address that is opened"),
         ("file://simplecache::http://127.0.0.1:9/x", "without a chain of ::"),
+        ("http://[::1]::http://127.0.0.1:9/x", "without a chain of ::"),
+        ("http://[::1]/x::http://127.0.0.1:9/x", "without a chain of ::"),
+        ("http://[reference::1]/x", "without a chain of ::"),
+        ("http://[::1::2]/x", "without a chain of ::"),
+        ("file://[::1]/x", "without a chain of ::"),
+        ("http://a/[::1]/x", "without a chain of ::"),
         ("ftp://h/x.t7", "is no address that is opened"),
         ("memory://x.t7#md5=00", "write #sha256="),
     ],
@@ -135,6 +142,21 @@ def test_what_can_not_be_fetched_is_said(url: str, words: str, cache: Path) -> N
     with pytest.raises(tm.UsageError, match=words):
         local_copy(url)
     assert not [path for path in cache.rglob("*") if path.is_file()]
+
+
+def test_an_ipv6_address_is_no_chain(tmp_path: Path) -> None:
+    pytest.importorskip("aiohttp")
+    (tmp_path / "net.t7").write_bytes(CONTENT)
+
+    class Ipv6(http.server.ThreadingHTTPServer):
+        address_family = socket.AF_INET6
+
+    with Ipv6(("::1", 0), functools.partial(Quiet, directory=str(tmp_path))) as running:
+        threading.Thread(target=running.serve_forever, daemon=True).start()
+        for server in ("::1", "0:0:0:0:0:0:0:1"):
+            found = local_copy(f"http://[{server}]:{running.server_port}/net.t7")
+            assert (found.name, found.read_bytes()) == ("net.t7", CONTENT)
+        running.shutdown()
 
 
 def test_pipes_and_devices_are_not_waited_for(tmp_path: Path, cache: Path) -> None:
