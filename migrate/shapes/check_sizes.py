@@ -10,7 +10,7 @@ from ..base.tensor_trees import shapes
 from ..model.conversion import ConvertedModel
 from ..model.layer_record import LayerRecord
 from .dry_run import dry_run
-from .search_budget import Budget, Spent, TooLarge, TooManyTensors
+from .search_budget import Budget, Spent, TooLarge, TooManyProducts, TooManyTensors
 
 #: What to do about a value that is too large.
 _HINT = "Pass a smaller input with --input-shape, or allow more with --max-elements if you trust the file."
@@ -37,8 +37,8 @@ def check_sizes(conv: ConvertedModel, value: Any) -> tuple[Exception | None, str
         What the model raises, and the layer behind which it does; None and "" if it runs to its end.
 
     Raises:
-        LimitExceeded: a value would be too large or tables hold too many tensors, or too many operators would run; it
-            names the layer.
+        LimitExceeded: a value would be too large or tables hold too many tensors, or too many operators or
+            multiplications would run; it names the layer.
     """
     running: list[LayerRecord] = []
     reached: list[LayerRecord] = []
@@ -63,6 +63,12 @@ def check_sizes(conv: ConvertedModel, value: Any) -> tuple[Exception | None, str
             f"{_where(running)} would give {failed.text}, on an input of {cut(shapes(value), _LONGEST)}; Limits.runs "
             f"allows {conv.limits.runs:,}",
             hint=_HINT_TABLES,
+        )
+    if isinstance(failed, TooManyProducts):
+        raise LimitExceeded(
+            f"{_where(running)} would compute {failed.text}, on an input of {cut(shapes(value), _LONGEST)}; "
+            f"Limits.expanded_elements allows {budget.most_products:,}",
+            hint=_HINT,
         )
     if isinstance(failed, TooLarge):
         hint = "" if failed.has_many_dimensions else _HINT

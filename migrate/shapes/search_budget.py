@@ -41,6 +41,9 @@ _POOLING = {
 }
 
 
+#: The same for the multiplications of one run of a model: some minutes of one processor.
+_PRODUCTS_PER_NUMBER = 1 << 14
+
 _META = torch.device("meta")
 
 
@@ -93,6 +96,19 @@ class TooManyTensors(Exception):
         super().__init__(self.text)
 
 
+class TooManyProducts(Exception):
+    """The convolutions and products of matrices of a run would multiply more often than the limits allow.
+
+    Attributes:
+        text: what would be computed.
+    """
+
+    def __init__(self, count: int, total: int) -> None:
+        before = f", {total:,} with those of the layers before it" if total > count else ""
+        self.text = f"{count:,} multiplications{before}"
+        super().__init__(self.text)
+
+
 class Budget(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Counts the operators that run in its context, what they compute, and the tensors in the tables of layers.
 
@@ -102,6 +118,8 @@ class Budget(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
     Attributes:
         left: how many may still run.
+        products: how many multiplications the convolutions and products of matrices of this run have, if it were one
+            with numbers.
         refused: what had more; None if nothing had.
     """
 
@@ -110,13 +128,15 @@ class Budget(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self.left = operators
         self.most = limits.expanded_elements
         self.most_tensors = limits.runs
-        self.refused: TooLarge | TooManyTensors | None = None
+        self.most_products = self.most * _PRODUCTS_PER_NUMBER
+        self.refused: TooLarge | TooManyTensors | TooManyProducts | None = None
+        self.products = 0
         self._tensors = 0
         self._thread = 0
         self._hook: Any = None
 
     def __enter__(self) -> Any:
-        self._tensors, self._thread = 0, threading.get_ident()
+        self._tensors, self.products, self._thread = 0, 0, threading.get_ident()
         # of all modules, since layers are run by many and in copies
         self._hook = register_module_forward_hook(self._see)
         return super().__enter__()  # type: ignore[no-untyped-call]
@@ -126,8 +146,14 @@ class Budget(TorchDispatchMode):  # type: ignore[no-untyped-call]
         return super().__exit__(*error)  # type: ignore[no-untyped-call]
 
     def _see(self, module: nn.Module, args: Any, output: Any) -> None:
-        """Counts the tensors of a table before anything goes through them."""
-        if isinstance(output, torch.Tensor) or threading.get_ident() != self._thread:
+        """Counts the tensors of a table before anything goes through them, and products that run without operators."""
+        if threading.get_ident() != self._thread:
+            return
+        x = args[0] if args and isinstance(module, (nn.Linear, nn.RNNBase)) else None
+        if isinstance(x, torch.Tensor) and x.is_meta:
+            weights = sum(weight.numel() for weight in module.parameters(recurse=False) if weight.dim() > 1)
+            self._multiply(prod(x.shape[:-1]) * weights)
+        if isinstance(output, torch.Tensor):
             return
         count = count_tensors(output)
         self._tensors += count
@@ -153,11 +179,20 @@ class Budget(TorchDispatchMode):  # type: ignore[no-untyped-call]
         first = output[0] if isinstance(output, tuple) and output else output
         if isinstance(first, torch.Tensor):
             self._check(func, first, args)
-        if isinstance(output, torch.Tensor) and not output.is_meta:
-            self.left -= output.numel() / _NUMBERS
-            if count := flop_registry.get(func.overloadpacket):
-                self.left -= count(*args, **kwargs, out_val=output) / _ARITHMETIC
+        if isinstance(output, torch.Tensor):
+            count = flop_registry.get(func.overloadpacket)
+            arithmetic = count(*args, **kwargs, out_val=output) if count else 0
+            if not output.is_meta:
+                self.left -= output.numel() / _NUMBERS + arithmetic / _ARITHMETIC
+            elif arithmetic:
+                self._multiply(arithmetic // 2)  # the rest are additions
         return output
+
+    def _multiply(self, count: int) -> None:
+        self.products += count
+        if self.products > self.most_products:
+            self.refused = TooManyProducts(count, self.products)
+            raise self.refused
 
     def _try(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         """Runs an operator that has numbers without them first, since it would take the memory before it is checked."""
@@ -181,7 +216,8 @@ class Budget(TorchDispatchMode):  # type: ignore[no-untyped-call]
             raise self.refused
         if func.overloadpacket in _POOLING:
             sizes = args[0].shape[-len(args[1]) :]
-            window = prod(map(min, args[1], sizes))  # what lies outside is not read
+            # what lies outside is not read, but PyTorch counts one by one up to where the image begins
+            window = max(prod(map(min, args[1], sizes)), sum(args[3]) if len(args) > 3 else 0)
         if output.numel() > self.most or output.numel() * window > self.most * _WINDOWS_PER_NUMBER:
             self.refused = TooLarge(tuple(output.shape), window)
             raise self.refused

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
+from math import inf
 from typing import Any, Literal
 
 import torch
@@ -15,6 +16,7 @@ from ..base.answers import ask
 from ..base.tensor_trees import apply, leaves, numbered, shapes
 from ..model.conversion import ConvertedModel
 from ..shapes.dry_run import answer_of, on_meta, run
+from ..shapes.search_budget import Budget
 
 
 @dataclass(frozen=True)
@@ -37,6 +39,9 @@ _Change = Literal["doubled", "more", "less"]
 
 #: So many parts of a table are made larger alone; those of images are not.
 _PARTS, _IMAGE = 8, 4
+
+#: Larger inputs that need more multiplications, and so many times more than the first, are not tried.
+_PRODUCTS, _TIMES = 1 << 34, 8
 
 
 class Calls:
@@ -139,14 +144,25 @@ def several_sizes(conv: ConvertedModel, value: Any, calls: Calls) -> list[Exampl
     first = _ran(conv, value, calls, 0)
     found = [first]
     sizes_only = on_meta(conv.module)
+    budget = Budget(inf, conv.limits)
+
+    def products(of: Any) -> tuple[Any, int]:
+        """What the model gives, and how many multiplications that takes; None if the limits do not allow it."""
+        with budget:
+            answer = answer_of(conv.module, sizes_only, of, partial(apply, of, torch.clone))
+        return answer, budget.products
+
+    @cache
+    def most() -> int:
+        return _TIMES * products(value)[1]
 
     def grow(axis: int, parts: frozenset[int], change: _Change = "more") -> bool:
         """Adds an input some of whose parts are larger (or smaller) along an axis, if the model takes it."""
         larger = numbered(value, partial(_extended, axis, parts, change))
         if shapes(larger) == shapes(value):
             return False
-        answer = answer_of(conv.module, sizes_only, larger, partial(apply, larger, torch.clone))
-        if answer is None:
+        answer, needed = products(larger)
+        if answer is None or (needed > _PRODUCTS and needed > most()):
             return False
         if _mixes(first, answer) if axis > 0 else len(parts) < count and _rows(answer) != _rows(first.output):
             return False

@@ -257,6 +257,7 @@ class Scope:
     needed: list[int] = field(default_factory=list)
     left: list[int] = field(default_factory=list)
     _known: dict[Any, str] = field(default_factory=dict)
+    _numbers: dict[str, int] = field(default_factory=dict)
 
     def assign(self, expression: ast.expr, values: tuple[Any, ...]) -> Variable:
         """Adds an expression with one result, whose value for each example is known; returns the result."""
@@ -307,7 +308,9 @@ class Scope:
         """The attribute that holds a module: a new one, unless a module with the very tensors is known."""
         modules = [part.module for part in constructor.walk() if part.module is not None]
         tensors = [id(t) for module in modules for t in [*module.parameters(), *module.buffers()]]
-        attribute = free(name, self.attrs)
+        attribute = free(name, self.attrs, self._numbers.get(name, 2))
+        if number := attribute[len(name) :]:
+            self._numbers[name] = int(number)  # all before it are taken, so that a long chain need not ask for each
         if tensors:
             attribute = self._known.setdefault((constructor.text(), *tensors), attribute)
         self.attrs.setdefault(attribute, constructor)
@@ -319,11 +322,10 @@ def module_call(attribute: str, value: Value) -> ast.expr:
     return python(f"self.{attribute}(x)", x=value)
 
 
-def free(name: str, taken: Any) -> str:
-    """`name`, with a number behind it where it is taken."""
+def free(name: str, taken: Any, number: int = 2) -> str:
+    """`name`, with a number behind it where it is taken; all before `number` are known to be."""
     if name not in taken and f"{name}1" not in taken:
         return name
-    number = 2
     while f"{name}{number}" in taken:
         number += 1
     return f"{name}{number}"
