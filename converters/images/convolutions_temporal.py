@@ -17,7 +17,8 @@ class TemporalConv1d(nn.Conv1d):
         return super().forward(x.transpose(-1, -2)).transpose(-1, -2)
 
 
-def _temporal(layer: Layer, kernel: int, stride: int, padding: int) -> TemporalConv1d:
+def temporal(layer: Layer, kernel: int, stride: int, padding: int) -> TemporalConv1d:
+    """The convolution of a layer that says `inputFrameSize` and `outputFrameSize`; each window is time x features."""
     inputs, outputs = layer.integer("inputFrameSize"), layer.integer("outputFrameSize")
     module = layer.make(TemporalConv1d, inputs, outputs, kernel, stride=stride, padding=padding, bias=layer.has("bias"))
     # Torch7 lays a window out as time x features
@@ -29,7 +30,7 @@ def _temporal(layer: Layer, kernel: int, stride: int, padding: int) -> TemporalC
 @converts("nn.TemporalConvolution", traits=Traits(reads="frames", picture="weights", zeros_by_chance=True))
 def temporal_convolution(layer: Layer) -> TemporalConv1d:
     """nn.TemporalConvolution(inputFrameSize, outputFrameSize, kW, [dW])"""
-    return _temporal(layer, layer.integer("kW"), layer.integer("dW", 1), 0)
+    return temporal(layer, layer.integer("kW"), layer.integer("dW", 1), 0)
 
 
 @converts("cudnn.TemporalConvolution", traits=Traits(reads="frames", picture="weights", zeros_by_chance=True))
@@ -39,7 +40,7 @@ def cudnn_temporal_convolution(layer: Layer) -> TemporalConv1d:
         layer.refuse("it has groups")
     # it is a spatial convolution inside, with the features along the width
     layer.ignore("kW", "dW", "padW", "nInputPlane", "nOutputPlane", "stride", "pad", "iSize", "convDescData")
-    return _temporal(layer, layer.integer("kH"), layer.integer("dH", 1), layer.integer("padH", 0))
+    return temporal(layer, layer.integer("kH"), layer.integer("dH", 1), layer.integer("padH", 0))
 
 
 class TemporalRowConv1d(nn.Conv1d):

@@ -1,0 +1,1 @@
+"""The layers and losses of facebook/fbnn that are written in Lua alone."""
