@@ -187,6 +187,33 @@ def multi_label_margin_criterion(layer: Layer) -> MultiLabelMarginCriterion:
     return MultiLabelMarginCriterion(averages(layer))
 
 
+class DistMarginCriterion(AveragingCriterion):
+    """Hinge loss of the scores of all other classes against the least score of the target classes.
+
+    The targets of a sample are 1-based, as many as there are classes; those from the first 0 on don't count. `average`
+    divides by the number of classes, not by that of samples.
+    """
+
+    def forward(self, x: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+        scores, targets = x.reshape(-1, x.shape[-1]), target.long().reshape(-1, x.shape[-1])
+        counts = (targets != 0).cumprod(1)
+        classes = torch.arange(1, x.shape[-1] + 1, device=x.device)
+        is_target = ((targets * counts).unsqueeze(-1) == classes).any(1)
+        least = torch.where(is_target, scores, float("inf")).amin(1, keepdim=True)
+        losses = torch.where(is_target, 0, functional.relu(1 - least + scores))
+        return losses.sum() / x.shape[-1] if self.average else losses.sum()
+
+
+@converts("nn.DistMarginCriterion", traits=CRITERION)
+def dist_margin_criterion(layer: Layer) -> DistMarginCriterion:
+    """nn.DistMarginCriterion(), of nnx
+
+    The sum of max(0, 1 - t + x) over all classes but the targets, t being the least score of the targets. The gradient
+    goes to the target of that score; Torch7 leaves that of other targets as it was in memory.
+    """
+    return DistMarginCriterion(averages(layer))
+
+
 class ClassSimplexCriterion(nn.Module):
     """Squared distance to the corner of a simplex that stands for the target class (1-based)."""
 

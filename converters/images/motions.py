@@ -238,6 +238,7 @@ def transformation_matrix(layer: Layer) -> nn.Module:
     if layer.flag("fullMode"):
         if euler:
             layer.refuse("without rotation, scale and translation Torch7's own code fails: it views 7 numbers as 12")
+        layer.ignore("threshold")
         layer.traits(output="pass", keeps_numbers=True)
         return nn.Unflatten(1, (3, 4))
     if layer.flag("useScale", default=False):
