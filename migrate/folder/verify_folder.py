@@ -16,8 +16,9 @@ from ..base.output_folder import check_folder
 from ..base.tensor_trees import position
 from ..model.conversion import ConvertedModel
 from ..model.convert import convert_model
+from ..parity.reference_numbers import Reference
 from ..parity.references.choose import read_beside
-from ..parity.references.input_files import read_inputs
+from ..parity.references.input_files import read_given, read_inputs
 from ..parity.references.saved_runs import save_run
 from ..parity.report.report import ParityReport
 from ..parity.runs.pytorch import require_devices
@@ -41,6 +42,7 @@ class VerifyOptions:
     require: Sequence[str] = ()
     onnx: Path | None = None
     input: Sequence[Path] = ()
+    expect: Sequence[Path] = ()
     mean: Sequence[float] | None = None
     std: Sequence[float] | None = None
     input_shape: str | None = None
@@ -119,9 +121,12 @@ def verify_path(path: Path, options: VerifyOptions) -> Verified:
         shape = shape or shape_of_folder(folder)
     given = _input(options, conversion)
     beside = _beside(path, options)
+    reference: str | Reference | None = options.reference if beside is None else read_beside(conversion, beside)
+    if options.expect and given is not None:
+        reference = read_given(conversion, given, options.expect)
     report = verify(
         conversion,
-        reference=options.reference if beside is None else read_beside(conversion, beside),
+        reference=reference,
         devices=options.devices,
         onnx=onnx,
         input=None if given is None else given.value,
@@ -137,7 +142,7 @@ def verify_path(path: Path, options: VerifyOptions) -> Verified:
         gradients=options.gradients,
         requires=options.require,
     )
-    files = {"plugin": options.plugins, "input": options.input}
+    files = {"plugin": options.plugins, "input": options.input, "expect": options.expect}
     report.options = {
         **report.options,
         **{name: [each.name for each in given] for name, given in files.items()},
@@ -173,7 +178,15 @@ def check_outputs(path: Path | None, options: VerifyOptions) -> None:
     Raises:
         UsageError: something that is asked for may not be written.
     """
-    given = [*options.plugins, *options.lua, *options.input, options.reference, options.onnx, options.compare_run]
+    given = [
+        *options.plugins,
+        *options.lua,
+        *options.input,
+        *options.expect,
+        options.reference,
+        options.onnx,
+        options.compare_run,
+    ]
     given.append(None if path is None else _beside(path, options))
     inputs = [path, *(None if each is None or not os.path.exists(each) else each for each in given)]
     if options.bisect is not None:
@@ -213,6 +226,14 @@ def _conversion(path: Path, options: VerifyOptions) -> ConvertedModel:
 
 
 def _input(options: VerifyOptions, conversion: ConvertedModel) -> Guess | None:
+    ways = (("--reference", options.reference), ("--torch7", options.torch7), ("--compare-run", options.compare_run))
+    if options.expect:
+        if not options.input:
+            raise UsageError("--expect is the answer to an input; give that with --input.")
+        if others := [name for name, value in ways if value is not None]:
+            raise UsageError(f"--expect and {' and '.join(others)} exclude each other: each says what to compare with.")
+        if options.gradients:
+            raise UsageError("--expect has no gradients; a reference made with --grad has (`torchmigrate reference`).")
     if not options.input:
         for name, value in (("--mean", options.mean), ("--std", options.std)):
             if value is not None:

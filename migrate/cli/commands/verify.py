@@ -36,6 +36,13 @@ INPUTS = options(
         type=_PATH,
         help="A .t7, .npy, .npz, .safetensors file or a picture; several make a table.",
     ),
+    click.option(
+        "--expect",
+        multiple=True,
+        type=_PATH,
+        help="What Torch7 answered to --input, saved by any means: a .t7, .npy, .npz or .safetensors file; several "
+        "make a table. Compared end to end.",
+    ),
     MEAN,
     STD,
     SHAPE,
@@ -78,6 +85,7 @@ def verify(file: str, as_json: bool, quiet: bool, **options: Any) -> int:
     torchmigrate verify model.t7 --reference model.reference.t7 --bisect failing
     torchmigrate verify model.t7 --torch7 th --gradients
     torchmigrate verify model.t7 --input cat.jpg --mean 0.485,0.456,0.406 --std 0.229,0.224,0.225
+    torchmigrate verify model.t7 --input x.npy --expect y.npy
     torchmigrate verify folder --device cuda
     torchmigrate verify model.t7 --save-run cpu.npz
     torchmigrate verify folder --compare-run cpu.npz --device cuda

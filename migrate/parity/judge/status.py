@@ -8,6 +8,7 @@ PASSED, FAILED, NOT_RUN = "passed", "failed", "not run"
 TORCH7 = {
     "dump": "Torch7's own numbers",
     "live": "a Torch7 that was run for it",
+    "given": "the output that was given as Torch7's",
     "recorded": "the activations that Torch7 left in the file",
 }
 

@@ -1,4 +1,4 @@
-"""Inputs that users give as files: Torch7's own, numpy's, safetensors, pictures."""
+"""Inputs and outputs that users give as files: Torch7's own, numpy's, safetensors, pictures."""
 
 from __future__ import annotations
 
@@ -13,11 +13,17 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 
 from ...base.errors import UsageError
-from ...base.tensor_trees import leaves, shapes
+from ...base.memory import is_out_of_memory
+from ...base.tensor_trees import leaves, position, shapes
 from ...model.conversion import ConvertedModel
-from ...model.convert import to_torch
+from ...model.convert import sha256, to_torch
+from ...shapes.check_sizes import check_sizes
 from ...shapes.infer import Guess
+from ...shapes.random_input import floating_type
 from ...t7 import load
+from ..network_copies import copy_network
+from ..reference_numbers import Reference
+from .old_exponential import without_approximation
 
 #: File names of pictures.
 PICTURES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".ppm", ".pgm")
@@ -68,6 +74,95 @@ def read_inputs(
         values.append(value)
         reasons.append(f"the input is {file.name}{reason}")
     return Guess(values[0] if len(values) == 1 else values, "; ".join(reasons))
+
+
+def read_given(conv: ConvertedModel, given: Guess, files: Sequence[str | Path]) -> Reference:
+    """An output that the user gives, saved by any program, as a reference: what Torch7 answered to an input.
+
+    Args:
+        conv: the converted model that it is about.
+        given: the input that it belongs to.
+        files: .t7, .npy, .npz or .safetensors with the output; several make a table.
+
+    Raises:
+        T7Error: a .t7 file can't be read.
+        LimitExceeded: on the input a layer would compute more than the limits allow.
+        UsageError: a file is not understood, or what it holds can't be the model's answer to the input.
+    """
+    names = " and ".join(Path(file).name for file in files)
+    values = []
+    for file in map(Path, files):
+        if file.suffix.lower() in PICTURES:
+            raise UsageError(f"{file} is a picture, which is rounded to bytes; --expect takes the numbers themselves.")
+        value = _read(file, conv, None, None)[0]
+        if isinstance(value, dict) and {"input", "output"} <= set(value):
+            raise UsageError(f"{file} holds input and output, as a reference does; give it with --reference.")
+        values.append(value)
+    output = values[0] if len(values) == 1 else values
+    if not list(leaves(output)):
+        raise UsageError(f"There is no tensor in {names}.")
+    for place, tensor in leaves(given.value):
+        if not tensor.isfinite().all():
+            raise UsageError(f"The input{_at(place)} has NaN or Inf; what a model makes of that proves nothing.")
+    check_sizes(conv, given.value)
+    _check_answer(conv, given, output, names)
+    found = [tensor for _, tensor in leaves(output) if tensor.is_floating_point()]
+    # a model in float32 computed in it, and what fits into it comes from it, however it was stored
+    single = floating_type(conv.module) == torch.float32 or any(
+        torch.equal(t.float().double(), t.double()) for t in found
+    )
+    made = Reference(
+        "given",
+        f"the converted model computes the output that was given as Torch7's ({names}), on the input that was given",
+        given.value,
+        output,
+        torch.float32 if single else torch.float64,
+        names,
+        sha256(Path(files[0])) if len(files) == 1 else None,
+        notes=(given.reason,) if given.reason else (),
+        limits=(f"That {names} is what Torch7 answered to this input, in evaluate mode, is the user's word.",),
+    )
+    return without_approximation(conv, made)
+
+
+def _check_answer(conv: ConvertedModel, given: Guess, output: Any, names: str) -> None:
+    """Refuses what can't be an answer of the model to the input, by its sizes and types."""
+    network = copy_network(conv)
+    try:
+        answer = network.run(given.value)
+    except (RuntimeError, ValueError, TypeError, LookupError) as error:
+        if is_out_of_memory(error):
+            raise
+        said = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise UsageError(f"The model does not take the input that was given, {shapes(given.value)}: {said}") from error
+    ours, theirs = dict(leaves(answer)), dict(leaves(output))
+    sizes = {place: tuple(tensor.shape) or (1,) for place, tensor in ours.items()}
+    if sizes != {place: tuple(tensor.shape) or (1,) for place, tensor in theirs.items()}:
+        raise UsageError(
+            f"{names} holds {shapes(output)}, and the model's answer to the input of {shapes(given.value)} is "
+            f"{shapes(answer)}: it is another input's or another model's answer, or reshaped, or the conversion is "
+            "wrong; a reference (see `torchmigrate reference`) tells which."
+        )
+    for place, tensor in theirs.items():
+        where = f"{names}{_at(place)}"
+        if tensor.is_floating_point() != ours[place].is_floating_point():
+            types = f"{_type(tensor)}, and the model gives {_type(ours[place])}"
+            raise UsageError(f"{where} holds {types}; save the output as it is, neither rounded nor as classes.")
+        if tensor.dtype in (torch.float16, torch.bfloat16):
+            raise UsageError(f"{where} holds {_type(tensor)}, too coarse to prove anything; save it as float32.")
+        if tensor.isnan().any():
+            count = int(tensor.isnan().sum())
+            raise UsageError(
+                f"{where} has {count} NaN of {tensor.numel()} numbers, with which nothing can be compared."
+            )
+
+
+def _at(place: tuple[int, ...]) -> str:
+    return f" at {position(place)}" if place else ""
+
+
+def _type(tensor: torch.Tensor) -> str:
+    return str(tensor.dtype).removeprefix("torch.")
 
 
 def _read(

@@ -141,7 +141,7 @@ def verify(
         "require": [Path(name).name for name in requires],
         "compare-run": found.file if found.kind == "run" else None,
         "onnx": None if onnx is None else Path(onnx).name,
-        "input-shape": None if found.kind in ("dump", "run") or input is not None else shapes(found.input),
+        "input-shape": None if found.kind in ("dump", "run", "given") or input is not None else shapes(found.input),
         "seed": seed or None,
         "device": devices,
         "atol": _spelled(atol),
