@@ -26,6 +26,9 @@ def reference_beside(file: Path) -> Path | None:
     return found if os.path.isfile(found) else None  # which is false, rather than an error, of a name that is too long
 
 
+#: Endings of the names of pictures.
+PICTURES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".ppm", ".pgm")
+
 #: Errors of a disk that takes no more; nobody's fault but the disk's.
 _DISK = frozenset([errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS])
 

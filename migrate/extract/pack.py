@@ -1,26 +1,26 @@
-"""pack(): arrays and JSON as .t7 files, so that inputs and weights can travel to an old Torch."""
+"""pack(): arrays, tables, pictures and JSON as .t7 files, so that inputs and weights can travel to an old Torch."""
 
 from __future__ import annotations
 
 import os
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from ..base.errors import UsageError
+from ..base.files import PICTURES
 from ..base.json_values import JsonValues
 from ..base.messages import why_not_opened
 from ..base.output_file import check_file, whole_file
 from ..model.contents.kinds import summary
-from ..t7 import LuaTable, Tensor, Value
+from ..t7 import LuaTable, Value
 from ..t7.as_json import from_json
 from ..t7.writing.dump import dump
-
-Array = np.ndarray[Any, np.dtype[Any]]
+from .as_tensor import as_tensor
+from .foreign_files import read_hdf5, read_numbers, read_pixels, read_torch
 
 
 @dataclass
@@ -53,11 +53,12 @@ def pack(
     """Writes a .t7 file that Torch7 loads with `torch.load`.
 
     An array keeps its type: float32 becomes a FloatTensor, uint8 a ByteTensor, … A `.npz` or `.safetensors` file
-    becomes a table of tensors, JSON what it is in Lua. Several files become a table, each under its name without
-    ending, or under the one given as `NAME=FILE`.
+    becomes a table of tensors, JSON what it is in Lua, a table of numbers (`.csv`, `.txt`) a DoubleTensor of its rows,
+    a picture a ByteTensor of channels, height and width. Of `.pt` and `.pth` no code is run. Several files become a
+    table, each under its name without ending, or under the one given as `NAME=FILE`.
 
     Args:
-        sources: `.npy`, `.npz`, `.safetensors` and `.json` files.
+        sources: `.npy`, `.npz`, `.safetensors`, `.json`, `.pt`, `.pth`, `.h5`, `.csv` and `.txt` files, and pictures.
         output: the file to write.
         ascii: write text.
         long_size: bytes of a C long: 4 for a Torch7 on Windows or 32 bits.
@@ -71,7 +72,9 @@ def pack(
     check_file(Path(output), force=force, inputs=inputs)
     notes: list[str] = []
     if not sources:
-        raise UsageError("Which file? Give one or more .npy, .npz, .safetensors or .json files.")
+        raise UsageError(
+            "Which file? Give one or more .npy, .npz, .safetensors, .json, .pt, .csv or .h5 files, or pictures."
+        )
     if len(sources) == 1 and "=" not in Path(sources[0]).name:
         value = _read(Path(sources[0]), notes)
     else:
@@ -96,10 +99,10 @@ def _named(source: str) -> tuple[str, Path]:
 
 
 def _read(path: Path, notes: list[str]) -> Value:
-    readers = {".npy": _npy, ".npz": _npz, ".safetensors": _safetensors, ".json": _json}
-    reader = readers.get(path.suffix.lower())
+    reader = _READERS.get(path.suffix.lower())
     if reader is None:
-        raise UsageError(f"{path.name} should end in {', '.join(readers)}: that says what it holds.")
+        known = ", ".join(name for name in _READERS if name not in PICTURES)
+        raise UsageError(f"{path.name} should end in {known}, or as pictures do: that says what it holds.")
     try:
         return reader(path, notes)
     except UsageError as error:
@@ -110,7 +113,7 @@ def _read(path: Path, notes: list[str]) -> Value:
 
 def _npy(path: Path, notes: list[str]) -> Value:
     with path.open("rb") as stream:
-        return _tensor(np.load(stream, allow_pickle=False), path.name, notes)
+        return as_tensor(np.load(stream, allow_pickle=False), path.name, notes)
 
 
 def _npz(path: Path, notes: list[str]) -> Value:
@@ -118,7 +121,7 @@ def _npz(path: Path, notes: list[str]) -> Value:
         archive = np.load(stream, allow_pickle=False)
         if not isinstance(archive, np.lib.npyio.NpzFile):
             raise UsageError("this is no .npz file")
-        return LuaTable((name, _tensor(archive[name], name, notes)) for name in archive.files)
+        return LuaTable((name, as_tensor(archive[name], name, notes)) for name in archive.files)
 
 
 def _safetensors(path: Path, notes: list[str]) -> Value:
@@ -126,7 +129,7 @@ def _safetensors(path: Path, notes: list[str]) -> Value:
 
     try:
         with safe_open(path, framework="numpy") as file:
-            return LuaTable((name, _tensor(file.get_tensor(name), name, notes)) for name in file.keys())  # noqa: SIM118
+            return LuaTable((name, as_tensor(file.get_tensor(name), name, notes)) for name in file.keys())  # noqa: SIM118
     except (SafetensorError, TypeError, AttributeError) as error:
         raise UsageError(f"it can't be read with numpy ({error}); store bfloat16 tensors as float32") from error
 
@@ -135,23 +138,16 @@ def _json(path: Path, notes: list[str]) -> Value:
     return from_json(path.read_text("utf-8"))
 
 
-def _tensor(array: Array, name: str, notes: list[str]) -> Tensor:
-    if array.dtype == np.bool_:
-        notes.append(f"{name} holds booleans: a ByteTensor of 0 and 1, as Torch7 has masks")
-        array = array.astype(np.uint8)
-    if array.ndim == 0:
-        notes.append(f"{name} has no dimensions: a tensor of one number, since Torch7 has no smaller")
-    if array.size == 0:
-        notes.append(f"{name} is empty: Torch7 has no sizes with a 0, so its shape {array.shape} is lost")
-    try:
-        made = Tensor.from_numpy(array)
-    except TypeError as error:
-        raise UsageError(
-            f"{name} is of type {array.dtype}, which Torch7 has not: it has 8-bit bytes and chars, integers of 16, 32 "
-            "and 64 bits, and floats of 16, 32 and 64 bits. Convert it first, such as array.astype('float32')."
-        ) from error
-    if made.kind == "Half":
-        notes.append(
-            f"{name} is a HalfTensor, which Torch7 has since 2016; on a CPU it can only be stored and converted"
-        )
-    return made
+_READERS: dict[str, Callable[[Path, list[str]], Value]] = {
+    ".npy": _npy,
+    ".npz": _npz,
+    ".safetensors": _safetensors,
+    ".json": _json,
+    ".pt": read_torch,
+    ".pth": read_torch,
+    ".h5": read_hdf5,
+    ".hdf5": read_hdf5,
+    ".csv": read_numbers,
+    ".txt": read_numbers,
+    **dict.fromkeys(PICTURES, read_pixels),
+}

@@ -149,7 +149,8 @@ WRONG = {
     "ragged.json": "no JSON that Lua can hold",
     "nowhere.json": "leads nowhere",
     "deep.json": "no JSON",
-    "model.pth": "should end in .npy",
+    "model.pth": "can't be read",
+    "model.onnx": "should end in .npy",
     "missing.npy": "No such file",
     "good.npy good.npy": "the name 'good'",
 }

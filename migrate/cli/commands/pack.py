@@ -21,13 +21,15 @@ from .options import JSON, QUIET
 def pack(
     files: tuple[str, ...], output: Path, as_text: bool, narrow: bool, force: bool, as_json: bool, quiet: bool
 ) -> int:
-    """Write arrays or JSON as a .t7 file that Torch7 loads.
+    """Write arrays, tables, pictures or JSON as a .t7 file that Torch7 loads.
 
-    FILE is .npy, .npz, .safetensors or .json; several become a table, under their names or those given as NAME=FILE.
+    FILE is .npy, .npz, .safetensors, .json, .pt or .pth (no code of it is run), .h5, .csv, .txt or a picture; several
+    become a table, under their names or those given as NAME=FILE.
 
     \b
     torchmigrate pack input.npy -o input.t7
     torchmigrate pack weights.safetensors -o weights.t7
+    torchmigrate pack state_dict.pth -o weights.t7
     torchmigrate pack input=x.npy target=y.npy options.json -o batch.t7
     """
     from ...extract.pack import pack as write

@@ -13,6 +13,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 
 from ...base.errors import UsageError
+from ...base.files import PICTURES
 from ...base.memory import is_out_of_memory
 from ...base.tensor_trees import leaves, position, shapes
 from ...model.conversion import ConvertedModel
@@ -24,9 +25,6 @@ from ...t7 import load
 from ..network_copies import copy_network
 from ..reference_numbers import Reference
 from .old_exponential import without_approximation
-
-#: File names of pictures.
-PICTURES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".ppm", ".pgm")
 
 
 @dataclass(frozen=True)
