@@ -1,4 +1,4 @@
-"""extract(): a part of a .t7 file as JSON, npz, npy, safetensors, or a .t7 file of its own."""
+"""extract(): a part of a .t7 file as JSON, arrays, a table of numbers, or a .t7 file of its own."""
 
 from __future__ import annotations
 
@@ -73,7 +73,8 @@ def extract(
 
     Args:
         source: the file.
-        output: where to write: `.json`, `.npz`, `.npy`, `.safetensors` or `.t7`; None writes nothing and gives JSON.
+        output: where to write: `.json`, `.npz`, `.npy`, `.safetensors`, `.h5`, `.csv`, `.txt` or `.t7`;
+            None writes nothing and gives JSON.
         key: dotted path of keys, such as "opt" or "model.modules.1.weight"; None takes everything.
         full: JSON with the numbers of every tensor and the fields of every module.
         preview: a PNG file to write, with the first image or images found.
@@ -112,7 +113,16 @@ def extract(
 
 
 def _writer(output: Path) -> Callable[[Value, Path, Extraction, bool], None]:
-    writers = {".json": _json, ".npz": _npz, ".npy": _npy, ".safetensors": _safetensors, ".t7": _t7}
+    writers = {
+        ".json": _json,
+        ".npz": _npz,
+        ".npy": _npy,
+        ".safetensors": _safetensors,
+        ".h5": _hdf5,
+        ".csv": _csv,
+        ".txt": _txt,
+        ".t7": _t7,
+    }
     if output.suffix.lower() not in writers:
         raise UsageError(f"{output.name} should end in {', '.join(writers)}: that says in which form to write.")
     return writers[output.suffix.lower()]
@@ -148,21 +158,60 @@ def _json(value: Value, part: Path, found: Extraction, full: bool) -> None:
 
 
 def _t7(value: Value, part: Path, found: Extraction, full: bool) -> None:
+    if isinstance(value, Tensor) and value.storage is not None and value.numel() < len(value.storage):
+        found.notes.append(f"a part of a storage of {len(value.storage)} numbers, written with its own alone")
+        value = Tensor.from_numpy(value.numpy(), value.kind)
     dump(value, part)
 
 
 def _npy(value: Value, part: Path, found: Extraction, full: bool) -> None:
-    if isinstance(value, LuaTable) and len(value) and value.is_list and all(isinstance(x, float) for x in value.list()):
-        array: Array = np.array(value.list(), np.float64)
-    elif isinstance(value, (Tensor, Storage)):
-        array = np.asarray(next(tensors(value))[1].numpy())
-    else:
-        inside = [f"{name or 'the top'} ({size_text(tensor)})" for name, tensor in tensors(value)][:8]
-        there = f"; --key chooses one: {', '.join(inside)}" if inside else ""
-        raise UsageError(f"A .npy file holds one tensor, and here is {found.what}{there}. A .npz file holds several.")
+    array = _one_array(value, found, ".npy")
     found.tensors = {found.key: _described(array)}
     with part.open("wb") as stream:
         _write_npy(stream, array)
+
+
+def _csv(value: Value, part: Path, found: Extraction, full: bool) -> None:
+    _rows(value, part, found, ".csv", ",")
+
+
+def _txt(value: Value, part: Path, found: Extraction, full: bool) -> None:
+    _rows(value, part, found, ".txt", " ")
+
+
+def _rows(value: Value, part: Path, found: Extraction, ending: str, separator: str) -> None:
+    """A row a line; each number with all digits that tell it from every other double."""
+    array = _one_array(value, found, ending)
+    if array.ndim not in (1, 2) or not array.size:
+        raise UsageError(
+            f"A {ending} file holds one or two dimensions, and here is {found.what}; .npy and .npz files hold all."
+        )
+    found.tensors = {found.key: _described(array)}
+    with part.open("w", encoding="ascii", newline="\n") as stream:
+        for row in array if array.ndim == 2 else array[:, None]:
+            stream.write(separator.join(map(repr, row.tolist())) + "\n")
+
+
+def _hdf5(value: Value, part: Path, found: Extraction, full: bool) -> None:
+    try:
+        import h5py
+    except ImportError as error:
+        raise UsageError("HDF5 files need h5py: pip install 'torchmigrate[hdf5]'.") from error
+    arrays = _arrays(value, found)
+    with h5py.File(part, "w") as file:
+        for name, array in arrays.items():
+            file.create_dataset(name, data=array)
+
+
+def _one_array(value: Value, found: Extraction, ending: str) -> Array:
+    """The one tensor, or list of numbers, that there is."""
+    if isinstance(value, LuaTable) and len(value) and value.is_list and all(isinstance(x, float) for x in value.list()):
+        return np.array(value.list(), np.float64)
+    if isinstance(value, (Tensor, Storage)):
+        return np.asarray(next(tensors(value))[1].numpy())
+    inside = [f"{name or 'the top'} ({size_text(tensor)})" for name, tensor in tensors(value)][:8]
+    there = f"; --key chooses one: {', '.join(inside)}" if inside else ""
+    raise UsageError(f"A {ending} file holds one tensor, and here is {found.what}{there}. A .npz file holds several.")
 
 
 def _write_npy(stream: IO[bytes], array: Array) -> None:

@@ -197,7 +197,7 @@ def test_names_are_safe() -> None:
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["-o", "out.txt"], "should end in .json"),
+        (["-o", "out.doc"], "should end in .json"),
         (["-o", "out.npy"], "--key chooses one: "),
         (["--key", "opt", "-o", "out.npz"], "no tensor in table of"),
         (["--key", "nowhere", "-o", "out.json"], "There is no key 'nowhere'"),

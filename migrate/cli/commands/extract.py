@@ -18,7 +18,7 @@ from .sources import fetched, local_path
     "-o",
     "--output",
     type=click.Path(path_type=Path),
-    help="File to write: .json, .npz, .npy, .safetensors or .t7. Default: JSON on standard output.",
+    help="File to write: .json, .npz, .npy, .safetensors, .h5, .csv, .txt or .t7. Default: JSON on standard output.",
 )
 @click.option("--full", is_flag=True, help="JSON with the numbers of every tensor and the fields of every module.")
 @click.option("--png", type=click.Path(path_type=Path), help="Write a picture of the images, HxW or 3xHxW (Pillow).")

@@ -21,6 +21,9 @@ _READ_WITH = {
     ".npz": "numpy.load({!r})",
     ".npy": "numpy.load({!r})",
     ".safetensors": "safetensors.torch.load_file({!r})",
+    ".h5": "h5py.File({!r})",
+    ".csv": "numpy.loadtxt({!r}, delimiter=',')",
+    ".txt": "numpy.loadtxt({!r})",
     ".t7": "torchmigrate.load({!r})",
 }
 
