@@ -83,6 +83,21 @@ def test_wrong_files_exit_3_and_are_named(
     assert sorted(path.name for path in tmp_path.iterdir()) == [name]
 
 
+@pytest.mark.parametrize("command", ["inspect", "verify", "extract"])
+@pytest.mark.parametrize("content", ["require 'nn'\nreturn nn.Sequential()\n", "-- Lösung\n"])
+def test_lua_source_is_told_what_to_do_with_it(
+    command: str, content: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "model.lua").write_text(content, "utf-8")
+    assert run(command, tmp_path / "model.lua") == 3
+    said = " ".join(capsys.readouterr().err.split())
+    assert "convert model.lua --weights params.t7" in said
+    assert "--lua layers.lua" in said
+    code, found = run_json(capsys, command, tmp_path / "model.lua")
+    assert code == 3
+    assert "--weights" in found["error"]["message"]
+
+
 def test_pytorch_checkpoint_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     torch.save({"weight": torch.zeros(3)}, tmp_path / "model.pth")
     code, found = run_json(capsys, "inspect", tmp_path / "model.pth")

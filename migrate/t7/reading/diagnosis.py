@@ -14,6 +14,12 @@ _SAMPLE = 1 << 16
 _REPLACEMENT = b"\xef\xbf\xbd"
 #: What to do about a file that an interrupted download or copy leaves.
 INCOMPLETE = "Its download or copy was interrupted: get it again."
+#: What to do with a file that is called so.
+LUA_SOURCE = (
+    "Lua source holds no weights. If it builds a network whose parameters lie in a .t7 file: torchmigrate convert "
+    "model.lua --weights params.t7. If it defines layers: convert, verify, export or optimizer of the .t7 file with "
+    "--lua layers.lua. In Torch7, torch.save writes the .t7 file of a network."
+)
 _DOWNLOAD = "Get the file again: from the page behind the link, or with the download button."
 
 

@@ -14,7 +14,7 @@ from ...base.errors import T7Error, TornFile, UsageError
 from ..bodies import Body, with_standard
 from ..limits import DEFAULT_LIMITS, Limits
 from ..values import LuaFunction, LuaObject, LuaTable, Storage, Tensor, Value
-from .diagnosis import INCOMPLETE, Diagnosis, diagnose, diagnose_text_mode, is_another_kind
+from .diagnosis import INCOMPLETE, LUA_SOURCE, Diagnosis, diagnose, diagnose_text_mode, is_another_kind
 from .fields_by_position import FORMS, bodies_of
 from .file_bytes import Data, Source, is_gzip, open_data, unpack
 from .reader import Loss, Reader
@@ -291,6 +291,10 @@ def _named(source: Source) -> Iterator[None]:
     except T7Error as error:
         if isinstance(source, (str, os.PathLike)):
             error.file = "standard input" if os.fspath(source) == "-" else os.fspath(source)
+            if error.file.lower().endswith(".lua") and error.message.startswith(
+                "This is not a file of Torch7: it is a text"
+            ):
+                error.hint = LUA_SOURCE
         raise
 
 
