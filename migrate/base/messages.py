@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Iterable
 
 
 def visible(text: str) -> str:
@@ -49,6 +50,27 @@ def why_not_opened(path: str | os.PathLike[str], error: BaseException) -> str:
 def counted(number: int, noun: str, plural: str = "") -> str:
     """`1 channel`, `3 channels`, `2 entries`."""
     return f"{number} {noun if number == 1 else plural or noun + 's'}"
+
+
+def repeated(notes: Iterable[tuple[str, str]], paths_shown: int = 3) -> list[str]:
+    """Each note once: `7.2: it …` of a single path, `21 layers (1, 3, 5, …): it …` of several.
+
+    Args:
+        notes: path and text; the path "" is that of the whole.
+        paths_shown: how many paths are named.
+    """
+    paths: dict[str, dict[str, None]] = {}
+    for path, note in notes:
+        paths.setdefault(note, {})[path] = None
+    found = []
+    for note, held in paths.items():
+        named = list(held)
+        if len(named) == 1:
+            found.append(f"{named[0]}: {note}" if named[0] else note)
+            continue
+        first = ", ".join(path or "the top" for path in named[:paths_shown])
+        found.append(f"{len(named)} layers ({first}{', …' if len(named) > paths_shown else ''}): {note}")
+    return found
 
 
 def said(error: BaseException) -> str:

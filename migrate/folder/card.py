@@ -17,6 +17,7 @@ from ..base.folder_files import (
     SOURCE,
     WEIGHTS,
 )
+from ..base.messages import repeated
 from ..model.conversion import ConvertedModel
 from ..onnx.result import OnnxExport
 from ..parity.report.markdown import code
@@ -68,7 +69,7 @@ def write_card(
     lines += ["```python", "import torchmigrate", "", 'module = torchmigrate.load_converted(".")', "```", ""]
     lines += ["## Data", "", *(f"- {code(line)}" for line in conv.preprocessing.lines()), ""]
     lines += ["### Parity: it was not compared with Torch7" if report is None else report.markdown(), ""]
-    remarks = [f"{path}: {note}" if path else note for path, note in conv.notes] + list(notes)
+    remarks = repeated(conv.notes) + list(notes)
     if remarks:
         lines += ["## Notes", "", *(f"- {code(remark)}" for remark in remarks), ""]
     (folder / CARD).write_text("\n".join(lines), encoding="utf-8")

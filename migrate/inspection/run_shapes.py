@@ -51,6 +51,10 @@ def add_shapes(
 
 
 def _fill(model: Model, conv: ConvertedModel, input_shape: str | None) -> None:
+    became = {path: type(record.module).__name__ for record in conv.layers for path in record.paths}
+    refused = {refusal.path for refusal in conv.refusals}
+    for node in model.tree.walk():
+        node.became = None if node.path in refused else became.get(node.path)
     guess = input_of(conv, input_shape, fitting=False)
     outputs: dict[str, str] = {}
 

@@ -32,6 +32,7 @@ class ModuleNode:
         convertible: has the class a converter?
         train: its `train` field; None if it has none.
         output: size of the output that its last run left in the file, or that was computed; None if not known.
+        became: class of the PyTorch module that it was converted to; None if it was not converted.
         recorded: names of the fields with what a run left in them.
         tied: name of a tensor -> path.name of the tensor whose numbers it shares.
         shared: path at which the same object was met before; None for the first.
@@ -47,6 +48,7 @@ class ModuleNode:
     convertible: bool
     train: bool | None = None
     output: str | None = None
+    became: str | None = None
     recorded: list[str] = field(default_factory=list)
     tied: dict[str, str] = field(default_factory=dict)
     shared: str | None = None

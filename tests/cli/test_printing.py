@@ -138,7 +138,6 @@ ROWS: list[tuple[str, int, list[str]]] = [
             "pytorch-cpu passed * 1e-09?max|b| + 0?|b|",
             "onnxruntime not run there is no ONNX file",
             "PASSED against Torch7's own numbers (lenet_mnist.reference.t7): pytorch-cpu passed, *",
-            "tolerance: float64 rounds to 1.1e-16; *",
             "Not run, so not covered: onnxruntime (there is no ONNX file)*",
             "One input was compared, of size 2x1x32x32. Others were not.",
             "run.npz: the run, for --compare-run on another machine",

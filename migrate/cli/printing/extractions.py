@@ -5,9 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from rich.console import Console
-from rich.table import Table
 
-from .terminal import bytes_text, printable, text_console
+from .terminal import bytes_text, plain_table, printable, show_next, text_console
 
 if TYPE_CHECKING:
     from ...extract.extract import Extraction
@@ -34,16 +33,16 @@ def show_extraction(found: Extraction) -> None:
     where = f"{printable(found.key)}: " if found.key else ""
     console.print(f"[bold]{where}{printable(found.what)}[/]")
     if found.output is not None:
-        console.print(f"  {printable(found.output)}  {bytes_text(found.size)}")
+        console.print(f"  {printable(found.output)}  {bytes_text(found.size)}", soft_wrap=True)
     if found.preview is not None:
-        console.print(f"  {printable(found.preview)}")
+        console.print(f"  {printable(found.preview)}", soft_wrap=True)
     _show_rows(console, found.tensors)
     for note in found.notes:
         console.print(f"  note: {printable(note)}")
     _show_lines(console, found.left_out)
     ending = "." + (found.output or "").rpartition(".")[2].lower()
     if ending in _READ_WITH:
-        console.print(f"next: {_READ_WITH[ending].format(found.output)}", markup=False)
+        show_next(console, _READ_WITH[ending].format(found.output))
 
 
 def show_left_out(found: Extraction) -> None:
@@ -57,15 +56,17 @@ def show_left_out(found: Extraction) -> None:
 def show_packed(packed: PackedFile) -> None:
     """What `pack` ends with."""
     console = text_console()
-    console.print(f"[bold]{printable(packed.output)}[/]  {bytes_text(packed.size)}  {printable(packed.what)}")
+    console.print(
+        f"[bold]{printable(packed.output)}[/]  {bytes_text(packed.size)}  {printable(packed.what)}", soft_wrap=True
+    )
     _show_rows(console, packed.entries)
     for note in packed.notes:
         console.print(f"  note: {printable(note)}")
-    console.print(f"next: th -e \"print(torch.load('{packed.output}'))\"", markup=False)
+    show_next(console, f"th -e \"print(torch.load('{packed.output}'))\"")
 
 
 def _show_rows(console: Console, rows: dict[str, str]) -> None:
-    table = Table(box=None, pad_edge=False, show_header=False)
+    table = plain_table(columns=2)
     for name, line in list(rows.items())[:_MOST]:
         table.add_row(f"  {printable(name)}", printable(line))
     if rows:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from collections import Counter
 from collections.abc import Mapping, Sequence
 
 from rich.console import Console
@@ -17,7 +18,7 @@ from ...inspection.statistics import Statistics
 from ...inspection.tree import Model, ModuleNode
 from ...model.locate import is_criterion
 from ...model.supported_classes import Support, table
-from .terminal import bytes_text, printable, text_console
+from .terminal import bytes_text, plain_table, printable, show_next, text_console
 
 #: How many entries of a nested table are shown.
 _MAX_SHOWN = 12
@@ -34,7 +35,9 @@ def show_inspection(found: Inspection, depth: int | None, given: str) -> None:
     console = text_console()
     longs = f", {found.long_size}-byte longs" if found.long_size else ""
     functions = f", {found.functions} Lua functions (never run)" if found.functions else ""
-    console.print(f"[bold]{printable(found.file)}[/]: {bytes_text(found.size)}, {found.format}{longs}{functions}")
+    console.print(
+        f"[bold]{printable(found.file)}[/]: {bytes_text(found.size)}, {found.format}{longs}{functions}", soft_wrap=True
+    )
     for remark in found.remarks:
         console.print(f"  {printable(remark)}")
     if found.error is not None:
@@ -49,13 +52,13 @@ def show_inspection(found: Inspection, depth: int | None, given: str) -> None:
     if found.objects != 1:
         console.print(f"  {found.objects} objects one after the other; the first is shown")
     if "" not in found.contents:
-        rows = Table(box=None, pad_edge=False, show_header=False)
+        rows = plain_table(columns=3)
         _rows(rows, found.contents, 1, 2 if depth is None else depth)
         console.print(rows)
     elif (whole := found.contents[""]).kind not in ("model", "criterion"):
         kind = "" if whole.text.startswith(whole.kind) else f"[dim]{whole.kind}[/] "
         console.print(f"  {kind}{printable(whole.text)}")
-        rows = Table(box=None, pad_edge=False, show_header=False)
+        rows = plain_table(columns=3)
         _rows(rows, whole.entries, 1, 2 if depth is None else depth)
         console.print(rows)
     for function in found.lua_functions[:_MAX_SHOWN]:
@@ -68,7 +71,7 @@ def show_inspection(found: Inspection, depth: int | None, given: str) -> None:
         console.print(printable(line))
     if found.tensors is not None:
         _show_tensors(console, found.tensors)
-    console.print(f"next: {_next(found, given)}", markup=False)
+    show_next(console, _next(found, given))
 
 
 def _next(found: Inspection, given: str) -> str:
@@ -138,10 +141,17 @@ def _show_model(console: Console, model: Model, depth: int | None) -> None:
 def _show_classes(console: Console, model: Model) -> None:
     """Each class, how often, and what it becomes."""
     supported = table()
-    rows = Table(box=None, pad_edge=False, show_header=False)
+    rows = plain_table(columns=3)
     for typename, count in model.classes.items():
         row = supported.get(typename)
-        becomes = "[red]no converter[/]" if row is None else printable(", ".join(row.modules) or "supported")
+        became = Counter(
+            node.became for node in model.tree.walk() if node.typename == typename and node.became and not node.shared
+        )
+        if became:
+            counts = (f"{name} x{times}" if len(became) > 1 else name for name, times in became.items())
+            becomes = printable(", ".join(counts))
+        else:
+            becomes = "[red]no converter[/]" if row is None else printable(_candidates(row))
         rows.add_row(f"  {printable(typename)}", f"x{count}", becomes)
     console.print(rows)
     if model.unsupported:
@@ -149,6 +159,13 @@ def _show_classes(console: Console, model: Model) -> None:
         console.print(f"[red]no converter for:[/] {printable(listed)}")
     else:
         console.print("[green]every class has a converter[/]")
+
+
+def _candidates(row: Support) -> str:
+    """What a class can become, as far as that is known without converting."""
+    if len(row.modules) < 2:
+        return ", ".join(row.modules) or "supported"
+    return f"{', '.join(row.modules[:-1])} or {row.modules[-1]} (--shapes says which)"
 
 
 def _grow(tree: Tree, node: ModuleNode, depth: int | None) -> None:
@@ -190,7 +207,7 @@ def _show_tensors(console: Console, rows: list[Statistics]) -> None:
 def show_layers(rows: Sequence[Support]) -> None:
     """The table of supported classes."""
     console = text_console()
-    table = Table("Torch7", "PyTorch", "gradients", "ONNX", "cases", box=None, pad_edge=False)
+    table = plain_table("Torch7", "PyTorch", "gradients", "ONNX", "cases")
     for row in rows:
         checked = ["yes" if flag else "" for flag in (row.gradient, row.onnx)]
         cases = "never compared" if row.traits.unproven else str(row.cases or "")

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ...optim.state import class_name
-from .terminal import bytes_text, printable, remark, text_console
+from .terminal import printable, remark, show_files, show_next, text_console
 
 if TYPE_CHECKING:
     from ...optim.state import OptimizerState
@@ -28,13 +28,10 @@ def show_optimizer(state: OptimizerState, folder: Path | None, files: Sequence[s
     for note in state.notes:
         console.print(f"  note: {remark(note)}")
     if folder is None:
-        console.print("next: write it with -o FOLDER", markup=False)
+        show_next(console, "write it with -o FOLDER")
         return
-    for name in files:
-        console.print(f"  {printable(str(folder / name))}  {bytes_text((folder / name).stat().st_size)}")
-    console.print(
-        f"next: tm.load_optimizer({str(folder)!r}, module).optimizer(); see docs/resume-training.md", markup=False
-    )
+    show_files(console, folder, {name: (folder / name).stat().st_size for name in files})
+    show_next(console, f"tm.load_optimizer({str(folder)!r}, module).optimizer(); see docs/resume-training.md")
 
 
 def optimizer_json(state: OptimizerState, folder: Path | None, files: Sequence[str]) -> dict[str, Any]:

@@ -5,9 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from rich.console import Console
-from rich.table import Table
 
-from .terminal import printable, text_console
+from .terminal import plain_table, printable, text_console
 
 if TYPE_CHECKING:
     from ...folder.verify_folder import Verified
@@ -26,14 +25,12 @@ def show_verdict(console: Console, report: ParityReport) -> None:
 def show_report(report: ParityReport) -> None:
     """The outcome of `verify`: one row per backend, then the verdict, what follows from it, and its limits."""
     console = text_console()
-    table = Table("backend", "result", "largest difference", "tolerance", "why", box=None, pad_edge=False)
+    table = plain_table("backend", "result", "largest difference", "tolerance", "why")
     for row in report.rows():
         table.add_row(*(printable(cell) for cell in row))
     console.print(table)
     show_verdict(console, report)
     console.print(f"  {printable(report.verdict.meaning)}")
-    for reason in dict.fromkeys(backend.tolerance.reason for backend in report.backends if backend.tolerance):
-        console.print(f"  tolerance: {printable(reason)}")
     for limit in report.verdict.limits:
         console.print(f"  {printable(limit)}")
 
@@ -53,8 +50,10 @@ def show_verified(verified: Verified, *, bisect: bool) -> None:
     if made is not None:
         where = printable(f"{made.typename} at {made.path or 'the top'}")
         note = "" if made.exact else ", whose input is not known whole: it is what our layers made of it"
-        console.print(f"[bold]{printable(str(made.folder))}[/]: {where}{note}; run reproduce.py in it")
+        console.print(f"[bold]{printable(str(made.folder))}[/]: {where}{note}; run reproduce.py in it", soft_wrap=True)
     elif bisect:
         console.print("no layer fails by itself with input and output that are known whole: there is no part to write")
     if verified.saved is not None:
-        console.print(f"[bold]{printable(str(verified.saved))}[/]: the run, for --compare-run on another machine")
+        console.print(
+            f"[bold]{printable(str(verified.saved))}[/]: the run, for --compare-run on another machine", soft_wrap=True
+        )

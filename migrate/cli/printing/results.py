@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from rich.table import Table
-
-from ...base.messages import counted, cut
+from ...base.messages import counted, cut, repeated
 from .reports import show_verdict
-from .terminal import bytes_text, printable, remark, text_console
+from .terminal import bytes_text, printable, remark, show_files, show_next, text_console
 
 if TYPE_CHECKING:
     from ...folder.run import ConvertedFolder
@@ -27,19 +25,17 @@ def show_result(result: ConvertedFolder) -> None:
     console.print(
         f"[bold]{source}[/]{where}: {len(conversion.layers)} layers, {conversion.parameter_count:,} parameters"
     )
-    table = Table(box=None, pad_edge=False, show_header=False)
-    for name, size in result.files.items():
-        table.add_row(f"  {printable(str(result.folder / name))}", bytes_text(size))
-    console.print(table)
-    for path, note in conversion.notes:
-        console.print(f"  note: {remark(f'{path}: {note}' if path else note)}")
-    for path, names in conversion.unread.items():
-        console.print(f"  [yellow]fields not read[/] at {printable(path or 'the top')}: {printable(', '.join(names))}")
+    show_files(console, result.folder, result.files)
+    for note in repeated(conversion.notes):
+        console.print(f"  note: {remark(note)}")
+    unread = ((path or "the top", ", ".join(names)) for path, names in conversion.unread.items())
+    for line in repeated(unread):
+        console.print(f"  [yellow]fields not read[/] at {printable(line)}")
     for line in conversion.preprocessing.lines() if not conversion.is_criterion else ():
         console.print(f"  {printable(line)}")
-    for refusal in result.conversion.refusals:
-        where = refusal.path or "the top"
-        console.print(f"  [red]not converted[/]: {remark(f'{refusal.typename} at {where}: {refusal.reason}')}")
+    refusals = ((each.path or "the top", f"{each.typename}: {each.reason}") for each in conversion.refusals)
+    for line in repeated(refusals):
+        console.print(f"  [red]not converted[/]: {remark(line)}")
     for name, reason in result.not_run.items():
         console.print(f"  {name} not run: {remark(reason)}")
     if result.source_note:
@@ -51,9 +47,7 @@ def show_result(result: ConvertedFolder) -> None:
         show_verdict(console, result.report)
     if result.unproven:
         console.print(f"[bold red]not proven[/]: {printable(result.unproven)}")
-    console.print(
-        f'next: python -c "import torchmigrate as tm; print(tm.load_converted({str(result.folder)!r}))"', markup=False
-    )
+    show_next(console, f'python -c "import torchmigrate as tm; print(tm.load_converted({str(result.folder)!r}))"')
 
 
 def show_keys(result: ConvertedKeys, *, quiet: bool) -> None:
@@ -70,7 +64,9 @@ def show_keys(result: ConvertedKeys, *, quiet: bool) -> None:
         console.print(f"[bold red]not converted[/]: {remark(f'{key}: {error}')}")
     if not quiet:
         total = len(result.converted) + len(result.failed)
-        console.print(f"{len(result.converted)} of {total} models are in {printable(str(result.folder))}")
+        console.print(
+            f"{len(result.converted)} of {total} models are in {printable(str(result.folder))}", soft_wrap=True
+        )
 
 
 def show_definition(file: str, found: Definition) -> None:
@@ -103,10 +99,10 @@ def show_export(exported: OnnxExport) -> None:
     """Shows what was written, at which sizes it was checked, and what users should know."""
     console = text_console()
     size = bytes_text(exported.path.stat().st_size)
-    console.print(f"[bold]{printable(str(exported.path))}[/] opset {exported.opset}, {size}")
+    console.print(f"[bold]{printable(str(exported.path))}[/] opset {exported.opset}, {size}", soft_wrap=True)
     if exported.external is not None:
         size = bytes_text(exported.external.stat().st_size)
-        console.print(f"  weights: {printable(str(exported.external))}, {size}")
+        console.print(f"  weights: {printable(str(exported.external))}, {size}", soft_wrap=True)
     for name, shape in {**exported.inputs, **exported.outputs}.items():
         console.print(f"  {printable(name)}: {'x'.join(map(str, shape))}")
     console.print(

@@ -7,13 +7,16 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import click
+from rich.cells import cell_len
 from rich.console import Console
 from rich.markup import escape
+from rich.table import Table
 
 from ...base.messages import shell_words, visible
 from ..context import VERBOSE_KEY
@@ -33,6 +36,43 @@ def text_console(*, stderr: bool = False) -> Console:
     """As wide as the terminal; in a pipe lines are not broken, so that they can be searched and pasted."""
     console = Console(highlight=False, stderr=stderr)
     return console if console.is_terminal else Console(highlight=False, stderr=stderr, width=1000)
+
+
+def show_next(console: Console, text: str) -> None:
+    """The next command, in one line that can be copied whole: where it is longer than the terminal, that wraps it."""
+    console.print(f"next: {text}", markup=False, soft_wrap=True)
+
+
+def show_files(console: Console, folder: Path, files: Mapping[str, int]) -> None:
+    """A line for each file of a folder with its size; a long folder stands once above, so that names are never cut.
+
+    Args:
+        console: where to print.
+        folder: that of all files.
+        files: name -> size in bytes.
+    """
+    paths = {str(folder / name): bytes_text(size) for name, size in files.items()}
+    longest = max(map(cell_len, paths), default=0)
+    sizes = max(map(len, paths.values()), default=0)
+    if longest + sizes + 3 > console.width:
+        console.print(f"  {printable(str(folder))}:", soft_wrap=True)
+        paths = {f"  {name}": bytes_text(size) for name, size in files.items()}
+        longest = max(map(cell_len, paths))
+    for path, size in paths.items():
+        console.print(f"  {printable(path)}{' ' * (longest - cell_len(path))} {size}", soft_wrap=True)
+
+
+def plain_table(*headings: str, columns: int = 0) -> Table:
+    """A table without lines, whose cells are folded where they are too long, never cut.
+
+    Args:
+        headings: those of its columns.
+        columns: how many columns, where there are no headings.
+    """
+    made = Table(box=None, pad_edge=False, show_header=bool(headings))
+    for heading in headings or [""] * columns:
+        made.add_column(heading, overflow="fold")
+    return made
 
 
 def print_json(value: Any) -> None:

@@ -7,13 +7,22 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
-from rich.table import Table
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    SpinnerColumn,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+)
+from rich.table import Column
 
 from ...base.messages import counted
 from ...zoo.summary import ZooSummary
 from ...zoo.worker_pool import Began, Ended, Event, Lost
-from .terminal import printable, text_console
+from .terminal import plain_table, printable, text_console
 
 _COLOURS = {"converted": "green", "not proven": "yellow", "needs an option": "yellow", "no model": "yellow"}
 _COMPARED = {"dump": "Torch7's answers", "recorded": "recorded by Torch7", "live": "a running Torch7", "self": "itself"}
@@ -26,15 +35,19 @@ def zoo_progress(*, silent: bool) -> Iterator[Callable[[Event, int], None]]:
     if silent or not console.is_terminal:
         yield _nothing
         return
-    columns = (
-        SpinnerColumn(),
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-    )
-    with Progress(*columns, console=console, transient=True) as progress:
+    with Progress(*progress_columns(), console=console, transient=True) as progress:
         yield _Display(progress)
+
+
+def progress_columns() -> tuple[ProgressColumn, ...]:
+    """The columns of the display; of a long name only its own column takes more lines, so that the bar stays."""
+    return (
+        SpinnerColumn(),
+        TextColumn("{task.description}", table_column=Column(overflow="fold")),
+        BarColumn(bar_width=20, table_column=Column(no_wrap=True, min_width=20)),
+        MofNCompleteColumn(table_column=Column(no_wrap=True)),
+        TimeElapsedColumn(table_column=Column(no_wrap=True)),
+    )
 
 
 class _Display:
@@ -66,9 +79,7 @@ def _nothing(event: Event, total: int) -> None:
 def show_summary(summary: ZooSummary, folder: Path) -> None:
     """What became of each file, which classes are missing, where it is written."""
     console = text_console()
-    table = Table(box=None, pad_edge=False)
-    for heading in ("file", "result", "parity", "compared with", "what was found"):
-        table.add_column(heading, overflow="fold")
+    table = plain_table("file", "result", "parity", "compared with", "what was found")
     for outcome in summary.outcomes:
         status = f"[{_COLOURS.get(outcome.status, 'red')}]{outcome.status}[/]"
         earlier = " [dim](earlier)[/]" if outcome.resumed else ""
@@ -97,7 +108,7 @@ def show_summary(summary: ZooSummary, folder: Path) -> None:
         console.print(
             f"  parity: {', '.join(f'{count} {printable(title)}' for title, count in summary.verdicts.items())}"
         )
-    console.print(f"  {printable(str(folder / f'summary{summary.shard.suffix}.html'))}")
+    console.print(f"  {printable(str(folder / f'summary{summary.shard.suffix}.html'))}", soft_wrap=True)
     if summary.interrupted:
         console.print(f"[red]interrupted[/]: {len(summary.waiting)} files were not reached; the same command goes on")
 
