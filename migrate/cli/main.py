@@ -55,6 +55,12 @@ class Commands(click.Group):
                 raise click.UsageError(f"{error.format_message()} Did you mean {near[0]}?", ctx) from error
             raise
 
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Each command with the whole first sentence of its help, where click would cut it to one line."""
+        known = {name: command for name in COMMANDS if (command := self.get_command(ctx, name)) is not None}
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, command.get_short_help_str(1000)) for name, command in known.items()])
+
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in COMMANDS:
             return None
@@ -73,14 +79,14 @@ def cli() -> None:
     """Bring Lua Torch7 models (.t7) back to life: PyTorch, safetensors and ONNX, with proof of numeric parity.
 
     \b
-    torchmigrate inspect model.t7                       what is in the file
-    torchmigrate convert model.t7 -o model              PyTorch weights and source, ONNX, parity
-    torchmigrate convert *.t7 -o models --jobs 4        a whole collection
-    torchmigrate verify model.t7 --reference ref.t7     compare with what Torch7 answered
-    torchmigrate optimizer checkpoint.t7 -o model       go on training
-    torchmigrate extract checkpoint.t7 --key opt        options, vocabularies, data sets
-    torchmigrate pack input.npy -o input.t7             back to Torch7
-    torchmigrate doctor                                 what this machine has
+    torchmigrate inspect model.t7                    what is in the file
+    torchmigrate convert model.t7 -o model           PyTorch, ONNX, parity
+    torchmigrate convert *.t7 -o models --jobs 4     a whole collection
+    torchmigrate verify model.t7 --reference ref.t7  compare with Torch7's answers
+    torchmigrate optimizer checkpoint.t7 -o model    go on training
+    torchmigrate extract checkpoint.t7 --key opt     options, words, data sets
+    torchmigrate pack input.npy -o input.t7          back to Torch7
+    torchmigrate doctor                              what this machine has
     """
 
 

@@ -32,6 +32,7 @@ from .card import write_card
 from .data_given import DataGiven, with_given
 from .example_input import two_samples
 from .from_lua import provided_by
+from .verify_folder import by_place
 from .write import source_of, write, write_source
 
 #: Told what begins now: "reading", "exporting to ONNX", …
@@ -55,8 +56,8 @@ class ConvertOptions:
     dtype: str = "float32"
     reference: Path | None = None
     devices: Sequence[str] = ("cpu",)
-    atol: float | None = None
-    rtol: float | None = None
+    atol: Sequence[str] = ()
+    rtol: Sequence[str] = ()
     limits: Limits = DEFAULT_LIMITS
     max_download: int = MAX_DOWNLOAD
     require_proof: bool = False
@@ -154,6 +155,8 @@ def convert_file(
     Raises:
         TorchMigrateError: of any kind; nothing is written then.
     """
+    for name, words in (("--atol", options.atol), ("--rtol", options.rtol)):
+        by_place(words, name)  # says now what is written wrong
     if not (options.no_verify or options.source_only):
         require_devices(options.devices)
     kind = SOURCE_ONLY if options.source_only and kind == CONVERTED else kind
@@ -211,8 +214,8 @@ def _write(
             reference=reference,
             devices=options.devices,
             onnx=made / ONNX if exported else None,
-            atol=options.atol,
-            rtol=options.rtol,
+            atol=by_place(options.atol, "--atol"),
+            rtol=by_place(options.rtol, "--rtol"),
         )
         report.write(made)
         if not report:

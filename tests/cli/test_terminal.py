@@ -5,9 +5,12 @@ from __future__ import annotations
 import json
 import re
 import shlex
+import subprocess
+import sys
 from io import StringIO
 from pathlib import Path
 
+import click
 import golden
 import lua
 import pytest
@@ -15,9 +18,9 @@ from rich.console import Console
 from rich.progress import Progress
 
 import torchmigrate as tm
-from torchmigrate.base.errors import EXIT_OK
+from torchmigrate.base.errors import EXIT_OK, EXIT_USAGE
 from torchmigrate.base.messages import repeated
-from torchmigrate.cli.main import main
+from torchmigrate.cli.main import cli, main
 from torchmigrate.cli.printing.zoo import progress_columns
 
 LONG = "the_networks_of_the_third_experiment/resnets_with_eighteen_layers/converted_in_the_second_run"
@@ -81,6 +84,7 @@ def test_what_is_copied_stands_in_one_line(words: str, whole: str, capsys: pytes
     assert [line for line in printed(words, capsys) if whole in line]
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("eighty")
 def test_no_derivation_of_tolerances_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
     lines = printed("verify lenet.t7 --report report", capsys)
@@ -126,3 +130,77 @@ def test_inspect_says_what_each_class_became_where_the_model_is_run(capsys: pyte
     assert [line for line in printed("inspect lenet.t7 --shapes", capsys) if re.fullmatch(f"{row}MaxPool2d", line)]
     found = json.loads("\n".join(printed("inspect lenet.t7 --shapes --json", capsys)))
     assert [node["became"] for node in found["models"][0]["tree"]["children"]][:3] == ["Conv2d", "Tanh", "MaxPool2d"]
+
+
+@pytest.mark.usefixtures("eighty")
+@pytest.mark.parametrize(
+    ("command", "first", "headings"),
+    [
+        ("convert", "The model", {"Comparison": "--atol", "Many files": "--jobs", "Limits": "--max-download"}),
+        ("verify", "The model", {"Comparison": "--atol", "Reference": "--torch7", "What is written": "--bisect"}),
+    ],
+)
+def test_options_stand_under_headings(
+    command: str, first: str, headings: dict[str, str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    lines = printed(f"{command} --help", capsys)
+    found = [line.removesuffix(":") for line in lines if re.fullmatch(r"[A-Z][\w ]+:", line)]
+    assert (found[0], found[-1]) == (first, "Other options")
+    for heading, option in headings.items():
+        after = lines[lines.index(f"{heading}:") :]
+        assert [line for line in after[: after.index("")] if line.startswith(f"  {option} ")]
+    named = re.findall(r"^  (?:-\w, )?(--[\w-]+)", "\n".join(lines), re.MULTILINE)
+    made = cli.get_command(click.Context(cli), command)
+    assert made is not None
+    options = [option for option in made.get_params(click.Context(made)) if isinstance(option, click.Option)]
+    assert sorted(named) == sorted(next(name for name in each.opts if name.startswith("--")) for each in options)
+
+
+@pytest.mark.usefixtures("eighty")
+def test_the_help_of_all_commands_is_not_cut(capsys: pytest.CaptureFixture[str]) -> None:
+    lines = printed("--help", capsys)
+    assert max(map(len, lines)) <= 80
+    assert not [line for line in lines if line.endswith("...") and "Usage" not in line]
+    assert "a parity report." in " ".join(" ".join(lines).split())
+
+
+def test_options_of_one_name_mean_the_same_in_every_command() -> None:
+    seen: dict[str, set[tuple[object, ...]]] = {}
+    for name in cli.list_commands(click.Context(cli)):
+        command = cli.get_command(click.Context(cli), name)
+        assert command is not None
+        for option in command.params:
+            if option.name in ("atol", "rtol", "dtype", "opset", "devices", "input_shape"):
+                told = option.to_info_dict()
+                seen.setdefault(option.name, set()).add((str(told["type"]), told["multiple"], told["help"]))
+    assert {name: len(kinds) for name, kinds in seen.items()} == dict.fromkeys(seen, 1)
+    assert len(seen) == 6
+
+
+@pytest.mark.usefixtures("eighty")
+def test_convert_takes_tolerances_as_verify_does(capsys: pytest.CaptureFixture[str]) -> None:
+    two = lua.module("nn.ConcatTable", modules=[lua.linear(3, 2), lua.linear(3, 4)])
+    tm.dump(lua.sequential(two), "two.t7")
+    words = "convert two.t7 -o two --no-onnx --json"
+    found = json.loads("\n".join(printed(f"{words} --atol 1=0.25", capsys)))
+    assert re.search(r"--atol '?\S*1\]?=0.25", found["parity"]["command"])
+    found = json.loads("\n".join(printed(f"{words} --force --atol x", capsys, EXIT_USAGE)))
+    assert found["error"]["message"].startswith("--atol takes a number such as 1e-4")
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("eighty")
+def test_source_only_suggests_what_the_folder_can_do(capsys: pytest.CaptureFixture[str]) -> None:
+    lines = printed("convert small.t7 -o small --source-only", capsys)
+    assert lines[-1] == 'next: cd small && python -c "from model import Model; print(Model())"'
+    command = [sys.executable, "-c", "from model import Model; print(Model())"]
+    done = subprocess.run(command, cwd="small", capture_output=True, text=True, check=True)
+    assert "Linear(in_features=3, out_features=2" in done.stdout
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("eighty")
+def test_convert_writes_float16(capsys: pytest.CaptureFixture[str]) -> None:
+    found = json.loads("\n".join(printed("convert small.t7 -o small --dtype float16 --json", capsys)))
+    (onnx,) = [row for row in found["parity"]["backends"] if row["backend"].startswith("onnxruntime")]
+    assert (onnx["status"], found["passed"]) == ("passed", True)

@@ -7,18 +7,25 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from ..option_groups import GroupedCommand, in_group
 from . import definition
 from .options import (
+    ALIASES,
     DATA,
     DEVICES,
     DTYPE,
-    FILES,
     JSON,
-    MODEL,
+    KEY,
+    LIMITS,
+    LUA,
+    MAX_DOWNLOAD,
+    NO_PLUGINS,
     OPSET,
+    PLUGINS,
     PROOF,
     QUIET,
     REFERENCE,
+    SEVERAL_FILES,
     SHAPE,
     TOLERANCES,
     VERBOSE,
@@ -31,30 +38,44 @@ if TYPE_CHECKING:
     from ...folder.run import ConvertOptions
 
 
-@click.command()
-@FILES
-@MODEL
-@click.option(
-    "-o", "--output", type=click.Path(path_type=Path), help="Folder to write; default: the file's name without .t7."
+@click.command(cls=GroupedCommand)
+@SEVERAL_FILES
+@in_group(
+    "The model",
+    KEY,
+    click.option("--all-keys", is_flag=True, help="Convert every model of the file, each into a folder below -o."),
+    LUA,
+    PLUGINS,
+    NO_PLUGINS,
+    ALIASES,
+    click.option(
+        "--allow-unsupported", is_flag=True, help="Convert the rest; what is not converted raises when it is run."
+    ),
+    SHAPE,
 )
-@ZOO
-@click.option("--all-keys", is_flag=True, help="Convert every model of the file, each into a folder below -o.")
-@click.option("--force", is_flag=True, help="Replace an existing folder.")
-@click.option(
-    "--allow-unsupported", is_flag=True, help="Convert the rest; what is not converted raises when it is run."
+@in_group(
+    "What is written",
+    click.option(
+        "-o", "--output", type=click.Path(path_type=Path), help="Folder to write; default: the file's name without .t7."
+    ),
+    click.option("--force", is_flag=True, help="Replace an existing folder."),
+    click.option("--source-only", is_flag=True, help="Write only model.py, the source."),
+    click.option("--no-onnx", is_flag=True, help="Write no model.onnx."),
+    OPSET,
+    DTYPE,
 )
-@click.option("--no-onnx", is_flag=True, help="Write no model.onnx.")
-@click.option("--source-only", is_flag=True, help="Write only model.py, the source.")
-@click.option("--no-verify", is_flag=True, help="Write no parity.json.")
-@SHAPE
-@OPSET
-@DTYPE
-@REFERENCE
-@DEVICES
-@TOLERANCES
-@PROOF
-@DATA
-@definition.lua_options
+@in_group(
+    "Comparison",
+    REFERENCE,
+    DEVICES,
+    TOLERANCES,
+    PROOF,
+    click.option("--no-verify", is_flag=True, help="Write no parity.json."),
+)
+@in_group("Data that the model was trained with", DATA)
+@in_group("Many files", ZOO)
+@in_group("Parameters in a file of their own", definition.lua_options)
+@in_group("Limits", LIMITS, MAX_DOWNLOAD)
 @JSON
 @QUIET
 @VERBOSE

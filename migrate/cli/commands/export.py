@@ -8,20 +8,13 @@ from typing import Any
 import click
 
 from ...base.errors import EXIT_OK
-from .options import CONVERSION, JSON, OPSET, QUIET, SHAPE, VERBOSE, with_model_options
+from .options import CONVERSION, DTYPE, JSON, OPSET, QUIET, SHAPE, VERBOSE, with_model_options
 from .sources import file_name, local_path, opened, without_ending
 
 DYNAMIC = click.option(
     "--dynamic",
     metavar="AXES",
     help="Axes of free size: of batch,time,height,width, or none. Default: the batch, if the model allows it.",
-)
-DTYPE = click.option(
-    "--dtype",
-    type=click.Choice(["float32", "float16", "keep"]),
-    default="float32",
-    show_default=True,
-    help="Numbers in the ONNX file; keep: those of the model.",
 )
 
 

@@ -35,7 +35,7 @@ def _keep_max_download(context: click.Context, _option: click.Parameter, value: 
     context.meta[MAX_DOWNLOAD_KEY] = value
 
 
-_MAX_DOWNLOAD = click.option(
+MAX_DOWNLOAD = click.option(
     "--max-download",
     type=PositiveNumber(),
     metavar="GB",
@@ -94,10 +94,10 @@ SHAPE = click.option(
 OPSET = click.option("--opset", type=int, default=20, show_default=True, help="ONNX opset.")
 DTYPE = click.option(
     "--dtype",
-    type=click.Choice(["float32", "keep"]),
+    type=click.Choice(["float32", "float16", "keep"]),
     default="float32",
     show_default=True,
-    help="Numbers in the ONNX file.",
+    help="Numbers in the ONNX file; keep: those of the model.",
 )
 REFERENCE = click.option(
     "--reference",
@@ -148,8 +148,13 @@ LABELS = click.option(
 CHANNEL_ORDER = click.option(
     "--channel-order", type=click.Choice(["rgb", "bgr", "yuv", "gray", "y"]), help="Of the pictures that it takes."
 )
-ATOL = click.option("--atol", type=float, help="Absolute tolerance; default: from dtype and depth.")
-RTOL = click.option("--rtol", type=float, help="Relative tolerance; default: from dtype and depth.")
+ATOL = click.option(
+    "--atol",
+    multiple=True,
+    metavar="[OUTPUT=]NUMBER",
+    help="Absolute tolerance, of all outputs or one; default: from dtype and depth.",
+)
+RTOL = click.option("--rtol", multiple=True, metavar="[OUTPUT=]NUMBER", help="Relative tolerance, likewise.")
 
 
 def options(*options: Callable[[F], F]) -> Callable[[F], F]:
@@ -163,8 +168,9 @@ def options(*options: Callable[[F], F]) -> Callable[[F], F]:
     return decorate
 
 
-FILE = options(click.argument("file", type=PathOrUrl(readable=False)), _MAX_DOWNLOAD)
-FILES = options(click.argument("files", metavar="FILE...", nargs=-1), _MAX_DOWNLOAD)
+ONE_FILE = click.argument("file", type=PathOrUrl(readable=False))
+SEVERAL_FILES = click.argument("files", metavar="FILE...", nargs=-1)
+FILE = options(ONE_FILE, MAX_DOWNLOAD)
 MAX_ELEMENTS = click.option(
     "--max-elements",
     type=click.IntRange(min=1),
@@ -180,8 +186,7 @@ LUA = click.option(
     type=click.Path(path_type=Path),
     help="The author's Lua file with classes of layers that are not known; repeatable.",
 )
-MODEL = options(KEY, PLUGINS, NO_PLUGINS, ALIASES, LUA, LIMITS)
-CONVERSION = options(FILE, MODEL)
+CONVERSION = options(FILE, KEY, PLUGINS, NO_PLUGINS, ALIASES, LUA, LIMITS)
 TOLERANCES = options(ATOL, RTOL)
 DATA = options(MEAN, STD, LABELS, CHANNEL_ORDER)
 ZOO = options(

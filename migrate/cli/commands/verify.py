@@ -7,13 +7,33 @@ from typing import Any
 
 import click
 
-from .options import CONVERSION, DEVICES, JSON, MEAN, PROOF, QUIET, SHAPE, STD, VERBOSE, options, with_model_options
+from ..option_groups import GroupedCommand, in_group
+from .options import (
+    ALIASES,
+    DEVICES,
+    JSON,
+    KEY,
+    LIMITS,
+    LUA,
+    MAX_DOWNLOAD,
+    MEAN,
+    NO_PLUGINS,
+    ONE_FILE,
+    PLUGINS,
+    PROOF,
+    QUIET,
+    SHAPE,
+    STD,
+    TOLERANCES,
+    VERBOSE,
+    with_model_options,
+)
 from .sources import local_path, opened
 
 _PATH = click.Path(path_type=Path)
 
-
-REFERENCES = options(
+REFERENCES = in_group(
+    "Reference",
     click.option(
         "--reference",
         metavar="FILE|auto|recorded|self",
@@ -29,7 +49,8 @@ REFERENCES = options(
     ),
     click.option("--compare-run", type=_PATH, help="Compare with a run that --save-run saved, on another machine."),
 )
-INPUTS = options(
+INPUTS = in_group(
+    "Input",
     click.option(
         "--input",
         multiple=True,
@@ -48,13 +69,17 @@ INPUTS = options(
     SHAPE,
     click.option("--seed", type=int, default=0, show_default=True, help="Of random input."),
 )
-RULES = options(
-    click.option("--atol", multiple=True, metavar="[OUTPUT=]NUMBER", help="Absolute tolerance, of one or all outputs."),
-    click.option("--rtol", multiple=True, metavar="[OUTPUT=]NUMBER", help="Relative tolerance, likewise."),
+COMPARISON = in_group(
+    "Comparison",
+    click.option("--onnx", type=_PATH, help="An exported ONNX file to compare too."),
+    DEVICES,
+    TOLERANCES,
+    PROOF,
     click.option("--layers/--no-layers", default=True, show_default=True, help="Compare every layer."),
     click.option("--gradients", is_flag=True, help="Compare gradients too, where the reference has them."),
 )
-RESULTS = options(
+RESULTS = in_group(
+    "What is written",
     click.option("--report", type=_PATH, help="Folder for parity.json and report.html."),
     click.option("--markdown", type=_PATH, help="File for a summary, such as for a pull request."),
     click.option("--save-run", type=_PATH, help="Save a CPU run as .npz, for --compare-run elsewhere."),
@@ -63,15 +88,14 @@ RESULTS = options(
 )
 
 
-@click.command()
-@CONVERSION
+@click.command(cls=GroupedCommand)
+@ONE_FILE
+@in_group("The model", KEY, LUA, PLUGINS, NO_PLUGINS, ALIASES)
 @REFERENCES
-@click.option("--onnx", type=_PATH, help="An exported ONNX file to compare too.")
 @INPUTS
-@DEVICES
-@RULES
-@PROOF
+@COMPARISON
 @RESULTS
+@in_group("Limits", LIMITS, MAX_DOWNLOAD)
 @JSON
 @QUIET
 @VERBOSE

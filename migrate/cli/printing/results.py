@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import shlex
 from typing import TYPE_CHECKING
 
-from ...base.messages import counted, cut, repeated
+from ...base.folder_files import WEIGHTS
+from ...base.messages import counted, cut, repeated, visible
 from .reports import show_verdict
 from .terminal import bytes_text, printable, remark, show_files, show_next, text_console
 
@@ -47,7 +49,11 @@ def show_result(result: ConvertedFolder) -> None:
         show_verdict(console, result.report)
     if result.unproven:
         console.print(f"[bold red]not proven[/]: {printable(result.unproven)}")
-    show_next(console, f'python -c "import torchmigrate as tm; print(tm.load_converted({str(result.folder)!r}))"')
+    if WEIGHTS in result.files:
+        show_next(console, f'python -c "import torchmigrate as tm; print(tm.load_converted({str(result.folder)!r}))"')
+    else:
+        folder = shlex.quote(visible(str(result.folder)))
+        show_next(console, f'cd {folder} && python -c "from model import Model; print(Model())"')
 
 
 def show_keys(result: ConvertedKeys, *, quiet: bool) -> None:
