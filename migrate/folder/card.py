@@ -20,7 +20,7 @@ from ..base.folder_files import (
 from ..base.messages import repeated
 from ..model.conversion import ConvertedModel
 from ..onnx.result import OnnxExport
-from ..parity.report.markdown import code
+from ..parity.report.markdown import code, sentence
 from ..parity.report.report import ParityReport
 
 _TAGS = ("torch7", "lua-torch", "torchmigrate", "safetensors")
@@ -57,10 +57,6 @@ def write_card(
         f"Converted from {code(source)}{where} (Lua Torch7) by torchmigrate.",
         f"It has {len(conv.layers)} layers and {conv.parameter_count:,} parameters.",
         "",
-        "| file | what |",
-        "|---|---|",
-        *(f"| `{name}` | {_FILES[name]} |" for name in files),
-        "",
         "## Use",
         "",
     ]
@@ -68,8 +64,19 @@ def write_card(
         lines += ["```python", "from model import Model", "", 'model = Model.from_pretrained(".")', "```", ""]
     lines += ["```python", "import torchmigrate", "", 'module = torchmigrate.load_converted(".")', "```", ""]
     lines += ["## Data", "", *(f"- {code(line)}" for line in conv.preprocessing.lines()), ""]
-    lines += ["### Parity: it was not compared with Torch7" if report is None else report.markdown(), ""]
-    remarks = repeated(conv.notes) + list(notes)
-    if remarks:
-        lines += ["## Notes", "", *(f"- {code(remark)}" for remark in remarks), ""]
+    limits = [sentence(limit) for limit in (() if report is None else report.verdict.limits)]
+    limits += [code(remark) for remark in (*repeated(conv.notes), *notes)]
+    if limits:
+        lines += ["## Limits", "", *(f"- {limit}" for limit in limits), ""]
+    lines += ["## Parity", "", *_verdict(report), ""]
+    lines += ["## Files", "", "| file | what |", "|---|---|"]
+    lines += [*(f"| `{name}` | {_FILES[name]} |" for name in files), ""]
     (folder / CARD).write_text("\n".join(lines), encoding="utf-8")
+
+
+def _verdict(report: ParityReport | None) -> list[str]:
+    """The verdict in one line, with a link to all numbers."""
+    if report is None:
+        return ["It was not compared with Torch7."]
+    verdict = report.verdict
+    return [f"**{sentence(verdict.title)}**: {sentence(verdict.meaning)} All numbers: [{REPORT}]({REPORT})."]

@@ -46,6 +46,11 @@ def code(value: object) -> str:
     return f"<code>{''.join(c if c in harmless else f'&#{ord(c)};' for c in text)}</code>"
 
 
+def sentence(text: str) -> str:
+    """A sentence of the verdict, which may quote an error; plain words stay readable."""
+    return text if re.fullmatch(r"[\w ,.;:'()-]*", text, re.ASCII) and "www." not in text else code(text)
+
+
 def _lines(report: Mapping[str, Any]) -> Iterator[str]:
     verdict, source, reference = report["verdict"], report["source"], report["reference"]
     sign = {"passed": "\N{WHITE HEAVY CHECK MARK}", "failed": "\N{CROSS MARK}"}.get(
@@ -54,7 +59,7 @@ def _lines(report: Mapping[str, Any]) -> Iterator[str]:
     yield f"### Parity: {sign} {verdict['title']}"
     yield ""
     where = f" at {code(source['key'])}" if source["key"] else ""
-    yield f"{code(source['file'] or 'a value that was no file')}{where}. {_sentence(verdict['meaning'])}"
+    yield f"{code(source['file'] or 'a value that was no file')}{where}. {sentence(verdict['meaning'])}"
     yield ""
     rounding = "" if reference["kind"] in TORCH7 else " (rounding only)"
     yield f"| backend | result{rounding} | largest error | of the largest number | of the tolerance | tolerance | why |"
@@ -69,18 +74,13 @@ def _lines(report: Mapping[str, Any]) -> Iterator[str]:
         yield from worst
     yield ""
     for limit in verdict["limits"]:
-        yield f"- {_sentence(limit)}"
+        yield f"- {sentence(limit)}"
     yield f"- model sha256 {code(source['sha256'] or 'none')}"
     if reference["file"] is not None:
         yield f"- reference {code(reference['file'])}, sha256 {code(reference['sha256'] or 'none')}"
     versions = report["environment"].get("versions", {})
     yield "- " + ", ".join(f"{name} {code(version)}" for name, version in versions.items())
     yield f"- {code(report['command'])}"
-
-
-def _sentence(text: str) -> str:
-    """A sentence of the verdict, which may quote an error; plain words stay readable."""
-    return text if re.fullmatch(r"[\w ,.;:'()-]*", text, re.ASCII) and "www." not in text else code(text)
 
 
 def _backend(backend: Mapping[str, Any]) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import asdict
 from html import escape
 from pathlib import Path
@@ -136,10 +137,22 @@ class ParityReport(Comparison):
         page = Path(folder) / REPORT
         check_file(page, force=force)
         with whole_file(path, force=force) as part:
-            part.write_text(json.dumps(made, indent=1, ensure_ascii=True, allow_nan=False) + "\n", encoding="ascii")
+            part.write_text(compact(made), encoding="ascii")
         with whole_file(page, force=force) as part:
             part.write_text(html.render(made), encoding="utf-8", newline="\n")
         return path
+
+
+def compact(report: Mapping[str, Any]) -> str:
+    """A report as JSON without spaces: a line for each property, and one for each entry of its lists."""
+    lines = []
+    for name, value in report.items():
+        text = json.dumps(value, separators=(",", ":"), ensure_ascii=True, allow_nan=False)
+        if isinstance(value, list) and value:
+            entries = (json.dumps(entry, separators=(",", ":"), ensure_ascii=True, allow_nan=False) for entry in value)
+            text = "[\n" + ",\n".join(entries) + "\n]"
+        lines.append(f"{json.dumps(name)}:{text}")
+    return "{\n" + ",\n".join(lines) + "\n}\n"
 
 
 def finite(value: Any) -> Any:
