@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from . import optim as optim
     from .base.errors import ExportError as ExportError
     from .base.errors import ModelNotFound as ModelNotFound
+    from .base.errors import NetworksDiffer as NetworksDiffer
     from .base.errors import T7Error as T7Error
     from .base.errors import TorchMigrateError as TorchMigrateError
     from .base.errors import TornFile as TornFile
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
     from .folder.load_converted import load_converted as load_converted
     from .folder.run import ConvertOptions as ConvertOptions
     from .lua.plan import fill as fill
+    from .matching.match import match as match
+    from .matching.result import Match as Match
     from .model.convert import to_torch as to_torch
     from .model.layer import Layer as Layer
     from .model.layer_record import LayerRecord as LayerRecord
@@ -57,6 +60,7 @@ _HOMES = {
     "base.errors": (
         "ExportError",
         "ModelNotFound",
+        "NetworksDiffer",
         "T7Error",
         "TorchMigrateError",
         "TornFile",
@@ -83,6 +87,8 @@ _HOMES = {
     "folder.load_converted": ("load_converted",),
     "folder.run": ("ConvertOptions",),
     "lua.plan": ("fill",),
+    "matching.match": ("match",),
+    "matching.result": ("Match",),
     "zoo.convert_all": ("convert_all",),
 }
 _MODULES = {name: module for module, names in _HOMES.items() for name in names}

@@ -17,7 +17,7 @@ FILES = sorted(path for top in ("migrate", "converters") for path in (ROOT / top
 
 #: From the lowest package to the highest; each may import those before it.
 ORDER = ("base", "t7", "model", "shapes", "source", "onnx", "optim", "lua", "parity", "folder", "inspection", "picture")
-HIGHEST = (*ORDER, "extract", "zoo", "cli", "__main__", "")
+HIGHEST = (*ORDER, "matching", "extract", "zoo", "cli", "__main__", "")
 
 #: Where a class may be told by its name, and why.
 BY_NAME = {

@@ -8,6 +8,7 @@ TorchMigrateError
 │   └── ModelNotFound    several models in that file, or none at that key
 │       └── NoModel      that file holds no model at all     (exit 3)
 ├── UnsupportedLayers    the model holds layers that can't be converted (exit 4)
+├── NetworksDiffer       a network to be filled computes something else   (exit 1)
 └── ExportError          the ONNX export failed                    (exit 5)
 """
 
@@ -156,6 +157,12 @@ class UnsupportedLayers(TorchMigrateError):
         if held:
             lines += ["It holds models that can be converted by themselves; choose one:", held]
         super().__init__("\n".join(lines))
+
+
+class NetworksDiffer(TorchMigrateError):
+    """A network that was to get the weights of a model computes something else: it says where, and how."""
+
+    exit_code = EXIT_PARITY
 
 
 class ExportError(TorchMigrateError):
