@@ -27,6 +27,7 @@ COMMANDS = (
     "convert",
     "verify",
     "export",
+    "match",
     "optimizer",
     "extract",
     "pack",
@@ -83,6 +84,7 @@ def cli() -> None:
     torchmigrate convert model.t7 -o model           PyTorch, ONNX, parity
     torchmigrate convert *.t7 -o models --jobs 4     a whole collection
     torchmigrate verify model.t7 --reference ref.t7  compare with Torch7's answers
+    torchmigrate match model.t7 --into net.py:Net    the weights in your own class
     torchmigrate optimizer checkpoint.t7 -o model    go on training
     torchmigrate extract checkpoint.t7 --key opt     options, words, data sets
     torchmigrate pack input.npy -o input.t7          back to Torch7
