@@ -30,10 +30,15 @@ _CHECKS = ("", "ties", "zeros", "large", "positive", "")
 def explore(session: Session, layer: LuaObject, task: LuaTable) -> tuple[dict[str, Any], LuaTable]:
     """Finds inputs, records the layer on each kind of them at several sizes, and runs it on examples at others.
 
+    Args:
+        session: the Lua with the author's files.
+        layer: the layer of the file.
+        task: `backward`: its backward pass is recorded as well.
+
     Returns:
         The kinds of inputs, each with its graphs or the reason why there are none; and the examples.
     """
-    explorer = _Explorer(session, layer)
+    explorer = _Explorer(session, layer, bool(task.get("backward")))
     said: list[dict[str, Any]] = []
     examples: list[LuaTable] = []
     for number, pattern in enumerate(patterns(layer, explorer.runs)):
@@ -49,8 +54,9 @@ def explore(session: Session, layer: LuaObject, task: LuaTable) -> tuple[dict[st
 
 
 class _Explorer:
-    def __init__(self, session: Session, layer: LuaObject) -> None:
+    def __init__(self, session: Session, layer: LuaObject, backward: bool) -> None:
         self._session = session
+        self._backward = backward
         self._layer = layer
         self._tracer = Tracer(session, layer)
         self._dtype = _DTYPES[tensor_kind(layer)]
@@ -102,12 +108,17 @@ class _Explorer:
     def _one(self, pattern: Pattern, chosen: dict[str, int], other: dict[str, int], training: bool) -> dict[str, Any]:
         """The graph at one size; it must not depend on what the layer was run on before."""
         runs = [example(pattern, size, self._dtype, 11 + n) for n, size in enumerate((chosen, chosen, other, chosen))]
-        found = self._tracer.trace(runs, training)
-        return {
-            "runs": [written(_as_first_run(output, number)) for number, (output, _) in enumerate(found) if number != 2],
+        found = self._tracer.trace(runs, training, self._backward)
+        said = {
+            "runs": [written(_as_first_run(run[0], number)) for number, run in enumerate(found) if number != 2],
             "sizes": [list(shape) for shape in pattern.shapes(chosen)],
             **found[0][1],
         }
+        if self._backward:
+            said["backward"] = [
+                written(_as_first_run(run[2], number)) for number, run in enumerate(found) if number != 2
+            ]
+        return said
 
     def examples(self, pattern: Pattern, traced: list[dict[str, int]]) -> list[LuaTable]:
         """What the Lua gives on numbers and sizes that were not traced, forward and backward."""

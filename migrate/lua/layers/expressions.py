@@ -197,6 +197,8 @@ class Body:
             return self._explanations.explain(value.values)
         if isinstance(value, (list, tuple)):
             return ast.List([self._value(part) for part in value])
+        if value is None:
+            return ast.Constant(None)
         if isinstance(value, str):
             raise Unexplained(f"an argument {value!r} can't be written")
         return number(value)

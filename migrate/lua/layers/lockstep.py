@@ -165,7 +165,7 @@ class Explanations:
 
     def _quotient(self, values: Sequence[float]) -> ast.expr | None:
         """A constant divided by a size, or by a product of sizes."""
-        for count in (1, 2, 3):
+        for count in range(1, 6):
             for some in combinations(self._atoms, count):
                 products = []
                 for index, value in enumerate(values):

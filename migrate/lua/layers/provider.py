@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import os
+import re
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, cast
@@ -12,6 +13,7 @@ import torch
 from torch import nn
 
 from ...base.errors import LimitExceeded
+from ...model.convert import to_torch
 from ...model.layer import Layer
 from ...model.registry import Converter, find
 from ...t7 import LuaObject, LuaTable, Storage, Tensor, Value
@@ -19,10 +21,14 @@ from ..limits import DEFAULT_LUA_LIMITS, LuaLimits
 from ..sandbox import LuaFailed
 from .classes import class_of
 from .lockstep import Unexplained
+from .own_backward import PASSES
 from .run import ask, lua_files
 from .session import tensor_kind
 from .source import Written, written
 from .verify import compare
+
+#: How the Lua's error about a method of Torch7 ends that is not Lua here.
+INHERITS = "of a class of Torch7 that it inherits from"
 
 _DTYPES = {"Float": "float32", "Double": "float64"}
 
@@ -98,9 +104,53 @@ class _Provider:
             layer.refuse(
                 f"its Lua is not converted: what it computes can't be written ({type(error).__name__}: {error})"
             )
+        self._check_inherited(layer, examples)
+        if difference := self._not_the_derivative(layer, said, examples, source):
+            said, source = self._with_own_backward(layer, parameters, difference)
+            examples = [example for example in examples if example["pattern"] in source.kinds]
         source.text = self._named_apart(source)
         self._found[key] = said, examples, source
         return self._found[key]
+
+    def _check_inherited(self, layer: Layer, examples: list[LuaTable]) -> None:
+        """Refuses a backward pass of which a part is a method of Torch7 that is not known here."""
+        for failed in (example.get("backward_failed") for example in examples):
+            if isinstance(failed, str) and failed.endswith(INHERITS):
+                layer.refuse(f"its Lua is not converted: {failed}, in its backward pass")
+
+    def _not_the_derivative(self, layer: Layer, said: dict[str, Any], examples: list[LuaTable], source: Written) -> str:
+        """How the author's gradients differ from those of autograd; "" if they do not, or it is not to be told."""
+        if source.children:
+            return ""
+        self._check_paths(layer, source)
+        sizes = {f"{name}_size": _tensor(layer, path).size for path, name in source.fields.items()}
+        module = class_of(source.name, source.text)(**sizes)
+        for path, name in source.fields.items():
+            numbers = to_torch(_tensor(layer, path))
+            is_parameter = isinstance(getattr(module, name), nn.Parameter)
+            setattr(module, name, nn.Parameter(numbers) if is_parameter else numbers)
+        found = compare(module.eval(), examples, [source.fields.get(tuple(path)) for path in said["parameters"]])
+        return "" if found.wrong else found.gradient
+
+    def _with_own_backward(
+        self, layer: Layer, parameters: list[tuple[Any, ...]], difference: str
+    ) -> tuple[dict[str, Any], Written]:
+        """The layer with the author's backward pass, recorded as its forward pass was."""
+        task = LuaTable([("layer", layer.object), ("backward", True)])
+        try:
+            recorded, _ = ask("explore", self._files, task, self._limits)
+            file = self._defined[layer.typename]
+            dtype = _DTYPES[tensor_kind(layer.object)]
+            return recorded, written(recorded, layer.typename, file, parameters, dtype, difference)
+        except (LuaFailed, Unexplained, LimitExceeded) as error:
+            reason = str(error)
+        except (IndexError, KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
+            reason = f"it can't be written ({type(error).__name__}: {error})"
+        layer.refuse(
+            "its Lua is not converted: its backward pass is not the derivative of its output, and PyTorch would "
+            f"train it in another way ({difference}); it is not recorded: {reason}. A converter of your own can say "
+            "how (--plugin)"
+        )
 
     def _named_apart(self, source: Written) -> str:
         """The text with a name that no other text of this conversion has."""
@@ -108,7 +158,8 @@ class _Provider:
         while self._classes.setdefault(source.name, source.text) != source.text:
             number += 1
             old, source.name = source.name, f"{stem}{number}"
-            source.text = source.text.replace(f"class {old}(", f"class {source.name}(", 1)
+            source.text = re.sub(rf"\bclass {old}(?=\(|{PASSES}\()", f"class {source.name}", source.text)
+            source.text = source.text.replace(f"{old}{PASSES}.apply(", f"{source.name}{PASSES}.apply(")
         return source.text
 
     def _check_paths(self, layer: Layer, source: Written) -> None:
@@ -131,7 +182,7 @@ class _Provider:
         if device.type == "meta" or unused:
             layer.refuse(f"its Lua is not converted: parameters that it lists do not change its output: {unused}")
         module.eval()
-        found = compare(module, examples, own)
+        found = compare(module, examples, own, strict=bool(source.backward))
         for part in module.modules():
             part.training = training[id(part)]
         if found.wrong or not found.outputs:
@@ -145,6 +196,10 @@ class _Provider:
             f"converted from its Lua ({self._defined[layer.typename]}): compared with it on "
             f"{found.outputs} inputs, and {found.gradients} backward passes, of numbers and sizes that were not traced"
         )
+        if source.backward:
+            layer.note(
+                f"its backward pass is the one of its Lua, which is not the derivative of its output: {source.backward}"
+            )
         notes = found.notes + ([] if said["backward"] else ["its Lua has no backward pass; PyTorch derives one"])
         if source.training:
             notes.append(f"it raises in training: {source.training}")

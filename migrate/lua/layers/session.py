@@ -138,7 +138,7 @@ class Session:
 
     def has_backward(self, made: Any) -> bool:
         """Has the author written a backward pass?"""
-        return any(self.host.is_authors(made, name) for name in ("updateGradInput", "backward"))
+        return any(self.host.is_authors(made, name) for name in ("updateGradInput", "accGradParameters", "backward"))
 
     def parameters(self, made: Any) -> tuple[list[TensorHandle], list[TensorHandle]]:
         """What `parameters()` lists: the parameters, and their gradients."""

@@ -12,6 +12,14 @@ from typing import Any
 from .expressions import Body
 from .graph import Node, read
 from .lockstep import Explanations, Unexplained, atoms_of, merged, number
+from .own_backward import (
+    PASSES,
+    backward_statements,
+    check_no_modules,
+    forward_statements,
+    gradients,
+    local_names,
+)
 from .simplify import reads_fresh_memory, simplified
 
 Path = tuple[Any, ...]
@@ -26,12 +34,16 @@ class Case:
         nested: is the input a list?
         body: the statements.
         gives_list: is its output a list?
+        outputs: how many tensors its output has.
+        backward: the statements of a backward pass of its own.
     """
 
     sizes: list[list[int | str]]
     nested: bool
     body: list[ast.stmt]
     gives_list: bool
+    outputs: int = 1
+    backward: list[ast.stmt] = field(default_factory=list)
 
 
 @dataclass
@@ -43,18 +55,22 @@ class Written:
         text: the source of a module that holds it.
         fields: path of a tensor of the object -> attribute.
         children: path of a module -> attribute.
+        kinds: which of the kinds of inputs that were explored the class takes.
         refused: kinds of inputs that its Lua takes and the class does not, with the reasons.
         training: why it can't be run in training; "" if it can.
         memory: whose memory its output is, in the words of the traits: "own", "pass", "write".
+        backward: how its backward pass, which is written as well, differs from the derivative; "" if autograd has it.
     """
 
     name: str
     text: str = ""
     fields: dict[Path, str] = field(default_factory=dict)
     children: dict[Path, str] = field(default_factory=dict)
+    kinds: list[int] = field(default_factory=list)
     refused: list[str] = field(default_factory=list)
     training: str = ""
     memory: str = "own"
+    backward: str = ""
 
 
 class Attributes:
@@ -117,7 +133,9 @@ _TAKEN = frozenset(
 )
 
 
-def written(said: dict[str, Any], typename: str, file: str, parameters: Sequence[Path], dtype: str) -> Written:
+def written(
+    said: dict[str, Any], typename: str, file: str, parameters: Sequence[Path], dtype: str, backward: str = ""
+) -> Written:
     """A layer as a class.
 
     Args:
@@ -126,21 +144,23 @@ def written(said: dict[str, Any], typename: str, file: str, parameters: Sequence
         file: the name of the Lua file.
         parameters: where its parameters are in the object.
         dtype: the type of its numbers.
+        backward: how its backward pass differs from the derivative, if it is to be written.
 
     Raises:
         Unexplained: it can't be written; the message is the reason.
     """
     attributes = Attributes()
-    made = Written(_class_name(typename))
+    made = Written(_class_name(typename), backward=backward)
     cases: list[Case] = []
     memories: set[str] = set()
-    for one in said["patterns"]:
+    for place, one in enumerate(said["patterns"]):
         text = _sizes_text(one["pattern"])
         if "graphs" not in one:
             made.refused.append(f"{text}: {one['refused']}")
             continue
         try:
-            cases.append(_case(one, attributes, dtype))
+            cases.append(_case(one, attributes, dtype, bool(backward)))
+            made.kinds.append(place)
         except Unexplained as error:
             made.refused.append(f"{text}: {error}")
             continue
@@ -165,12 +185,13 @@ def written(said: dict[str, Any], typename: str, file: str, parameters: Sequence
     return made
 
 
-def _case(one: dict[str, Any], attributes: Attributes, dtype: str) -> Case:
+def _case(one: dict[str, Any], attributes: Attributes, dtype: str, backward: bool) -> Case:
     pattern = one["pattern"]
     inputs = _inputs(len(pattern["sizes"]), pattern["nested"])
     sizes = [graph["sizes"] for graph in one["graphs"]]
     texts = []
     body: Body | None = None
+    back: Body | None = None
     for run in range(len(one["graphs"][0]["runs"])):
         graphs = [simplified(read(graph["runs"][run])) for graph in one["graphs"]]
         if any(reads_fresh_memory(graph) for graph in graphs):
@@ -181,12 +202,24 @@ def _case(one: dict[str, Any], attributes: Attributes, dtype: str) -> Case:
         trial = Body(whole, inputs, attributes.field, attributes.child, Explanations(atoms_of(sizes), inputs), dtype)
         body = body or trial
         texts.append(_text(trial.statements))
+        if backward:
+            grads = gradients(one, run)
+            check_no_modules(whole, grads)
+            count = 1 if isinstance(whole, Node) else len(whole)
+            names = [*inputs, *_gradients_of(count)]
+            formulas = Explanations(atoms_of(sizes), inputs)
+            other = Body(grads, names, attributes.field, attributes.child, formulas, dtype)
+            back = back or other
+            texts[-1] += f"\n{_text(other.statements)}"
     if len(set(texts)) > 1:
         raise Unexplained("it keeps state: what it gives depends on what it was run on before")
     assert body is not None
-    if any(graph["writes"] for graph in one["graphs"]):
+    if any(graph["writes"] for graph in one["graphs"]) and back is None:
         body.statements[-1:] = _in_place(body.statements[-1])
-    return Case(pattern["sizes"], pattern["nested"], body.statements, body.gives_list)
+    outputs = 1 if isinstance(whole, Node) else len(whole)
+    return Case(
+        pattern["sizes"], pattern["nested"], body.statements, body.gives_list, outputs, back.statements if back else []
+    )
 
 
 def _in_place(last: ast.stmt) -> list[ast.stmt]:
@@ -199,6 +232,10 @@ def _in_place(last: ast.stmt) -> list[ast.stmt]:
         ast.Assign([ast.Name("result")], last.value, lineno=0),
         ast.Return(ast.IfExp(inplace, kept, ast.Name("result"))),
     ]
+
+
+def _gradients_of(outputs: int) -> list[str]:
+    return ["grad"] if outputs == 1 else [f"grad{place}" for place in range(1, outputs + 1)]
 
 
 def _inputs(count: int, nested: bool) -> list[str]:
@@ -224,7 +261,10 @@ def _sizes_text(pattern: dict[str, Any]) -> str:
 
 
 def _module_text(made: Written, cases: list[Case], typename: str, file: str, parameters: Sequence[Path]) -> str:
-    lines = ["import torch", "from torch import nn", "", "", f"class {made.name}(nn.Module):"]
+    lines = ["import torch", "from torch import nn", "", ""]
+    if made.backward:
+        lines += [*_passes_text(made, cases, typename, parameters), "", ""]
+    lines.append(f"class {made.name}(nn.Module):")
     lines += [f'    """{_plain(typename)}, written from its Lua ({_plain(file)})."""', ""]
     init, names = [], []
     for path, attribute in made.fields.items():
@@ -247,25 +287,77 @@ def _module_text(made: Written, cases: list[Case], typename: str, file: str, par
     takes = "list[torch.Tensor]" if cases[0].nested else "torch.Tensor"
     gives = " | ".join(sorted({"list[torch.Tensor]" if case.gives_list else "torch.Tensor" for case in cases}))
     lines.append(f"    def forward(self, x: {takes}) -> {gives}:")
-    lines += [f"        {line}" for line in _forward(made, cases, typename)]
+    body = _applied(made, cases) if made.backward else _dispatched(cases, [case.body for case in cases], typename)
+    lines += [f"        {line}" for line in [*_head(made, cases, typename), *body]]
     return "\n".join(lines) + "\n"
 
 
-def _forward(made: Written, cases: list[Case], typename: str) -> list[str]:
+def _passes_text(made: Written, cases: list[Case], typename: str, parameters: Sequence[Path]) -> list[str]:
+    """The class with the forward pass and a backward pass of its own."""
+    if len({(case.outputs, case.gives_list) for case in cases}) > 1:
+        raise Unexplained("how many tensors it gives depends on the kind of input")
+    local = local_names(made.fields)
+    inputs = _inputs(len(cases[0].sizes), cases[0].nested)
+    taken = [*inputs, *local.values()]
+    grads = _gradients_of(cases[0].outputs)
+    gives = "torch.Tensor" if not cases[0].gives_list else "tuple[torch.Tensor, ...]"
+    forward = [forward_statements(case.body, local, inputs) for case in cases]
+    backward = [backward_statements(case.backward, local, made.fields, parameters, len(inputs)) for case in cases]
+    context = "ctx: torch.autograd.function.FunctionCtx"
+    back = "torch.Tensor | None" if len(taken) == 1 else "tuple[torch.Tensor | None, ...]"
+    saved = f"{', '.join(taken)}{',' if len(taken) == 1 else ''} = ctx.saved_tensors"
+    lines = [f"class {made.name}{PASSES}(torch.autograd.Function):"]
+    lines += [
+        f'    """The passes of {_plain(typename)}; its backward pass is what its Lua gives, not the derivative."""'
+    ]
+    lines += ["", "    @staticmethod"]
+    lines.append(f"    def forward({', '.join(f'{name}: torch.Tensor' for name in taken)}) -> {gives}:")
+    lines += [f"        {line}" for line in _dispatched(cases, forward, typename)]
+    lines += [
+        "",
+        "    @staticmethod",
+        f"    def setup_context({context}, inputs: tuple, output: torch.Tensor) -> None:",
+    ]
+    lines += ["        ctx.save_for_backward(*inputs)", "", "    @staticmethod"]
+    lines.append(f"    def backward({context}, {', '.join(f'{name}: torch.Tensor' for name in grads)}) -> {back}:")
+    lines += [f"        {line}" for line in [saved, *_dispatched(cases, backward, typename)]]
+    return lines
+
+
+def _applied(made: Written, cases: list[Case]) -> list[str]:
+    """Calls the class of the passes."""
+    inputs = _inputs(len(cases[0].sizes), cases[0].nested)
+    if made.memory == "write":
+        inputs = ["x.clone() if self.inplace else x"]
+    call = f"{made.name}{PASSES}.apply({', '.join([*inputs, *[f'self.{name}' for name in made.fields.values()]])})"
+    if made.memory == "write":
+        return [f"result = {call}", "return x.copy_(result) if self.inplace else result"]
+    return [f"return list({call})" if cases[0].gives_list else f"return {call}"]
+
+
+def _head(made: Written, cases: list[Case], typename: str) -> list[str]:
+    """What the forward method begins with."""
     lines = []
-    name = _plain(typename)
     if made.training:
         lines += [
             "if self.training:",
-            f"    raise NotImplementedError({_string(f'{name} in training: {made.training}')})",
+            f"    raise NotImplementedError({_string(f'{_plain(typename)} in training: {made.training}')})",
         ]
+    names = _inputs(len(cases[0].sizes), cases[0].nested)
+    if cases[0].nested:
+        lines.append(f"{', '.join(names)}{',' if len(names) == 1 else ''} = x")
+    return lines
+
+
+def _dispatched(cases: list[Case], statements: list[list[ast.stmt]], typename: str) -> list[str]:
+    """For each kind of input its statements."""
+    lines: list[str] = []
+    name = _plain(typename)
     nested = cases[0].nested
     names = _inputs(len(cases[0].sizes), nested)
-    if nested:
-        lines.append(f"{', '.join(names)}{',' if len(names) == 1 else ''} = x")
     bodies: dict[str, list[Case]] = {}
-    for case in cases:
-        bodies.setdefault(_text(case.body), []).append(case)
+    for case, body in zip(cases, statements, strict=True):
+        bodies.setdefault(_text(body), []).append(case)
     every_rank = len(bodies) == 1 and not nested and len(cases) == 5
     if every_rank and all(isinstance(size, str) for case in cases for sizes in case.sizes for size in sizes):
         return lines + next(iter(bodies)).splitlines()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from typing import Any
 
@@ -43,15 +44,19 @@ class Tracer:
         self._session.children.know(self._walk(made)[0])
         return made
 
-    def trace(self, runs: list[Any], training: bool = False) -> list[tuple[Any, dict[str, Any]]]:
+    def trace(
+        self, runs: list[Any], training: bool = False, backward: bool = False
+    ) -> list[tuple[Any, dict[str, Any], Any]]:
         """Runs the layer on inputs one after another.
 
         Args:
             runs: inputs, tensors or nested lists of them.
             training: run it in training.
+            backward: record its backward pass as well; the gradients of its output are further inputs.
 
         Returns:
-            For each run its output as nodes, and what is said of it: does it write into its input, give its memory?
+            For each run its output as nodes; what is said of it: does it write into its input, give its memory? And
+            the gradients of its inputs and of its parameters as nodes, None where there are none.
 
         Raises:
             CantTrace: it can't be recorded.
@@ -74,8 +79,13 @@ class Tracer:
                     for place, tensor in enumerate(tensors):
                         recorder.source(tensor, INPUT, place, number)
                     lua = _as_lua(runtime, rebuilt(given, iter(tensors)))
+                    gradients = self._from_zero(made) if backward else []
                     output = session.output(made, lua)
-                    found.append((self._nodes(output, recorder), _memory(recorder, tensors, output, session)))
+                    nodes, memory = self._nodes(output, recorder), _memory(recorder, tensors, output, session)
+                    grads = None
+                    if backward:
+                        grads = self._backward(made, lua, tensors, nodes, gradients, recorder, number)
+                    found.append((nodes, memory, grads))
         except (LuaStopped, LuaFault) as error:
             raise CantTrace(_told(recorder.refused, str(error))) from None
         finally:
@@ -84,6 +94,40 @@ class Tracer:
         if recorder.refused:
             raise CantTrace(recorder.refused)
         return found
+
+    def _from_zero(self, made: Any) -> list[TensorHandle]:
+        """The gradients of the parameters, which are set to zero."""
+        parameters, gradients = self._session.parameters(made)
+        if len(parameters) != len(gradients):
+            raise CantTrace("it lists more parameters than gradients of such")
+        for gradient in gradients:
+            gradient.value.zero_()
+        return gradients
+
+    def _backward(
+        self,
+        made: Any,
+        lua: Any,
+        tensors: list[torch.Tensor],
+        output: Any,
+        gradients: list[TensorHandle],
+        recorder: Recorder,
+        run: int,
+    ) -> list[list[Node | None]]:
+        """The backward pass: the gradients of the inputs and of the parameters."""
+        wanted: list[Any] = flat(output)
+        with torch._C.DisableTorchFunction():
+            grads = [torch.randn(node.shape).to(getattr(torch, node.dtype)) for node in wanted]
+        for place, grad in enumerate(grads):
+            recorder.source(grad, INPUT, len(tensors) + place, run)
+        given = _as_lua(self._session.runtime, rebuilt(output, iter(grads)))
+        found: list[Any] = flat(self._nodes(self._session.call(made, "backward", lua, given), recorder))
+        if len(found) != len(tensors):
+            raise CantTrace(f"it gives {len(found)} gradients for {len(tensors)} inputs")
+        inputs = [
+            node if math.prod(node.shape) or not tensors[place].numel() else None for place, node in enumerate(found)
+        ]
+        return [inputs, [recorder.node(handle.value) for handle in gradients]]
 
     def _places(self, made: Any, recorder: Recorder) -> dict[float, Path]:
         """Marks the tensors of the object, and finds the modules in it: identity -> path."""
@@ -152,7 +196,7 @@ class _RecordedChildren:
     def __call__(self, how: str, child: Any, given: Any, *_: Any) -> Any:
         recorder = self._recorder
         if how != "output":
-            raise recorder.refuse("it runs a module of nn backward in its forward pass")
+            raise recorder.refuse("it runs a module of nn backward")
         path = self._places.get(self._session.host.identity(child))
         if path is None:
             raise recorder.refuse("it runs a module of nn that is not in its fields")

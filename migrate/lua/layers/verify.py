@@ -38,24 +38,27 @@ class Findings:
     notes: list[str] = field(default_factory=list)
 
 
-def compare(module: nn.Module, examples: Sequence[LuaTable], own: Sequence[str | None]) -> Findings:
+def compare(
+    module: nn.Module, examples: Sequence[LuaTable], own: Sequence[str | None], *, strict: bool = False
+) -> Findings:
     """Compares a module with what the Lua gave.
 
     Args:
         module: in evaluation.
         examples: what `explore` gave.
         own: for each parameter that the Lua lists, its name in the module; None for one of a child.
+        strict: its backward pass is the Lua's: gradients are the same where numbers are 0 or alike, too.
     """
     found = Findings()
     with warnings.catch_warnings():  # one number has no deviation, for example
         warnings.simplefilter("ignore")
         for example in examples:
             if example.get("failed") is None:
-                _add(found, module, example, own)
+                _add(found, module, example, own, strict)
     return found
 
 
-def _add(found: Findings, module: nn.Module, example: LuaTable, own: Sequence[str | None]) -> None:
+def _add(found: Findings, module: nn.Module, example: LuaTable, own: Sequence[str | None], strict: bool) -> None:
     given = to_torch(example["input"])
     wanted = to_torch(example["output"])
     leaves = [x.clone().requires_grad_(x.is_floating_point()) for x in flat(given)]
@@ -74,10 +77,13 @@ def _add(found: Findings, module: nn.Module, example: LuaTable, own: Sequence[st
         note = f"its Lua's backward pass fails on inputs of some sizes it takes: {example['backward_failed']}"
         found.notes += [] if found.notes else [note]
     elif example.get("gradOutput") is not None:
-        difference = _gradients(module, example, output, leaves, own)
+        try:
+            difference = _gradients(module, example, output, leaves, own)
+        except (RuntimeError, ValueError) as error:
+            difference = f"its backward pass fails on {_sizes(given)}: {(str(error).splitlines() or [''])[0]}"
         if not difference:
             found.gradients += 1
-        elif example.get("how") in ("ties", "zeros"):
+        elif example.get("how") in ("ties", "zeros") and not strict:
             note = "where numbers of its input are 0 or alike, the gradient of its Lua is another than PyTorch's"
             found.notes += [] if note in found.notes else [note]
         else:

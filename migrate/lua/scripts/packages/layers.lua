@@ -44,12 +44,32 @@ function Module:updateOutput(input)
    self.output = child('output', self, input)
    return self.output
 end
+-- nn.Module's own backward passes do nothing; those of other classes of Torch7 do, and are not Lua here
+local idle = {['nn.Module'] = true, ['nn.Container'] = true}
+local function check_idle(self, name)
+   local class = metatable_of(self)
+   while class and not is_products(self, class) do
+      local above = metatable_of(class)
+      class = above and above.__metatable
+   end
+   if not class or not idle[rawget(class, '__typename')] then
+      error(P.where() .. torch.type(self) .. ' runs the ' .. name .. ' of a class of Torch7 that it inherits from', 0)
+   end
+end
 function Module:updateGradInput(input, gradOutput)
-   if is_products(self) then self.gradInput = child('gradient', self, input, gradOutput) end
+   if is_products(self) then
+      self.gradInput = child('gradient', self, input, gradOutput)
+   else
+      check_idle(self, 'updateGradInput')
+   end
    return self.gradInput
 end
 function Module:accGradParameters(input, gradOutput, scale)
-   if is_products(self) then child('accumulate', self, input, gradOutput, scale or 1) end
+   if is_products(self) then
+      child('accumulate', self, input, gradOutput, scale or 1)
+   else
+      check_idle(self, 'accGradParameters')
+   end
 end
 function Module:forward(input) return self:updateOutput(input) end
 function Module:backward(input, gradOutput, scale)
