@@ -30,6 +30,10 @@ from .verify import compare
 #: How the Lua's error about a method of Torch7 ends that is not Lua here.
 INHERITS = "of a class of Torch7 that it inherits from"
 
+_DERIVED = (
+    "its Lua has no backward pass of its own; PyTorch derives one, and that of a class it inherits from may differ"
+)
+
 _DTYPES = {"Float": "float32", "Double": "float64"}
 
 
@@ -200,7 +204,7 @@ class _Provider:
             layer.note(
                 f"its backward pass is the one of its Lua, which is not the derivative of its output: {source.backward}"
             )
-        notes = found.notes + ([] if said["backward"] else ["its Lua has no backward pass; PyTorch derives one"])
+        notes = found.notes + ([] if said["backward"] else [_DERIVED])
         if source.training:
             notes.append(f"it raises in training: {source.training}")
         notes += [f"not converted for inputs of the sizes {text}" for text in source.refused]
