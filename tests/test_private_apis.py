@@ -22,6 +22,7 @@ PRIVATE = {
     "torch.nn.modules.instancenorm._InstanceNorm": ("torch", "instance norm of any number of dimensions"),
     "torch._C": ("torch", "DisableTorchFunction: what a tensor subclass computes within its own hook"),
     "_check_input_dim": ("torch", "the same"),
+    "_non_persistent_buffers_set": ("torch", "tells the buffers that a state dict keeps"),
     "_buffers": ("torch", "tells buffers from parameters of one module"),
     "_apply": ("torch", "tells a layer without weights of a cast; nn.RNNBase overrides it too"),
     "_version": ("torch", "tells whether a tensor was written to"),
