@@ -92,7 +92,12 @@ class Folder(ast.NodeTransformer):
         self.generic_visit(node)
         compare = _COMPARISONS.get(type(node.ops[0])) if len(node.ops) == 1 else None
         (left, a), (right, b) = value_of(node.left), value_of(node.comparators[0])
-        return ast.Constant(bool(compare(a, b))) if compare and left and right else node
+        if not (compare and left and right):
+            return node
+        try:
+            return ast.Constant(bool(compare(a, b)))
+        except TypeError:  # None beside a number, behind an `is not None` that ends the condition
+            return node
 
     def visit_BinOp(self, node: ast.BinOp) -> ast.expr:
         """Arithmetic of what is known, if the result reads as well."""
