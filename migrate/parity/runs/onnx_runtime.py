@@ -62,6 +62,8 @@ class OnnxRuntime(Backend):
         """The type in which it computes: that of the file's floating inputs, outputs and weights."""
         session = self.session()
         types = {value.type for value in [*session.get_inputs(), *session.get_outputs()]}
+        if "tensor(float16)" in types:
+            return torch.float16
         return torch.float64 if types & {"tensor(double)"} and "tensor(float)" not in types else torch.float32
 
     def outputs(self, conv: ConvertedModel, value: Any) -> Any:
