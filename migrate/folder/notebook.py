@@ -27,7 +27,7 @@ def in_words(conv: ConvertedModel) -> str:
 
 def in_html(conv: ConvertedModel) -> str:
     """The layers of a conversion as a tree that folds, with what each became."""
-    rows = [Row(0, "", f"{in_words(conv)[1:-1]}")]
+    rows = [Row(0, "", in_words(conv)[1:-1])]
     for record in islice(conv.layers, _MOST_ROWS):
         if record.path:
             depth = min(record.path.count(".") + 1, rows[-1].depth + 1)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,7 @@ import pytest
 import torch
 from click.testing import CliRunner
 from golden import FIXTURES
-from lua_layers import FOLDER, LAYERS, answered, assert_close, flat, lua_file, recorded
+from lua_layers import FOLDER, LAYERS, assert_close, flat, lua_file, recorded
 
 import torchmigrate as tm
 from torchmigrate.model.convert import convert_model
@@ -36,14 +35,7 @@ FAST = ("nn.GatherRows", "nn.RangeGuard", "nn.CosineLinear")
 ROWS = [name if name in FAST else pytest.param(name, marks=pytest.mark.slow) for name in LAYERS]
 
 
-@pytest.fixture(autouse=True)
-def in_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The Lua of these tests, which is no attack, runs in their process."""
-
-    def ask(what: str, lua: Iterable[Path], task: tm.LuaTable, limits: LuaLimits, **said: Any) -> tuple[Any, Any]:
-        return answered(what, next(iter(lua)), task, **said)
-
-    monkeypatch.setattr(provider, "ask", ask)
+pytestmark = pytest.mark.usefixtures("in_this_process")
 
 
 @cache

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from functools import cache
-from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from golden import FIXTURES
-from lua_layers import answered, assert_close, flat
+from lua_layers import assert_close, flat
 
 import torchmigrate as tm
 from torchmigrate.model.convert import convert_model
@@ -19,7 +17,6 @@ pytest.importorskip("lupa")
 
 from torchmigrate.lua.layers import provider
 from torchmigrate.lua.layers.classes import texts_of
-from torchmigrate.lua.limits import LuaLimits
 
 FOLDER = FIXTURES / "lua" / "own_backward"
 #: Those that are refused, and why.
@@ -32,14 +29,7 @@ FAST = ("SignWeights",)
 ROWS = [name if name in FAST else pytest.param(name, marks=pytest.mark.slow) for name in NAMES]
 
 
-@pytest.fixture(autouse=True)
-def in_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The Lua of these tests, which is no attack, runs in their process."""
-
-    def ask(what: str, lua: Iterable[Path], task: tm.LuaTable, limits: LuaLimits, **said: Any) -> tuple[Any, Any]:
-        return answered(what, next(iter(lua)), task, **said)
-
-    monkeypatch.setattr(provider, "ask", ask)
+pytestmark = pytest.mark.usefixtures("in_this_process")
 
 
 @cache
