@@ -8,7 +8,6 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from ..base.answers import Answers
 from ..base.download import MAX_DOWNLOAD
 from ..base.errors import EXIT_OK, EXIT_PARITY, ExportError, GraphDiffers, UsageError
 from ..base.files import reference_beside
@@ -17,6 +16,7 @@ from ..base.output_folder import CONVERTED, SOURCE_ONLY, output_folder
 from ..model.contents.children import inputs_of
 from ..model.conversion import ConvertedModel
 from ..model.convert import convert_model, to_torch
+from ..model.running.answers import Answers
 from ..onnx.result import OnnxExport
 from ..optim.convert import optimizer_beside
 from ..parity.reference_numbers import Reference

@@ -12,7 +12,6 @@ from typing import Any
 import torch
 from torch import nn
 
-from ..base.answers import Answers
 from ..base.errors import Refusal, UsageError
 from ..t7 import Value
 from ..t7.limits import DEFAULT_LIMITS, Limits
@@ -20,6 +19,7 @@ from .build import Build, Region
 from .layer_record import LayerRecord
 from .locate import is_criterion
 from .preprocessing import Preprocessing
+from .running.answers import Answers
 
 
 @dataclass(frozen=True)

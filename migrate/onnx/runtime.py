@@ -11,10 +11,10 @@ import numpy as np
 import onnxruntime
 import torch
 
-from ..base.answers import Answers
 from ..base.errors import ExportError
 from ..base.memory import is_out_of_memory
 from ..base.messages import cause
+from ..model.running.answers import Answers
 
 
 def open_session(

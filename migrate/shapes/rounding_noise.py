@@ -17,10 +17,10 @@ from typing import Any
 import torch
 from torch import nn
 
-from ..base.last_layers import LastLayers, LastLayersWatch, fan_in
 from ..base.random_state import random_state_of_our_own
 from ..base.tensor_trees import apply, leaves, moved
 from ..model.recurrent_state import forget
+from ..model.running.last_layers import LastLayers, LastLayersWatch, fan_in
 from .dry_run import run
 
 #: A relative change in float64: far above its rounding, and below that of float32, so that no choice tips over that

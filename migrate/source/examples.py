@@ -12,9 +12,9 @@ from typing import Any, Literal
 import torch
 from torch import nn
 
-from ..base.answers import ask
 from ..base.tensor_trees import apply, leaves, numbered, shapes
 from ..model.conversion import ConvertedModel
+from ..model.running.answers import ask
 from ..shapes.dry_run import answer_of, on_meta, run
 from ..shapes.search_budget import Budget
 

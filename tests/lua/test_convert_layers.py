@@ -20,10 +20,10 @@ pytest.importorskip("lupa")
 
 from torchmigrate.lua.folders import Folders
 from torchmigrate.lua.layers import provider
-from torchmigrate.lua.layers.lockstep import Unexplained
 from torchmigrate.lua.layers.session import Session
-from torchmigrate.lua.layers.source import written
-from torchmigrate.lua.layers.tracing import CantTrace, Tracer
+from torchmigrate.lua.layers.sources.lockstep import Unexplained
+from torchmigrate.lua.layers.sources.source import written
+from torchmigrate.lua.layers.traces.tracing import CantTrace, Tracer
 from torchmigrate.lua.limits import LuaLimits
 
 #: What must be refused, and why.

@@ -11,8 +11,8 @@ from ..folders import Folders
 from ..limits import LuaLimits
 from ..result import CantLeave
 from ..runtime import LuaStopped
-from .explore import explore
 from .session import Session, of_results, tensor_kind
+from .traces.explore import explore
 
 
 def answer_layer(

@@ -20,11 +20,11 @@ from ...t7 import LuaObject, LuaTable, Storage, Tensor, Value
 from ..limits import DEFAULT_LUA_LIMITS, LuaLimits
 from ..sandbox import LuaFailed
 from .classes import class_of
-from .lockstep import Unexplained
-from .own_backward import PASSES
 from .run import ask, lua_files
 from .session import tensor_kind
-from .source import Written, written
+from .sources.lockstep import Unexplained
+from .sources.own_backward import PASSES
+from .sources.source import Written, written
 from .verify import compare
 
 #: How the Lua's error about a method of Torch7 ends that is not Lua here.

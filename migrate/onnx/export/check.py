@@ -10,10 +10,10 @@ from typing import Any
 import onnx
 import torch
 
-from ...base.answers import Answers
 from ...base.errors import ExportError, GraphDiffers
 from ...base.tensor_slices import worst_slice
 from ...base.tensor_trees import leaves
+from ...model.running.answers import Answers
 from ..runtime import ask_session, open_session
 from .save import Stored
 

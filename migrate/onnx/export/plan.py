@@ -11,10 +11,10 @@ from typing import Any, NoReturn
 import torch
 from torch import nn
 
-from ...base.answers import ask, last_layers_of
 from ...base.errors import ExportError
 from ...base.tensor_trees import apply, leaves, moved, numbered
 from ...model.conversion import ConvertedModel
+from ...model.running.answers import ask, last_layers_of
 from ...shapes.dry_run import on_meta, run, run_without_numbers
 from ...shapes.random_input import indexed_leaves
 from ...shapes.rounding_noise import RoundingNoise

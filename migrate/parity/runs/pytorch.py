@@ -9,9 +9,9 @@ from typing import Any, Protocol
 
 import torch
 
-from ...base.answers import ask
 from ...base.errors import UsageError
 from ...model.conversion import ConvertedModel
+from ...model.running.answers import ask
 from ...shapes.random_input import floating_type
 from ..judge.tolerances import Rules
 from ..network_copies import Network, copy_network

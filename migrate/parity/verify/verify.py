@@ -14,13 +14,13 @@ from typing import Any
 import torch
 from torch import nn
 
-from ...base.answers import last_layers_of
 from ...base.errors import ExportError, UsageError
 from ...base.memory import is_out_of_device_memory, is_out_of_memory
 from ...base.random_state import random_state_of_our_own
 from ...base.tensor_trees import apply, leaves, moved, position, shapes
 from ...model.conversion import ConvertedModel
 from ...model.registry import installed_plugins
+from ...model.running.answers import last_layers_of
 from ...shapes.infer import Guess
 from ...shapes.random_input import floating_type
 from ...shapes.random_layers import Drawn, drawn_numbers

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from .graph import FRESH, Node, ordered
+from ..graph import FRESH, Node, ordered
 
 #: Sums, which Torch7 adds up in doubles.
 _SUMS = frozenset(("sum", "mean", "prod", "std", "var", "cumsum", "cumprod", "linalg_vector_norm", "div"))

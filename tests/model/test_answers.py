@@ -11,8 +11,8 @@ import pytest
 import torch
 from torch import nn
 
-from torchmigrate.base.answers import Answers, ask
 from torchmigrate.folder.run import ConvertOptions, convert_file
+from torchmigrate.model.running.answers import Answers, ask
 
 X = torch.arange(6.0).reshape(2, 3)
 

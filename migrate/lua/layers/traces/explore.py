@@ -8,14 +8,14 @@ from typing import Any
 
 import torch
 
-from ...model.convert import to_torch
-from ...t7 import LuaObject, LuaTable
-from ..runtime import LuaStopped
-from ..tensors.handles import LuaFault
-from .graph import INPUT, Node, ordered, written
+from ....model.convert import to_torch
+from ....t7 import LuaObject, LuaTable
+from ...runtime import LuaStopped
+from ...tensors.handles import LuaFault
+from ..graph import INPUT, Node, ordered, written
+from ..run import to_lua
+from ..session import Session, of_results, tensor_kind
 from .probing import LEAST, Pattern, Shape, chosen_sizes, example, numbers_in, patterns
-from .run import to_lua
-from .session import Session, of_results, tensor_kind
 from .tracing import CantTrace, Tracer
 
 _DTYPES = {"Float": torch.float32, "Double": torch.float64}

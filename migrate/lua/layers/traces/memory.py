@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..tensors.handles import LuaFault
-from .graph import Node
+from ...tensors.handles import LuaFault
+from ..graph import Node
 
 #: Views, and how the numbers of a view are put back into what it is a view of.
 SAME_NUMBERS = frozenset(("view", "reshape", "squeeze", "unsqueeze", "flatten", "view_as", "unflatten"))

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from .graph import CHILD, FIELD, INPUT, ITEM, Node, nodes_in, ordered
+from ..graph import CHILD, FIELD, INPUT, ITEM, Node, nodes_in, ordered
 from .lockstep import Explanations, Unexplained, Varying, number, shapes_of
 
 _OPERATORS: dict[str, Any] = {

@@ -9,8 +9,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from ..graph import Node, read
 from .expressions import Body
-from .graph import Node, read
 from .lockstep import Explanations, Unexplained, atoms_of, merged, number
 from .own_backward import (
     PASSES,

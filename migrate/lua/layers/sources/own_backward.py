@@ -6,7 +6,7 @@ import ast
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from .graph import CHILD, Node, ordered, read
+from ..graph import CHILD, Node, ordered, read
 from .lockstep import Unexplained, merged, shapes_of
 from .simplify import reads_fresh_memory, simplified
 

@@ -9,8 +9,8 @@ from typing import Any
 import torch
 from torch import nn
 
+from ...base.tensor_trees import digest, moved
 from .last_layers import LastLayers, LastLayersWatch
-from .tensor_trees import digest, moved
 
 
 class Answers:

@@ -13,8 +13,8 @@ from typing import Any
 import torch
 from torch.overrides import TorchFunctionMode
 
-from ..tensors.handles import LuaFault
-from .graph import FRESH, ITEM, Node
+from ...tensors.handles import LuaFault
+from ..graph import FRESH, ITEM, Node
 from .memory import ALIASES, VIEWS, Memory, View
 
 #: Questions about a tensor that its numbers do not answer.

@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from ...t7 import LuaObject, LuaTable, Storage, Tensor, Value
+from ....t7 import LuaObject, LuaTable, Storage, Tensor, Value
 
 Shape = tuple[int, ...]
 

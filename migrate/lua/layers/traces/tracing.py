@@ -8,15 +8,15 @@ from typing import Any
 
 import torch
 
-from ...t7 import LuaObject
-from ..runtime import LuaStopped
-from ..tensors.handles import LuaFault, TensorHandle, is_table
-from .children import flat, handles, leaves, rebuilt
-from .graph import CHILD, FIELD, INPUT, ITEM, Node
+from ....t7 import LuaObject
+from ...runtime import LuaStopped
+from ...tensors.handles import LuaFault, TensorHandle, is_table
+from ..children import flat, handles, leaves, rebuilt
+from ..graph import CHILD, FIELD, INPUT, ITEM, Node
+from ..session import Session
 from .memory import Memory, View
 from .recording import Recorder
 from .recording_engine import RecordingEngine
-from .session import Session
 
 #: The way to something in the object: names of fields, and numbers in lists.
 Path = tuple[Any, ...]

@@ -7,9 +7,9 @@ from typing import Any
 
 import torch
 
-from ..tensors.engine import Engine
-from ..tensors.handles import TensorHandle
-from .graph import FRESH
+from ...tensors.engine import Engine
+from ...tensors.handles import TensorHandle
+from ..graph import FRESH
 from .recording import Recorder
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from itertools import combinations
 from typing import Any
 
-from .graph import INPUT, Node, ordered
+from ..graph import INPUT, Node, ordered
 
 #: A number that changes with the sizes of the input, as an expression of Python.
 Size = ast.expr

@@ -1,0 +1,1 @@
+"""The graphs of an author's layer, written as a class of PyTorch."""

@@ -1,0 +1,1 @@
+"""An author's layer as it runs, recorded as graphs."""
