@@ -15,7 +15,7 @@ from ...model.registry import converts
 from ...model.traits import Traits
 from ..images.convolutions import IMAGE_WEIGHTS, make_convolution, spatial_convolution
 from ..linear.linear import LINEAR
-from .generative import no_other_fields
+from .generation.generative import no_other_fields
 
 ACTIVATION = Traits(keeps_size=True, picture="activation")
 NORMALIZATION = Traits(keeps_size=True, picture="normalization")

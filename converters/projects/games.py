@@ -13,8 +13,8 @@ from ...model.registry import converts
 from ...model.traits import Traits
 from ..pointwise.activations import relu
 from ..pointwise.changed_gradients import PASSES
-from .generative import no_other_fields
-from .upscaling import ScaleGradient
+from .generation.generative import no_other_fields
+from .vision.upscaling import ScaleGradient
 
 
 @converts("nn.GradientRescale", traits=replace(PASSES, reuses="nothing", keeps_size=True, keeps_numbers=True))

@@ -16,7 +16,7 @@ from ...source.expressions import Variable, python
 from ...t7 import LuaTable, Tensor
 from ..linear.lookup import LookupTable, lookup_table
 from ..tables.decorators import dtype_of
-from .style import is_fresh
+from .generation.style import is_fresh
 
 
 class PlaneAffine(nn.Module):

@@ -6,11 +6,11 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from ...model.layer import Layer
-from ...model.registry import converts, converts_to
-from ...model.traits import Traits
-from ...t7 import LuaObject
-from ..criterions.classification import cross_entropy_criterion
+from ....model.layer import Layer
+from ....model.registry import converts, converts_to
+from ....model.traits import Traits
+from ....t7 import LuaObject
+from ...criterions.classification import cross_entropy_criterion
 from .densecap import PROJECT, BoxToAffine
 
 CRITERION = Traits(criterion=True)

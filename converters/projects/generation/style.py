@@ -7,11 +7,11 @@ from typing import Any
 import torch
 from torch import nn
 
-from ...model.layer import Layer
-from ...model.registry import converts, converts_to
-from ...model.traits import Traits
-from ...t7 import LuaObject, Tensor
-from ..pointwise.changed_gradients import ZeroGrad
+from ....model.layer import Layer
+from ....model.registry import converts, converts_to
+from ....model.traits import Traits
+from ....t7 import LuaObject, Tensor
+from ...pointwise.changed_gradients import ZeroGrad
 
 PASSES = Traits(reuses="nothing", safe_on_own_output=True, output="pass", keeps_size=True, keeps_numbers=True)
 

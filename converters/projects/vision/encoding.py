@@ -7,12 +7,12 @@ from typing import Any
 import torch
 from torch import nn
 
-from ...model.layer import Layer
-from ...model.registry import converts, converts_to
-from ...model.traits import Traits
-from ..criterions.regression import AveragingCriterion, averages
-from ..reshaping.slices import zero_based
-from .games import SalientReLU
+from ....model.layer import Layer
+from ....model.registry import converts, converts_to
+from ....model.traits import Traits
+from ...criterions.regression import AveragingCriterion, averages
+from ...reshaping.slices import zero_based
+from ..games import SalientReLU
 
 SAME = Traits(reuses="nothing", safe_on_own_output=True, output="pass", keeps_size=True, keeps_numbers=True)
 CRITERION = Traits(criterion=True)

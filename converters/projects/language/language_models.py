@@ -8,16 +8,16 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from ...model.layer import Layer
-from ...model.recurrent_state import Remembering
-from ...model.registry import converts, converts_to, module_form
-from ...model.traits import Traits
-from ...t7 import LuaObject, LuaTable
-from ..images.batch_norm import BatchNorm
-from ..recurrent.sequences import SeqLSTM, as_lstm, sequence_length, stock_lstm
-from ..recurrent.steps import UNFINISHED, lstm
-from ..tables.containers import Bottle
-from .regions import DenseCaptions
+from ....model.layer import Layer
+from ....model.recurrent_state import Remembering
+from ....model.registry import converts, converts_to, module_form
+from ....model.traits import Traits
+from ....t7 import LuaObject, LuaTable
+from ...images.batch_norm import BatchNorm
+from ...recurrent.sequences import SeqLSTM, as_lstm, sequence_length, stock_lstm
+from ...recurrent.steps import UNFINISHED, lstm
+from ...tables.containers import Bottle
+from ..vision.regions import DenseCaptions
 
 
 class SequenceLSTM(SeqLSTM):

@@ -8,12 +8,12 @@ from typing import Any
 import torch
 from torch import nn
 
-from ...model.layer import Layer
-from ...model.registry import converts
-from ...model.traits import Traits
-from ..images.convolutions import spatial_convolution
-from ..pointwise.softmax import SoftMax
-from ..recurrent.masks import AddLoss
+from ....model.layer import Layer
+from ....model.registry import converts
+from ....model.traits import Traits
+from ...images.convolutions import spatial_convolution
+from ...pointwise.softmax import SoftMax
+from ...recurrent.masks import AddLoss
 
 
 def no_other_fields(layer: Layer) -> None:

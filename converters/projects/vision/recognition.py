@@ -8,14 +8,14 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from ...model.layer import Layer
-from ...model.registry import converts
-from ...model.traits import Traits
-from ...t7 import LuaObject, LuaTable, Value
-from ..images.batch_norm import BatchNorm, BatchStatisticsNorm
-from ..images.padding import sides_of
-from ..linear.linear import linear
-from ..pointwise.dropout import MaskDropout
+from ....model.layer import Layer
+from ....model.registry import converts
+from ....model.traits import Traits
+from ....t7 import LuaObject, LuaTable, Value
+from ...images.batch_norm import BatchNorm, BatchStatisticsNorm
+from ...images.padding import sides_of
+from ...linear.linear import linear
+from ...pointwise.dropout import MaskDropout
 
 #: What drops at random in training.
 DROPOUTS = (nn.Dropout, nn.Dropout2d, nn.Dropout3d, MaskDropout)

@@ -8,13 +8,13 @@ from typing import Any
 import torch
 from torch import nn
 
-from ...model.layer import Layer
-from ...model.recurrent_state import Remembering
-from ...model.registry import converts, module_form
-from ...model.traits import Traits
-from ...t7 import LuaObject, LuaTable, Value
-from ..criterions.containers import ParallelCriterion, parallel_criterion
-from ..tables.containers import ConcatTable
+from ....model.layer import Layer
+from ....model.recurrent_state import Remembering
+from ....model.registry import converts, module_form
+from ....model.traits import Traits
+from ....t7 import LuaObject, LuaTable, Value
+from ...criterions.containers import ParallelCriterion, parallel_criterion
+from ...tables.containers import ConcatTable
 
 #: A network around one module.
 WRAPPER = Traits(output="children", flow="wrapper")

@@ -5,10 +5,10 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from ...model.layer import Layer
-from ...model.registry import converts
-from ...model.traits import Traits
-from ..images.padding import sides_of
+from ....model.layer import Layer
+from ....model.registry import converts
+from ....model.traits import Traits
+from ...images.padding import sides_of
 
 
 @converts("nn.SpatialCircularPadding", traits=Traits(reads="images"))

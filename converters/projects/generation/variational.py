@@ -8,16 +8,16 @@ from typing import Any
 import torch
 from torch import nn
 
-from ...model.layer import Layer
-from ...model.registry import converts, converts_to
-from ...model.traits import Traits
-from ...t7 import LuaTable
-from ..linear.linear import LINEAR, linear
-from ..recurrent.masks import AddLoss
-from ..tables.table_layers import OPERANDS, MultiplyEntries
-from .binarized import StraightThrough
+from ....model.layer import Layer
+from ....model.registry import converts, converts_to
+from ....model.traits import Traits
+from ....t7 import LuaTable
+from ...linear.linear import LINEAR, linear
+from ...recurrent.masks import AddLoss
+from ...tables.table_layers import OPERANDS, MultiplyEntries
+from ..binarized import StraightThrough
+from ..vision.upscaling import ScaleGradient
 from .generative import NormalSample, no_other_fields
-from .upscaling import ScaleGradient
 
 CAPSULES = "mrkulk/Unsupervised-Capsule-Network"
 SAME = Traits(reuses="nothing", safe_on_own_output=True, output="pass", keeps_size=True, keeps_numbers=True)

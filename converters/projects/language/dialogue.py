@@ -8,17 +8,17 @@ from typing import Any
 import torch
 from torch import nn
 
-from ...model.layer import Layer
-from ...model.registry import converts
-from ...model.traits import Traits
-from ..linear.lookup import LookupTable, lookup_table
-from ..pointwise.changed_gradients import PASSES
-from ..reshaping.reductions import Sum, sum_
-from ..reshaping.shapes import optional_integer
-from ..reshaping.slices import zero_based
-from ..tables.containers import ConcatTable
-from ..tables.table_layers import SplitTable, split_table
-from .generative import no_other_fields
+from ....model.layer import Layer
+from ....model.registry import converts
+from ....model.traits import Traits
+from ...linear.lookup import LookupTable, lookup_table
+from ...pointwise.changed_gradients import PASSES
+from ...reshaping.reductions import Sum, sum_
+from ...reshaping.shapes import optional_integer
+from ...reshaping.slices import zero_based
+from ...tables.containers import ConcatTable
+from ...tables.table_layers import SplitTable, split_table
+from ..generation.generative import no_other_fields
 
 
 class LowerTriangle(nn.Module):

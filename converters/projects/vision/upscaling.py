@@ -7,11 +7,11 @@ from typing import Any
 import torch
 from torch import nn
 
-from ...model.layer import Layer
-from ...model.registry import converts, converts_to, module_form
-from ...model.traits import Traits
-from ..criterions.regression import CRITERION
-from ..images.convolutions import spatial_convolution
+from ....model.layer import Layer
+from ....model.registry import converts, converts_to, module_form
+from ....model.traits import Traits
+from ...criterions.regression import CRITERION
+from ...images.convolutions import spatial_convolution
 
 
 @converts("w2nn.LeakyReLU", traits=Traits(keeps_size=True, picture="activation"))

@@ -7,12 +7,12 @@ from typing import Any
 import torch
 from torch import nn
 
-from ...model.layer import Layer
-from ...model.registry import converts
-from ...model.traits import Traits
-from ..recurrent.steps import LSTMStep, lstm
-from ..tables.containers import MapTable
-from .language import over_sequences
+from ....model.layer import Layer
+from ....model.registry import converts
+from ....model.traits import Traits
+from ...recurrent.steps import LSTMStep, lstm
+from ...tables.containers import MapTable
+from .language_models import over_sequences
 
 NEEDS_CUDNN = "cudnn's recurrent layers run on a GPU only"
 NOT_PUBLIC = "the project's source is no longer public"

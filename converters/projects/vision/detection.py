@@ -7,12 +7,12 @@ from typing import Any
 import torch
 from torch import nn
 
-from ...model.layer import Layer
-from ...model.registry import converts, converts_to, module_form
-from ...model.traits import Traits
-from ...parity.choices import Choice
-from ...t7 import LuaTable
-from ..tables.containers import only_child
+from ....model.layer import Layer
+from ....model.registry import converts, converts_to, module_form
+from ....model.traits import Traits
+from ....parity.choices import Choice
+from ....t7 import LuaTable
+from ...tables.containers import only_child
 
 
 class NoBackprop(nn.Module):

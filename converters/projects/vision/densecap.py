@@ -7,10 +7,10 @@ from dataclasses import replace
 import torch
 from torch import nn
 
-from ...model.layer import Layer
-from ...model.registry import converts, converts_to
-from ...model.traits import Traits
-from ..pointwise.changed_gradients import PASSES
+from ....model.layer import Layer
+from ....model.registry import converts, converts_to
+from ....model.traits import Traits
+from ...pointwise.changed_gradients import PASSES
 
 PROJECT = "jcjohnson/densecap"
 

@@ -8,13 +8,13 @@ from typing import Any
 import torch
 from torch import nn
 
-from ...model.layer import Layer
-from ...model.recurrent_state import Remembering
-from ...model.registry import converts, converts_to, module_form
-from ...model.traits import Traits
-from ...source.forms import Structure
-from ..tables.products import MatrixProduct
-from ..tables.table_layers import AddEntries
+from ....model.layer import Layer
+from ....model.recurrent_state import Remembering
+from ....model.registry import converts, converts_to, module_form
+from ....model.traits import Traits
+from ....source.forms import Structure
+from ...tables.products import MatrixProduct
+from ...tables.table_layers import AddEntries
 
 MERGES = Traits(picture="merge")
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from ...model.layer import Layer
-from ...model.registry import converts
-from ...model.traits import Traits
-from ..linear.lookup import LookupTable
-from .generative import no_other_fields
+from ....model.layer import Layer
+from ....model.registry import converts
+from ....model.traits import Traits
+from ...linear.lookup import LookupTable
+from ..generation.generative import no_other_fields
 
 
 class ScaleMatrix(nn.Module):

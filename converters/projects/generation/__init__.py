@@ -1,0 +1,1 @@
+"""Networks that make images and codes: style transfer, textures, autoencoders, generators."""
