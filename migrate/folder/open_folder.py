@@ -14,13 +14,37 @@ from ..base.errors import UsageError
 from ..base.folder_files import ONNX, PARITY, read_config
 from ..model.build import Build
 from ..model.conversion import ConvertedModel, Provenance
+from ..model.convert import convert_model
 from ..model.layer_record import LayerRecord
 from ..model.registry import traits_of
 from ..shapes.parse import parse_shape
 from ..t7 import LuaObject, LuaTable, Tensor
 from ..t7.limits import DEFAULT_LIMITS, Limits
 from .config_schema import wrong
+from .from_lua import provided_by
 from .load_converted import load_converted
+
+
+def open_model(
+    path: Path,
+    *,
+    key: str | None = None,
+    plugins: Iterable[Path] = (),
+    aliases: Mapping[str, str] | None = None,
+    lua: Iterable[Path] = (),
+    limits: Limits = DEFAULT_LIMITS,
+) -> ConvertedModel:
+    """The model of a .t7 file, which is converted, or of a folder that `convert` wrote.
+
+    Raises:
+        TorchMigrateError: of any kind; of a folder `UsageError`, also where an option is for .t7 files only.
+    """
+    if not path.is_dir():
+        return convert_model(path, key=key, plugins=plugins, aliases=aliases, provided=provided_by(lua), limits=limits)
+    for name, value in (("--key", key), ("--alias", aliases), ("--lua", list(lua))):
+        if value:
+            raise UsageError(f"{name} is for .t7 files; {path} is a folder, whose model is chosen already.")
+    return open_folder(path, plugins, limits)
 
 
 def open_folder(folder: Path, plugins: Iterable[Path] = (), limits: Limits = DEFAULT_LIMITS) -> ConvertedModel:

@@ -15,7 +15,6 @@ from ..base.output_file import check_file, whole_file
 from ..base.output_folder import check_folder
 from ..base.tensor_trees import position
 from ..model.conversion import ConvertedModel
-from ..model.convert import convert_model
 from ..parity.reference_numbers import Reference
 from ..parity.references.choose import read_beside
 from ..parity.references.input_files import read_given, read_inputs
@@ -26,8 +25,7 @@ from ..parity.verify.bisect import Reproduction, write_reproduction
 from ..parity.verify.verify import verify
 from ..shapes.infer import Guess
 from ..t7.limits import DEFAULT_LIMITS, Limits
-from .from_lua import provided_by
-from .open_folder import open_folder, shape_of_folder
+from .open_folder import open_model, shape_of_folder
 
 
 @dataclass(frozen=True)
@@ -111,7 +109,14 @@ def verify_path(path: Path, options: VerifyOptions) -> Verified:
     require_devices(options.devices)
     check_outputs(path, options)
     folder = path if path.is_dir() else None
-    conversion = _conversion(path, options)
+    conversion = open_model(
+        path,
+        key=options.key,
+        plugins=options.plugins,
+        aliases=options.aliases,
+        lua=options.lua,
+        limits=options.limits,
+    )
     onnx = options.onnx
     if onnx is not None and not onnx.is_file():
         raise UsageError(f"There is no file {onnx}.")
@@ -207,22 +212,6 @@ def check_outputs(path: Path | None, options: VerifyOptions) -> None:
 
 def _spelled(numbers: Sequence[float] | None) -> str | None:
     return None if numbers is None else ",".join(f"{number:g}" for number in numbers)
-
-
-def _conversion(path: Path, options: VerifyOptions) -> ConvertedModel:
-    if not path.is_dir():
-        return convert_model(
-            path,
-            key=options.key,
-            plugins=options.plugins,
-            aliases=options.aliases,
-            provided=provided_by(options.lua),
-            limits=options.limits,
-        )
-    for name, value in (("--key", options.key), ("--alias", options.aliases), ("--lua", options.lua)):
-        if value:
-            raise UsageError(f"{name} is for .t7 files; {path} is a folder, whose model is chosen already.")
-    return open_folder(path, options.plugins, options.limits)
 
 
 def _input(options: VerifyOptions, conversion: ConvertedModel) -> Guess | None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import asdict
@@ -16,6 +15,7 @@ from torch import nn
 
 from ..base.errors import UsageError
 from ..base.folder_files import CONFIG, CONFIG_VERSION, PACKAGE, SOURCE, WEIGHTS
+from ..base.json_values import compact_json
 from ..model.architecture import describe
 from ..model.conversion import ConvertedModel
 from ..model.registry import installed_plugins
@@ -56,7 +56,7 @@ def write(conv: ConvertedModel, folder: Path, example: Any = None) -> str:
     save_file(apart({name: state[name] for name in first.values()}), folder / WEIGHTS, metadata={"format": "pt"})
     (folder / WEIGHTS).chmod(0o644)  # safetensors leaves it to its owner alone
     write_lua_layers(conv.module, folder)
-    (folder / CONFIG).write_text(json.dumps(config_of(conv, names), indent=1, ensure_ascii=True) + "\n")
+    (folder / CONFIG).write_text(compact_json(config_of(conv, names)) + "\n")
     return reason
 
 

@@ -51,7 +51,12 @@ def _describe(module: nn.Module, seen: dict[int, int]) -> Description:
         return {"shared": seen[id(module)]}
     seen[id(module)] = len(seen)
     made: Description = {"class": f"{_home(type(module))}.{type(module).__qualname__}"}
-    args = {name: _encode(value, seen) for name, value in constructor_arguments(module).items()}
+    usual = _defaults(type(module))
+    args = {
+        name: _encode(value, seen)
+        for name, value in constructor_arguments(module).items()
+        if not (name in usual and _is_equal(value, usual[name]))
+    }
     if args:
         made["args"] = args
     if isinstance(module, _CONTAINERS):
@@ -97,6 +102,23 @@ def constructor_arguments(module: nn.Module) -> dict[str, Any]:
             value = list(value)
         found[name] = value
     return found
+
+
+def _defaults(cls: type[nn.Module]) -> dict[str, Any]:
+    """What a class of torch.nn takes where nothing is given; of our own, which may change, all is written."""
+    if _home(cls) != "torch.nn":
+        return {}
+    if issubclass(cls, nn.RNNBase):
+        return RECURRENT
+    parameters = inspect.signature(cls).parameters.values()
+    return {parameter.name: parameter.default for parameter in parameters if parameter.default is not parameter.empty}
+
+
+def _is_equal(value: Any, default: Any) -> bool:
+    """Is it the default, or the default of each axis?"""
+    if isinstance(value, tuple) and type(default) is int:
+        return bool(value) and all(type(item) is int and item == default for item in value)
+    return type(value) is type(default) and bool(value == default)
 
 
 def _encode(value: Any, seen: dict[int, int]) -> Any:

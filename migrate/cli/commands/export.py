@@ -44,15 +44,17 @@ DYNAMIC = click.option(
 def export(file: str, output: Path | None, as_json: bool, quiet: bool, **options: Any) -> int:
     """Write only an ONNX file, checked against PyTorch at two sizes or more of every dynamic axis.
 
+    FILE may be a folder that `convert` wrote.
+
     \b
     torchmigrate export model.t7 -o model.onnx --input-shape 2x3x224x224
+    torchmigrate export model -o small.onnx --dynamic none
     torchmigrate export style.t7 --input-shape 1x3x256x256 --dynamic batch,height,width
     torchmigrate export lm.t7 --key model --dynamic batch,time --input-names tokens --output-names scores
     torchmigrate export model.t7 --dtype float16 --opset 21 --simplify
     """
     from ...base.output_file import check_file
-    from ...folder.from_lua import provided_by
-    from ...model.convert import convert_model
+    from ...folder.open_folder import open_model, shape_of_folder
     from ...onnx.export.export import export_onnx
     from ..printing import terminal as console
     from ..printing.results import show_export
@@ -64,8 +66,10 @@ def export(file: str, output: Path | None, as_json: bool, quiet: bool, **options
     check_file(target, force=options["force"], inputs=[local_path(file), *options["plugins"], *options["lua"]])
     with console.progress(silent=as_json or quiet) as step, opened(file, step) as path:
         step("reading and converting")
-        taken = {name: given.pop(name) for name in ("key", "plugins", "aliases", "limits")}
-        conversion = convert_model(path, provided=provided_by(given.pop("lua")), **taken)
+        taken = {name: given.pop(name) for name in ("key", "plugins", "aliases", "lua", "limits")}
+        conversion = open_model(path, **taken)
+        if path.is_dir() and given["input_shape"] is None:
+            given["input_shape"] = shape_of_folder(path)
         step("exporting to ONNX")
         exported = export_onnx(conversion, target, **{name: _value(name, value) for name, value in given.items()})
     if as_json:
