@@ -142,6 +142,7 @@ STEPPED = (
     "mlp-groups-train-double",
     "mlp-update-train-double",
     "mlp-weightdecay-checkpoint-float",
+    "mlp-weightdecay-zeroed_evaluate-double",
     "residual-rmsprop-checkpoint-float",
     "scalar-adam-checkpoint-double",
     "seqlstm-dampened-checkpoint-float",

@@ -23,6 +23,7 @@ from ..judge.compare import compare
 from ..judge.tolerances import Rules, coarser, depth_of
 from ..network_copies import Network, copy_network, leaf_indices
 from ..reference_numbers import Reference
+from ..steps.staleness import OLDER, Settled, has_weights, settle
 from ..trace import LayerRun, trace
 from .old_exponential import without_approximation
 from .overwritten_outputs import FollowedRun
@@ -39,7 +40,6 @@ from .recorded_activations import (
 from .recorded_layers import UNKNOWN, Probe
 from .recorded_sequences import judged_inside
 from .self_reference import compute_self, with_output
-from .staleness import OLDER, Settled, has_weights, settle
 
 #: Place of a tensor in a nested value.
 Place = tuple[int, ...]

@@ -100,6 +100,22 @@ def fitted(pairs: Sequence[tuple[Line, Line]]) -> tuple[float, float] | None:
     Args:
         pairs: the lines of some layers along both, each run at scale 0.
     """
+    scales = nearest(pairs)
+    if scales is None:
+        return None
+    explained = all(
+        float((one.off - scales[0] * one.slope - scales[1] * other.slope).abs().max()) <= one.atol
+        for one, other in pairs
+    )
+    return scales if explained else None
+
+
+def nearest(pairs: Sequence[tuple[Line, Line]]) -> tuple[float, float] | None:
+    """The same however little they explain; None where the two are one direction, or nothing is recorded.
+
+    Args:
+        pairs: the lines of some layers along both, each run at scale 0.
+    """
     slopes = [torch.cat([(pair[i].slope / pair[i].atol).reshape(-1) for pair in pairs]) for i in (0, 1)]
     off = torch.cat([(one.off / one.atol).reshape(-1) for one, _ in pairs])
     sizes = [float(slope.norm()) for slope in slopes]
@@ -115,5 +131,4 @@ def fitted(pairs: Sequence[tuple[Line, Line]]) -> tuple[float, float] | None:
         along = float(one @ left), float(other @ left)
         scales[0] += (along[0] - alike * along[1]) / (1 - alike * alike) / sizes[0]
         scales[1] += (along[1] - alike * along[0]) / (1 - alike * alike) / sizes[1]
-    left = off - scales[0] * slopes[0] - scales[1] * slopes[1]
-    return (scales[0], scales[1]) if float(left.abs().max()) <= 1 else None
+    return scales[0], scales[1]

@@ -17,11 +17,11 @@ import torch
 from ...base.tensor_trees import as_one, moved
 from ...optim.last_step import Step
 from ..network_copies import Network, leaf_indices
+from ..references.recorded_layers import Judgement, Key, Probe
 from ..runs.layers import replacement
 from ..runs.rounded_means import RoundedMeans, rounded_means, together
 from ..runs.step_lines import LEAST, Line, refined
 from ..trace import LayerRun, trace
-from .recorded_layers import Judgement, Key, Probe
 
 #: So many decimal digits of independent numbers must agree for the length of a step to be known.
 _DIGITS = 12
@@ -62,7 +62,8 @@ class Before:
         told: the layers of which it is known what the step did to all of their parameters.
         shown: the layers that the step explains, maybe but for the mean of each channel.
         remade: were the gradients zeroed in the file, and made again of those of the inputs?
-        decays: did the weights decay in that step?
+        decayed: what of the changes is a decay of the weights, whatever the gradients were.
+        alone: the one layer that tells of it, if it is one: wrong weights of that would tell the same.
     """
 
     name: str
@@ -77,7 +78,8 @@ class Before:
     told: frozenset[int] = frozenset()
     shown: frozenset[Key] = frozenset()
     remade: bool = False
-    decays: bool = False
+    decayed: dict[str, torch.Tensor] = field(default_factory=dict)
+    alone: frozenset[Key] = frozenset()
 
     def remark(self, key: Key) -> str:
         """How it is known that a layer is right."""
@@ -152,16 +154,11 @@ class Search:
         """How far a layer is off with a step of that length, in tolerances, as the last run saw it."""
         return self.lines[key].left(scale) if key in self.lines else math.inf
 
-    def lengths(self, keys: Collection[Key]) -> list[float]:
-        """The lengths that explain most of each of these layers, up to three digits."""
-        lines = self._lines(0.0)
-        return list({f"{own:.2e}": own for key in keys if key in lines and (own := lines[key].own) > 0}.values())
-
-    def nearer(self, keys: Collection[Key]) -> tuple[float, float]:
-        """The length that explains most of all these layers, and how far they are off now, in tolerances."""
-        lines = self._lines(0.0)
-        found = [lines[key] for key in keys if key in lines]
-        return refined(found, 0.0), max((float((line.off / line.atol).abs().max()) for line in found), default=0.0)
+    def shows(self, found: Before, taken: int) -> bool:
+        """Do enough digits show what the last run found, if so many numbers were fitted to them?"""
+        lines = [self.lines[key] for key in found.proven]
+        less = max((line.digits(found.scale) - line.digits(found.scale, taken) for line in lines), default=0.0)
+        return sum(line.digits(found.scale) for line in lines) - less >= _DIGITS
 
     def distances(self) -> dict[Key, torch.Tensor]:
         """How far the numbers of each layer are off after the whole change, in tolerances; of those that tell."""

@@ -16,10 +16,10 @@ import torch
 from ...model.conversion import ConvertedModel
 from ..judge.tolerances import Rules
 from ..network_copies import Network, copy_network
+from ..references.recorded_activations import Recording, was_trained
+from ..references.recorded_gradients import backward, is_newer
+from ..references.recorded_layers import Judgement, Key, Probe
 from .layers_without_input import Witness, witnesses
-from .recorded_activations import Recording, was_trained
-from .recorded_gradients import backward, is_newer
-from .recorded_layers import Judgement, Key, Probe
 from .step_search import UNKNOWN_STEP, Before, Search, names_of_parameters
 from .weights_before import weights_before
 
@@ -74,7 +74,7 @@ def settle(
         judgement = Probe(conv, network, recording, values, rules, probe.network).judge_in(before.mode)
         failed = [key for key in judgement.failed if has_weights(conv, key)]
         # with a decay that is nearly right, a layer may be explained as a whole, and be off in a channel
-        nearly = {*before.proven} if before.decays else set()
+        nearly = {*before.proven} if before.decayed else set()
         older = tuple(key for key in failed if key in before.doubtful | nearly or key[0] not in before.told)
         # a rule that leaves more layers than it explains was another one, such as SGD with a momentum of earlier steps
         left = {*failed} - {*older} - before.shown
@@ -84,6 +84,7 @@ def settle(
         if before.remade and rest:
             clipped = explained_by_clipping(before, copy_network(conv, torch.float64), probe, judgement, rest)
             older += tuple(key for key in failed if key in clipped)
+        older += tuple(key for key in before.alone if key not in older)
         # where learning rates differ, that of a layer which nothing else judges is not known
         alike = not older and all(
             abs(scale / before.scale - 1) < 1e-3 for scales in before.proven.values() for scale in scales
@@ -120,26 +121,36 @@ def explained_by_clipping(
         failed: the layers that are off.
     """
     names = names_of_parameters(network, probe.sequences)
+    steps = {name: change - before.decayed.get(name, 0.0) for name, change in before.changes.items()}
     most = {
-        key: max(float(before.changes[name].abs().max()) for name in names.get(key[0], ()) if name in before.changes)
-        for key in {*failed, *before.proven}
-        if any(name in before.changes for name in names.get(key[0], ()))
+        key: max(float(steps[name].abs().max()) for name in names.get(key[0], ()) if name in steps)
+        for key in {*failed, *before.proven, *before.alone}
+        if any(name in steps for name in names.get(key[0], ()))
     }
-    unclipped = max((most[key] for key in before.proven if key in most and key not in failed), default=0.0)
+    shown = {*before.proven, *before.alone} - {*failed}
+    unclipped = max((most[key] for key in shown if key in most), default=0.0)
     larger = [key for key in failed if most.get(key, 0.0) > unclipped]
     if not larger:
         return set()
     exact = {key for key, back in backward(network, judgement, probe.values).items() if back.parameters}
-    tried = [key for key in larger if key in exact and key[0] not in probe.sequences and not before.decays]
-    attempts = _Attempts(before, network, probe, judgement)
+    tried = [key for key in larger if key in exact and key[0] not in probe.sequences]
+    attempts = _Attempts(steps, before.decayed, network, probe, judgement)
     return {*larger} - {*tried} | {key for key in tried if attempts.explain(key, unclipped, most[key])}
 
 
 class _Attempts:
     """Steps along gradients that were clipped at several sizes, in terms of the change that they made."""
 
-    def __init__(self, before: Before, network: Network, probe: Probe, judgement: Judgement) -> None:
-        self.before = before
+    def __init__(
+        self,
+        steps: Mapping[str, torch.Tensor],
+        decayed: Mapping[str, torch.Tensor],
+        network: Network,
+        probe: Probe,
+        judgement: Judgement,
+    ) -> None:
+        self.steps = steps
+        self.decayed = decayed
         self.network = network
         self.probe = probe
         self.judgement = judgement
@@ -148,7 +159,8 @@ class _Attempts:
     def off(self, key: Key, size: float) -> torch.Tensor | None:
         """How far the numbers of a layer are off, in tolerances; None where that is not known."""
         if size not in self.seen:
-            changes = {name: change.clamp(-size, size) for name, change in self.before.changes.items()}
+            cut = {name: step.clamp(-size, size) for name, step in self.steps.items()}
+            changes = {name: step + self.decayed.get(name, 0.0) for name, step in cut.items()}
             search = Search(UNKNOWN_STEP, changes, self.network, self.probe, self.judgement)
             self.seen[size] = search.distances()
         return self.seen[size].get(key)
