@@ -71,6 +71,8 @@ def _tensor(engine: Engine, kind: str, given: list[Any]) -> TensorHandle:
             raise LuaFault(f"invalid arguments: {describe(first)} for a {kind}Tensor")
         return set_to(engine, made, first)
     if isinstance(first, StorageHandle):
+        if first.kind == kind == "Long" and len(given) == 1:  # its own storage, not a size
+            return set_to(engine, made, first)
         # a LongStorage alone is a size, and so are two of them (size and strides)
         if first.kind == "Long" and (len(given) == 1 or isinstance(given[1], StorageHandle)):
             strides = sizes(given[1:2]) if len(given) > 1 else None
@@ -115,12 +117,15 @@ def _nested(table: Any, kind: str) -> torch.Tensor:
 
 @method("set")
 def set_to(engine: Engine, x: TensorHandle, *arguments: Any) -> TensorHandle:
-    """`x:set(tensor)`, `x:set(storage, [offset, size…])`: makes it a view of what is given."""
+    """`x:set(tensor)`, `x:set(storage, [offset, size…])`: a view of what is given; `x:set(size)`: of memory."""
     given = trimmed(arguments)
     if not given:
         x.value = torch.empty(0, dtype=x.value.dtype)
         return x
     source = given[0]
+    if is_number(source) and len(given) == 1:  # a size, of fresh memory
+        x.value = engine.new([max(whole(source), 0)], x.kind)
+        return x
     if not isinstance(source, (TensorHandle, StorageHandle)) or source.kind != x.kind:
         raise LuaFault(f"invalid arguments: {' '.join(map(describe, [x, *given]))} for set")
     if isinstance(source, TensorHandle):

@@ -16,8 +16,8 @@ def size(engine: Engine, s: StorageHandle, *_: Any) -> int:
 
 
 @storage_method("totable")
-def totable(engine: Engine, s: StorageHandle) -> list[float]:
-    """`storage:totable()`."""
+def totable(engine: Engine, s: StorageHandle, *_more: Any) -> list[float]:
+    """`storage:totable()`; what is given beside it does not count, as in Torch7."""
     values: list[float] = s.value.double().tolist()
     return values
 

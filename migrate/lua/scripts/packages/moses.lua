@@ -44,6 +44,24 @@ function M.contains(list, value)
    return false
 end
 M.include = M.contains
+function M.indexOf(list, value)
+   for i, held in ipairs(list) do
+      if held == value then return i end
+   end
+end
+function M.isNaN(value) return type(value) == 'number' and value ~= value end
+-- how many entries a table has, or how many values are given
+function M.size(...)
+   local first, count = ..., 0
+   if type(first) ~= 'table' then return select('#', ...) end
+   for _ in P.raw_pairs(first) do count = count + 1 end
+   return count
+end
+function M.map(t, f, ...)
+   local made = {}
+   for k, v in P.raw_pairs(t) do made[k] = f(k, v, ...) end
+   return made
+end
 -- f with its first arguments given
 function M.bindn(f, ...)
    local count, given = select('#', ...), {...}
