@@ -24,6 +24,7 @@ from ..parity.references.choose import ReferenceOptions, choose_reference, read_
 from ..parity.references.dump import load_dump
 from ..parity.report.report import ParityReport
 from ..parity.runs.pytorch import require_devices
+from ..parity.torch7_lua import torch7_lua
 from ..parity.verify.verify import verify
 from ..shapes.infer import input_of
 from ..shapes.random_layers import drawn_numbers
@@ -66,6 +67,7 @@ class ConvertOptions:
     channel_order: str | None = None
     labels: Path | None = None
     lua: Sequence[Path] = ()
+    torch7_source: Path | None = None
 
 
 @dataclass
@@ -230,7 +232,9 @@ def _reference(conversion: ConvertedModel, beside: Path | None, options: Convert
     """What to compare with: what the user named, what lies beside the file, or the strongest that there is."""
     if beside is not None and options.input_shape is None:
         return read_beside(conversion, beside)
-    found = choose_reference(conversion, options.reference, ReferenceOptions(input_shape=options.input_shape))
+    where = torch7_lua(options.torch7_source, options.lua)
+    choices = ReferenceOptions(input_shape=options.input_shape, torch7_lua=where)
+    found = choose_reference(conversion, options.reference, choices)
     if beside is None:
         return found
     return replace(found, chosen=f"{beside.name} lies beside the file, and was left out since --input-shape was given")

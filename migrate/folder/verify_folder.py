@@ -16,7 +16,7 @@ from ..base.output_folder import check_folder
 from ..base.tensor_trees import position
 from ..model.conversion import ConvertedModel
 from ..parity.reference_numbers import Reference
-from ..parity.references.choose import read_beside
+from ..parity.references.choose import AUTO, LUA, RECORDED, SELF, read_beside
 from ..parity.references.input_files import read_given, read_inputs
 from ..parity.references.saved_runs import save_run
 from ..parity.report.report import ParityReport
@@ -59,6 +59,7 @@ class VerifyOptions:
     limits: Limits = DEFAULT_LIMITS
     require_proof: bool = False
     lua: Sequence[Path] = ()
+    torch7_source: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -146,6 +147,8 @@ def verify_path(path: Path, options: VerifyOptions) -> Verified:
         compare_run=options.compare_run,
         gradients=options.gradients,
         requires=options.require,
+        torch7_source=options.torch7_source,
+        lua=options.lua,
     )
     files = {"plugin": options.plugins, "input": options.input, "expect": options.expect}
     report.options = {
@@ -228,7 +231,7 @@ def _input(options: VerifyOptions, conversion: ConvertedModel) -> Guess | None:
             if value is not None:
                 raise UsageError(f"{name} says how a picture is prepared; give one with --input.")
         return None
-    has_own = options.reference is not None and options.reference not in ("auto", "recorded", "self")
+    has_own = options.reference is not None and options.reference not in (AUTO, RECORDED, LUA, SELF)
     if has_own or options.compare_run is not None:
         raise UsageError("A reference file brings its own input; --input can't be given beside it.")
     if options.input_shape is not None:

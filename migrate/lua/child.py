@@ -18,6 +18,7 @@ from .limits import LuaLimits
 from .result import CantLeave
 from .runtime import LuaStopped
 from .sandbox import read_job, write_answer
+from .witness.answer import answer_witness
 
 
 def main() -> None:
@@ -49,7 +50,12 @@ def answer(job: dict[str, Any], limits: LuaLimits, given: bytes = b"") -> tuple[
     """Runs a job; what is said of it, and the result as a `.t7`."""
     folders = Folders(job["folders"], limits.file_bytes, job.get("torch7_source"))
     try:
-        said, value = answer_layer(job, folders, limits, given) if "layer" in job else build(job, folders, limits)
+        if "witness" in job:
+            said, value = answer_witness(job, folders, limits, given)
+        elif "layer" in job:
+            said, value = answer_layer(job, folders, limits, given)
+        else:
+            said, value = build(job, folders, limits)
     except (LuaStopped, CantLeave) as error:
         return {"error": str(error)}, b""
     except NoCall as missing:

@@ -8,16 +8,34 @@ from importlib import resources
 from typing import Any
 
 from .folders import Folders
+from .kernels import convolutions, criterions, normalization, pooling, resampling
+from .kernels import pointwise as pointwise_kernels
 from .limits import LuaLimits
 from .tensors import indexing, making, pointwise, products, randoms, reductions, storages, types, views
-from .tensors.engine import FUNCTIONS, METHODS, STORAGE_METHODS, Engine
+from .tensors.engine import FUNCTIONS, KERNELS, METHODS, STORAGE_METHODS, Engine
 from .tensors.handles import DTYPES, Handle, LuaFault
 
 #: The modules that register operations when they are imported.
 OPERATIONS = (indexing, making, pointwise, products, randoms, reductions, storages, types, views)
+OF_THNN = (convolutions, criterions, normalization, pointwise_kernels, pooling, resampling)
 
-_TABLES = {"method": METHODS, "function": FUNCTIONS, "storage": STORAGE_METHODS}
+_TABLES = {"method": METHODS, "function": FUNCTIONS, "storage": STORAGE_METHODS, "kernel": KERNELS}
 _SCRIPTS = ("classes", "tensors", "torch", "libraries", "files")
+
+#: The product's packages that define no layers, which Torch7's own Lua may use.
+_BESIDE_TORCH7 = (
+    "classic",
+    "cutorch",
+    "image",
+    "moses",
+    "nn.THNN",
+    "nn.shared",
+    "optim",
+    "paths",
+    "pl.lapp",
+    "sys",
+    "xlua",
+)
 
 #: How the names of the product's own Lua begin, which says nothing to an author.
 _OWN = "torchmigrate/"
@@ -42,6 +60,7 @@ class Runtime:
         limits: what it may use.
         run: 0 or 1. The second run draws other random numbers, finds other numbers in fresh memory and goes through
             names the other way round: what it builds differently depends on such things.
+        computes: Torch7's own Lua runs layers here: its kernels are there, and no layers of the product.
 
     Attributes:
         printed: what the Lua printed.
@@ -52,10 +71,11 @@ class Runtime:
         child_of: a pass of a module of nn that an author's layer runs; None: no layer is run.
     """
 
-    def __init__(self, folders: Folders, limits: LuaLimits, run: int = 0) -> None:
+    def __init__(self, folders: Folders, limits: LuaLimits, run: int = 0, *, computes: bool = False) -> None:
         lupa = importlib.import_module("lupa.lua51")
         self.limits = limits
         self.folders = folders
+        self._computes = computes
         self.engine = Engine(seed=run, fresh=0.0 if run == 0 else 0.0123, elements=limits.elements)
         self.printed = ""
         self.missing: list[str] = []
@@ -105,6 +125,9 @@ class Runtime:
             load(self._script(name), f"={_OWN}{name}", private)
             if name == "tensors":
                 private.make_number_types()
+        if self._computes:
+            for name in ("kernels", "reference"):
+                load(self._script(name), f"={_OWN}{name}", private)
         self.host = load(self._script("host"), f"={_OWN}host", private)
 
     def _script(self, name: str) -> str:
@@ -200,6 +223,8 @@ class Runtime:
 
     def _package(self, name: str) -> str | None:
         """The text of one of the product's own packages."""
+        if self._computes and name not in _BESIDE_TORCH7:
+            return None
         parts = name.replace("-", "_").split(".")
         if not all(part.isidentifier() for part in parts):
             return None

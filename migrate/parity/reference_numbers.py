@@ -66,7 +66,7 @@ class Reference:
 
     Attributes:
         kind: "dump" (written by the user's Torch7), "live" (by one that was run for it), "recorded" (left in the file),
-            "given" (an output that the user says is Torch7's),
+            "given" (an output that the user says is Torch7's), "lua" (Torch7's own Lua, with PyTorch's kernels),
             "run" (saved by torchmigrate on another machine) or "self" (the converted model in float64).
         proves: what agreement with it shows, in words.
         input: what the model was fed; a tensor or a nested list.

@@ -110,12 +110,14 @@ def convert(
     from ...folder.run import ConvertOptions
 
     lua = definition.taken(options)
+    source = lua.get("torch7_source")
     several = {name: options.pop(name) for name in ("lists", "jobs", "ray", "shard", "timeout")}
-    settings = ConvertOptions(**with_model_options(options), max_download=max_download())
+    settings = ConvertOptions(**with_model_options(options), max_download=max_download(), torch7_source=source)
     if definition.is_definition(files) and not any(several.values()):
         if all_keys:
             raise click.UsageError("--all-keys takes a .t7 file, whose models it converts.")
         return _convert_definition(files[0], lua, output, settings, as_json, quiet)
+    lua.pop("torch7_source", None)
     if definition.is_filled(files, lua):
         if all_keys or any(several.values()):
             raise click.UsageError("--weights is for one network; --key chooses it.")

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from .options import TORCH7_SOURCE
+
 if TYPE_CHECKING:
     from ...folder.run import ConvertOptions
     from ...lua import Definition
@@ -40,11 +42,7 @@ _OPTIONS = (
         type=click.Path(exists=True, file_okay=False, path_type=Path),
         help="Where the author ran it; default: the file's folder.",
     ),
-    click.option(
-        "--torch7-source",
-        type=click.Path(exists=True, file_okay=False, path_type=Path),
-        help="A folder with checkouts of Torch7's nn, nngraph, rnn …, whose Lua makes the layers.",
-    ),
+    TORCH7_SOURCE,
     click.option("--tensor-type", "default_type", type=click.Choice(["float", "double"]), help="Default: float."),
 )
 

@@ -101,10 +101,16 @@ DTYPE = click.option(
 )
 REFERENCE = click.option(
     "--reference",
-    metavar="FILE|recorded|self",
+    metavar="FILE|recorded|lua|self",
     type=click.Path(path_type=Path),
-    help="What Torch7 answered: see `torchmigrate reference`. Default: model.reference.t7 beside model.t7, or else the "
-    "strongest that there is.",
+    help="What Torch7 answered: see `torchmigrate reference`; lua: what Torch7's own Lua answers on PyTorch's kernels. "
+    "Default: model.reference.t7 beside model.t7, or else the strongest that there is.",
+)
+TORCH7_SOURCE = click.option(
+    "--torch7-source",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    help="A folder with your checkouts of Torch7's nn, nngraph, rnn …: their Lua runs the model as its .t7 holds it, "
+    "with PyTorch's kernels (--reference lua), and makes the layers of a .lua definition.",
 )
 PROOF = click.option(
     "--require-proof",

@@ -25,6 +25,7 @@ from .options import (
     SHAPE,
     STD,
     TOLERANCES,
+    TORCH7_SOURCE,
     VERBOSE,
     with_model_options,
 )
@@ -36,10 +37,12 @@ REFERENCES = in_group(
     "Reference",
     click.option(
         "--reference",
-        metavar="FILE|auto|recorded|self",
-        help="What Torch7 answered (see `torchmigrate reference`); recorded: the activations in the file; self: the "
-        "model in float64. Default: model.reference.t7 beside model.t7, or else the strongest that there is.",
+        metavar="FILE|auto|recorded|lua|self",
+        help="What Torch7 answered (see `torchmigrate reference`); recorded: the activations in the file; lua: what "
+        "Torch7's own Lua answers on PyTorch's kernels; self: the model in float64. Default: model.reference.t7 beside "
+        "model.t7, or else the strongest that there is.",
     ),
+    TORCH7_SOURCE,
     click.option("--torch7", metavar="COMMAND", help="Ask a Torch7 of this machine, such as th. For files you trust."),
     click.option(
         "--require",
@@ -108,6 +111,7 @@ def verify(file: str, as_json: bool, quiet: bool, **options: Any) -> int:
     torchmigrate verify model.t7
     torchmigrate verify model.t7 --reference model.reference.t7 --bisect failing
     torchmigrate verify model.t7 --torch7 th --gradients
+    torchmigrate verify model.t7 --reference lua --torch7-source ~/torch/extra
     torchmigrate verify model.t7 --input cat.jpg --mean 0.485,0.456,0.406 --std 0.229,0.224,0.225
     torchmigrate verify model.t7 --input x.npy --expect y.npy
     torchmigrate verify folder --device cuda

@@ -11,7 +11,10 @@ local rawget, rawset, newproxy = rawget, rawset, newproxy or P.newproxy
 local absent = P.newproxy(true)
 do
    local mt = P.metatable_of(absent)
-   local function itself() return absent end
+   local function itself()
+      if P.absent_raises then error(P.where() .. 'a package that is not there is used', 0) end
+      return absent
+   end
    for _, name in ipairs{'index', 'call', 'add', 'sub', 'mul', 'div', 'mod', 'pow', 'unm', 'concat'} do mt['__' .. name] = itself end
    mt.__newindex = function() end
    mt.__len = function() return 0 end

@@ -32,8 +32,8 @@ function H.identity(value) return P.torch.pointer(value) end
 function H.wrap(handle) return P.wrap(handle) end
 -- an object of a class by its name, without fields, and a field as a file gives it
 function H.object(name)
-   local class = P.classes[name]
-   local made = class and setmetatable({}, class) or nil
+   local class, make = P.classes[name], P.makers and P.makers[name]
+   local made = make and make() or class and setmetatable({}, class) or nil
    if made then P.torch.pointer(made) end      -- numbered as they are made, as by constructors
    return made
 end
@@ -42,6 +42,11 @@ function H.has_class(name) return P.classes[name] ~= nil end
 function H.stand_in(name) P.stand_in(name) end
 function H.layers() P.run_package('layers') end
 function H.is_authors(object, name) return P.is_authors(object, name) end
+function H.read(object, version, parts) return P.read(object, version, parts) end
+function H.unread_function() return P.unread_function() end
+function H.begin() P.begin() end
+function H.reference(files, arguments) P.reference(files, arguments) end
+function H.saved() return P.saved end
 function H.get(object, name) return object[name] end
 function H.is_class(name) return P.classes[name] ~= nil end
 function H.put(table_, key, value) rawset(table_, key, value) end

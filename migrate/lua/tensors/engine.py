@@ -14,10 +14,11 @@ from .handles import DTYPES, LuaFault, StorageHandle, TensorHandle, describe, en
 Operation = Callable[..., Any]
 F = TypeVar("F", bound=Operation)
 
-#: Operations by the way in which Lua calls them: x:name(…), torch.name(…), storage:name(…).
+#: Operations by the way in which Lua calls them: x:name(…), torch.name(…), storage:name(…), x.THNN.name(…).
 METHODS: dict[str, Operation] = {}
 FUNCTIONS: dict[str, Operation] = {}
 STORAGE_METHODS: dict[str, Operation] = {}
+KERNELS: dict[str, Operation] = {}
 
 
 def method(*names: str) -> Callable[[F], F]:
@@ -33,6 +34,11 @@ def function(*names: str) -> Callable[[F], F]:
 def storage_method(*names: str) -> Callable[[F], F]:
     """Registers `storage:name(…)`."""
     return _register(STORAGE_METHODS, names)
+
+
+def kernel(*names: str) -> Callable[[F], F]:
+    """Registers `x.THNN.name(…)`, a function in C of Torch7's nn."""
+    return _register(KERNELS, names)
 
 
 def _register(table: dict[str, Operation], names: Sequence[str]) -> Callable[[F], F]:

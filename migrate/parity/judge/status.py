@@ -14,6 +14,7 @@ TORCH7 = {
 
 #: References that are not, and prove no parity with it; so does any kind that is in neither.
 OTHER = {
+    "lua": "Torch7's own Lua, with PyTorch's kernels",
     "self": "the same model in float64",
     "run": "a saved run of the same conversion",
 }

@@ -6,13 +6,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from ...base.errors import ModelNotFound, UsageError
+from ...base.errors import LimitExceeded, ModelNotFound, UsageError
 from ...model.conversion import ConvertedModel
 from ...model.locate import follow
 from ...shapes.check_sizes import check_sizes
 from ...shapes.infer import Guess, input_of
 from ...t7 import LuaTable
 from ..reference_numbers import Reference
+from ..torch7_lua import Torch7Lua, run_torch7_lua
 from .dump import load_dump, read_dump, reference_of
 from .live import run_torch7
 from .recorded import read_recorded, require_recorded
@@ -20,7 +21,7 @@ from .saved_runs import read_run
 from .self_reference import compute_self
 
 #: What `reference` may say instead of naming a file.
-AUTO, RECORDED, SELF = "auto", "recorded", "self"
+AUTO, RECORDED, SELF, LUA = "auto", "recorded", "self", "lua"
 
 
 def read_beside(conv: ConvertedModel, file: Path) -> Reference:
@@ -72,6 +73,7 @@ class ReferenceOptions:
         compare_run: a run that was saved elsewhere, or None.
         gradients: are gradients wanted of the reference?
         requires: what such a Torch7 loads first.
+        torch7_lua: where Torch7's own Lua is, or None.
     """
 
     guess: Guess | None = None
@@ -82,6 +84,7 @@ class ReferenceOptions:
     compare_run: str | Path | None = None
     gradients: bool = False
     requires: Sequence[str] = ()
+    torch7_lua: Torch7Lua | None = None
 
 
 def choose_reference(
@@ -90,11 +93,12 @@ def choose_reference(
     """The reference to compare with.
 
     Without a choice of the user: a file that Torch7 wrote, or a Torch7 that is there to be asked, else the activations
-    in the file unless they are stale, else the converted model in float64.
+    in the file unless they are stale, else Torch7's own Lua where its checkouts are given, else the converted model in
+    float64.
 
     Args:
         conv: the converted model.
-        reference: a file that dump_reference.lua wrote, "recorded", "self", or "auto" (None).
+        reference: a file that dump_reference.lua wrote, "recorded", "lua", "self", or "auto" (None).
         options: what else the user said.
 
     Raises:
@@ -114,6 +118,8 @@ def _chosen(conv: ConvertedModel, reference: str | Path | None, options: Referen
     given = [name for name, value in ways if value is not None]
     if len(given) > 1:
         raise UsageError(f"{' and '.join(given)} exclude each other: each says what to compare with.")
+    if options.torch7_lua is not None and (chosen not in (None, LUA) or len(given) > (chosen is not None)):
+        raise UsageError("--torch7-source says where Torch7's own Lua is; it goes with --reference lua, and no other.")
     if options.requires and options.torch7 is None:
         raise UsageError("--require names what a Torch7 loads first; say with --torch7 which one.")
     if options.compare_run is not None:
@@ -123,7 +129,7 @@ def _chosen(conv: ConvertedModel, reference: str | Path | None, options: Referen
         found = guess or input_of(conv, options.input_shape, seed)
         how = options.torch7, options.model_file
         return run_torch7(conv, *how, found, gradients=options.gradients, requires=options.requires)
-    if chosen is not None and chosen not in (RECORDED, SELF):
+    if chosen is not None and chosen not in (RECORDED, SELF, LUA):
         return read_dump(conv, Path(chosen))
     if guess is None and options.input_shape is not None:
         guess = input_of(conv, options.input_shape, seed)
@@ -131,11 +137,30 @@ def _chosen(conv: ConvertedModel, reference: str | Path | None, options: Referen
         return require_recorded(conv, guess, seed)
     if chosen == SELF:
         return compute_self(conv, guess or input_of(conv, None, seed))
+    if chosen == LUA:
+        if options.torch7_lua is None:
+            raise UsageError(
+                "--reference lua runs Torch7's own Lua: say with --torch7-source which folder holds checkouts of nn, "
+                "nngraph, rnn … (github.com/torch/nn and its like)."
+            )
+        return run_torch7_lua(conv, options.torch7_lua, guess or input_of(conv, None, seed))
     recorded = read_recorded(conv, guess, seed)
     if recorded is not None and not recorded.stale:
         return recorded
     if recorded is None:
-        return compute_self(conv, guess or input_of(conv, None, seed))
-    stale = recorded.stale
+        return _without_torch7(conv, guess or input_of(conv, None, seed), options.torch7_lua)
     sized = guess or Guess(recorded.input, "it has the size that Torch7's own input had")
-    return compute_self(conv, sized, (stale,), (f"{stale[:1].upper()}{stale[1:]}.",))
+    return _without_torch7(conv, sized, options.torch7_lua, recorded.stale)
+
+
+def _without_torch7(conv: ConvertedModel, guess: Guess, where: Torch7Lua | None, stale: str = "") -> Reference:
+    """Torch7's own Lua, if it is there and runs the model; else the model itself."""
+    notes = (stale,) if stale else ()
+    limits: tuple[str, ...] = (f"{stale[:1].upper()}{stale[1:]}.",) if stale else ()
+    if where is not None:
+        try:
+            found = run_torch7_lua(conv, where, guess)
+            return replace(found, notes=(*found.notes, *notes), limits=(*found.limits, *limits))
+        except (UsageError, LimitExceeded) as error:
+            limits += (f"There is no comparison with Torch7's own Lua (--torch7-source): {error}.",)
+    return compute_self(conv, guess, notes, limits)

@@ -58,6 +58,8 @@ class ParityReport(Comparison):
                     text += f" ({diverging.remark})" if diverging.remark else ""
             parts.append(text)
         end = "" if self.reference.kind in TORCH7 else " This shows rounding, not that the mapping is right."
+        if self.reference.kind == "lua":
+            end = " This shows how the layers are put together, not what Torch7's kernels compute."
         verdict = "; ".join(parts) or "nothing ran"
         if self.not_finite:
             verdict = f"the file's own weights hold NaN or Inf ({self.not_finite}); {verdict}"

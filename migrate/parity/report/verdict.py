@@ -48,15 +48,25 @@ def judge(report: Comparison) -> Verdict:
     if FAILED in statuses.values():
         failed = " and ".join(name for name, status in statuses.items() if status == FAILED)
         meaning = f"{failed} did not reproduce {against}. Do not use this conversion as it is."
+        if report.reference.kind == "lua":
+            meaning = (
+                f"{failed} did not reproduce {against}. The conversion is wrong, or the checkouts are of another time "
+                "than the file, or a kernel of PyTorch computes something else: find out which before you use it."
+            )
         return Verdict("failed", "FAILED", meaning, _limits(report))
     if PASSED not in statuses.values():
         return Verdict("nothing", "NOTHING WAS COMPARED", "No backend ran, so nothing is known.", _limits(report))
     if report.reference.kind not in TORCH7:
         weighted = sum(layer.own_parameters > 0 for layer in report.model)
+        unseen = "a layer that was converted wrongly would look just the same"
+        if report.reference.kind == "lua":
+            unseen = (
+                "that is about how the layers are put together: a kernel of PyTorch that computes something else than "
+                "Torch7's would look just the same"
+            )
         meaning = (
             "This is not a proof of parity. No numbers of Torch7 were there to compare with, so the converted model "
-            f"was compared with {against}. They agree within the tolerance, but a layer that was converted wrongly "
-            "would look just the same."
+            f"was compared with {against}. They agree within the tolerance, but {unseen}."
         )
         return Verdict("rounding", "NOT COMPARED", meaning, _limits(report), 0, weighted)
     return _of_torch7(report)

@@ -7,7 +7,6 @@ from collections.abc import Collection, Mapping, Sequence
 from contextlib import nullcontext, suppress
 from dataclasses import asdict, dataclass, replace
 from functools import cache, partial
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +18,6 @@ from ...base.memory import is_out_of_device_memory, is_out_of_memory
 from ...base.random_state import random_state_of_our_own
 from ...base.tensor_trees import apply, leaves, moved, position, shapes
 from ...model.conversion import ConvertedModel
-from ...model.registry import installed_plugins
 from ...model.running.answers import last_layers_of
 from ...shapes.infer import Guess
 from ...shapes.random_input import floating_type
@@ -30,7 +28,7 @@ from ..judge.status import FAILED, NOT_RUN, PASSED
 from ..judge.tolerances import Rules, coarser, depth_of, fan_in_of
 from ..network_copies import copy_network
 from ..reference_numbers import Reference
-from ..references.choose import AUTO, ReferenceOptions, choose_reference
+from ..references.choose import AUTO, LUA, ReferenceOptions, choose_reference
 from ..references.live import without_folder
 from ..references.self_reference import with_layers, with_output
 from ..report.comparison import BackendResult, ModelLayer
@@ -39,6 +37,8 @@ from ..runs.batches import BATCHES, compare_batches
 from ..runs.gradients import compare_gradients
 from ..runs.layers import Layered
 from ..runs.pytorch import Backend, PyTorch, require_devices
+from ..torch7_lua import torch7_lua
+from .environment import environment
 
 #: A tolerance for all outputs, or by the place of an output such as "[2]"; "" stands for the others.
 Allowed = float | Mapping[str, float] | None
@@ -67,14 +67,16 @@ def verify(
     batches: Sequence[int] = BATCHES,
     input_reason: str = "the input was given",
     requires: Sequence[str] = (),
+    torch7_source: str | Path | None = None,
+    lua: Sequence[Path] = (),
 ) -> ParityReport:
     """Compares a converted model with a reference, end to end and layer by layer.
 
     Args:
         conv: the converted model.
         reference: a file that dump_reference.lua wrote on a Torch7; "recorded": the activations in the model's file;
-            "self": the converted model in float64, which shows rounding only; None or "auto": the strongest there
-            is; or a reference that was chosen before.
+            "lua": Torch7's own Lua with PyTorch's kernels; "self": the converted model in float64, which shows
+            rounding only; None or "auto": the strongest there is; or a reference that was chosen before.
         devices: where PyTorch runs: "cpu", "cuda", "cuda:1".
         onnx: an exported file to compare too, with ONNX Runtime on the same devices.
         input: a tensor or nested list to feed; only without a reference file, which has its own.
@@ -90,6 +92,8 @@ def verify(
         batches: sizes in which the samples are run again.
         input_reason: where `input` comes from, in words.
         requires: Lua files or modules that such a Torch7 loads first, with classes of the user's own.
+        torch7_source: a folder with checkouts of Torch7's packages, whose Lua is then run with PyTorch's kernels.
+        lua: Lua files that it loads too, with classes of the user's own.
 
     Returns:
         The report; true when every backend that ran agrees.
@@ -115,6 +119,7 @@ def verify(
                 compare_run=compare_run,
                 gradients=gradients,
                 requires=requires,
+                torch7_lua=torch7_lua(torch7_source, lua),
             ),
         )
     )
@@ -132,13 +137,13 @@ def verify(
     if onnx is None:
         results.append(BackendResult("onnxruntime", NOT_RUN, "there is no ONNX file"))
     results += _not_asked(devices)
-    asked = "None" if isinstance(reference, Reference) else str(reference)
     options = {
         "key": conv.key or None,
         "alias": [f"{name}={stand_in}" for name, stand_in in conv.build.aliases.items()],
-        "reference": found.file if found.kind == "dump" else None if asked in ("None", AUTO) else reference,
+        "reference": _named(found, reference),
         "torch7": None if torch7 is None else without_folder(torch7),
         "require": [Path(name).name for name in requires],
+        "torch7-source": found.file if found.kind == "lua" else None,
         "compare-run": found.file if found.kind == "run" else None,
         "onnx": None if onnx is None else Path(onnx).name,
         "input-shape": None if found.kind in ("dump", "run", "given") or input is not None else shapes(found.input),
@@ -153,7 +158,14 @@ def verify(
     unproven = sorted({record.typename for record in conv.layers if record.traits.unproven})
     if unproven:
         source["unproven"] = unproven
-    return ParityReport(found, results, source, seed, _environment(), _model(conv), options, _not_finite(conv))
+    return ParityReport(found, results, source, seed, environment(), _model(conv), options, _not_finite(conv))
+
+
+def _named(found: Reference, asked: object) -> Any:
+    """How `--reference` names what was compared with; None: it need not."""
+    if found.kind in ("dump", LUA):
+        return found.file if found.kind == "dump" else LUA
+    return None if isinstance(asked, Reference) or asked in (None, AUTO) else asked
 
 
 def _check_places(places: set[str], reference: Reference) -> None:
@@ -384,13 +396,3 @@ def _own_parameters(module: nn.Module, layers: Collection[int]) -> list[nn.Param
     inner = [part for part in module.modules() if part is not module and id(part) in layers]
     theirs = {id(parameter) for part in inner for parameter in part.parameters()}
     return [parameter for parameter in module.parameters() if id(parameter) not in theirs]
-
-
-def _environment() -> dict[str, Any]:
-    return {
-        "versions": {name: version(name) for name in ("torchmigrate", "torch", "onnx", "onnxruntime", "numpy")}
-        | installed_plugins(),
-        "cuda": torch.version.cuda if torch.cuda.is_available() else None,
-        "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
-        "tf32": "off",
-    }
