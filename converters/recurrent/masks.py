@@ -121,11 +121,11 @@ def lookup_table_mask_zero(layer: Layer) -> LookupTableMaskZero:
     return layer.put(module, "weight")
 
 
-@converts("nn.LinearNoBias", "nn.LinearNB", traits=LINEAR)
+@converts("nn.LinearNoBias", "nn.LinearNB", "nn.Linear_wo_bias", traits=LINEAR)
 def linear_no_bias(layer: Layer) -> nn.Linear:
     """nn.LinearNoBias(inputSize, outputSize)
 
-    nn.LinearNB of facebook/MemNN is the same.
+    nn.LinearNB of facebook/MemNN and nn.Linear_wo_bias of HyeonwooNoh/DPPnet are the same.
     """
     layer.ignore("inputSize", "outputSize")
     out_features, in_features = layer.tensor("weight").shape
