@@ -35,11 +35,17 @@ from ..reshaping.slices import dim_of_any, dim_within, zero_based
 OPERANDS = Traits(flow="operands", picture="merge")
 TERMS = replace(OPERANDS, begins_with_first=True)
 
+#: An expression of more operands is no longer read by anybody, and of some thousands no longer by Python.
+_MOST_OPERANDS = 40
+
 
 def _operator(module: nn.Module, value: list[Variable], text: str, count: int | None = None) -> Value:
-    """An operator of `a` and `b` between the first `count` entries of a list, which all take the shape of the first."""
+    """An operator of `a` and `b` between the first `count` entries of a list, which all take the shape of the first.
+
+    None where there are many: the layer is called then, which goes through them in a loop.
+    """
     terms = value[:count] if isinstance(value, list) and (is_tensors(value) or is_unknown(value)) else []
-    if len(terms) < 2:
+    if not 2 <= len(terms) <= _MOST_OPERANDS:
         return None
     first, *others = terms
     found: ast.expr = first

@@ -9,7 +9,7 @@ import os
 import re
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,6 +33,9 @@ MAX_DOWNLOAD = 20 * 10**9
 
 #: Seconds in which a server has to answer, and to send something more.
 CONNECT_TIMEOUT, READ_TIMEOUT = 30.0, 60.0
+
+#: Bytes a second, over that time: what is slower never ends.
+_SLOWEST = 1000
 
 #: What is left of a download that was never finished, and of one of an earlier version, which nobody writes any more.
 _PART = re.compile(rf"\.{PROCESS}\.[^.]*\.part")
@@ -89,6 +92,11 @@ class Address:
         return cls(url, found[1].lower())
 
     @property
+    def is_web(self) -> bool:
+        """Is it the address of a web server?"""
+        return self.url.startswith(("http://", "https://"))
+
+    @property
     def file(self) -> str:
         """The name of the file, fit for a file system."""
         last = self.url.split("?")[0].rstrip("/").rsplit("/", 1)[-1]
@@ -131,7 +139,8 @@ def local_copy(text: str, step: Callable[[str], None] | None = None, most: int =
     folder = cache_folder() / hashlib.sha256(address.url.encode()).hexdigest()[:32]
     target, note = folder / address.file, folder / _NOTE
     system, path = _file_system(address.url)
-    version = _version(system, path)
+    info = _asked(system, path, address)
+    version = _version(info)
     if (kept := _kept(target, note)) is not None and _still_good(kept, address, version):
         return target
     if step is not None:
@@ -143,7 +152,7 @@ def local_copy(text: str, step: Callable[[str], None] | None = None, most: int =
             f"The cache {cache_folder()} can't be written: {error.strerror or error}; {CACHE_VARIABLE} names another."
         ) from error
     remove_unfinished(cache_folder())
-    found = _download(system, path, address, target, most)
+    found = _download(system, path, address, target, most, info)
     note.write_text(json.dumps({"url": address.url, "sha256": found, "version": version}) + "\n", encoding="utf-8")
     return target
 
@@ -200,11 +209,20 @@ def _time_outs(url: str) -> dict[str, Any]:
     return {}
 
 
-def _version(system: Any, path: str) -> str | None:
-    """What changes when the remote file does: its ETag, time or size; None if nobody says."""
+def _asked(system: Any, path: str, address: Address) -> Mapping[str, Any] | str:
+    """What a server says of a file; a text if it did not answer in time. Nothing of other errors."""
+    # of the whole question: headers may come byte by byte
+    options = {"timeout": CONNECT_TIMEOUT + READ_TIMEOUT} if address.is_web else {}
     try:
-        info = system.info(path)
-    except Exception:  # each file system has errors of its own; the download will show what is wrong
+        info: Mapping[str, Any] = system.info(path, **options)
+    except Exception as error:  # each file system has errors of its own; the download will show what is wrong
+        return _timed_out(error) or {}
+    return info
+
+
+def _version(info: Mapping[str, Any] | str) -> str | None:
+    """What changes when the remote file does: its ETag, time or size; None if nobody says."""
+    if isinstance(info, str):
         return None
     told = {name: str(info[name]) for name in ("ETag", "etag", "mtime", "LastModified", "size") if info.get(name)}
     return json.dumps(told, sort_keys=True) if told else None
@@ -221,28 +239,34 @@ def _kept(target: Path, note: Path) -> dict[str, Any] | None:
     return known if isinstance(known, dict) and known.get("sha256") == whole else None
 
 
-def _download(system: Any, path: str, address: Address, target: Path, most: int) -> str:
+def _download(system: Any, path: str, address: Address, target: Path, most: int, info: Mapping[str, Any] | str) -> str:
     """Writes the file, whole and as it was promised, or not at all.
 
     Returns:
         Its SHA-256.
     """
+    if isinstance(info, str):
+        raise UsageError(f"{address.url} can't be fetched: {info}.")
+    # one request for all, so that it is seen how fast it comes; packed on the way, it would have other bytes
+    options = {"block_size": 0, "headers": {"Accept-Encoding": "identity"}} if address.is_web else {}
     handle, name = tempfile.mkstemp(prefix=f".{process_name()}.", suffix=".part", dir=target.parent)
     try:
         with os.fdopen(handle, "wb") as part:
             try:
-                with system.open(path, "rb") as stream:
-                    found = _copy(stream, part, most)
+                with system.open(path, "rb", **options) as stream:
+                    found = _copy(stream, part, most, info.get("size"))
             except _TooLarge as error:
                 raise UsageError(
                     f"{address.url} has more than {most / 10**9:g} GB: --max-download allows more."
                 ) from error
+            except _TooSlow as error:
+                said = f"the server sends less than {_SLOWEST:,} bytes a second"
+                raise UsageError(f"{address.url} can't be fetched: {said}.") from error
             except FileNotFoundError as error:
                 said = _timed_out(error) or "there is no such file, or no answer"
                 raise UsageError(f"{address.url} can't be fetched: {said}.") from error
             except Exception as error:  # each file system has errors of its own
-                missing = "there is no such file, or no answer" if isinstance(error, FileNotFoundError) else ""
-                said = _timed_out(error) or missing or f"{type(error).__name__}: {error}"
+                said = _timed_out(error) or f"{type(error).__name__}: {error}"
                 raise UsageError(f"{address.url} can't be fetched: {said}") from error
         if address.sha256 not in (None, found):
             raise UsageError(
@@ -267,16 +291,24 @@ class _TooLarge(Exception):
     """There is more than is allowed."""
 
 
-def _copy(stream: BinaryIO, part: BinaryIO, most: int) -> str:
-    size = getattr(stream, "size", None)
+class _TooSlow(Exception):
+    """It comes so slowly that it would never end."""
+
+
+def _copy(stream: BinaryIO, part: BinaryIO, most: int, size: Any) -> str:
     if isinstance(size, int) and size > most:
         raise _TooLarge
     digest = hashlib.sha256()
-    written = 0
+    written = seen = 0
+    began = time.monotonic()
     while block := stream.read(_BLOCK):
         written += len(block)
         if written > most:
             raise _TooLarge
+        if (took := time.monotonic() - began) > READ_TIMEOUT:
+            if written - seen < _SLOWEST * took:
+                raise _TooSlow
+            began, seen = time.monotonic(), written
         digest.update(block)
         part.write(block)
     return digest.hexdigest()

@@ -1,4 +1,4 @@
-"""Errors that say that there was not enough memory, and which layer asked for it."""
+"""Errors that say that a file asks for more memory, or deeper calls, than there are, and which layer asked for it."""
 
 from __future__ import annotations
 
@@ -27,7 +27,13 @@ def is_out_of_device_memory(error: BaseException) -> bool:
 
 
 def memory_refusal(error: BaseException) -> LimitExceeded | None:
-    """What a user is told of an error that says that there was not enough memory; None for any other error."""
+    """What a user is told of an error that says that memory, or Python's stack, did not suffice; None for others."""
+    if isinstance(error, RecursionError):
+        layer = layer_that_asked(error)
+        return LimitExceeded(
+            f"The file is nested deeper than Python's calls go{f': it was at {layer}' if layer else ''}",
+            hint="A network that is not nested so deep converts; if this one is not, please report it.",
+        )
     if not is_out_of_memory(error):
         return None
     asked = _ASKED.search(str(error))

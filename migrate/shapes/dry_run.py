@@ -221,6 +221,16 @@ def _batch_norm(
     return _like(x)
 
 
+def _elementwise(func: Any, x: torch.Tensor, other: Any, *args: Any, **kwargs: Any) -> torch.Tensor:
+    """Of operands of the same sizes, or one number, as most are."""
+    alike = isinstance(other, torch.Tensor) and other.is_meta and (other.shape, other.dtype) == (x.shape, x.dtype)
+    if args or kwargs or not x.is_contiguous() or not x.is_floating_point():
+        return func(x, other, *args, **kwargs)  # type: ignore[no-any-return]
+    if type(other) not in (int, float) and not (alike and other.is_contiguous()):
+        return func(x, other)  # type: ignore[no-any-return]
+    return torch.empty(x.shape, dtype=x.dtype, device=x.device)
+
+
 def _relu(x: torch.Tensor, inplace: bool = False) -> torch.Tensor:
     return x if inplace else _like(x)
 
@@ -290,4 +300,10 @@ _KNOWN: Mapping[Any, Callable[..., torch.Tensor]] = {
     functional.interpolate: _interpolate,
     functional.grid_sample: _grid_sample,
     torch.log_softmax: _log_softmax,
+    **{
+        func: partial(_elementwise, func)
+        for owner, names in ((torch, ""), (torch.Tensor, ""), (torch.Tensor, "__"))
+        for name in ("add", "sub", "mul", "div" if names == "" else "truediv")
+        for func in (getattr(owner, f"{names}{name}{names}"),)
+    },
 }

@@ -129,14 +129,19 @@ class _Walk:
 
     def _chain(self, children: list[LuaObject], depth: int) -> Entries:
         so_far = Entry()
-        for place, child in enumerate(children, 1):
+        found: Entries = so_far
+        selected: list[list[int]] = []  # entries of which all that comes behind reads one
+        for child in children:
             found = self.value(child, depth + 1)
             if isinstance(found, dict):
-                if self.traits(child).flow == "select":  # the rest reads this entry
-                    found = dict.fromkeys(found, self._chain(children[place:], depth))
                 if so_far.passed and not _selects(so_far):
-                    return so_far
-                return found
+                    found = so_far
+                    break
+                if self.traits(child).flow != "select":
+                    break
+                selected.append(list(found))
+                found = so_far = Entry()
+                continue
             so_far = replace(
                 so_far,
                 passed=[*so_far.passed, *found.passed],
@@ -147,10 +152,16 @@ class _Walk:
                 # a Linear behind images reads what became of them
                 same = so_far.kind in ("", found.kind) or found.kind != NUMBERS
                 kind, channels = (found.kind, found.channels) if same else (so_far.kind, 0)
-                return replace(
+                found = replace(
                     so_far, first=found.first, channels=channels, kind=kind, steps=found.steps, slices=found.slices
                 )
-        return so_far
+                break
+            found = so_far
+        if depth + len(selected) > _MAX_DEPTH:
+            return Entry()
+        for entries in reversed(selected):
+            found = dict.fromkeys(entries, found)
+        return found
 
     def _graph(self, obj: LuaObject, depth: int) -> Entries:
         """The modules behind the input node of an nngraph, and behind its entries."""

@@ -29,6 +29,24 @@ class Spent(BaseException):
     """The work that was allowed is done. No error of a model, so whatever ignores these does not ignore it."""
 
 
+class Operators(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """Counts the operators that run in its context, and ends a run of more than are left.
+
+    Args:
+        left: how many may run.
+    """
+
+    def __init__(self, left: int) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.left = left
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        self.left -= 1
+        if self.left < 0:
+            raise Spent
+        return func(*args, **(kwargs or {}))
+
+
 #: So many dimensions PyTorch works with; each operator takes longer with each of them.
 MOST_DIMENSIONS = 64
 

@@ -14,9 +14,10 @@ from torch import nn
 
 from ..base.tensor_trees import apply, leaves, numbered, shapes
 from ..model.conversion import ConvertedModel
+from ..model.layer_runs import count_runs
 from ..model.running.answers import ask
 from ..shapes.dry_run import answer_of, on_meta, run
-from ..shapes.search_budget import Budget
+from ..shapes.search_budget import Budget, Operators, Spent
 
 
 @dataclass(frozen=True)
@@ -42,6 +43,9 @@ _PARTS, _IMAGE = 8, 4
 
 #: Larger inputs that need more multiplications, and so many times more than the first, are not tried.
 _PRODUCTS, _TIMES = 1 << 34, 8
+
+#: A model of more runs of layers, or operators of all runs in search of sizes, is written for the first size alone.
+_RUNS, _OPERATORS = 5_000, 60_000
 
 
 class Calls:
@@ -143,13 +147,19 @@ def several_sizes(conv: ConvertedModel, value: Any, calls: Calls) -> list[Exampl
     """
     first = _ran(conv, value, calls, 0)
     found = [first]
+    if count_runs(conv.module) > _RUNS:
+        return found
     sizes_only = on_meta(conv.module)
     budget = Budget(inf, conv.limits)
+    operators = Operators(_OPERATORS)
 
     def products(of: Any) -> tuple[Any, int]:
         """What the model gives, and how many multiplications that takes; None if the limits do not allow it."""
-        with budget:
-            answer = answer_of(conv.module, sizes_only, of, partial(apply, of, torch.clone))
+        try:
+            with budget, operators:
+                answer = answer_of(conv.module, sizes_only, of, partial(apply, of, torch.clone))
+        except Spent:  # a model of very many runs of layers is written for the size that is known
+            return None, 0
         return answer, budget.products
 
     @cache

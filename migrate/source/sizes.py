@@ -11,11 +11,11 @@ from typing import Any
 
 import torch
 from torch import nn
-from torch.utils._python_dispatch import TorchDispatchMode
 
 from ..base.tensor_trees import apply, leaves, numbered
 from ..shapes.dry_run import on_meta, run_without_numbers
 from ..shapes.input_readers import INDICES, SEQUENCES, Entries, Entry
+from ..shapes.search_budget import Operators, Spent
 from .examples import Example
 
 #: How many operators may run to see what fits; without numbers that takes half a second.
@@ -160,16 +160,6 @@ class _Unknown(Exception):
     """Whether a model takes a size can't be known, or it takes too long to find out."""
 
 
-class _Counter(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Counts operators."""
-
-    count = 0
-
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        self.count += 1
-        return func(*args, **(kwargs or {}))
-
-
 class _Trial:
     """Runs a model without numbers on sizes of our choice, as often as that takes next to no time.
 
@@ -205,18 +195,16 @@ class _Trial:
         return self._answer(numbered(self.example.input, partial(self._shaped, number, shape))) is not None
 
     def _answer(self, value: Any) -> list[torch.Size] | None:
-        counter = _Counter()  # type: ignore[no-untyped-call]
+        counter = Operators(self.left)
         try:
             with counter:
                 return [tensor.shape for _, tensor in leaves(run_without_numbers(self.sizes_only, value))]
-        except NotImplementedError:
+        except (NotImplementedError, Spent):
             raise _Unknown from None
         except Exception:  # whatever a layer raises on a size that it does not take
             return None
         finally:
-            self.left -= counter.count
-            if self.left < 0:
-                raise _Unknown
+            self.left = max(counter.left, 0)
 
     def _shaped(self, wanted: int, shape: list[int], number: int, tensor: torch.Tensor) -> torch.Tensor:
         return torch.empty(shape if number == wanted else tensor.shape, dtype=tensor.dtype, device="meta")

@@ -28,7 +28,7 @@ class Limits:
             those of one value that a layer computes; a large file may have 16 for each of its bytes.
         runs: runs of layers that one run of the model consists of; a container that is shared may run many times.
             The tables that they give may hold as many tensors together, since each takes as long as a run.
-        unpacked_bytes: bytes that a gzip archive may hold.
+        unpacked_bytes: bytes that an archive around a file may hold, with those of archives in it.
     """
 
     depth: int = 10_000

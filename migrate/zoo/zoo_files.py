@@ -12,9 +12,10 @@ from ..base.download import is_url
 from ..base.errors import UsageError
 from ..base.files import REFERENCE_ENDING
 from ..base.messages import why_not_opened
+from ..t7.reading.archives import ENDINGS
 
 #: What people call files of Torch7; the folder of `resnet-1.0.t7` is `resnet-1.0`.
-_ENDINGS = (".gz", ".t7", ".t7b", ".th7", ".net", ".torch", ".ascii", ".bin", ".dat", ".model", ".pth", ".pt")
+_ENDINGS = (*ENDINGS, ".t7", ".t7b", ".th7", ".net", ".torch", ".ascii", ".bin", ".dat", ".model", ".pth", ".pt")
 
 #: Names in the folder of a collection that are not free, and how many bytes a name may have.
 _SUMMARY = re.compile(r"summary(-\d+-of-\d+)?\.(json|html)", re.IGNORECASE)

@@ -13,7 +13,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 import golden
@@ -261,6 +261,55 @@ def test_a_server_that_says_nothing_is_given_up(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(download, "READ_TIMEOUT", 0.2)
     with serving(Silent) as address, pytest.raises(tm.UsageError, match="the server did not answer in time"):
         local_copy(f"{address}/net.t7")
+
+
+def test_a_server_that_takes_no_connection_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("aiohttp")
+    monkeypatch.setattr(download, "CONNECT_TIMEOUT", 0.2)
+    with socket.create_server(("127.0.0.1", 0), backlog=0) as full, ExitStack() as waiting:
+        for _ in range(8):  # nobody takes these, and the system answers no more than a few
+            other = waiting.enter_context(socket.socket())
+            other.setblocking(False)
+            other.connect_ex(full.getsockname())
+        time.sleep(0.1)
+        began = time.monotonic()
+        with pytest.raises(tm.UsageError, match="the server did not answer in time"):
+            local_copy(f"http://127.0.0.1:{full.getsockname()[1]}/net.t7")
+        assert time.monotonic() - began < 5
+
+
+class Drip(Endless):
+    """Sends a byte now and then, without end; of the headers too where the address says so."""
+
+    def do_HEAD(self) -> None:
+        if "headers" in self.path:
+            self.wfile.write(b"HTTP/1.0 200 OK\r\nX-")
+            return self.drip()
+        return super().do_HEAD()
+
+    def do_GET(self) -> None:
+        self.do_HEAD()
+        self.drip()
+
+    def drip(self) -> None:
+        with suppress(OSError):
+            while True:
+                self.wfile.write(b"0")
+                time.sleep(0.02)
+
+
+@pytest.mark.parametrize(
+    ("path", "said"), [("net.t7", "less than 1,000 bytes a second"), ("headers.t7", "did not answer in time")]
+)
+def test_a_server_that_sends_byte_by_byte_is_given_up(
+    path: str, said: str, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("aiohttp")
+    monkeypatch.setattr(download, "CONNECT_TIMEOUT", 0.1)
+    monkeypatch.setattr(download, "READ_TIMEOUT", 0.2)
+    with serving(Drip) as address, pytest.raises(tm.UsageError, match=said):
+        local_copy(f"{address}/{path}")
+    assert not [path for path in cache.rglob("*") if path.is_file()]
 
 
 def test_what_a_dead_process_left_is_removed(cache: Path) -> None:

@@ -124,7 +124,19 @@ def test_a_file_whose_name_gives_no_folder(name: str, here: Path, capsys: pytest
 
 
 @pytest.mark.parametrize(
-    ("name", "folder"), [("a.t7", "a"), ("a.t7.gz", "a"), ("a.gz", "a"), (".t7", ".t7"), ("a.b.t7", "a.b"), (".gz", "")]
+    ("name", "folder"),
+    [
+        ("a.t7", "a"),
+        ("a.t7.gz", "a"),
+        ("a.gz", "a"),
+        (".t7", ".t7"),
+        ("a.b.t7", "a.b"),
+        (".gz", ""),
+        ("net-1.0.tar.gz", "net-1.0"),
+        ("net.t7.zip", "net"),
+        ("net.TGZ", "net"),
+        ("a.b", "a"),
+    ],
 )
 def test_the_name_of_a_folder(name: str, folder: str) -> None:
     assert sources.without_ending(name) == folder

@@ -226,13 +226,14 @@ def test_a_network_that_runs_its_layers_very_often() -> None:
     table = tables(page)["All layers"]
     assert "4,000 runs of layers" in next(table.all("caption")).text
     rows = body_rows(table)
-    assert [cells(row)[1].text for row in rows] == ["0", "1", "2", "3"]
+    assert [cells(row)[1].text.split()[0] for row in rows] == ["0", "1", "2", "3"]
     assert [row["data-state"] for row in rows] == ["ok", "own", "ok", "ok"]
     worst = layers[2001].own
     assert worst is not None
     assert float(values(rows[1])[0]) == worst.max_abs
+    assert "run 501" in cells(rows[1])[1].text
     assert "the worst of 1,000 runs" in rows[1].text
-    assert [title.text for title in depth_chart(page).all("title")] == ["nn.Linear at 1, run 501: 0.001"]
+    assert "nn.Linear at 1, run 501: 0.001" in [title.text for title in depth_chart(page).all("title")]
 
 
 def test_batches_and_gradients() -> None:

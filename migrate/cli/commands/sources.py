@@ -105,6 +105,9 @@ def target_folder(
 
 
 def without_ending(name: str) -> str:
-    """`model` for `model.t7` and `model.t7.gz`."""
-    unpacked = name.removesuffix(".gz")
-    return os.path.splitext(unpacked)[0]
+    """`model` for `model.t7`, `model.t7.gz`, `model.zip` and `model.tar.gz`."""
+    from ...t7.reading.archives import MODELS, without_archive
+
+    unpacked = without_archive(name)
+    stem, ending = os.path.splitext(unpacked)
+    return stem if unpacked == name or ending.lower() in MODELS else unpacked

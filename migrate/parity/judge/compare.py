@@ -224,7 +224,8 @@ def _compare_tensors(
             got, expected = (torch.where(tensor.isfinite(), tensor, 0.0) for tensor in (got, expected))
             a, b = (_numbers(tensor).numpy() for tensor in (got, expected))
             found = measure(_numbers(got), _numbers(expected), tolerance.rtol)
-    made = replace(_statistics(place, a, b, shape, found, tolerance, details), not_finite=lost)
+    made = _statistics(place, a, b, shape, found, tolerance, details)
+    made = replace(made, not_finite=lost) if lost else made
     if tolerance is _WHOLE and made.passed and not torch.equal(got.long().reshape(shape), expected.long()):
         return replace(made, passed=False, problem="its whole numbers are not equal")  # beyond 2**53
     if noise is None or not tolerance.relative_to_largest or tolerance.rtol or not made.max_abs:

@@ -5,10 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 
+from ...base.tensor_trees import leaves
 from ...model.layer_record import LayerRecord
+from ...t7 import LuaTable
 from ..network_copies import leaf_indices
 from .compare import Tolerance
 
@@ -56,6 +59,7 @@ class Rules:
         dtype: type of the coarser of the two runs.
         fan_in: terms of the longest sum in the network.
         depth: layers that compute something new from their input.
+        operands: the most tensors that a layer adds one after the other.
         onnx: was it ONNX Runtime that ran?
         gpu: did a GPU compute one of the two?
         atol: absolute tolerances given by the user, by the place of an output such as `[2]`; "" is for all others.
@@ -65,6 +69,7 @@ class Rules:
     dtype: torch.dtype
     fan_in: int = 1
     depth: int = 1
+    operands: int = 0
     onnx: bool = False
     gpu: bool = False
     atol: Mapping[str, float] = field(default_factory=dict)
@@ -74,15 +79,20 @@ class Rules:
         """The tolerance of an output of the whole network."""
         if given := self._given(place):
             return given
-        return self._derived(self.fan_in, self.depth)
+        return self._derived(self.fan_in, self.depth, self.operands)
 
-    def layer(self, record: LayerRecord) -> Tolerance:
-        """The tolerance of what one layer computes from the reference's own input."""
-        return self._given("") or self._derived(fan_in_of(record), 1)
+    def layer(self, record: LayerRecord, operands: int = 0) -> Tolerance:
+        """The tolerance of what one layer computes from the reference's own input.
+
+        Args:
+            record: the layer.
+            operands: how many tensors it adds one after the other, where these are many.
+        """
+        return self._given("") or self._derived(fan_in_of(record), 1, operands)
 
     def gradient(self) -> Tolerance:
         """The tolerance of a gradient: back and forth is twice the depth."""
-        return self._given("") or self._derived(self.fan_in, 2 * self.depth)
+        return self._given("") or self._derived(self.fan_in, 2 * self.depth, self.operands)
 
     def _given(self, place: str) -> Tolerance | None:
         atol, rtol = (given.get(place, given.get("")) for given in (self.atol, self.rtol))
@@ -90,7 +100,7 @@ class Rules:
             return None
         return Tolerance(atol or 0.0, rtol or 0.0, False, "given by the user")
 
-    def _derived(self, fan_in: int, depth: int) -> Tolerance:
+    def _derived(self, fan_in: int, depth: int, operands: int = 0) -> Tolerance:
         unit = ROUNDING[self.dtype]
         name = str(self.dtype).removeprefix("torch.")
         roundings = _OF_A_LAYER + _OF_A_SUM * math.sqrt(fan_in)
@@ -98,6 +108,9 @@ class Rules:
             f"{name} rounds to {unit:.2g}; {_OF_A_LAYER} roundings of a layer + {_OF_A_SUM}*sqrt({fan_in}) of its "
             f"longest sum"
         )
+        if operands > _OF_A_LAYER:
+            roundings += operands / 2  # of equal operands all roundings may go the same way
+            reason += f", {operands}/2 of as many operands one after the other"
         if depth > 1:
             roundings *= 1 + _OF_DEPTH * math.sqrt(depth)
             reason += f", times 1 + {_OF_DEPTH}*sqrt({depth}) for the depth"
@@ -125,6 +138,19 @@ def fan_in_of(record: LayerRecord) -> int:
     """How many terms the longest sum in a layer has, as far as its weights tell; 1 without weights."""
     weights = [weight for weight in record.module.parameters() if weight.dim() > 1 and weight.shape[0]]
     return max([1, *(weight.numel() // weight.shape[0] for weight in weights)])  # their outputs come first
+
+
+def operands_of(layers: Sequence[LayerRecord], value: Any) -> int:
+    """How many tensors a layer may get at once, if any layer adds or multiplies what it gets; 0 if none does.
+
+    Args:
+        layers: of the network.
+        value: its input.
+    """
+    if all(record.traits.flow != "operands" for record in layers):
+        return 0
+    children = [record.object.get("modules") for record in layers if record.traits.flow in ("branches", "entries")]
+    return max([len(list(leaves(value))), *(len(each) for each in children if isinstance(each, LuaTable))])
 
 
 def depth_of(layers: Sequence[LayerRecord]) -> int:

@@ -15,6 +15,7 @@ from ..reference_numbers import Reference
 from ..runs.batches import BatchResult
 from ..runs.gradients import GradientResult
 from ..runs.layers import LayerResult, first_diverging
+from .worst_runs import rows_of_runs
 
 
 @dataclass(frozen=True)
@@ -103,7 +104,7 @@ class BackendResult:
                 "by_itself": not diverging.passed,
                 "remark": diverging.remark,
             },
-            "layers": [layer.to_json() for layer in self.layers],
+            "layers": rows_of_runs(self.layers),
             "batches": [batch.to_json() for batch in self.batches],
             "gradients": [gradient.to_json() for gradient in self.gradients],
         }

@@ -24,7 +24,6 @@ from .layer_table import (
     layer_rows,
     measure,
     share_of,
-    table_rows,
     watched_backends,
     worst_of,
 )
@@ -77,8 +76,8 @@ def render(report: Mapping[str, Any]) -> str:
             gradients=any(backend.get("gradients") for backend in report["backends"]),
             outputs=list(_outputs(report)),
             watched=[backend["backend"] for backend in watched_backends(report)],
-            rows=table_rows(rows),
-            runs=len(rows),
+            rows=rows,
+            runs=sum(row.runs for row in rows),
             states=STATES,
             chart=depth_chart(chart_series(report, rows), len(rows), _first(report, rows)),
             nodes=tree_nodes(report["model"]),
@@ -150,7 +149,7 @@ def _first(report: Mapping[str, Any], rows: list[Row]) -> tuple[int, str] | None
         found = backend["first_diverging"]
         if backend["status"] == "failed" and backend["decides"] and found is not None:
             for row in rows:
-                if row.path == found["path"] and row.call in (0, found["call"]):
+                if row.path == found["path"] and (row.runs > 1 or row.call in (0, found["call"])):
                     return row.place, row.label
     return None
 

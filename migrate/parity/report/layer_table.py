@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from .charts import Point, Series
@@ -18,10 +18,6 @@ STATES = {
     "unjudged": "not judged",
     "ok": "within",
 }
-
-
-#: A table of more rows than this has one row per layer, with the worst of its runs.
-MAX_ROWS = 3000
 
 
 @dataclass(frozen=True)
@@ -59,7 +55,7 @@ class Cell:
 
 @dataclass(frozen=True)
 class Row:
-    """One run of one layer.
+    """One run of one layer, or the worst of all its runs.
 
     Attributes:
         place: 1-based, in the order of execution.
@@ -71,6 +67,7 @@ class Row:
         cells: one per backend that has layers; None where it lacks this one.
         state: a key of `STATES`.
         remark: what else must be known.
+        runs: for how many runs it stands.
     """
 
     place: int
@@ -82,6 +79,7 @@ class Row:
     cells: tuple[Cell | None, ...]
     state: str
     remark: str
+    runs: int = 1
 
     @property
     def label(self) -> str:
@@ -100,39 +98,15 @@ def watched_backends(report: Mapping[str, Any]) -> list[Mapping[str, Any]]:
 
 
 def layer_rows(report: Mapping[str, Any]) -> list[Row]:
-    """One row per run of a layer, in the order of execution of the first backend."""
+    """One row per run of a layer, or per layer, in the order of execution of the first backend."""
     backends = watched_backends(report)
     found: dict[tuple[str, int], list[Mapping[str, Any] | None]] = {}
     for i, backend in enumerate(backends):
         for layer in backend["layers"]:
-            key = layer["path"], layer["call"]
+            key = layer["path"], 0 if "runs" in layer else layer["call"]
             found.setdefault(key, [None] * len(backends))[i] = layer
     runs = Counter(path for path, _ in found)
     return [_row(place, layers, runs) for place, layers in enumerate(found.values(), 1)]
-
-
-def table_rows(rows: Sequence[Row]) -> list[Row]:
-    """The rows that a table shows: all, or the worst run of each layer if there are more than `MAX_ROWS`."""
-    if len(rows) <= MAX_ROWS:
-        return list(rows)
-    by_path: dict[str, list[Row]] = {}
-    for row in rows:
-        by_path.setdefault(row.path, []).append(row)
-    return [_worst_run(runs) if len(runs) > 1 else runs[0] for runs in by_path.values()]
-
-
-def _worst_run(runs: Sequence[Row]) -> Row:
-    row = min(runs, key=lambda run: run.rank)
-    columns = [[cell for run in runs if (cell := run.cells[i]) is not None] for i in range(len(row.cells))]
-    cells = tuple(
-        Cell(_worst([cell.own for cell in column]), _worst([cell.accumulated for cell in column])) for column in columns
-    )
-    remark = f"the worst of {len(runs):,} runs" + (f"; {row.remark}" if row.remark else "")
-    return replace(row, place=runs[0].place, call=0, cells=cells, remark=remark)
-
-
-def _worst(found: Sequence[Measured | None]) -> Measured | None:
-    return min((each for each in found if each is not None), key=_goodness, default=None)
 
 
 def _goodness(measured: Measured) -> tuple[bool, float]:
@@ -143,16 +117,21 @@ def _goodness(measured: Measured) -> tuple[bool, float]:
 def _row(place: int, layers: Sequence[Mapping[str, Any] | None], runs: Counter[str]) -> Row:
     layer = next(layer for layer in layers if layer is not None)
     cells = tuple(None if each is None else Cell(measure(each["own"]), measure(each["accumulated"])) for each in layers)
+    count = layer.get("runs", 1)
+    state = _state([cell for cell in cells if cell is not None])
+    if state == "ok" and any(each is not None and each.get("unjudged") for each in layers):
+        state = "unjudged"
     return Row(
         place,
         layer["path"],
         layer["class"],
         layer["module"],
-        layer["call"] if runs[layer["path"]] > 1 else 0,
+        layer["call"] if max(runs[layer["path"]], count) > 1 else 0,
         ", ".join(map(sizes, layer["shape"])),
         cells,
-        _state([cell for cell in cells if cell is not None]),
+        state,
         _remark(layer, [cell for cell in cells if cell is not None]),
+        count,
     )
 
 
@@ -201,7 +180,8 @@ def _remark(layer: Mapping[str, Any], cells: Sequence[Cell]) -> str:
     accumulated = [cell.accumulated for cell in cells if cell.accumulated is not None]
     wrong = [each for each in own if not each.passed] or [each for each in accumulated if not each.comparable]
     if wrong:
-        return str(wrong[0].difference["problem"])
+        found = [str(wrong[0].difference["problem"]), str(layer["remark"]) if "runs" in layer else ""]
+        return "; ".join(filter(None, found))
     if layer.get("remark"):
         return str(layer["remark"])
     compared = [*own, *accumulated]

@@ -6,7 +6,7 @@ import weakref
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from typing import Any
 
 import torch
@@ -90,8 +90,8 @@ class Layered:
     output: Any = None
 
 
-#: The tolerance of one layer.
-Rule = Callable[[LayerRecord], Tolerance]
+#: The tolerance of one layer; of how many operands, where it takes any.
+Rule = Callable[[LayerRecord, int], Tolerance]
 
 
 def compare_layers(network: Network, reference: Reference, own: Rule, accumulated: Tolerance) -> Layered:
@@ -126,6 +126,10 @@ def compare_layers(network: Network, reference: Reference, own: Rule, accumulate
     return Layered(list(comparison.found.values()), output)
 
 
+def _rule_of(own: Rule, layers: Sequence[LayerRecord], index: int, operands: int = 0) -> Tolerance:
+    return own(layers[index], operands)
+
+
 class _Comparison:
     """What is known after some layers have run."""
 
@@ -135,7 +139,7 @@ class _Comparison:
         self.layers = network.layers
         self.spare = spare
         self.reference = reference
-        self.own = own
+        self.own = cache(partial(_rule_of, own, network.layers))  # of a layer that may run ten thousand times
         self.accumulated = accumulated
         self.found: dict[tuple[int, int], LayerResult] = {}
         self.order = None if reference.follows is None else list(reference.layers)
@@ -271,7 +275,8 @@ class _Comparison:
 
     def by_itself(self, step: LayerRun, expected: Any) -> tuple[Difference, str]:
         """A layer's own error, and in which way it was judged."""
-        rule = self.own(self.layers[step.index])
+        operands = self.layers[step.index].traits.flow == "operands" and isinstance(step.input, (list, tuple))
+        rule = self.own(step.index, len(step.input) if operands else 0)
         noise: Noise = partial(RoundingNoise, self.spare.layers[step.index].module, step.input)
         if beneath := self.reference.beneath.get(step.key):
             noise = partial(noise_with, noise, [self.noises[key] for key in beneath if key in self.noises])
@@ -294,7 +299,7 @@ class _Comparison:
         """What the rounding of means makes of a layer."""
         record = self.layers[step.index]
         return rounded_means(
-            record.module, step.input, self.own(record), training=step.index in self.reference.training
+            record.module, step.input, self.own(step.index), training=step.index in self.reference.training
         )
 
     def explained_by_means(self, step: LayerRun, output: Any, expected: Any) -> Explained | None:

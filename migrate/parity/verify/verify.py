@@ -25,7 +25,7 @@ from ...shapes.random_layers import Drawn, drawn_numbers
 from ...shapes.rounding_noise import RoundingNoise
 from ..judge.compare import Difference, Noise, Tolerance, compare
 from ..judge.status import FAILED, NOT_RUN, PASSED
-from ..judge.tolerances import Rules, coarser, depth_of, fan_in_of
+from ..judge.tolerances import Rules, coarser, depth_of, fan_in_of, operands_of
 from ..network_copies import copy_network
 from ..reference_numbers import Reference
 from ..references.choose import AUTO, LUA, ReferenceOptions, choose_reference
@@ -266,6 +266,7 @@ class Comparer:
             coarser(dtype, reference.dtype),
             max(map(fan_in_of, self.conv.layers), default=1),
             depth_of(self.conv.layers),
+            operands_of(self.conv.layers, reference.input),
             onnx=backend.onnx,
             gpu=backend.gpu or reference.coarse,
             atol=self.atol,

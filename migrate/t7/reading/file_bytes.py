@@ -1,4 +1,4 @@
-"""Gets the bytes of a file: mapped where that is possible, unpacked where they are packed."""
+"""Gets the bytes of a file, mapped where that is possible."""
 
 from __future__ import annotations
 
@@ -8,14 +8,12 @@ import stat
 from collections.abc import Callable, Iterator
 from typing import BinaryIO
 
-from ...base.errors import LimitExceeded, T7Error, TornFile
+from ...base.errors import T7Error
 from ...base.messages import why_not_opened
-from ..limits import Limits
 
 Source = str | os.PathLike[str] | bytes | bytearray | memoryview | BinaryIO
 Data = bytes | mmap.mmap
 
-_GZIP = b"\x1f\x8b\x08"
 _CHUNK = 1 << 20
 #: What is unpacked or comes from a pipe is kept in memory up to this size, and in a temporary file beyond it.
 _IN_MEMORY = 1 << 24
@@ -41,69 +39,7 @@ def open_data(source: Source) -> Data:
     return data
 
 
-def is_gzip(data: Data) -> bool:
-    """Is this what gzip makes?"""
-    return data[:3] == _GZIP
-
-
-def unpack(data: Data, limits: Limits, *, salvage: bool) -> Data:
-    """What is in a gzip archive.
-
-    Args:
-        data: the archive.
-        limits: how much it may hold.
-        salvage: be content with the part that can be unpacked.
-
-    Raises:
-        LimitExceeded: it holds more than `limits.unpacked_bytes`.
-        TornFile: it ends too early.
-        T7Error: it is damaged.
-    """
-    try:
-        return _spool(_unpacked(data, limits, salvage=salvage))
-    except OSError as error:
-        raise T7Error(f"Can't unpack the gzip archive: {error.strerror or error}") from error
-
-
-def _unpacked(data: Data, limits: Limits, *, salvage: bool) -> Iterator[bytes]:
-    import zlib
-
-    total = pos = 0
-    while pos < len(data):
-        # one member after the other, as `cat a.gz b.gz` makes them
-        member = zlib.decompressobj(wbits=31)
-        while not member.eof:
-            packed = member.unconsumed_tail or data[pos : pos + _CHUNK]
-            if not packed:
-                if salvage:
-                    return
-                raise TornFile(
-                    "The gzip archive is torn: it ends before the end of what it holds",
-                    offset=len(data),
-                    hint="Its download or copy was interrupted: get it again.",
-                )
-            if not member.unconsumed_tail:
-                pos += len(packed)
-            try:
-                piece = member.decompress(packed, _CHUNK)
-            except zlib.error as error:
-                if salvage:
-                    return
-                raise T7Error(f"The gzip archive is damaged: {error}", offset=pos, hint="Get it again.") from None
-            total += len(piece)
-            if total > limits.unpacked_bytes:
-                raise LimitExceeded(
-                    f"The gzip archive holds more than Limits.unpacked_bytes = {limits.unpacked_bytes} allow",
-                    hint="Raise Limits.unpacked_bytes if you trust the file, or unpack it with gunzip.",
-                )
-            yield piece
-        pos -= len(member.unused_data)
-        if data[pos : pos + 3] != _GZIP:
-            # tapes and some copies pad an archive with zeros
-            return
-
-
-def _spool(pieces: Iterator[bytes]) -> Data:
+def spool(pieces: Iterator[bytes]) -> Data:
     """The pieces in one; many of them in a temporary file, which goes away with its last use."""
     import tempfile
 
@@ -123,7 +59,7 @@ def _standard_input() -> Data:
         raise T7Error("Standard input is closed")
     read: Callable[[], bytes] = lambda: sys.stdin.buffer.read(_CHUNK)  # noqa: E731 - iter() takes a function
     try:
-        return _spool(iter(read, b""))
+        return spool(iter(read, b""))
     except (OSError, ValueError, AttributeError) as error:
         raise T7Error(f"Can't read standard input: {getattr(error, 'strerror', None) or error}") from error
 

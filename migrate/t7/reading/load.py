@@ -14,9 +14,10 @@ from ...base.errors import T7Error, TornFile, UsageError
 from ..bodies import Body, with_standard
 from ..limits import DEFAULT_LIMITS, Limits
 from ..values import LuaFunction, LuaObject, LuaTable, Storage, Tensor, Value
+from .archives import in_words, opened
 from .diagnosis import INCOMPLETE, LUA_SOURCE, Diagnosis, diagnose, diagnose_text_mode, is_another_kind
 from .fields_by_position import FORMS, bodies_of
-from .file_bytes import Data, Source, is_gzip, open_data, unpack
+from .file_bytes import Data, Source, open_data
 from .reader import Loss, Reader
 from .tokens import Tokens
 from .tokens_ascii import AsciiTokens
@@ -53,7 +54,7 @@ class T7File:
         functions: number of Lua functions; their bytecode was not run.
         size: length in bytes; of a packed file, after unpacking.
         big_endian: was it written on a machine whose numbers begin with the highest byte (PowerPC, SPARC)?
-        packed: "gzip", or "" for a file that is not packed.
+        packed: such as "gzip" or "tar (net.t7) in xz"; "" for a file that is not packed.
         form: how its classes write themselves, if in a way that Torch7 gave up ("" for the usual one).
         bodies: the bodies of that form: `dump(..., bodies=file.bodies)` writes the same bytes again.
         parts: how many files it was made of, one appended to the other: each counts its objects from 1.
@@ -92,7 +93,8 @@ def load(
     Args:
         source: a path ("-" is standard input), the bytes of a file, or a file object opened in binary mode (read from
             where it stands). A file given by its path is mapped, not copied: its tensors are views of it, and it must
-            not be cut or overwritten while they live. A `.t7.gz` is unpacked.
+            not be cut or overwritten while they live. An archive around one model is unpacked: .gz, .xz, .bz2, .zip or
+            .tar.
         limits: how much the file may ask for.
         long_size: bytes of a C long in a binary file, 8 or 4; found out by trying if None.
         bodies: how classes write themselves that have a way of their own, in addition to the known ones.
@@ -307,14 +309,13 @@ def _read_data(
     only_first: bool,
     salvage: bool,
 ) -> T7File:
-    packed = is_gzip(data)
-    if packed:
-        data = unpack(data, limits, salvage=salvage)
+    data, kinds = opened(data, limits, salvage=salvage)
+    packed = " in ".join(reversed(kinds))
     if data[:16] == bytes(16):
         # it would read as nil
         raise T7Error("The file holds only zeros, or begins with them", offset=0, hint=INCOMPLETE)
     if (listed := read_weights_json(data)) is not None:
-        return T7File((listed,), "json", None, 0, len(data), packed="gzip" if packed else "", remark=WEIGHTS_ONLY)
+        return T7File((listed,), "json", None, 0, len(data), packed=packed, remark=WEIGHTS_ONLY)
     with _no_collection():
         attempt = _Reading(data, limits, long_size, bodies, only_first).run()
     if isinstance(data, mmap.mmap) and data.size() != len(data):
@@ -329,10 +330,10 @@ def _read_data(
             said = f"{error.message[:1].lower()}{error.message[1:]}"
             diagnosis = Diagnosis(f"a file of another kind, since {said}", "Find out which program wrote it.")
         if diagnosis is not None:
-            what = f"a gzip archive of {diagnosis.what}" if packed else diagnosis.what
+            what = f"{in_words(kinds)}{diagnosis.what}"
             raise T7Error(f"This is not a file of Torch7: it is {what}", offset=0, hint=diagnosis.opens) from error
         if packed:
-            message = f"In what the gzip archive holds: {error.message}"
+            message = f"In what the {kinds[-1].partition(' ')[0]} archive holds: {error.message}"
             error = type(error)(message, offset=error.offset, path=error.path, hint=error.hint)
         if not salvage:
             raise error
@@ -347,7 +348,7 @@ def _read_data(
         attempt.functions,
         tokens.size,
         big_endian=tokens.big_endian,
-        packed="gzip" if packed else "",
+        packed=packed,
         form=attempt.form,
         bodies={**bodies_of(attempt.form), **(bodies or {})} if attempt.form else bodies,
         parts=attempt.parts,
