@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from ..t7 import LuaTable, Value
+from .callers import NoCall, from_caller, from_variable, lua_text
 from .differences import differences
 from .folders import Folders
 from .limits import LuaLimits
 from .loading import loaded
 from .result import Results
 from .running import outputs_of
-from .runtime import LuaStopped, Runtime
+from .runtime import LuaStopped, Runtime, told
+from .search import Tools, Way, search
 
 #: Packages that a file may use without requiring them, since the script that it belongs to did.
 _LOADED_BY_SCRIPTS = ("cudnn", "cunn", "cutorch", "optim", "paths", "xlua", "sys", "image", "rnn", "dpnn", "nngraph")
@@ -38,15 +43,26 @@ def build(job: dict[str, Any], folders: Folders, limits: LuaLimits) -> tuple[dic
         LuaStopped: the Lua ended with an error.
     """
     require = list(job.get("require") or ())
-    while True:
-        try:
-            runtime, first = _one(job, require, folders, limits, 0)
-            break
-        except LuaStopped as error:
-            package = _package_of(str(error), folders, limits)
-            if package is None or package in require:
-                raise
-            require.append(package)
+
+    def attempt(changed: dict[str, Any], bounds: LuaLimits) -> tuple[Runtime, LuaTable]:
+        while True:
+            try:
+                return _one(changed, require, folders, bounds, 0)
+            except LuaStopped as error:
+                package = _package_of(str(error), folders, limits)
+                if package is None or package in require:
+                    raise
+                require.append(package)
+
+    found = ""
+    try:
+        runtime, first = attempt(job, limits)
+    except (LuaStopped, NoCall) as error:
+        if job.get("call") or job.get("global_name") or not job.get("search"):
+            raise
+        way = _searched(job, require, folders, limits, attempt, error)
+        job, found = job | way.job, way.said
+        runtime, first = attempt(job, limits)
     _, second = _one(job, require, folders, limits, 1)
     drawn, structure = differences(first, second)
     first["drawn"] = LuaTable.from_list(tensor for tensor, _ in drawn)
@@ -57,8 +73,39 @@ def build(job: dict[str, Any], folders: Folders, limits: LuaLimits) -> tuple[dic
         "own_classes": runtime.own_classes,
         "required": require,
         "differences": structure[:20],
+        "found": found,
     }
     return said, first
+
+
+def _searched(
+    job: dict[str, Any],
+    require: list[str],
+    folders: Folders,
+    limits: LuaLimits,
+    attempt: Callable[[dict[str, Any], LuaLimits], tuple[Runtime, LuaTable]],
+    error: LuaStopped | NoCall,
+) -> Way:
+    require = list(require)  # what failed attempts asked for is not asked for in the end
+    bounds = replace(limits, cpu_seconds=max(1, min(20, limits.cpu_seconds)))
+
+    def brings(message: str) -> bool:
+        package = _package_of(message, folders, limits)
+        if package is None or package in require:
+            return False
+        require.append(package)
+        return True
+
+    def built(changed: dict[str, Any]) -> Value:
+        made = attempt(changed, bounds)[1]
+        return made.get("model") if made.get("parameters") else None
+
+    tools = Tools(
+        start=partial(_started, job, require, folders, bounds, 0),
+        build=built,
+        brings=brings,
+    )
+    return search(job, folders, tools, limits.seconds / 3, error)
 
 
 def _package_of(error: str, folders: Folders, limits: LuaLimits) -> str | None:
@@ -77,9 +124,8 @@ def _package_of(error: str, folders: Folders, limits: LuaLimits) -> str | None:
     return None
 
 
-def _one(
-    job: dict[str, Any], require: list[str], folders: Folders, limits: LuaLimits, run: int
-) -> tuple[Runtime, LuaTable]:
+def _started(job: dict[str, Any], require: list[str], folders: Folders, limits: LuaLimits, run: int) -> Runtime:
+    """A Lua with all that comes before the author's file."""
     runtime = Runtime(folders, limits, run)
     runtime.outputs_of = outputs_of
     runtime.loaded = loaded
@@ -88,63 +134,56 @@ def _one(
     if job.get("arguments") is not None:
         host.set_global("arg", runtime.value(job["arguments"]))
     elif job.get("options") is not None:
-        host.set_global(_text(job.get("options_as") or "opt"), runtime.value(job["options"]))
+        host.set_global(lua_text(job.get("options_as") or "opt"), runtime.value(job["options"]))
     for name in ("nn", "nngraph", *require):
-        runtime.guarded(host.require, _text(name))
+        runtime.guarded(host.require, lua_text(name))
     if job.get("setup"):
-        runtime.text(_text(job["setup"]), "setup")
+        runtime.text(lua_text(job["setup"]), "setup")
     host.remember_globals()
     for name in job.get("before") or ():
-        runtime.guarded(host.run_file, _text(name))
-    returned = runtime.guarded(host.run_file, _text(job["file"])) if job.get("file") else None
+        runtime.guarded(host.run_file, lua_text(name))
+    return runtime
+
+
+def _one(
+    job: dict[str, Any], require: list[str], folders: Folders, limits: LuaLimits, run: int
+) -> tuple[Runtime, LuaTable]:
+    runtime = _started(job, require, folders, limits, run)
+    host = runtime.host
+    model = from_caller(runtime, job) if job.get("caller") else _model(runtime, job, folders)
+    made = _parts(runtime, model)
+    if (method := host.replaced_method()) is not None:
+        raise LuaStopped(f"the files put a method of their own in place of {method}: a network of that is not nn's")
+    return runtime, made
+
+
+def _model(runtime: Runtime, job: dict[str, Any], folders: Folders) -> Any:
+    """What the file gives, or an expression, or a variable."""
+    host = runtime.host
+    if job.get("global_name"):
+        return from_variable(runtime, job, folders.text(job["file"]))
+    returned = runtime.guarded(host.run_file, lua_text(job["file"])) if job.get("file") else None
     if isinstance(returned, tuple):
         returned = returned[0]
     name = job.get("returns") or _head(job.get("call") or "")
-    if name and returned is not None and (job.get("returns") or host.get_global(_text(name)) is None):
-        host.set_global(_text(name), returned)
+    if name and returned is not None and (job.get("returns") or host.get_global(lua_text(name)) is None):
+        host.set_global(lua_text(name), returned)
     if job.get("call"):
-        model = runtime.text(f"return {_text(job['call'])}", "call")
-    elif job.get("global_name"):
-        model = host.get_global(_text(job["global_name"]))
-    else:
-        model = returned
-        if not runtime.guarded(host.is_a, returned, "nn.Module"):
-            found, count = host.candidates(returned)
-            raise NoCall([_told(found[index]) for index in range(1, count + 1)])
-    if (method := host.replaced_method()) is not None:
-        raise LuaStopped(f"the files put a method of their own in place of {method}: a network of that is not nn's")
-    return runtime, _parts(runtime, model)
+        return runtime.text(f"return {lua_text(job['call'])}", "call")
+    if not runtime.guarded(host.is_a, returned, "nn.Module"):
+        found, count = host.candidates(returned)
+        raise NoCall([told(found[index]) for index in range(1, count + 1)])
+    return returned
 
 
 #: Tensor types by the word for them.
 _TYPES = {"float": "torch.FloatTensor", "double": "torch.DoubleTensor"}
 
 
-class NoCall(Exception):
-    """A file gives no network by itself: an expression must say how.
-
-    Attributes:
-        calls: expressions that may be it; what the file returned goes by `model` in them.
-    """
-
-    def __init__(self, calls: list[str]) -> None:
-        self.calls = calls
-        super().__init__(", ".join(calls))
-
-
 def _head(call: str) -> str:
     """The name with which an expression begins."""
     found = re.match(r"\s*([A-Za-z_]\w*)", call)
     return found[1] if found else ""
-
-
-def _told(text: str) -> str:
-    return text.encode("latin-1").decode("utf-8", "replace")
-
-
-def _text(text: str) -> str:
-    """Text as bytes are in Lua."""
-    return text.encode("utf-8", "surrogateescape").decode("latin-1")
 
 
 def _parts(runtime: Runtime, model: Any) -> LuaTable:

@@ -11,7 +11,8 @@ from ..base.confinement import confine
 from ..base.errors import T7Error
 from ..t7 import LuaTable
 from ..t7.writing.dump import dump
-from .building import NoCall, build
+from .building import build
+from .callers import NoCall
 from .folders import Folders
 from .layers.answer import answer_layer
 from .limits import LuaLimits
@@ -59,7 +60,7 @@ def answer(job: dict[str, Any], limits: LuaLimits, given: bytes = b"") -> tuple[
     except (LuaStopped, CantLeave) as error:
         return {"error": str(error)}, b""
     except NoCall as missing:
-        return {"calls": missing.calls}, b""
+        return {"calls": missing.calls, "ways": missing.ways}, b""
     except MemoryError:
         return {"limit": "the Lua needs more memory than LuaLimits allow"}, b""
     except RecursionError:

@@ -23,6 +23,10 @@ from .limits import DEFAULT_LUA_LIMITS, LuaLimits
 from .sandbox import run
 
 
+class NoNetwork(UsageError):
+    """A file gives no network by itself, or several: the call must say which."""
+
+
 @dataclass(frozen=True)
 class Definition:
     """What a definition gave.
@@ -35,6 +39,7 @@ class Definition:
         printed: what the Lua printed.
         missing: packages that it required and that are not there; nothing of theirs is in the model.
         own_classes: classes that its files define.
+        found: where neither a call nor a variable was given: the options of the command by which it came out.
     """
 
     model: Value
@@ -44,6 +49,7 @@ class Definition:
     printed: str
     missing: tuple[str, ...]
     own_classes: tuple[str, ...]
+    found: str = ""
 
     def to_json(self) -> dict[str, Any]:
         """What is known of it besides the network, as JSON values."""
@@ -54,6 +60,7 @@ class Definition:
             "printed": self.printed,
             "missing_packages": list(self.missing),
             "own_classes": list(self.own_classes),
+            "found": self.found,
         }
 
     def network(self, file: str | os.PathLike[str]) -> Definition:
@@ -72,6 +79,7 @@ def define(
     *,
     folder: str | os.PathLike[str],
     call: str | None = None,
+    caller: str | os.PathLike[str] | None = None,
     returns: str | None = None,
     global_name: str | None = None,
     options: Mapping[str, Any] | None = None,
@@ -98,10 +106,17 @@ def define(
     Args:
         file: the Lua file, relative to `folder`.
         folder: the folder in which its author ran it; `require`, `dofile` and `paths` look there.
-        call: the Lua expression that gives the network, such as `createModel(opt)`.
+        call: the Lua expression that gives the network, such as `createModel(opt)`. Without `call`, `caller` and
+            `global_name`, the file's own variables and functions, and the scripts below the folder that call it, are
+            tried; where that leaves a choice, the error lists it.
+        caller: the author's script that calls the file, such as `main.lua`, relative to `folder`: it runs as far as it
+            comes, and gives the network that it got from the file. `call` may name the function from which it got the
+            network, or be an expression of its variables, in which `definition` is what the file returned and
+            `caller` what the script did.
         returns: the name by which that expression calls what the file returned; by default the name with which the
             expression begins, unless there is a global of that name.
-        global_name: instead of `call`, the global in which the file leaves the network.
+        global_name: instead of `call`, the variable, global or local, in which the file leaves the network. The file
+            may stop behind that, such as where it reads images, if it only uses the network from there on.
         options: the author's options, a table under the name `options_as`; by default those that a checkpoint given as
             `weights` holds under `opt`.
         options_as: the name of the global that holds `options`.
@@ -128,6 +143,7 @@ def define(
         file,
         folder=folder,
         call=call,
+        caller=caller,
         returns=returns,
         global_name=global_name,
         options=options,
@@ -188,10 +204,12 @@ def define_with_details(
         "default_type": default_type,
         "torch7_source": None if torch7_source is None else os.path.abspath(torch7_source),
         "options": _plain(job.get("options")),
+        "caller": None if job.get("caller") is None else _relative(job["caller"], folder),
+        "search": True,
     }
     said, made = run(request, limits)
     if "calls" in said:
-        raise UsageError(_which_call(file, said["calls"]))
+        raise NoNetwork(_which_call(file, said["calls"], said["ways"]))
     if given is not None and not isinstance(made.get("model"), LuaObject):
         raise UsageError(_no_network(file, made.get("model")))
     _fill(made, said, given, statistics, fresh_stats)
@@ -203,6 +221,7 @@ def define_with_details(
         said["printed"],
         tuple(said["missing"]),
         tuple(said["own_classes"]),
+        said["found"],
     )
 
 
@@ -213,14 +232,22 @@ def _no_network(file: str | os.PathLike[str], value: Value) -> str:
     )
 
 
-def _which_call(file: str | os.PathLike[str], calls: Sequence[str]) -> str:
+def _which_call(file: str | os.PathLike[str], calls: Sequence[str], ways: Sequence[str]) -> str:
     """What to say where a file gives no network by itself."""
-    if not calls:
-        return f"{os.fspath(file)} returns no network, and defines no function or global that could give one"
+    name = os.fspath(file)
+    tried = "".join(f"\n  {way}" for way in ways[:12])
+    if ways and not any(way.endswith(")") for way in ways):
+        return f"{name} gives several networks. Choose one of these:{tried}"
+    if not calls and not ways:
+        return (
+            f"{name} returns no network, and defines no function or global that could give one. If a script of its "
+            "author builds the network, give that script, or name it with --caller (caller=...)."
+        )
     shown = "".join(f"\n  {call}" for call in calls[:12])
+    also = f"\nThe author's scripts call it with values that they got from data:{tried}" if ways else ""
     return (
-        f"{os.fspath(file)} gives no network by itself. Say with --call (call=...) which expression does; `model` is "
-        f"what the file returned, `opt` the options:{shown}"
+        f"{name} gives no network by itself. Say with --call (call=...) which expression does; `model` is "
+        f"what the file returned, `opt` the options:{shown}{also}"
     )
 
 

@@ -14,6 +14,9 @@ TORCH7_SOURCE = "torch7-source/"
 #: The packages whose Lua is taken from there; torch itself and what needs a GPU are the product's.
 _PACKAGES = frozenset(("nn", "nngraph", "graph", "rnn", "dpnn", "nnx", "stn", "inn", "torchx", "moses"))
 
+#: Files of Lua that are looked at for calls of a definition.
+_MOST_SCRIPTS = 1000
+
 #: The way to the kernels in C, in whose place the product has its own file.
 _KERNELS = "nn.THNN"
 
@@ -75,6 +78,21 @@ class Folders:
                 names = sorted(os.listdir(path))
                 return [n for n in names if (path / n).is_file()], [n for n in names if (path / n).is_dir()]
         return None
+
+    def text(self, name: str) -> str:
+        """A file of Lua that `find` gave, as text."""
+        return self.read(name).decode("utf-8", "replace")
+
+    def scripts(self) -> list[str]:
+        """The names of the Lua files in the first of the folders, sorted; of very many, the first."""
+        found: list[str] = []
+        for folder, below, names in os.walk(self.roots[0]):
+            below[:] = sorted(name for name in below if not name.startswith("."))
+            inside = Path(folder).relative_to(self.roots[0])
+            found += [(inside / name).as_posix() for name in sorted(names) if name.endswith(".lua")]
+            if len(found) > _MOST_SCRIPTS:
+                break
+        return found[:_MOST_SCRIPTS]
 
     def read(self, name: str) -> bytes:
         """The bytes of a file that `find` gave.

@@ -20,7 +20,7 @@ OPERATIONS = (indexing, making, pointwise, products, randoms, reductions, storag
 OF_THNN = (convolutions, criterions, normalization, pointwise_kernels, pooling, resampling)
 
 _TABLES = {"method": METHODS, "function": FUNCTIONS, "storage": STORAGE_METHODS, "kernel": KERNELS}
-_SCRIPTS = ("classes", "tensors", "torch", "libraries", "files")
+_SCRIPTS = ("classes", "tensors", "torch", "libraries", "files", "watching")
 
 #: The product's packages that define no layers, which Torch7's own Lua may use.
 _BESIDE_TORCH7 = (
@@ -269,6 +269,11 @@ class Runtime:
 
 def _text(name: str) -> str:
     return name.encode("utf-8", "surrogateescape").decode("latin-1")
+
+
+def told(text: str) -> str:
+    """Lua's bytes as text for people."""
+    return text.encode("latin-1").decode("utf-8", "replace")
 
 
 def _key(key: Any) -> Any:

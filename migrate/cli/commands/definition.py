@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -28,9 +29,13 @@ _OPTIONS = (
     click.option("--stats", type=click.Path(exists=True, path_type=Path), help="The .t7 with running statistics."),
     click.option("--stats-key", metavar="KEY", help="Where they are in it, such as bnVars."),
     click.option("--fresh-stats", is_flag=True, help="There are none: the network was never trained."),
+    click.option(
+        "--fresh-weights", is_flag=True, help="There are none either: they begin as the constructors drew them."
+    ),
     click.option("--call", metavar="LUA", help="The expression that gives the network: 'createModel(opt)'."),
+    click.option("--caller", metavar="FILE", help="The author's script that calls it; default: looked for."),
     click.option("--returns", metavar="NAME", help="How --call names what the file returned."),
-    click.option("--global", "global_name", metavar="NAME", help="The global that holds the network."),
+    click.option("--global", "global_name", metavar="NAME", help="The variable that holds the network."),
     click.option("--opt", "opts", metavar="KEY=VALUE", multiple=True, help="An option of the author's; repeatable."),
     click.option("--opt-name", "options_as", metavar="NAME", help="The global that holds the options; default: opt."),
     click.option("--arg", "arguments", multiple=True, help="An argument of a script with torch.CmdLine; repeatable."),
@@ -40,7 +45,7 @@ _OPTIONS = (
     click.option(
         "--folder",
         type=click.Path(exists=True, file_okay=False, path_type=Path),
-        help="Where the author ran it; default: the file's folder.",
+        help="Where the author ran it; default: the file's folder, else the project's.",
     ),
     TORCH7_SOURCE,
     click.option("--tensor-type", "default_type", type=click.Choice(["float", "double"]), help="Default: float."),
@@ -62,7 +67,9 @@ def taken(options: dict[str, Any]) -> dict[str, Any]:
         "stats",
         "stats_key",
         "fresh_stats",
+        "fresh_weights",
         "call",
+        "caller",
         "returns",
         "global_name",
         "opts",
@@ -109,9 +116,11 @@ def origin(file: Path, given: dict[str, Any]) -> str:
     """Of which files a network was made, for the folder that it becomes."""
     from ...model.convert import sha256
 
-    parts = [("its layers come", file), ("its parameters", given["weights"])]
+    parts = [("its layers come", file)]
+    parts += [("its parameters", given["weights"])] if "weights" in given else []
     parts += [("its running statistics", given["stats"])] if "stats" in given else []
     said = [f"{what} from {path.name} (sha256 {sha256(path)})" for what, path in parts]
+    said += [] if "weights" in given else ["its parameters are those that its constructors drew: it was never trained"]
     return f"{', '.join(said)}; the sha256 of the model is that of the .t7 file that these make"
 
 
@@ -144,18 +153,49 @@ def defined(file: str, given: dict[str, Any]) -> Definition:
     Raises:
         click.UsageError: an option is wrong.
     """
-    from ...lua import define_with_details
+    from ...lua.definition import NoNetwork
+    from ...lua.sandbox import LuaFailed
 
-    if "weights" not in given:
-        raise click.UsageError(
-            "A .lua file says how a network is built, not what it learned: give its parameters with --weights."
-        )
     given = dict(given)
-    folder = given.pop("folder", Path(file).parent)
+    if given.pop("fresh_weights", False) == ("weights" in given):
+        raise click.UsageError(
+            "A .lua file says how a network is built, not what it learned: give its parameters with --weights, or say "
+            "--fresh-weights if it was never trained."
+        )
     if "opts" in given:
         given["options"] = dict(_option(text) for text in given.pop("opts"))
-    found = define_with_details(os.path.relpath(file, folder), folder=folder, **given)
-    return found.network(file)
+    folder = given.pop("folder", None)
+    if folder is not None:
+        return _defined_in(folder, file, given)
+    beside, project = Path(file).parent, _project_of(Path(file))
+    try:
+        return _defined_in(beside, file, given)
+    except (NoNetwork, LuaFailed):
+        if project is None:
+            raise
+    found = _defined_in(project, file, given)
+    return replace(found, found=f"--folder {project} {found.found}".rstrip())
+
+
+def _defined_in(folder: Path, file: str, given: dict[str, Any]) -> Definition:
+    from ...lua import define_with_details
+
+    return define_with_details(os.path.relpath(file, folder), folder=folder, **given).network(file)
+
+
+#: What lies in the folder of a project, and seldom in those below.
+_MARKS = (".git", "README*", "LICENSE*", "*.rockspec", "main.lua", "train.lua", "opts.lua")
+
+
+def _project_of(file: Path) -> Path | None:
+    """The folder of the project that a file belongs to, above its own; never one that holds the user's home."""
+    home = Path.home().resolve()
+    for folder in file.resolve().parents[1:5]:
+        if folder == home or folder in home.parents:
+            return None
+        if any(next(folder.glob(mark), None) for mark in _MARKS):
+            return folder
+    return None
 
 
 def _option(text: str) -> tuple[str, Any]:

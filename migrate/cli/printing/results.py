@@ -79,6 +79,8 @@ def show_definition(file: str, found: Definition) -> None:
     """What is known of a definition that was run."""
     console = text_console()
     console.print(f"{printable(file)} gave {_held(found)}")
+    if found.found:
+        console.print(f"  it was made as by: {printable(found.found)}")
     for line in cut(found.printed, 400).splitlines():
         console.print(f"  it printed: {printable(line)}")
     if found.missing:

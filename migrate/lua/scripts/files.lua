@@ -5,6 +5,7 @@ local type, error, tostring, xpcall, unpack, select, ipairs = type, error, tostr
 local own_name = string.sub(P.own, 2)
 local find, match, sub, gsub, gmatch = string.find, string.match, string.sub, string.gsub, string.gmatch
 local loaded, running = {}, {}
+P.has_run = {}
 local rawget, rawset, newproxy = rawget, rawset, newproxy or P.newproxy
 
 -- Something that is not there: it can be called, indexed and combined, but what comes of it may not enter a model.
@@ -41,6 +42,7 @@ end
 
 -- an error in one of the product's own files is told with the author's line that led to it
 local function placed(message)
+   if P.on_error then P.on_error() end
    if type(message) == 'string' and find(message, own_name, 1, true) == 1 then
       message = P.where() .. gsub(message, '^[^:]*:%d+: ', '')
    end
@@ -62,9 +64,17 @@ local function given(file, ok, ...)
    return ...
 end
 local function run(file, ...)
-   local f, message = compile(bridge.source(file), '@' .. file)
+   local text, f, message = bridge.source(file)
+   if P.end_of_file then
+      -- its variables are seen at its end; a file that returns something takes no further line
+      f = compile(text .. '\nlocal _ = __end_of_file()', '@' .. file)
+      rawset(_G, '__end_of_file', P.end_of_file)
+   end
+   if not f then f, message = compile(text, '@' .. file) end
    if not f then error(message, 0) end
    running[#running + 1] = file
+   P.has_run[file] = true
+   if P.watched_file == file then return P.watched_results(P.names_of_globals(), given(file, P.protected(f, ...))) end
    return given(file, P.protected(f, ...))
 end
 function P.run_text(f) return given(nil, P.protected(f)) end
@@ -72,11 +82,22 @@ function P.run_text(f) return given(nil, P.protected(f)) end
 local function beside(file) return match(file or '', '^(.*)/[^/]*$') or '' end
 local function join(folder, name) return folder == '' and name or folder .. '/' .. name end
 
--- a file by name: in the working folder, else beside the file that asks
+-- the folders in which a name is looked for beside the working folder: that of the file that asks, and those above the
+-- first file, in one of which its author ran it
+local function places()
+   local list, folder = {beside(running[#running])}, beside(running[1])
+   while folder ~= '' and not find(folder, '^torch7%-source') do
+      list[#list + 1] = folder
+      folder = beside(folder)
+   end
+   return list
+end
+-- a file by name: in the working folder, else in one of those places
 local function located(name)
    if type(name) ~= 'string' then error('a name of a file expected', 3) end
-   return bridge.find(name) or bridge.find(join(beside(running[#running]), name))
-      or error('cannot open ' .. name .. ' (it must lie below the folder of the definition)', 3)
+   local file = bridge.find(name)
+   for _, folder in ipairs(file and {} or places()) do file = file or bridge.find(join(folder, name)) end
+   return file or error('cannot open ' .. name .. ' (it must lie below the folder of the definition)', 3)
 end
 
 function dofile(name) return run(located(name)) end
@@ -111,8 +132,10 @@ local function found(name)
       local file = bridge.find((gsub(pattern, '%?', function() return path end)))
       if file then return file end
    end
-   local folder = beside(running[#running])
-   return bridge.find(join(folder, path .. '.lua')) or bridge.find(join(folder, path .. '/init.lua'))
+   for _, folder in ipairs(places()) do
+      local file = bridge.find(join(folder, path .. '.lua')) or bridge.find(join(folder, path .. '/init.lua'))
+      if file then return file end
+   end
 end
 
 package = {loaded = loaded, preload = {}, path = './?.lua;./?/init.lua', cpath = '', loaders = {}, config = '/\n;\n?\n!\n-'}
@@ -204,7 +227,8 @@ for name in gmatch([[threads ffi lfs hdf5 cjson json tds threads.threads gnuplot
    loadcaffe lmdb luasocket socket signal posix async mattorch matio graphicsmagick gm npy4th autograd totem unsup signal
    fbcunn fbnn fb.util fbpython hdf5 torchnet tnt dok camera ffmpeg vips optnet weight-init argcheck tokenizer visdom
    pl penlight cunnx mnist rnnlib nnconv1d libcuda_utils randomkit cephes zmq lzmq sqlite3 pprint logroll gfx stdlib sndfile
-   distributions inn.utils fb thrift cutorch.test nn.test lsqlite3 rapidjson turbo protobuf libnn wget crypto md5 base64 dataload image.lena utf8 lua-utf8]], '%S+') do
+   distributions inn.utils fb thrift cutorch.test nn.test lsqlite3 rapidjson turbo protobuf libnn wget crypto md5 base64 dataload image.lena utf8 lua-utf8
+   iterm iterm.dot fbtorch clnn cltorch luacov qtuiloader qttorch board gfx.js cutorch.nccl nccl libjpeg liblua_png torchzlib sundown statsd]], '%S+') do
    P.absent_packages[name] = true
 end
 

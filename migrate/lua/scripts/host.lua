@@ -59,29 +59,36 @@ local at_first = {}
 function H.remember_globals()
    for name in next, _G do at_first[name] = true end
 end
--- the names of a function's parameters, as its file has them
+-- the names of a function's parameters, as its file has them, and whether it is a method
 local function parameters_of(f)
-   local at = P.getinfo(f, 'S')
+   local at = P.getinfo(P.original(f), 'S')
    local line = 0
    if string.sub(at.source, 1, 1) == '@' then
       for text in string.gmatch(P.bridge.source(string.sub(at.source, 2)) .. '\n', '([^\n]*)\n') do
          line = line + 1
-         if line == at.linedefined then return string.match(text, 'function[^(]*%(([^)]*)%)') or 'opt' end
+         if line == at.linedefined then
+            local method = string.find(text, 'function%s+[%w_.]+:') ~= nil
+            return string.match(text, 'function[^(]*%(([^)]*)%)') or 'opt', method
+         end
       end
    end
-   return 'opt'
+   return 'opt', false
 end
 function H.candidates(returned)
    local found = {}
    local function note(name, value)
       if type(name) ~= 'string' then return end
-      if type(value) == 'function' then found[#found + 1] = name .. '(' .. parameters_of(value) .. ')' end
+      if type(value) == 'function' then
+         local parameters, method = parameters_of(value)
+         if method then name = string.gsub(name, '%.([^.]*)$', ':%1') end
+         found[#found + 1] = name .. '(' .. parameters .. ')'
+      end
       if P.is_a(value, 'nn.Module') then found[#found + 1] = name end
    end
    for name, value in next, _G do
-      if not at_first[name] then note(name, value) end
+      if not at_first[name] and name ~= '__end_of_file' then note(name, value) end
    end
-   if type(returned) == 'function' then found[#found + 1] = 'model(' .. parameters_of(returned) .. ')' end
+   if type(returned) == 'function' then found[#found + 1] = 'model(' .. (parameters_of(returned)) .. ')' end
    if type(returned) == 'table' and not P.typename(returned) then
       for name, value in next, returned do
          if type(name) == 'string' then note('model.' .. name, value) end
@@ -91,6 +98,62 @@ function H.candidates(returned)
    return found, #found
 end
 function H.get_global(name) return rawget(_G, name) end
+-- an author's script that is watched: the networks that it holds at its end or where it stopped, and their variables
+function H.watch(file, wanted) P.watch(file and P.located(file), wanted) end
+function H.unwatch() P.unwatch() end
+function H.wanted_value() return P.wanted_value end
+-- the functions of the file from which the script got networks: how many different ones, and where it called first
+function H.got(number)
+   local name = P.got_names[number]
+   if name then return name, P.got[name].count, P.got[name].where end
+end
+function H.returned() return P.watched_value end
+-- the author's script; what it returned, which may be a table of functions that read options
+local caller_value
+function H.run_caller(name) caller_value = (P.run_file(P.located(name))) end
+function H.caller_returned() return caller_value end
+function H.has_parse() return type(caller_value) == 'table' and type(caller_value.parse) == 'function' end
+function H.has_run(file) return P.has_run[P.located(file)] == true end
+function H.run_with_scope(f, file) return P.run_text(P.with_scope(f, file)) end
+function H.variable(file, name)
+   local scope = P.scopes[P.located(file)]
+   local value = scope and scope.values[name]
+   if value == nil then value = rawget(_G, name) end
+   return value
+end
+-- the line where a file stopped, nil if it did not; and its variables that hold networks, those of others left out
+function H.networks(file)
+   local scope = P.scopes[P.located(file)]
+   local found, inside = {}, {}
+   local function note(name, value)
+      if type(name) == 'string' and P.is_a(value, 'nn.Module') then found[#found + 1] = {name, value} end
+      if type(name) == 'string' and type(value) == 'table' and not P.typename(value) and value ~= package.loaded and value ~= _G then
+         for key, held in next, value do
+            if type(key) == 'string' and P.is_a(held, 'nn.Module') then found[#found + 1] = {name .. '.' .. key, held} end
+         end
+      end
+   end
+   for _, name in ipairs(scope and scope.names or {}) do note(name, scope.values[name]) end
+   local others = {}
+   for name, value in next, _G do
+      if not at_first[name] and name ~= 'arg' and name ~= '__end_of_file' then others[#others + 1] = name end
+   end
+   table.sort(others)
+   for _, name in ipairs(others) do note(name, _G[name]) end
+   for _, each in ipairs(found) do
+      local modules = each[2]:listModules()
+      for i = 2, #modules do inside[modules[i]] = true end
+   end
+   local names, parts = {}, {}
+   for _, each in ipairs(found) do
+      if inside[each[2]] then parts[#parts + 1] = each[1]
+      elseif #(each[2]:parameters() or {}) > 0 then
+         names[#names + 1] = each[1]
+         inside[each[2]] = true      -- the same under another name
+      end
+   end
+   return scope and scope.stopped and scope.line or nil, names, #names, parts, #parts
+end
 function H.run_file(name) return P.run_file(P.located(name)) end
 function H.require(name) return require(name) end
 function H.call(object, name, ...) return object[name](object, ...) end

@@ -5,7 +5,7 @@ local type, error, tostring, tonumber, select, ipairs, pairs, next = type, error
 local rawget = rawget
 local pcall, xpcall, unpack, concat, byte, floor = pcall, xpcall, unpack, table.concat, string.byte, math.floor
 local sethook, getinfo, clock = debug.sethook, debug.getinfo, os.clock
-P.getinfo = getinfo
+P.getinfo, P.getlocal, P.setfenv = getinfo, debug.getlocal, setfenv
 
 -- Lua 5.1 can't stop a loop in a coroutine from outside: each one gets the hook
 local deadline = clock() + P.cpu_seconds
@@ -32,7 +32,10 @@ end
 
 -- as LuaJIT has them
 local function passed(ok, ...)
-   if not ok then expired() end
+   if not ok then
+      expired()
+      if P.has_ended then P.has_ended() end
+   end
    return ok, ...
 end
 function _G.pcall(f, ...) return passed(pcall(f, ...)) end
@@ -126,7 +129,12 @@ function math.randomseed(number) seeded(tonumber(number) or 0) end
 os = {
    time = function() return 1262304000 + P.run * 86400 * 400 end,
    clock = function() return P.run end,
-   date = function() return P.run == 0 and 'Fri Jan  1 00:00:00 2010' or 'Sat Feb  5 01:01:01 2011' end,
+   date = function(form)
+      if type(form) == 'string' and string.find(form, '^!?%*t') then
+         return {year = 2010 + P.run, month = 1 + P.run, day = 1 + P.run, hour = P.run, min = P.run, sec = P.run, wday = 6, yday = 1, isdst = false}
+      end
+      return P.run == 0 and 'Fri Jan  1 00:00:00 2010' or 'Sat Feb  5 01:01:01 2011'
+   end,
    getenv = function() return nil end,
    difftime = function(a, b) return a - b end,
    tmpname = function() return 'tmp' end,

@@ -213,5 +213,6 @@ function CmdLine:string(prefix, params, ignored)
    end
    return concat(parts, ',')
 end
+function CmdLine:error(message) refused(tostring(message)) end
 for _, name in ipairs{'text', 'log', 'help', 'silent', 'addTime'} do CmdLine[name] = function() end end
 P.in_package = false

@@ -1,0 +1,140 @@
+"""Gets a network out of an author's script: what it got from the file that defines it, or what its variables hold."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Any
+
+from .runtime import LuaStopped, Runtime, told
+from .script_text import is_whole
+
+
+class NoCall(Exception):
+    """A file gives no network by itself: an expression must say how.
+
+    Attributes:
+        calls: expressions that may be it; what the file returned goes by `model` in them.
+        ways: options that were tried and give a network each.
+    """
+
+    def __init__(self, calls: list[str], ways: tuple[str, ...] = ()) -> None:
+        self.calls = calls
+        self.ways = ways
+        super().__init__(", ".join(calls))
+
+
+@dataclass(frozen=True)
+class Got:
+    """What a script got from a function of the file that defines the network.
+
+    Attributes:
+        name: of the function; `model` is what the file returned.
+        kinds: how many different networks it gave.
+        where: the line that called it first.
+    """
+
+    name: str
+    kinds: int
+    where: str
+
+
+def run_caller(runtime: Runtime, job: dict[str, Any], wanted: str | None = None) -> str | None:
+    """Runs the script that calls a definition, as far as it comes; the error that stopped it.
+
+    Args:
+        runtime: the Lua.
+        job: its `file` defines the network, its `caller` is the script.
+        wanted: the function at whose first network the script ends.
+    """
+    runtime.guarded(runtime.host.watch, lua_text(job["file"]), None if wanted is None else lua_text(wanted))
+    return stop_of(runtime, runtime.host.run_caller, job["caller"])
+
+
+def got_by(runtime: Runtime) -> list[Got]:
+    """From which functions a script that ran got networks."""
+    found: list[Got] = []
+    while (got := runtime.host.got(len(found) + 1)) is not None:
+        name, kinds, where = got
+        found.append(Got(told(name), int(kinds), told(where).rstrip(": ")))
+    return found
+
+
+def stop_of(runtime: Runtime, run: Any, file: str) -> str | None:
+    """Runs a file; the error that stopped it."""
+    try:
+        runtime.guarded(run, lua_text(file))
+    except LuaStopped as error:
+        return str(error)
+    finally:
+        runtime.host.unwatch()
+    return None
+
+
+def from_caller(runtime: Runtime, job: dict[str, Any]) -> Any:
+    """The network that a script gets from a function of the definition, or what an expression gives with its variables.
+
+    Raises:
+        LuaStopped: it gets none.
+    """
+    call = job.get("call")
+    if call is None:
+        raise NoCall([])
+    if not re.fullmatch(r"[\w.:]+(?: \(result \d+\))?", call):
+        run_caller(runtime, job)
+        return call_with_scope(runtime, job, call)
+    error = run_caller(runtime, job, call)
+    value = runtime.host.wanted_value()
+    if value is None:
+        how = "ended" if error is None else "stopped"
+        why = "" if error is None else f": {error}"
+        raise LuaStopped(f"{job['caller']} {how} before it got a network from {call} of {job['file']}{why}")
+    return value
+
+
+def call_with_scope(runtime: Runtime, job: dict[str, Any], call: str) -> Any:
+    """What an expression gives after the script ran as far as it comes, with its variables."""
+    host = runtime.host
+    returned = host.returned()
+    if not host.has_run(lua_text(job["file"])):
+        returned = runtime.guarded(host.run_file, lua_text(job["file"]))
+        returned = returned[0] if isinstance(returned, tuple) else returned
+    host.set_global("definition", returned)
+    host.set_global("caller", host.caller_returned())
+    head = re.match(r"\s*([A-Za-z_]\w*)", call)
+    if head and returned is not None and host.variable(lua_text(job["caller"]), head[1]) is None:
+        host.set_global(head[1], returned)
+    made = host.compile(f"return {lua_text(call)}", "=call")
+    function, message = made if isinstance(made, tuple) else (made, None)
+    if function is None:
+        raise LuaStopped(str(message))
+    value = runtime.guarded(host.run_with_scope, function, lua_text(job["caller"]))
+    return value[0] if isinstance(value, tuple) else value
+
+
+def from_variable(runtime: Runtime, job: dict[str, Any], text: str) -> Any:
+    """The network in a variable of the file, global or local, which may have stopped later on.
+
+    Raises:
+        LuaStopped: it stopped before the network was whole.
+    """
+    host, name = runtime.host, job["global_name"]
+    file = lua_text(job["file"])
+    runtime.guarded(host.watch, None)
+    error = stop_of(runtime, host.run_file, job["file"])
+    first, *fields = name.split(".")
+    value = host.variable(file, lua_text(first))
+    for key in fields:
+        value = host.get(value, lua_text(key)) if value is not None else None
+    if error is None:
+        return value
+    line, _, _, parts, count = runtime.guarded(host.networks, file)
+    held = [name, *(parts[index] for index in range(1, count + 1))]
+    if value is None or line is None or not is_whole(text, int(line), held):
+        raise LuaStopped(f"{error} (before {name} was whole)")
+    return value
+
+
+def lua_text(text: str) -> str:
+    """Text as bytes are in Lua."""
+    return text.encode("utf-8", "surrogateescape").decode("latin-1")

@@ -1,0 +1,222 @@
+"""How a file gives its network is found out where its own text and its author's scripts say it, and nowhere else."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+
+import torchmigrate as tm
+
+pytest.importorskip("lupa")
+
+from torchmigrate.cli.main import cli
+from torchmigrate.lua.building import build
+from torchmigrate.lua.callers import NoCall
+from torchmigrate.lua.folders import Folders
+from torchmigrate.lua.limits import LuaLimits
+from torchmigrate.lua.runtime import LuaStopped
+from torchmigrate.lua.script_text import call_sites, is_set_between, is_whole, names_in
+
+OPTIONS = """
+local M = {}
+function M.parse(arg)
+   local cmd = torch.CmdLine()
+   cmd:option('-width', 5, 'units')
+   cmd:option('-net', 'wide', 'which')
+   return cmd:parse(arg)
+end
+return M
+"""
+FACTORY = """
+local function create(opt)
+   return nn.Sequential():add(nn.Linear(3, opt.width)):add(nn.Linear(opt.width, 2))
+end
+return create
+"""
+
+
+def found(folder: Path, files: dict[str, str], file: str, **job: Any) -> tuple[str, tm.LuaObject]:
+    for name, text in files.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(text)
+    limits = LuaLimits(lua_bytes=128 << 20, elements=1 << 24)
+    said, made = build({"file": file, "search": True, **job}, Folders([str(folder)], 1 << 20), limits)
+    return said["found"], made["model"]
+
+
+def sizes(model: tm.LuaObject) -> list[tuple[int, ...]]:
+    return [layer["weight"].size for layer in model["modules"].list() if layer.get("weight") is not None]
+
+
+def test_as_the_script_calls_it(tmp_path: Path) -> None:
+    main_lua = """local opt = require('opts').parse(arg) local net = require('models.' .. opt.net)(opt)
+    net:add(nn.Tanh()) image.load('x')"""
+    files = {"opts.lua": OPTIONS, "models/wide.lua": FACTORY, "main.lua": main_lua}
+    said, model = found(tmp_path, files, "models/wide.lua")
+    assert said == "--caller main.lua --call 'model'"
+    assert sizes(model) == [(5, 3), (2, 5)]
+    assert len(model["modules"]) == 2  # as the function gave it: what the script adds is no part of it
+
+
+def test_a_file_that_the_options_do_not_choose(tmp_path: Path) -> None:
+    main_lua = "local opt = require('opts').parse(arg) model = require('models.' .. opt.net)(opt) image.load('x')"
+    other = FACTORY.replace("2))", "7))")
+    files = {"opts.lua": OPTIONS, "models/wide.lua": FACTORY, "models/deep.lua": other, "main.lua": main_lua}
+    said, model = found(tmp_path, files, "models/deep.lua")
+    assert said == "--caller main.lua --call 'definition(opt)'"
+    assert sizes(model) == [(5, 3), (7, 5)]
+
+
+def test_options_of_a_file_of_their_own(tmp_path: Path) -> None:
+    said, model = found(tmp_path, {"opts.lua": OPTIONS, "net.lua": FACTORY}, "net.lua")
+    assert said == "--caller opts.lua --call 'definition(caller.parse(arg))'"
+    assert sizes(model) == [(5, 3), (2, 5)]
+
+
+def test_globals_of_the_script(tmp_path: Path) -> None:
+    text = "function net() return nn.Sequential():add(lib.SpatialConvolution(3, opt.width, 1, 1)) end"
+    main_lua = "opt = require('opts').parse(arg) lib = nn dofile('net.lua') local x = net() torch.load('images.t7')"
+    said, model = found(tmp_path, {"opts.lua": OPTIONS, "net.lua": text, "main.lua": main_lua}, "net.lua")
+    assert said == "--caller main.lua --call 'net'"
+    assert sizes(model) == [(5, 3, 1, 1)]
+
+
+def test_a_function_that_takes_nothing(tmp_path: Path) -> None:
+    text = "function block() return nn.Linear(3, 4) end function net() return nn.Sequential():add(block()) end"
+    said, model = found(tmp_path, {"net.lua": text}, "net.lua")
+    assert said == "--call 'net()'"
+    assert sizes(model) == [(4, 3)]
+
+
+def test_options_that_are_given(tmp_path: Path) -> None:
+    said, model = found(tmp_path, {"net.lua": FACTORY, "opts.lua": OPTIONS}, "net.lua", options={"width": 9})
+    assert said == "--call 'model(opt)'"
+    assert sizes(model) == [(9, 3), (2, 9)]
+
+
+BUILT = "local part = nn.Sequential():add(nn.Linear(3, 4)) local net = nn.Sequential():add(part)\n"
+
+
+@pytest.mark.parametrize(
+    "rest",
+    [
+        "",
+        "local data = torch.load('x.t7')",
+        "local data = image.load('x') net:training() local p, g = net:getParameters() print(net)",
+        "net = net:float()\nlocal data = image.load('x') optim.sgd(f, p, g)",
+    ],
+)
+def test_a_variable_of_a_script_that_stops_behind_it(rest: str, tmp_path: Path) -> None:
+    said, model = found(tmp_path, {"train.lua": BUILT + rest}, "train.lua")
+    assert said == "--global net"
+    assert model["modules"][1]["modules"][1]["weight"].size == (4, 3)
+
+
+@pytest.mark.parametrize(
+    "rest",
+    [
+        "local data = image.load('x') net:add(nn.Tanh())",
+        "local data = image.load('x') part:add(nn.Tanh())",
+        "local data = image.load('x') net = nn.Sequential():add(net)",
+        "local data = image.load('x') local more = net more:add(nn.Tanh())",
+        "local data = image.load('x') finish(net)",
+        "for i = 1, 2 do\nnet:add(nn.Tanh())\nimage.load('x')\nend",
+        "local data = image.load('x') net.modules[1] = nn.Tanh()",
+        "local data = image.load('x') nn.Sequential():add(net)",
+    ],
+)
+def test_a_network_that_may_not_be_whole_is_refused(rest: str, tmp_path: Path) -> None:
+    with pytest.raises(LuaStopped, match="image"):
+        found(tmp_path, {"train.lua": BUILT + rest}, "train.lua")
+
+
+def test_several_are_listed(tmp_path: Path) -> None:
+    text = "function netG() return nn.Linear(3, 4) end function netD() return nn.Linear(4, 1) end"
+    with pytest.raises(NoCall) as error:
+        found(tmp_path, {"net.lua": text}, "net.lua")
+    assert error.value.ways == ("--call 'netD()'", "--call 'netG()'")
+
+
+def test_what_only_data_tell_is_named(tmp_path: Path) -> None:
+    text = "local M = {} function M.net(words, opt) return nn.LookupTable(words, opt.width) end return M"
+    main_lua = """opt = require('opts').parse(arg) local M = require 'net' local data = torch.load('x.t7')
+    local words = #data.vocabulary local x = M.net(words, opt)"""
+    with pytest.raises(NoCall) as error:
+        found(tmp_path, {"opts.lua": OPTIONS, "net.lua": text, "main.lua": main_lua}, "net.lua")
+    assert error.value.calls == ["model.net(words, opt)"]
+    assert error.value.ways[0].startswith(
+        "--caller main.lua --call 'M.net(words, opt)' (main.lua:2 calls it so; not known: words; main.lua stopped: "
+        "main.lua:1: no file x.t7"
+    )
+
+
+def test_calls_with_different_sizes_are_no_choice(tmp_path: Path) -> None:
+    text = "function block(a, b) return nn.Linear(a, b) end"
+    main_lua = "dofile('net.lua') torch.load('x.t7')\nlocal x = nn.Sequential():add(block(2, 3)):add(block(3, 4))"
+    with pytest.raises(NoCall) as error:
+        found(tmp_path, {"net.lua": text, "main.lua": main_lua}, "net.lua")
+    assert "(main.lua:2 and main.lua:2 call it with different arguments)" in error.value.ways[0]
+
+
+def test_a_layer_without_parameters_is_no_network(tmp_path: Path) -> None:
+    with pytest.raises(NoCall):
+        found(tmp_path, {"net.lua": "function gram() return nn.JoinTable(1) end joined = nn.JoinTable(1)"}, "net.lua")
+
+
+def test_different_networks_of_one_function_are_no_choice(tmp_path: Path) -> None:
+    text = "function net(a) return nn.Linear(a, 2) end"
+    main_lua = "dofile('net.lua') local a, b = net(3), net(4)"
+    with pytest.raises(NoCall) as error:
+        found(tmp_path, {"net.lua": text, "main.lua": main_lua}, "net.lua")
+    assert "it gives 2 different networks, the first in main.lua:1" in error.value.ways[0]
+
+
+def test_an_option_that_is_set_behind_where_the_script_stopped(tmp_path: Path) -> None:
+    main_lua = "opt = require('opts').parse(arg) local n = torch.load('x.t7')\nopt.width = n\nlocal x = net(opt.width)"
+    text = "function net(width) return nn.Linear(3, width) end"
+    with pytest.raises(NoCall) as error:
+        found(tmp_path, {"opts.lua": OPTIONS, "net.lua": text, "main.lua": main_lua}, "net.lua")
+    assert "not known: opt.width" in error.value.ways[0]
+
+
+def test_a_caller_that_is_named(tmp_path: Path) -> None:
+    files = {"net.lua": FACTORY, "a.lua": "x = require('net'){width = 4}", "b.lua": "x = require('net'){width = 6}"}
+    assert sizes(found(tmp_path, files, "net.lua", caller="b.lua")[1]) == [(6, 3), (2, 6)]
+    said, model = found(tmp_path, files, "net.lua", caller="a.lua", call="definition{width = 8}")
+    assert said == ""
+    assert sizes(model) == [(8, 3), (2, 8)]
+
+
+def test_the_command_looks_in_the_folder_of_the_project(tmp_path: Path) -> None:
+    (tmp_path / "project" / "models").mkdir(parents=True)
+    (tmp_path / "project" / "README.md").write_text("")
+    (tmp_path / "project" / "opts.lua").write_text(OPTIONS)
+    (tmp_path / "project" / "models" / "net.lua").write_text(FACTORY)
+    file = str(tmp_path / "project" / "models" / "net.lua")
+    run = CliRunner().invoke(cli, ["convert", file, "-o", str(tmp_path / "out")])
+    assert run.exit_code == 2
+    assert "--fresh-weights" in run.output
+    run = CliRunner().invoke(cli, ["convert", file, "--fresh-weights", "-o", str(tmp_path / "out")])
+    assert run.exit_code == 0, run.output
+    assert "--caller opts.lua --call 'definition(caller.parse(arg))'" in " ".join(run.output.split())
+    assert "it was never trained" in (tmp_path / "out" / "README.md").read_text()
+
+
+def test_names_and_calls_in_a_text() -> None:
+    assert names_in("a, opt.size * 2, {key = b}, 'text', f(c.d), x:size(1), nil") == [
+        "a",
+        "opt.size",
+        "b",
+        "f",
+        "c.d",
+        "x",
+    ]
+    text = "-- net(1)\nlocal s = 'net(2)'\nfunction net(a) end\ny = net(f(3), (4))\nz = other.net(5)"
+    assert [(site.arguments, site.line) for site in call_sites("s", text, "net", "net")] == [("f(3), (4)", 4)]
+    assert [site.text for site in call_sites("s", text, "model.net", "net")] == ["other.net(5)"]
+    assert is_set_between("a\nopt.x, y = 1, 2\n", "opt", 1)
+    assert not is_set_between("a\nif opt.x == 1 then end\n", "opt", 1)
+    assert is_whole("net:add(x)\nstop()\nprint(net)", 2, ["net"])
