@@ -23,7 +23,7 @@ from .search import Tools, Way, search
 _LOADED_BY_SCRIPTS = ("cudnn", "cunn", "cutorch", "optim", "paths", "xlua", "sys", "image", "rnn", "dpnn", "nngraph")
 _UNKNOWN_GLOBAL = re.compile(r"global '(\w+)' \(a nil value\)")
 #: A class of nn's that one of these packages brings; the last of them brings those before.
-_UNKNOWN_CLASS = re.compile(r"call field '(\w+)' \(a nil value\)|unknown parent class <nn\.(\w+)>")
+_UNKNOWN_CLASS = re.compile(r"call field '(\w+)' \(a nil value\)|unknown parent class <(?:nn|cudnn)\.(\w+)>")
 _BRING_CLASSES = ("stn", "inn", "nnx", "dpnn", "rnn")
 
 
@@ -112,10 +112,14 @@ def _package_of(error: str, folders: Folders, limits: LuaLimits) -> str | None:
     """The package whose global or class an author's file uses, and that the calling script required."""
     found = _UNKNOWN_GLOBAL.search(error)
     if found is not None:
-        return "pl.lapp" if found[1] == "lapp" else found[1] if found[1] in _LOADED_BY_SCRIPTS else None
+        if found[1] in ("lapp", "path"):
+            return f"pl.{found[1]}"
+        return found[1] if found[1] in _LOADED_BY_SCRIPTS else None
     found = _UNKNOWN_CLASS.search(error)
     if found is None:
         return None
+    if "<cudnn." in found[0]:
+        return "cudnn"
     runtime = Runtime(folders, limits)
     for package in _BRING_CLASSES:
         runtime.guarded(runtime.host.require, package)
@@ -150,7 +154,13 @@ def _one(
 ) -> tuple[Runtime, LuaTable]:
     runtime = _started(job, require, folders, limits, run)
     host = runtime.host
-    model = from_caller(runtime, job) if job.get("caller") else _model(runtime, job, folders)
+
+    def complete(error: str) -> None:
+        package = _package_of(error, folders, limits)
+        if package is not None and package not in require:
+            raise LuaStopped(error)
+
+    model = from_caller(runtime, job, complete) if job.get("caller") else _model(runtime, job, folders)
     made = _parts(runtime, model)
     if (method := host.replaced_method()) is not None:
         raise LuaStopped(f"the files put a method of their own in place of {method}: a network of that is not nn's")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -71,8 +72,13 @@ def stop_of(runtime: Runtime, run: Any, file: str) -> str | None:
     return None
 
 
-def from_caller(runtime: Runtime, job: dict[str, Any]) -> Any:
+def from_caller(runtime: Runtime, job: dict[str, Any], complete: Callable[[str], None]) -> Any:
     """The network that a script gets from a function of the definition, or what an expression gives with its variables.
+
+    Args:
+        runtime: the Lua.
+        job: as `define` says.
+        complete: raises what stopped the script if it was a package that the script itself did not require.
 
     Raises:
         LuaStopped: it gets none.
@@ -80,8 +86,10 @@ def from_caller(runtime: Runtime, job: dict[str, Any]) -> Any:
     call = job.get("call")
     if call is None:
         raise NoCall([])
-    if not re.fullmatch(r"[\w.:]+(?: \(result \d+\))?", call):
-        run_caller(runtime, job)
+    if call.startswith("definition") or not re.fullmatch(r"[\w.:]+(?: \(result \d+\))?", call):
+        error = run_caller(runtime, job)
+        if error is not None:
+            complete(error)
         return call_with_scope(runtime, job, call)
     error = run_caller(runtime, job, call)
     value = runtime.host.wanted_value()

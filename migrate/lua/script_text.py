@@ -45,6 +45,15 @@ class CallSite:
     arguments: str
     line: int
 
+    @property
+    def count(self) -> int:
+        """How many arguments there are."""
+        depth, commas = 0, 0
+        for letter in without_comments(self.arguments, strings=True):
+            depth += {"(": 1, "{": 1, "[": 1, ")": -1, "}": -1, "]": -1}.get(letter, 0)
+            commas += letter == "," and depth == 0
+        return commas + bool(self.arguments.strip())
+
 
 def without_comments(text: str, *, strings: bool = False) -> str:
     """The text with comments as blanks (with `strings`, those as well), every character in its place."""
@@ -86,6 +95,7 @@ def call_sites(script: str, text: str, name: str, stem: str) -> list[CallSite]:
         line = plain.count("\n", 0, match.start()) + 1
         arguments = plain[match.end() : end - 1]
         call = f"definition({arguments})" if name == "model" else plain[match.start() : end]
+        call = re.sub(r"\s*\n\s*", " ", call)
         found.append(CallSite(script, call, arguments, line))
     return found
 
@@ -114,11 +124,21 @@ def is_parameter(text: str, name: str) -> bool:
     return any(name in re.split(r"\W+", found) for found in _PARAMETERS.findall(quiet))
 
 
-def is_set_between(text: str, name: str, after: int, before: int | None = None) -> bool:
-    """Is a variable, or a field of it, assigned after one line and before another, or the end?"""
-    lines = without_comments(text, strings=True).split("\n")[after : None if before is None else before]
-    target = rf"(?<![\w.:]){re.escape(name)}\s*(?:\.\s*\w+\s*|\[[^\]]*\]\s*)*"
-    return bool(re.search(rf"{target}(?:,[^=\n]*)?=(?!=)", "\n".join(lines)))
+def is_set_between(text: str, name: str, after: int, before: int | None = None, *, fields: bool = True) -> bool:
+    """Is a variable, or with `fields` a field of it, assigned after one line and before another, or the end?"""
+    below = r"(?:\.\s*\w+\s*|\[[^\]]*\]\s*)*" if fields else ""
+    target = rf"(?<![\w.:]){re.escape(name)}\s*{below}"
+    return bool(re.search(rf"{target}(?:,[^=\n]*)?=(?!=)", _lines(text, after, before)))
+
+
+def fields_set_between(text: str, name: str, after: int, before: int | None = None) -> list[str]:
+    """The fields of a variable that are assigned there; one whose name is worked out counts by the words in it."""
+    found = re.findall(rf"(?<![\w.:]){re.escape(name)}\s*([.\[][^=\n]*?)=(?!=)", _lines(text, after, before))
+    return [word for words in found for word in re.findall(r"\w+", words)]
+
+
+def _lines(text: str, after: int, before: int | None) -> str:
+    return "\n".join(without_comments(text, strings=True).split("\n")[after : None if before is None else before])
 
 
 def is_whole(text: str, stopped: int, names: list[str]) -> bool:

@@ -14,7 +14,16 @@ from .callers import NoCall, got_by, lua_text, run_caller
 from .folders import Folders
 from .result import CantLeave
 from .runtime import LuaStopped, Runtime, told
-from .script_text import CallSite, call_sites, is_parameter, is_set_between, is_whole, names_in, without_comments
+from .script_text import (
+    CallSite,
+    call_sites,
+    fields_set_between,
+    is_parameter,
+    is_set_between,
+    is_whole,
+    names_in,
+    without_comments,
+)
 
 #: How the parameters are called by which authors take their options.
 _OPTIONS = ("opt", "opts", "options", "params", "config", "args", "cfg", "settings")
@@ -91,6 +100,9 @@ def search(job: dict[str, Any], folders: Folders, tools: Tools, seconds: float, 
         raise NoCall(looking.offers(), tuple(dict.fromkeys(way.said for way in offered)))
     if isinstance(first, NoCall):
         raise NoCall(first.calls, tuple(looking.unknown))
+    if looking.unknown:
+        tried = "".join(f"\n  {line}" for line in looking.unknown[:_MOST_CALLS])
+        raise LuaStopped(f"{first}\nThe author's scripts were tried:{tried}")
     raise first
 
 
@@ -142,8 +154,10 @@ class _Search:
         for call in self.seen().functions[: 2 * _MOST_CALLS]:
             head, _, parameters = call.rstrip(")").partition("(")
             listed = [each.strip() for each in parameters.split(",") if each.strip()]
-            if call.endswith(")") and (not listed or (given and len(listed) == 1 and listed[0] in (name, *_OPTIONS))):
-                text = f"{head}({name if listed else ''})"
+            takes = given and len(listed) == 1 and listed[0] in (name, *_OPTIONS)
+            # what stands in a table that the file returned, or a function
+            if call.startswith("model.") if not call.endswith(")") else (not listed or takes):
+                text = f"{head}({name if listed else ''})" if call.endswith(")") else call
                 if self._gives({"call": text}):
                     found.append(Way({"call": text}, f"--call '{text}'"))
         yield _without_parts(found, self.folders.text(self.file))
@@ -181,7 +195,10 @@ class _Search:
         stopped, *_ = runtime.guarded(runtime.host.networks, lua_text(script))
         line = None if stopped is None else int(stopped)
         found: dict[str, Way] = {}
-        for offer in self._offers_after(runtime):
+        offers = self._offers_after(script, runtime)
+        if offers[:1] == ["definition"] and self._gives({"caller": script, "call": "definition"}):
+            return [Way({"caller": script, "call": "definition"}, f"--caller {script} --call 'definition'")]
+        for offer in offers:
             head, sites = offer.partition("(")[0], self._sites(offer)
             if other := next((site for site in sites if site.arguments != sites[0].arguments), None):
                 places = f"{sites[0].script}:{sites[0].line} and {other.script}:{other.line}"
@@ -189,6 +206,8 @@ class _Search:
                     self.unknown.append(f"--call '{sites[0].text}' ({places} call it with different arguments)")
                 self._unknown_sites.update(sites)
                 continue
+            if head.startswith("model.") and head == offer:
+                sites = [CallSite(script, f"definition{head.removeprefix('model')}", "", _END)]
             for site in [*sites, *self._with_options(script, offer, runtime)]:
                 unknown = self._unknown(script, site, line, runtime)
                 said = f"--caller {script} --call '{site.text}'"
@@ -197,8 +216,8 @@ class _Search:
                         continue
                     self._unknown_sites.add(site)
                     stop = "" if error is None else f"; {script} stopped: {error}"
-                    place = f"{site.script}:{site.line}"
-                    self.unknown.append(f"{said} ({place} calls it so; not known: {', '.join(unknown)}{stop})")
+                    place = "" if site.line == _END else f"{site.script}:{site.line} calls it so; "
+                    self.unknown.append(f"{said} ({place}not known: {', '.join(unknown)}{stop})")
                 elif head in found:
                     continue
                 elif not self._gives({"caller": script, "call": site.text}):
@@ -207,26 +226,31 @@ class _Search:
                     found[head] = Way({"caller": script, "call": site.text}, said)
         return _without_parts(list(found.values()), self.folders.text(self.file))
 
-    def _offers_after(self, runtime: Runtime) -> list[str]:
+    def _offers_after(self, script: str, runtime: Runtime) -> list[str]:
         """The functions of the file in the state that a script left."""
         if self.seen().error is None:
             return self.seen().functions
         try:
             returned = runtime.guarded(runtime.host.run_file, lua_text(self.file))
-        except LuaStopped:
+        except LuaStopped as error:
+            self.unknown.append(f"after {script}: {error}")
             return []
-        offers, count = runtime.host.candidates(returned[0] if isinstance(returned, tuple) else returned)
-        return [told(offers[index]) for index in range(1, count + 1)]
+        returned = returned[0] if isinstance(returned, tuple) else returned
+        offers, count = runtime.host.candidates(returned)
+        found = [told(offers[index]) for index in range(1, count + 1)]
+        return ["definition", *found] if runtime.guarded(runtime.host.is_a, returned, "nn.Module") else found
 
     def _sites(self, offer: str) -> list[CallSite]:
         """Where the author's scripts call a function of the file."""
         if not offer.endswith(")"):
             return []
         if offer not in self._known_sites:
-            head, found = offer.partition("(")[0], []
+            (head, _, parameters), found = offer.rstrip(")").partition("("), []
+            most = 99 if "..." in parameters else parameters.count(",") + bool(parameters.strip())
             for script in self._texts():
                 found += call_sites(script, self._texts()[script], head, PurePosixPath(self.file).stem)
             text = self.folders.text(self.file)
+            found = [site for site in found if site.count <= most]
             theirs = (site for site in found if not (of := _OF_TORCH.match(site.text)) or of[0] in text)
             self._known_sites[offer] = list(theirs)[:_MOST_CALLS]
         return self._known_sites[offer]
@@ -254,9 +278,17 @@ class _Search:
             variable = runtime.host.variable(lua_text(script), lua_text(base))
             until = site.line if site.script == script and line is not None and line < site.line < _END else None
             later = line is not None and is_set_between(text, name, line, until)
+            if later and base == name and not is_set_between(text, name, line or 0, until, fields=False):
+                later = any(self._reads(field) for field in fields_set_between(text, name, line or 0, until))
             if variable is None or later or (base not in _OPTIONS and is_parameter(self._texts()[site.script], base)):
                 found.append(name)
         return list(dict.fromkeys(found))
+
+    def _reads(self, field: str) -> bool:
+        """Does the file, or one beside it, read a field of that name?"""
+        folder = PurePosixPath(self.file).parent
+        texts = [text for name, text in self._texts().items() if PurePosixPath(name).parent == folder]
+        return any(re.search(rf"\b{re.escape(field)}\b", text) for text in [self.folders.text(self.file), *texts])
 
     def _texts(self) -> dict[str, str]:
         """The scripts of the author, without their comments."""

@@ -133,6 +133,16 @@ def test_a_network_that_may_not_be_whole_is_refused(rest: str, tmp_path: Path) -
         found(tmp_path, {"train.lua": BUILT + rest}, "train.lua")
 
 
+def test_a_network_in_a_table(tmp_path: Path) -> None:
+    text = "local net = nn.Linear(3, opt.width) return {model = net, rates = {1, 2}}"
+    with_opt = text.replace("local", "opt = {width = 4} local")
+    assert found(tmp_path, {"net.lua": with_opt}, "net.lua")[0] == "--call 'model.model'"
+    main_lua = "opt = require('opts').parse(arg) local data = torch.load('x.t7')"
+    said, model = found(tmp_path, {"net.lua": text, "main.lua": main_lua, "opts.lua": OPTIONS}, "net.lua")
+    assert said == "--caller main.lua --call 'definition.model'"
+    assert model["weight"].size == (5, 3)
+
+
 def test_several_are_listed(tmp_path: Path) -> None:
     text = "function netG() return nn.Linear(3, 4) end function netD() return nn.Linear(4, 1) end"
     with pytest.raises(NoCall) as error:

@@ -127,6 +127,7 @@ local function found(name)
          end
       end
    end
+   if find(name, '%.lua$') and bridge.find(name) then return bridge.find(name) end
    local path = gsub(name, '%.', '/')
    for pattern in gmatch(type(package.path) == 'string' and package.path or '', '[^;]+') do
       local file = bridge.find((gsub(pattern, '%?', function() return path end)))
@@ -160,7 +161,8 @@ function require(name)
    else
       local file = found(name)
       if not file then
-         if bridge.kernels(name) or P.absent_packages[name] or P.absent_packages[match(name, '^[^.]+')] then
+         -- a library in C is not run
+         if bridge.kernels(name) or match(name, '^lib[%w_]+$') or P.absent_packages[name] or P.absent_packages[match(name, '^[^.]+')] then
             bridge.missing(name)
             loaded[name] = absent
             -- many packages leave a global of their name

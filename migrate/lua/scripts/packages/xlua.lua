@@ -4,6 +4,12 @@ local ipairs, type, unpack, pcall, select, error, tostring = ipairs, type, unpac
 xlua = {}
 function xlua.progress() end
 function xlua.log() end
+-- defaults that the environment may change; it holds nothing here
+function xlua.envparams(defaults)
+   local params = {}
+   for name, value in P.raw_pairs(defaults) do params[name] = value end
+   return params
+end
 function xlua.usage() return '' end
 function xlua.error(message, name) error(P.where() .. (name and name .. ': ' or '') .. tostring(message or 'error'), 0) end
 xlua.print = print
