@@ -147,6 +147,7 @@ def convert(
     allow_unsupported: bool = False,
     track_gradients: bool = False,
     lua: Iterable[str | os.PathLike[str]] = (),
+    lua_first: Iterable[str] = (),
     limits: Limits = DEFAULT_LIMITS,
 ) -> Conversion:
     """Converts a Torch7 model or criterion to PyTorch.
@@ -161,6 +162,7 @@ def convert(
         allow_unsupported: put a module that raises when run where a layer can't be converted.
         track_gradients: keep `Conversion.parameter_gradients` possible, at the price of a second copy of the weights.
         lua: authors' Lua files; layers of classes that they define and no converter knows are converted from them.
+        lua_first: classes of `lua` whose Lua is taken though a converter knows them.
         limits: how much the file, and a run of the model, may ask for.
 
     Raises:
@@ -178,7 +180,7 @@ def convert(
                 aliases=aliases,
                 allow_unsupported=allow_unsupported,
                 track_gradients=track_gradients,
-                provided=provided_by(lua),
+                provided=provided_by(lua, lua_first),
                 limits=limits,
             )
         )

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from torch import nn
 
+from ..base.errors import UsageError
 from ..model.registry import PLUGIN, Converter
 
 #: The file with the classes that were written from Lua, to pass with --plugin where the folder is opened again.
@@ -17,19 +18,25 @@ LUA_LAYERS = "lua_layers.py"
 _HOME = f"{PLUGIN}{LUA_LAYERS.removesuffix('.py')}_"
 
 
-def provided_by(lua: Iterable[str | os.PathLike[str]]) -> dict[str, Converter]:
+def provided_by(lua: Iterable[str | os.PathLike[str]], first: Iterable[str] = ()) -> dict[str, Converter]:
     """Converters of the classes that Lua files define; nothing of Lua is loaded where there are none.
 
+    Args:
+        lua: the files, in the order in which they run.
+        first: classes whose Lua is taken though a converter knows them.
+
     Raises:
-        UsageError: there is no such file, or the extra `lua` is not installed.
+        UsageError: there is no such file, the extra `lua` is not installed, or no file defines a class of `first`.
         LuaFailed: a file ends with an error.
     """
-    files = list(lua)
+    files, wanted = list(lua), list(first)
+    if not files and wanted:
+        raise UsageError("--lua-first (lua_first) names classes of the files that --lua (lua) gives; there is none.")
     if not files:
         return {}
     from ..lua.layers.provider import converters
 
-    return converters(files)
+    return converters(files, first=wanted)
 
 
 def write_lua_layers(module: nn.Module, folder: Path) -> None:

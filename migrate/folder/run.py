@@ -68,6 +68,7 @@ class ConvertOptions:
     labels: Path | None = None
     lua: Sequence[Path] = ()
     torch7_source: Path | None = None
+    lua_first: Sequence[str] = ()
 
 
 @dataclass
@@ -172,7 +173,7 @@ def convert_file(
             plugins=options.plugins,
             aliases=options.aliases,
             allow_unsupported=options.allow_unsupported,
-            provided=provided_by(options.lua),
+            provided=provided_by(options.lua, options.lua_first),
             limits=options.limits,
         )
         conversion.notes += [("", note) for note in notes]

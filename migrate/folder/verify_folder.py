@@ -60,6 +60,7 @@ class VerifyOptions:
     require_proof: bool = False
     lua: Sequence[Path] = ()
     torch7_source: Path | None = None
+    lua_first: Sequence[str] = ()
 
 
 @dataclass(frozen=True)
@@ -116,6 +117,7 @@ def verify_path(path: Path, options: VerifyOptions) -> Verified:
         plugins=options.plugins,
         aliases=options.aliases,
         lua=options.lua,
+        lua_first=options.lua_first,
         limits=options.limits,
     )
     onnx = options.onnx

@@ -68,6 +68,17 @@ class Folders:
                 return path.relative_to(self.roots[0]).as_posix() if root == self.roots[0] else path.as_posix()
         return None
 
+    def find_below_name(self, name: str) -> str | None:
+        """The file of a name that begins with the name of a folder itself, as where `require` starts above it."""
+        parts = name.split("/")
+        for count in range(1, len(parts)):
+            for root in self.roots:
+                if root.parts[-count:] == tuple(parts[:count]) and (
+                    found := self.find(str(root.joinpath(*parts[count:])))
+                ):
+                    return found
+        return None
+
     def entries(self, name: str) -> tuple[list[str], list[str]] | None:
         """The names of the files and of the folders in a folder, sorted; None: there is none of that name."""
         if "\0" in name:

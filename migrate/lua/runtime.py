@@ -11,12 +11,12 @@ from .folders import Folders
 from .kernels import convolutions, criterions, normalization, pooling, resampling
 from .kernels import pointwise as pointwise_kernels
 from .limits import LuaLimits
-from .tensors import indexing, making, pointwise, products, randoms, reductions, storages, types, views
+from .tensors import indexing, making, numbers, pointwise, products, randoms, reductions, storages, types, views
 from .tensors.engine import FUNCTIONS, KERNELS, METHODS, STORAGE_METHODS, Engine
 from .tensors.handles import DTYPES, Handle, LuaFault
 
 #: The modules that register operations when they are imported.
-OPERATIONS = (indexing, making, pointwise, products, randoms, reductions, storages, types, views)
+OPERATIONS = (indexing, making, pointwise, numbers, products, randoms, reductions, storages, types, views)
 OF_THNN = (convolutions, criterions, normalization, pointwise_kernels, pooling, resampling)
 
 _TABLES = {"method": METHODS, "function": FUNCTIONS, "storage": STORAGE_METHODS, "kernel": KERNELS}
@@ -64,6 +64,7 @@ class Runtime:
 
     Attributes:
         printed: what the Lua printed.
+        files: the author's files that were run.
         missing: packages that it required and that are not there.
         own_classes: classes that the author's files define.
         outputs_of: runs a network that was built so far; None: none is run.
@@ -78,6 +79,7 @@ class Runtime:
         self._computes = computes
         self.engine = Engine(seed=run, fresh=0.0 if run == 0 else 0.0123, elements=limits.elements)
         self.printed = ""
+        self.files: list[str] = []
         self.missing: list[str] = []
         self.own_classes: list[str] = []
         self.outputs_of: Callable[[Runtime, Any, Any], Any] | None = None
@@ -106,6 +108,7 @@ class Runtime:
                 "write": self._write,
                 "missing": self._missing,
                 "find": self._find,
+                "find_below_name": self._find_below_name,
                 "entries": self._entries,
                 "source": self._source,
                 "package": self._package,
@@ -211,6 +214,9 @@ class Runtime:
     def _find(self, name: str) -> str | None:
         return self.folders.find(name.encode("latin-1").decode("utf-8", "surrogateescape"))
 
+    def _find_below_name(self, name: str) -> str | None:
+        return self.folders.find_below_name(name.encode("latin-1").decode("utf-8", "surrogateescape"))
+
     def _entries(self, name: str) -> Any:
         found = self.folders.entries(name.encode("latin-1").decode("utf-8", "surrogateescape"))
         if found is None:
@@ -218,7 +224,9 @@ class Runtime:
         return tuple(self.lua.table_from([_text(entry) for entry in names]) for names in found)
 
     def _source(self, name: str) -> str:
-        text = self.folders.read(name.encode("latin-1").decode("utf-8", "surrogateescape")).decode("latin-1")
+        file = name.encode("latin-1").decode("utf-8", "surrogateescape")
+        self.files.append(file)
+        text = self.folders.read(file).decode("latin-1")
         return f"--{text}" if text.startswith("#") else text
 
     def _package(self, name: str) -> str | None:

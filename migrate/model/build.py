@@ -21,6 +21,7 @@ from .layer import MIXED_TYPES, Layer, LayerRefused
 from .layer_record import LayerRecord
 from .likely_aliases import likely_alias
 from .ties import Place
+from .traits import NO_TRAITS
 
 #: Deeper nesting than any network has; it bounds the recursion.
 MAX_DEPTH = 150
@@ -167,7 +168,7 @@ class Build:
     def _convert(self, obj: LuaObject, path: str) -> nn.Module:
         layer = Layer(obj, path, self)
         known_as = self.aliases.get(obj.typename, obj.typename)
-        converter = registry.find(known_as) or self.provided.get(known_as)
+        converter = self.provided.get(known_as) or registry.find(known_as)
         if converter is None:
             return self._refuse(layer, "no converter knows this class", known=False, alias=self._alias(obj))
         record = LayerRecord(path, obj.typename, nn.Identity(), bool(obj.get("train")), [], [], [path], obj)
@@ -193,7 +194,8 @@ class Build:
         if layer.trains_if_absent and obj.get("train") is None:
             record.train = True
         record.read, record.unread = layer.read, layer.unread
-        record.traits = replace(registry.traits_of(known_as), **layer.refined)
+        known = NO_TRAITS if known_as in self.provided else registry.traits_of(known_as)
+        record.traits = replace(known, **layer.refined)
         if record.traits.unproven:
             self.note("", f"{known_as}: {NEVER_COMPARED}: {record.traits.unproven}")
         self._done[id(obj)] = record

@@ -66,7 +66,7 @@ def export(file: str, output: Path | None, as_json: bool, quiet: bool, **options
     check_file(target, force=options["force"], inputs=[local_path(file), *options["plugins"], *options["lua"]])
     with console.progress(silent=as_json or quiet) as step, opened(file, step) as path:
         step("reading and converting")
-        taken = {name: given.pop(name) for name in ("key", "plugins", "aliases", "lua", "limits")}
+        taken = {name: given.pop(name) for name in ("key", "plugins", "aliases", "lua", "lua_first", "limits")}
         conversion = open_model(path, **taken)
         if path.is_dir() and given["input_shape"] is None:
             given["input_shape"] = shape_of_folder(path)

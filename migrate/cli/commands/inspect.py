@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import click
 
 from ...base.errors import EXIT_OK
-from .options import FILE, JSON, KEY, LIMITS, NO_PLUGINS, QUIET, SHAPE, VERBOSE, limits_of
+from .options import FILE, JSON, KEY, LIMITS, LUA, NO_PLUGINS, QUIET, SHAPE, VERBOSE, limits_of
 from .sources import fetched, local_path
 
 
@@ -21,6 +22,7 @@ from .sources import fetched, local_path
 @SHAPE
 @click.option("--svg", type=click.Path(path_type=Path), help="Write a picture of the network.")
 @NO_PLUGINS
+@LUA
 @LIMITS
 @click.option("--force", is_flag=True, help="Replace an existing picture.")
 @JSON
@@ -35,6 +37,8 @@ def inspect(
     salvage: bool,
     input_shape: str | None,
     svg: Path | None,
+    lua: Sequence[Path],
+    lua_first: Sequence[str],
     max_elements: int | None,
     max_runs: int | None,
     force: bool,
@@ -47,10 +51,12 @@ def inspect(
     torchmigrate inspect checkpoint.t7
     torchmigrate inspect checkpoint.t7 --key model --depth 2
     torchmigrate inspect torn.t7 --salvage
+    torchmigrate inspect model.t7 --lua MyLayer.lua
     ssh host cat model.t7.gz | torchmigrate inspect -
     torchmigrate inspect resnet.t7 --input-shape 2x3x224x224 --svg resnet.svg
     """
     from ...base.output_file import check_file
+    from ...folder.from_lua import provided_by
     from ...inspection.inspect import inspect_file
     from ...model.supported_classes import table
     from ..printing import terminal as console
@@ -62,11 +68,12 @@ def inspect(
         )
     limits = limits_of(max_elements, max_runs)
     if svg is not None:
-        check_file(svg, force=force, inputs=[local_path(file)])
+        check_file(svg, force=force, inputs=[local_path(file), *lua])
     with console.progress(silent=as_json or quiet) as step:
         path = fetched(file, step)
         step("reading")
-        found = inspect_file(path, table().keys(), key, tensors=tensors, salvage=salvage, limits=limits)
+        known = [*table().keys(), *provided_by(lua, lua_first)]
+        found = inspect_file(path, known, key, tensors=tensors, salvage=salvage, limits=limits)
         if shapes or input_shape:
             from ...inspection.run_shapes import add_shapes
 

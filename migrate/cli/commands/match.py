@@ -68,7 +68,7 @@ def match(file: str, output: Path | None, as_json: bool, quiet: bool, force: boo
         target = load_target(into, arguments)
         step("reading and converting")
         exclude, shape = given.pop("exclude"), given.pop("input_shape")
-        conversion = convert_model(path, provided=provided_by(given.pop("lua")), **given)
+        conversion = convert_model(path, provided=provided_by(given.pop("lua"), given.pop("lua_first")), **given)
         step("running both networks")
         found = match_networks(conversion, target, exclude=exclude, input_shape=shape)
         written = found.save(output, force=force, inputs=inputs) if output is not None else []

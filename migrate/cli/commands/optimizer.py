@@ -59,7 +59,7 @@ def optimizer(
         )
     with console.progress(silent=as_json or quiet) as step, opened(file, step) as path:
         step("reading and converting")
-        provided = provided_by(options.pop("lua"))
+        provided = provided_by(options.pop("lua"), options.pop("lua_first"))
         conversion = convert_model(path, provided=provided, **with_model_options(options))
         step("converting the state of the optimizer")
         found = convert_optimizer(conversion, state, key=state_key, config=config_key, method=method, exact=exact)

@@ -186,11 +186,19 @@ MAX_RUNS = click.option(
     "--max-runs", type=click.IntRange(min=1), help="How many layers one run of the model may run; default: 100,000."
 )
 LIMITS = options(MAX_ELEMENTS, MAX_RUNS)
-LUA = click.option(
-    "--lua",
-    multiple=True,
-    type=click.Path(path_type=Path),
-    help="The author's Lua file with classes of layers that are not known; repeatable.",
+LUA = options(
+    click.option(
+        "--lua",
+        multiple=True,
+        type=click.Path(path_type=Path),
+        help="The author's Lua file with classes of layers that are not known; repeatable.",
+    ),
+    click.option(
+        "--lua-first",
+        multiple=True,
+        metavar="CLASS",
+        help="A class that is converted from its Lua though a converter knows it; repeatable.",
+    ),
 )
 CONVERSION = options(FILE, KEY, PLUGINS, NO_PLUGINS, ALIASES, LUA, LIMITS)
 TOLERANCES = options(ATOL, RTOL)

@@ -87,7 +87,9 @@ def _next(found: Inspection, given: str) -> str:
         return f"torchmigrate convert {file} --key {shlex.quote(visible(held[0].key))}, or --all-keys"
     key = f" --key {shlex.quote(visible(networks[0].key))}" if len(networks) > 1 else ""
     if any(model.unsupported for model in found.models):
-        return f"torchmigrate convert {file}{key} --plugin my_layers.py, or --alias my.Class=nn.Class"
+        return (
+            f"torchmigrate convert {file}{key} --lua MyLayer.lua, --plugin my_layers.py, or --alias my.Class=nn.Class"
+        )
     return f"torchmigrate convert {file}{key}"
 
 
@@ -152,6 +154,8 @@ def _show_classes(console: Console, model: Model) -> None:
             becomes = printable(", ".join(counts))
         else:
             becomes = "[red]no converter[/]" if row is None else printable(_candidates(row))
+            if row is None and typename not in model.unsupported:
+                becomes = "what its Lua computes"
         rows.add_row(f"  {printable(typename)}", f"x{count}", becomes)
     console.print(rows)
     if model.unsupported:

@@ -7,9 +7,10 @@ from typing import Any
 import torch
 
 from ...base.errors import TorchMigrateError
+from ...model.build import ParameterOrigin
 from ...model.conversion import ConvertedModel
 from ...model.convert import convert_model
-from ...t7 import LuaObject, Tensor
+from ...t7 import LuaObject, LuaTable, Tensor
 from ..result import CantLeave, Results
 from ..runtime import Runtime
 from ..tensors.handles import LuaFault, TensorHandle, entries, is_table
@@ -34,12 +35,18 @@ class Children:
         """Says where modules are in an object of the layer: those of another object are not converted again."""
         self._places |= places
 
-    def converted(self, child: Any) -> ConvertedModel:
+    def converted(self, child: Any, inherited: str | None = None) -> ConvertedModel:
         """A child as it is converted.
+
+        Args:
+            child: a module of nn, or an author's layer.
+            inherited: the class of Torch7 that an author's layer inherits from, whose passes are meant.
 
         Raises:
             LuaFault: no converter knows it, or it refuses.
         """
+        if inherited is not None:  # its fields are the author's, and may be others at the next call
+            return self._made_of(Results(self._runtime), child, inherited)
         return self._converted(child)[0]
 
     def _converted(self, child: Any) -> tuple[ConvertedModel, list[torch.Tensor]]:
@@ -47,17 +54,27 @@ class Children:
         place = self._places.get(identity, identity)
         if place not in self._made:
             results = Results(self._runtime)
-            try:
-                value = results.value(child)
-                if not isinstance(value, LuaObject):
-                    raise LuaFault("it is no module")
-                made = convert_model(value, track_gradients=True)
-            except (CantLeave, TorchMigrateError) as error:
-                last = (str(error).splitlines() or [""])[-1]
-                raise LuaFault(f"a module that it runs is not converted: {last}") from None
+            made = self._made_of(results, child, None)
             self._made[place] = made, self._leaves(child, made, results)
             self._kept.append(child)
         return self._made[place]
+
+    def _made_of(self, results: Results, child: Any, inherited: str | None) -> ConvertedModel:
+        try:
+            return convert_model(self.value(results, child, inherited), track_gradients=True)
+        except (CantLeave, TorchMigrateError) as error:
+            last = (str(error).splitlines() or [""])[-1]
+            raise LuaFault(f"a module that it runs is not converted: {last}") from None
+
+    def value(self, results: Results, child: Any, inherited: str | None = None) -> LuaObject:
+        """A child as a value of a `.t7`, of the class that an author's layer inherits from."""
+        value = results.value(child)
+        if not isinstance(value, LuaObject):
+            raise LuaFault("it is no module")
+        if inherited is None:
+            return value
+        hidden = ("output", "gradInput") if value.get("modules") is None else ()
+        return LuaObject(inherited, LuaTable([(key, held) for key, held in value.items() if key not in hidden]))
 
     def _leaves(self, child: Any, made: ConvertedModel, results: Results) -> list[torch.Tensor]:
         """The parameters of a child in Torch7's layout, in the order of its `parameters()`."""
@@ -74,30 +91,71 @@ class Children:
     def _listed(self, child: Any) -> list[list[TensorHandle]]:
         """What `parameters()` of a child lists: parameters, and the tensors in which their gradients are added up."""
         host = self._runtime.host
+        if host.is_criterion(child):
+            return [[], []]
         listed = self._runtime.guarded(host.call, child, "parameters")
         if not isinstance(listed, tuple) or listed[1] is None:
             return [[], []]
         return [[host.kind(table[index])[1] for index in range(1, len(table) + 1)] for table in listed[:2]]
 
-    def run(self, how: str, child: Any, given: Any, grad: Any = None, scale: Any = 1.0) -> Any:
-        """A pass of a child: its output, the gradient of its input, or that of its parameters, which is added up."""
-        conv = self.converted(child)
+    def run(self, how: str, child: Any, inherited: str | None, given: Any, grad: Any = None, scale: Any = 1.0) -> Any:
+        """A pass of a child: its output, the gradient of its input, or that of its parameters, which is added up.
+
+        A criterion gets its input and its target as a list.
+        """
+        conv = self.converted(child, inherited)
         conv.module.train(bool(child["train"]))
         try:
-            x = leaves(given, how == "gradient")
+            x = leaves(given, how in ("gradient", "loss gradient"))
             if how == "output":
                 with torch.no_grad():
                     return handles(conv.module(x))
+            if how == "loss":
+                with torch.no_grad():
+                    return float(conv.module(*x))
             with torch.enable_grad():
-                output = flat(conv.run_tracked(x))
+                output = flat(conv.run_tracked(*(x if how == "loss gradient" else [x])))
+            if how == "loss gradient":
+                return handles(rebuilt(x[0], iter(_gradients(output, [torch.ones_like(output[0])], flat(x[0])))))
             grads = flat(leaves(grad, False))
             if how == "gradient":
                 return handles(rebuilt(x, iter(_gradients(output, grads, flat(x)))))
-            for leaf, into in zip(self._converted(child)[1], self._listed(child)[1], strict=True):
+            for leaf, into in self._accumulated(child, conv, inherited):
                 into.value += (float(scale) * _gradients(output, grads, [leaf])[0]).reshape(into.value.shape)
         except (RuntimeError, TypeError, ValueError, IndexError) as error:
             raise LuaFault(f"a module that it runs failed: {(str(error).splitlines() or [''])[0]}") from None
         return None
+
+    def _accumulated(
+        self, child: Any, conv: ConvertedModel, inherited: str | None
+    ) -> list[tuple[torch.Tensor, TensorHandle]]:
+        """The parameters of a child in Torch7's layout, each with the tensor in which its gradient is added up."""
+        if inherited is None:
+            return list(zip(self._converted(child)[1], self._listed(child)[1], strict=True))
+        return [(origin.leaf, self._gradient_of(child, origin.field)) for origin in self._own(conv)]
+
+    def with_gradients(self, child: Any, inherited: str | None) -> list[tuple[TensorHandle, TensorHandle]]:
+        """The parameters of a child, each with the tensor in which its gradient is added up."""
+        if inherited is None:
+            parameters, gradients = self._listed(child)
+            return list(zip(parameters, gradients, strict=True))
+        fields = [origin.field for origin in self._own(self.converted(child, inherited))]
+        return [(self._runtime.host.kind(child[name])[1], self._gradient_of(child, name)) for name in fields]
+
+    def _own(self, conv: ConvertedModel) -> list[ParameterOrigin]:
+        """The parameters of a class of Torch7 that an author's layer inherits from."""
+        parameters = {id(parameter) for parameter in conv.module.parameters()}
+        live = {id(value) for module, name, value in conv.build.live if id(getattr(module, name)) in parameters}
+        origins = list(conv.build.sources.values())
+        if any(origin.path for origin in origins):
+            raise LuaFault("a container that it inherits from is not run backward")
+        return [origin for origin in origins if live and not origin.field.startswith("running")]
+
+    def _gradient_of(self, child: Any, field: str) -> TensorHandle:
+        kind = self._runtime.host.kind(child[f"grad{field[:1].upper()}{field[1:]}"])
+        if not isinstance(kind, tuple) or not isinstance(kind[1], TensorHandle):
+            raise LuaFault(f"it has no gradient of its {field}")
+        return kind[1]
 
 
 def _gradients(
@@ -117,6 +175,8 @@ def leaves(given: Any, with_gradient: bool) -> Any:
         return value.requires_grad_() if with_gradient and value.is_floating_point() else value
     if is_table(given):
         return [leaves(part, with_gradient) for part in entries(given)]
+    if isinstance(given, (int, float)):
+        return torch.tensor(float(given))
     raise LuaFault("the input of a module is neither a tensor nor a table of tensors")
 
 

@@ -5,8 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-#: Where numbers come from: the input, a tensor of the object, memory that nothing was written to.
+#: Where numbers come from: the input, a tensor of the object, memory that nothing was written to, a module of the
+#: object, one of several results.
 INPUT, FIELD, FRESH, CHILD, ITEM = "input", "field", "fresh", "child", "item"
+#: The gradients of what was computed from some variables, and such a variable.
+GRADIENT, VARIABLE = "gradient", "variable"
 
 
 class Node:
@@ -36,7 +39,7 @@ class Node:
         self.kwargs = kwargs or {}
         self.shape = shape
         self.dtype = dtype
-        self.depends: bool = op in (INPUT, FIELD, CHILD) or any(node.depends for node in self.sources())
+        self.depends: bool = op in (INPUT, FIELD, CHILD, VARIABLE) or any(node.depends for node in self.sources())
 
     def sources(self) -> Iterator[Node]:
         """The nodes that it reads."""

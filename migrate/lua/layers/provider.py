@@ -12,8 +12,8 @@ from typing import Any, cast
 import torch
 from torch import nn
 
-from ...base.errors import LimitExceeded
-from ...model.convert import to_torch
+from ...base.errors import LimitExceeded, TorchMigrateError, UsageError
+from ...model.convert import convert_model, to_torch
 from ...model.layer import Layer
 from ...model.registry import Converter, find
 from ...t7 import LuaObject, LuaTable, Storage, Tensor, Value
@@ -22,9 +22,10 @@ from ..sandbox import LuaFailed
 from .classes import class_of
 from .run import ask, lua_files
 from .session import tensor_kind
+from .sources.cases import Written
 from .sources.lockstep import Unexplained
 from .sources.own_backward import PASSES
-from .sources.source import Written, written
+from .sources.source import written
 from .verify import compare
 
 #: How the Lua's error about a method of Torch7 ends that is not Lua here.
@@ -37,24 +38,29 @@ _DERIVED = (
 _DTYPES = {"Float": "float32", "Double": "float64"}
 
 
-def converters(lua: Iterable[str | os.PathLike[str]], limits: LuaLimits = DEFAULT_LUA_LIMITS) -> dict[str, Converter]:
+def converters(
+    lua: Iterable[str | os.PathLike[str]], limits: LuaLimits = DEFAULT_LUA_LIMITS, first: Iterable[str] = ()
+) -> dict[str, Converter]:
     """Converters of the classes that Lua files define and no other converter knows.
 
     Args:
         lua: the author's files, in the order in which they run.
         limits: what the Lua may use.
+        first: classes whose Lua is taken though another converter knows them.
 
     Raises:
-        UsageError: there is no such file, or the extra `lua` is not installed.
+        UsageError: there is no such file, the extra `lua` is not installed, or no file defines a class of `first`.
         LuaFailed: a file ends with an error.
         LimitExceeded: the Lua was stopped.
     """
-    files = lua_files(lua)
-    if not files:
-        return {}
+    files, wanted = lua_files(lua), set(first)
     said, _ = ask("classes", files, LuaTable(), limits)
-    provider = _Provider(list(files), {name: Path(file).name for name, file in said["classes"].items()}, limits)
-    return {name: functools.partial(provider.convert) for name in said["classes"] if find(name) is None}
+    defined = said["classes"]
+    if unknown := sorted(wanted - defined.keys()):
+        names = ", ".join(defined) or "no class"
+        raise UsageError(f"No Lua file that was given defines {', '.join(unknown)}; they define {names}.")
+    provider = _Provider(list(files), {name: Path(file).name for name, file in defined.items()}, limits)
+    return {name: functools.partial(provider.convert) for name in defined if name in wanted or find(name) is None}
 
 
 class _Provider:
@@ -87,7 +93,7 @@ class _Provider:
         for path, name in source.fields.items():
             numbers = layer.tensor(path[0]) if len(path) == 1 else layer.numbers_of(_tensor(layer, path))
             layer.put(module, name, numbers, str(path[0]))
-        layer.traits(output=source.memory)
+        layer.traits(output=source.memory, criterion=source.criterion)
         self._compared(layer, module, said, examples, source)
         return module
 
@@ -109,6 +115,7 @@ class _Provider:
                 f"its Lua is not converted: what it computes can't be written ({type(error).__name__}: {error})"
             )
         self._check_inherited(layer, examples)
+        examples = [example for example in examples if example["pattern"] in source.kinds]
         if difference := self._not_the_derivative(layer, said, examples, source):
             said, source = self._with_own_backward(layer, parameters, difference)
             examples = [example for example in examples if example["pattern"] in source.kinds]
@@ -124,16 +131,19 @@ class _Provider:
 
     def _not_the_derivative(self, layer: Layer, said: dict[str, Any], examples: list[LuaTable], source: Written) -> str:
         """How the author's gradients differ from those of autograd; "" if they do not, or it is not to be told."""
-        if source.children:
-            return ""
         self._check_paths(layer, source)
         sizes = {f"{name}_size": _tensor(layer, path).size for path, name in source.fields.items()}
-        module = class_of(source.name, source.text)(**sizes)
+        try:
+            children = {name: convert_model(_child(layer, path)[0]).module for path, name in source.children.items()}
+        except TorchMigrateError:
+            return ""
+        module = class_of(source.name, source.text)(**sizes, **children)
         for path, name in source.fields.items():
             numbers = to_torch(_tensor(layer, path))
             is_parameter = isinstance(getattr(module, name), nn.Parameter)
             setattr(module, name, nn.Parameter(numbers) if is_parameter else numbers)
-        found = compare(module.eval(), examples, [source.fields.get(tuple(path)) for path in said["parameters"]])
+        own = [source.fields.get(tuple(path)) for path in said["parameters"]]
+        found = compare(module.eval(), examples, own, criterion=source.criterion)
         return "" if found.wrong else found.gradient
 
     def _with_own_backward(
@@ -167,14 +177,12 @@ class _Provider:
         return source.text
 
     def _check_paths(self, layer: Layer, source: Written) -> None:
+        """Refuses a tensor of a module that is a child as well: the two would have a copy each."""
         for path in source.fields:
-            item: Value = layer.object
-            for part in path[:-1]:
-                item = cast(Any, item).get(_key(part))
-                if isinstance(item, LuaObject):
-                    layer.refuse(
-                        f"its Lua is not converted: it reads {'.'.join(map(str, path))}, a tensor of a module in it"
-                    )
+            if any(path[: len(child)] == child for child in source.children):
+                layer.refuse(
+                    f"its Lua is not converted: it reads {'.'.join(map(str, path))}, a tensor of a module that it runs"
+                )
 
     def _compared(
         self, layer: Layer, module: nn.Module, said: dict[str, Any], examples: list[LuaTable], source: Written
@@ -186,7 +194,7 @@ class _Provider:
         if device.type == "meta" or unused:
             layer.refuse(f"its Lua is not converted: parameters that it lists do not change its output: {unused}")
         module.eval()
-        found = compare(module, examples, own, strict=bool(source.backward))
+        found = compare(module, examples, own, strict=bool(source.backward), criterion=source.criterion)
         for part in module.modules():
             part.training = training[id(part)]
         if found.wrong or not found.outputs:

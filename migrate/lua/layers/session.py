@@ -20,6 +20,13 @@ from .children import Children
 _BY_SCRIPTS = ("cudnn", "cunn", "cutorch", "optim", "paths", "xlua", "sys", "image", "rnn", "dpnn", "nngraph")
 _UNKNOWN_GLOBAL = re.compile(r"global '(\w+)' \(a nil value\)")
 
+#: Comments and text; the two sides of a comparison; what is no number that comes from tensors' own numbers.
+_NO_CODE = re.compile(r"--.*|'(?:[^'\\]|\\.)*'|\"(?:[^\"\\]|\\.)*\"")
+_COMPARISON = re.compile(r"([^=~<>,;{}]*)[=~]=([^=~<>,;{}]*)")
+_WORDS = re.compile(r"\b(?:if|elseif|and|or|not|return|then|do|while|until|else|end|local|function)\b")
+_IS_NO_NUMBER = re.compile(
+    r"''|\b(?:nil|true|false)\b|#|\b(?:nDimension|dim|nElement|numel|size|type|typename|isTypeOf|isTensor)\b"
+)
 _WHOLE = re.compile(rb"(?<![\w.])\d{1,4}(?![\w.])")
 
 #: What is in memory that nothing was written to: a number that shows in what is computed from it.
@@ -83,7 +90,7 @@ class Session:
         runtime.child_of = self.children.run
         self.defined: dict[str, str] = {}
         for file in files:
-            runtime.guarded(self.host.run_file, file.encode("utf-8", "surrogateescape").decode("latin-1"))
+            runtime.guarded(self.host.run_once, file.encode("utf-8", "surrogateescape").decode("latin-1"))
             for name in runtime.own_classes:
                 self.defined.setdefault(name, file)
         if (method := self.host.replaced_method()) is not None:
@@ -123,18 +130,52 @@ class Session:
         found = self.runtime.guarded(self.host.call, made, name, *arguments)
         return found[0] if isinstance(found, tuple) else found
 
+    def comparison(self) -> str:
+        """Where the author's files may ask whether a number that comes from tensors is another; "" if nowhere.
+
+        Lua 5.1 tells nobody that it compares a number with what stands for one while a layer is recorded.
+        """
+        for file in self.runtime.files:
+            for line, text in enumerate(self.runtime.folders.read(file).decode("latin-1").splitlines(), 1):
+                code = _NO_CODE.sub("''", text)
+                compared = [
+                    (_WORDS.split(left)[-1], _WORDS.split(right)[0]) for left, right in _COMPARISON.findall(code)
+                ]
+                unknown = [two for two in compared if not any(_IS_NO_NUMBER.search(side) for side in two)]
+                if unknown or "pcall" in code:  # an error is caught with which Lua says that it can't compare
+                    return f"{file.rpartition('/')[2]}:{line}"
+        return ""
+
     def numbers(self) -> list[int]:
         """Whole numbers that the author's files name, such as one with which a size is compared."""
         found = {int(text) for file in self._files for text in _WHOLE.findall(self.runtime.folders.read(file))}
         return sorted(number for number in found if 2 < number <= 4096)[:12]
 
+    def is_criterion(self, made: Any) -> bool:
+        """Is it a loss, called with input and target?"""
+        return bool(self.host.is_criterion(made))
+
     def set_mode(self, made: Any, training: bool) -> None:
-        """As `module:training()` and `module:evaluate()`."""
-        self.call(made, "training" if training else "evaluate")
+        """As `module:training()` and `module:evaluate()`; criterions have no such modes."""
+        if not self.is_criterion(made):
+            self.call(made, "training" if training else "evaluate")
 
     def output(self, made: Any, given: Any) -> Any:
-        """A forward pass."""
-        return self.call(made, "updateOutput", given)
+        """A forward pass; the last tensor of a criterion's list is the target."""
+        return self.call(made, "updateOutput", *self._arguments(made, given))
+
+    def backward(self, made: Any, given: Any, grad: Any) -> Any:
+        """A backward pass, which gives the gradient of the input."""
+        if self.is_criterion(made):
+            return self.call(made, "backward", *self._arguments(made, given))
+        return self.call(made, "backward", given, grad)
+
+    def _arguments(self, made: Any, given: Any) -> list[Any]:
+        if not self.is_criterion(made):
+            return [given]
+        parts = [given[index] for index in range(1, len(given) + 1)]
+        inputs = parts[:-1]
+        return [inputs[0] if len(inputs) == 1 else self.runtime.lua.table_from(inputs), parts[-1]]
 
     def has_backward(self, made: Any) -> bool:
         """Has the author written a backward pass?"""
@@ -142,6 +183,8 @@ class Session:
 
     def parameters(self, made: Any) -> tuple[list[TensorHandle], list[TensorHandle]]:
         """What `parameters()` lists: the parameters, and their gradients."""
+        if self.is_criterion(made):
+            return [], []
         found = self.runtime.guarded(self.host.call, made, "parameters")
         lists = found if isinstance(found, tuple) else (found, None)
         return self._tensors(lists[0]), self._tensors(lists[1])
@@ -158,7 +201,7 @@ class Session:
         for gradient in gradients:
             gradient.value.zero_()
         output = self.output(made, given)
-        found = self.call(made, "backward", given, grad)
+        found = self.backward(made, given, grad)
         return Pass(output, found, gradients)
 
 

@@ -39,7 +39,12 @@ class Findings:
 
 
 def compare(
-    module: nn.Module, examples: Sequence[LuaTable], own: Sequence[str | None], *, strict: bool = False
+    module: nn.Module,
+    examples: Sequence[LuaTable],
+    own: Sequence[str | None],
+    *,
+    strict: bool = False,
+    criterion: bool = False,
 ) -> Findings:
     """Compares a module with what the Lua gave.
 
@@ -48,26 +53,42 @@ def compare(
         examples: what `explore` gave.
         own: for each parameter that the Lua lists, its name in the module; None for one of a child.
         strict: its backward pass is the Lua's: gradients are the same where numbers are 0 or alike, too.
+        criterion: it is a loss, and the last tensor of the list is the target.
     """
     found = Findings()
     with warnings.catch_warnings():  # one number has no deviation, for example
         warnings.simplefilter("ignore")
         for example in examples:
             if example.get("failed") is None:
-                _add(found, module, example, own, strict)
+                _add(found, module, example, own, strict, criterion)
     return found
 
 
-def _add(found: Findings, module: nn.Module, example: LuaTable, own: Sequence[str | None], strict: bool) -> None:
+def _add(
+    found: Findings,
+    module: nn.Module,
+    example: LuaTable,
+    own: Sequence[str | None],
+    strict: bool,
+    criterion: bool,
+) -> None:
     given = to_torch(example["input"])
     wanted = to_torch(example["output"])
     leaves = [x.clone().requires_grad_(x.is_floating_point()) for x in flat(given)]
     x = [leaf * 1 if leaf.is_floating_point() else leaf for leaf in leaves]  # may be written to in place
     try:
         with torch.enable_grad():
-            output = module(x if isinstance(given, list) else x[0])
+            if criterion:
+                output = module(x[0] if len(x) == 2 else x[:-1], x[-1])
+            else:
+                output = module(x if isinstance(given, list) else x[0])
     except (RuntimeError, ValueError, TypeError, IndexError, NotImplementedError) as error:
-        found.wrong = found.wrong or f"it fails on {_sizes(given)}: {(str(error).splitlines() or [''])[0]}"
+        fails = f"{_sizes(given)}: {(str(error).splitlines() or [''])[0]}"
+        if example.get("edge") is True:
+            note = f"it raises on sizes at the edge of what its Lua takes, such as {fails}"
+            found.notes += [] if any(each.startswith("it raises on sizes") for each in found.notes) else [note]
+        else:
+            found.wrong = found.wrong or f"it fails on {fails}"
         return
     if difference := differs(output, wanted):
         found.wrong = found.wrong or f"on an input of {_sizes(given)}: {difference}"
@@ -78,7 +99,7 @@ def _add(found: Findings, module: nn.Module, example: LuaTable, own: Sequence[st
         found.notes += [] if found.notes else [note]
     elif example.get("gradOutput") is not None:
         try:
-            difference = _gradients(module, example, output, leaves, own)
+            difference = _gradients(module, example, output, leaves[:-1] if criterion else leaves, own)
         except (RuntimeError, ValueError) as error:
             difference = f"its backward pass fails on {_sizes(given)}: {(str(error).splitlines() or [''])[0]}"
         if not difference:
@@ -97,7 +118,9 @@ def _gradients(
     names = dict(module.named_parameters())
     outputs = [part for part in flat(output) if part.requires_grad]
     grads = [
-        g for g, part in zip(flat(to_torch(example["gradOutput"])), flat(output), strict=True) if part.requires_grad
+        g.reshape(part.shape)
+        for g, part in zip(flat(to_torch(example["gradOutput"])), flat(output), strict=True)
+        if part.requires_grad
     ]
     wanted = [*[leaf for leaf in leaves if leaf.requires_grad], *names.values()]
     made = torch.autograd.grad(outputs, wanted, grads, allow_unused=True) if outputs else [None] * len(wanted)
@@ -141,6 +164,8 @@ def differs(made: Any, wanted: Any) -> str:
     if isinstance(made, (list, tuple)) != isinstance(wanted, (list, tuple)):
         return "one gives a list and the other a tensor"
     ours, theirs = flat(made), flat(wanted)
+    if isinstance(wanted, float) and len(ours) == 1:  # of a criterion
+        theirs = [torch.tensor(wanted, dtype=ours[0].dtype)]
     if len(ours) != len(theirs):
         return f"{len(ours)} tensors, and the Lua gives {len(theirs)}"
     for one, other in zip(ours, theirs, strict=True):

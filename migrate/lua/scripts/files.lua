@@ -111,6 +111,14 @@ P.beside_caller = function(level)
    return beside(i and sub(i.source, 1, 1) == '@' and sub(i.source, 2) or '')
 end
 P.run_file, P.located, P.join = run, located, join
+-- a file that is run once, whether it is named or required first
+function P.run_once(name)
+   local file = located(name)
+   if loaded[file] == nil then
+      loaded[file] = true
+      run(file)
+   end
+end
 function P.torch.include(package_name, name)
    if bridge.kernels(tostring(package_name) .. '.' .. name) then return end      -- its tests
    return run(located(name))
@@ -137,6 +145,7 @@ local function found(name)
       local file = bridge.find(join(folder, path .. '.lua')) or bridge.find(join(folder, path .. '/init.lua'))
       if file then return file end
    end
+   return bridge.find_below_name(path .. '.lua') or bridge.find_below_name(path .. '/init.lua')
 end
 
 package = {loaded = loaded, preload = {}, path = './?.lua;./?/init.lua', cpath = '', loaders = {}, config = '/\n;\n?\n!\n-'}

@@ -155,8 +155,10 @@ function H.networks(file)
    return scope and scope.stopped and scope.line or nil, names, #names, parts, #parts
 end
 function H.run_file(name) return P.run_file(P.located(name)) end
+function H.run_once(name) return P.run_once(name) end
 function H.require(name) return require(name) end
 function H.call(object, name, ...) return object[name](object, ...) end
+function H.is_criterion(value) return P.is_a(value, 'nn.Criterion') end
 function H.is_a(value, class) return P.is_a(value, class) end
 -- the running statistics of batch normalizations, in the order of listModules()
 function H.statistics(model)

@@ -128,7 +128,20 @@ local function number_type(typename, how)
    return constructor
 end
 
+-- a number that was computed from the numbers of tensors, while a layer is recorded: no class of authors
+local function recorded_number()
+   local prototype = newproxy(true)
+   local mt = P.metatable_of(prototype)
+   for _, name in ipairs{'add', 'sub', 'mul', 'div', 'pow', 'mod', 'unm'} do mt['__' .. name] = operation('function', '__' .. name) end
+   local asked = operation('function', '__asked')
+   for _, name in ipairs{'eq', 'lt', 'le', 'concat', 'tostring', 'index', 'newindex', 'call', 'len'} do mt['__' .. name] = asked end
+   mt.__metatable = false
+   prototypes['torch.RecordedNumber'] = prototype
+   P.recorded_number = mt
+end
+
 function P.make_number_types()
+   recorded_number()
    local kinds = bridge.kinds()
    for i = 1, #kinds do
       number_type('torch.' .. kinds[i] .. 'Storage', 'storage')

@@ -9,7 +9,18 @@ from typing import Any, TypeVar
 import torch
 
 from .generators import Tausworthe, Twister
-from .handles import DTYPES, LuaFault, StorageHandle, TensorHandle, describe, entries, is_number, is_table, whole
+from .handles import (
+    DTYPES,
+    LuaFault,
+    NumberHandle,
+    StorageHandle,
+    TensorHandle,
+    describe,
+    entries,
+    is_number,
+    is_table,
+    whole,
+)
 
 Operation = Callable[..., Any]
 F = TypeVar("F", bound=Operation)
@@ -188,9 +199,23 @@ def tensor_argument(value: Any, name: str) -> TensorHandle:
     return value
 
 
-def number(value: torch.Tensor) -> float:
+def number(value: torch.Tensor) -> Any:
     """One element as a Lua number."""
-    return float(value.item())
+    found: Any = value.item()
+    return found if isinstance(found, NumberHandle) else float(found)
+
+
+def scalar(value: Any) -> Any:
+    """A number of Lua as PyTorch takes it."""
+    return value.value if isinstance(value, NumberHandle) else value
+
+
+def write_number(target: torch.Tensor, value: Any) -> None:
+    """Writes one number everywhere."""
+    if isinstance(value, NumberHandle):
+        target.copy_(value.value)
+    else:
+        target.fill_(value)
 
 
 def listed(size: Sequence[int]) -> str:

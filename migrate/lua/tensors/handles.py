@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -86,17 +87,47 @@ class StorageHandle:
         return f"torch.{self.kind}Storage"
 
 
-Handle = TensorHandle | StorageHandle
+class NumberHandle:
+    """A number of Lua that was computed from the numbers of tensors while a layer is recorded.
+
+    Attributes:
+        value: the number, a tensor of double precision without dimensions.
+        refuse: remembers why what is done with it can't be recorded, and gives the error to raise.
+    """
+
+    __slots__ = ("__weakref__", "refuse", "value")
+    typename = "torch.RecordedNumber"
+
+    def __init__(self, value: torch.Tensor, refuse: Callable[[str], LuaFault]) -> None:
+        self.value = value
+        self.refuse = refuse
+
+    def __float__(self) -> float:
+        raise self.refuse(VALUES)
+
+    def __int__(self) -> int:
+        raise self.refuse(VALUES)
+
+    __index__ = __int__
+
+    def __bool__(self) -> bool:
+        raise self.refuse(VALUES)
+
+
+#: Why what a layer does is not recorded.
+VALUES = "what it does depends on the numbers of its input or parameters"
+
+Handle = TensorHandle | StorageHandle | NumberHandle
 
 
 def is_number(value: Any) -> bool:
     """Is it a Lua number?"""
-    return isinstance(value, (int, float)) and not isinstance(value, bool)
+    return isinstance(value, (int, float, NumberHandle)) and not isinstance(value, bool)
 
 
 def is_table(value: Any) -> bool:
     """Is it a Lua table? (lupa gives them no class of a stable name.)"""
-    return hasattr(value, "values") and not isinstance(value, (TensorHandle, StorageHandle))
+    return hasattr(value, "values") and not isinstance(value, (TensorHandle, StorageHandle, NumberHandle))
 
 
 def entries(table: Any) -> list[Any]:
@@ -106,6 +137,8 @@ def entries(table: Any) -> list[Any]:
 
 def whole(value: Any, what: str = "a number") -> int:
     """A Lua number as C takes it for a long: cut off behind the point."""
+    if isinstance(value, NumberHandle):
+        raise value.refuse(VALUES)
     if not is_number(value) or value != value or abs(value) >= 2**63:
         raise LuaFault(f"invalid arguments: {what} expected, got {describe(value)}")
     return int(value)

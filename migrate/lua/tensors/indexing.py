@@ -6,7 +6,17 @@ from typing import Any
 
 import torch
 
-from .engine import Engine, dimension, flatten_empty, function, inconsistent, method, number, tensor_argument
+from .engine import (
+    Engine,
+    dimension,
+    flatten_empty,
+    function,
+    inconsistent,
+    method,
+    number,
+    tensor_argument,
+    write_number,
+)
 from .handles import LuaFault, StorageHandle, TensorHandle, describe, entries, is_number, is_table, whole
 
 
@@ -85,7 +95,7 @@ def put(engine: Engine, x: TensorHandle, key: Any, given: Any) -> None:
             raise LuaFault("inconsistent tensor size")
         value.copy_(given.value.reshape(value.shape))
     elif is_number(given):
-        value.fill_(given)
+        write_number(value, given)
     else:
         raise LuaFault(f"invalid arguments: a number or tensor expected, got {describe(given)}")
 

@@ -7,8 +7,8 @@ from typing import Any
 
 import torch
 
-from .engine import FUNCTIONS, Engine, function, listed, method, number, trimmed
-from .handles import DTYPES, LuaFault, TensorHandle, describe, is_number
+from .engine import FUNCTIONS, Engine, function, listed, method, number, scalar, trimmed
+from .handles import DTYPES, LuaFault, NumberHandle, TensorHandle, describe, is_number
 
 Compute = Callable[..., torch.Tensor]
 
@@ -18,9 +18,9 @@ def letters(arguments: list[Any]) -> str:
     return "".join("t" if isinstance(value, TensorHandle) else "n" if is_number(value) else "?" for value in arguments)
 
 
-def scalar(value: float, like: torch.Tensor) -> float:
+def as_element(value: Any, like: torch.Tensor) -> Any:
     """A number as C converts it to the type of the tensor."""
-    return value if like.is_floating_point() else int(value)
+    return scalar(value) if like.is_floating_point() else int(value)
 
 
 def operands(arguments: list[Any]) -> tuple[TensorHandle, list[Any]]:
@@ -39,7 +39,7 @@ def operands(arguments: list[Any]) -> tuple[TensorHandle, list[Any]]:
                 )
             made.append(value.value if value.size == first.size else value.value.reshape(first.value.shape))
         else:
-            made.append(scalar(value, first.value))
+            made.append(as_element(value, first.value))
     return first, made
 
 
@@ -221,7 +221,10 @@ def _of_numbers(name: str, compute: Callable[..., torch.Tensor], count: int) -> 
     def run(engine: Engine, *arguments: Any) -> Any:
         given = trimmed(arguments)
         if letters(given) == "n" * count:
-            return number(compute(*(torch.tensor(float(value), dtype=torch.float64) for value in given)))
+            numbers = [scalar(value) for value in given]
+            return number(
+                compute(*(n if isinstance(n, torch.Tensor) else torch.tensor(n, dtype=torch.float64) for n in numbers))
+            )
         return of_tensors(engine, *arguments)
 
     FUNCTIONS[name] = run
@@ -305,4 +308,6 @@ def divided(engine: Engine, x: Any, y: Any) -> Any:
 @function("__unm")
 def negative(engine: Engine, x: Any, *_: Any) -> Any:
     """`-x`."""
+    if isinstance(x, NumberHandle):
+        return number(torch.neg(x.value))
     return FUNCTIONS["neg"](engine, x)

@@ -110,7 +110,7 @@ for _name in _ADDED:
 
 @method("dot")
 @function("dot")
-def dot(engine: Engine, x: TensorHandle, y: TensorHandle) -> float:
+def dot(engine: Engine, x: TensorHandle, y: TensorHandle) -> Any:
     """`x:dot(y)`: the sum of the products of all elements."""
     if x.value.numel() != y.value.numel() or x.kind != y.kind:
         raise inconsistent(x.size, y.size)

@@ -112,14 +112,14 @@ def norm(engine: Engine, *arguments: Any) -> Any:
 
 @method("dist")
 @function("dist")
-def dist(engine: Engine, x: TensorHandle, y: TensorHandle, power: Any = 2) -> float:
+def dist(engine: Engine, x: TensorHandle, y: TensorHandle, power: Any = 2) -> Any:
     """`torch.dist(x, y, [p])`."""
     return number(torch.linalg.vector_norm((x.value.double() - y.value.double()).reshape(-1), float(power)))
 
 
 @method("trace")
 @function("trace")
-def trace(engine: Engine, x: TensorHandle) -> float:
+def trace(engine: Engine, x: TensorHandle) -> Any:
     """`torch.trace(x)`."""
     if len(x.size) != 2:
         raise LuaFault("not a matrix")

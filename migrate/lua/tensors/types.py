@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from .engine import Engine, function, inconsistent, method, tensor_argument
+from .engine import Engine, function, inconsistent, method, tensor_argument, write_number
 from .handles import DTYPES, LuaFault, StorageHandle, TensorHandle, describe, is_number
 
 _CONVERSIONS = {
@@ -85,7 +85,7 @@ def fill(engine: Engine, x: TensorHandle, value: Any) -> TensorHandle:
     """`x:fill(number)`."""
     if not is_number(value):
         raise LuaFault(f"invalid arguments: {x.kind}Tensor {describe(value)} ")
-    x.value.fill_(value if x.value.is_floating_point() else int(value))
+    write_number(x.value, value if x.value.is_floating_point() else int(value))
     return x
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import combinations
@@ -128,7 +129,7 @@ class Explanations:
         """
         whole = all(value == int(value) for value in values)
         found = self._whole([int(value) for value in values]) if whole else None
-        found = found or self._quotient(values)
+        found = found or self._quotient(values) or self._share(values)
         if found is None:
             raise Unexplained(f"a number changes with the sizes of its input in an unknown way: {list(values)[:5]}")
         return found
@@ -161,6 +162,19 @@ class Explanations:
             total = [a + b for a, b in zip(first.values, second.values, strict=True)]
             if (line := _line(total, values)) is not None and line[0] == 1:
                 return _scaled(ast.BinOp(self.size(first), ast.Add(), self.size(second)), *line)
+        return None
+
+    def _share(self, values: Sequence[float]) -> ast.expr | None:
+        """A product of sizes divided by a whole number."""
+        for count in range(1, 6):
+            for some in combinations(self._atoms, count):
+                products = [math.prod(atom.values[index] for atom in some) for index in range(len(values))]
+                divisor = round(products[0] / values[0]) if values[0] else 0
+                if 2 <= divisor <= 64 and all(p == divisor * value for p, value in zip(products, values, strict=True)):
+                    made = self.size(some[0])
+                    for atom in some[1:]:
+                        made = ast.BinOp(made, ast.Mult(), self.size(atom))
+                    return ast.BinOp(made, ast.Div(), ast.Constant(divisor))
         return None
 
     def _quotient(self, values: Sequence[float]) -> ast.expr | None:

@@ -7,8 +7,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ..graph import CHILD, Node, ordered, read
-from .lockstep import Unexplained, merged, shapes_of
-from .simplify import reads_fresh_memory, simplified
+from .lockstep import Unexplained, shapes_of
+from .loops import merged_with_loops
+from .simplify import narrowed, reads_fresh_memory, simplified
 
 Path = tuple[Any, ...]
 
@@ -18,18 +19,19 @@ PASSES = "Passes"
 _USUAL = frozenset(("weight", "bias"))
 
 
-def gradients(one: Mapping[str, Any], run: int) -> list[list[Node | None]]:
+def gradients(one: Mapping[str, Any], run: int, dtype: str) -> list[list[Node | None]]:
     """The merged gradients that the backward pass of one run gives: those of inputs, and those of parameters.
 
     Raises:
         Unexplained: they can't be written; the message is the reason.
     """
-    graphs = [simplified(read(graph["backward"][run])) for graph in one["graphs"]]
+    graphs = [simplified(narrowed(read(graph["backward"][run]), dtype)) for graph in one["graphs"]]
     if any(reads_fresh_memory(graph) for graph in graphs):
         raise Unexplained("its backward pass depends on memory that nothing was written to")
     if len({tuple(node is None for node in graph[0]) for graph in graphs}) > 1:
         raise Unexplained("which inputs have a gradient depends on a size of its input")
-    there = merged([[[node for node in graph[0] if node is not None], graph[1]] for graph in graphs])
+    both = [[[node for node in graph[0] if node is not None], graph[1]] for graph in graphs]
+    there = merged_with_loops(both, [graph["sizes"] for graph in one["graphs"]])
     given = iter(there[0])
     inputs = [None if node is None else next(given) for node in graphs[0][0]]
     for place, node in enumerate(inputs):
@@ -105,6 +107,7 @@ def backward_statements(
     fields: Mapping[Path, str],
     parameters: Sequence[Path],
     inputs: int,
+    criterion: bool = False,
 ) -> list[ast.stmt]:
     """The statements of the backward pass: they return a gradient for each input and for each field."""
     made = with_local_names(statements, names)
@@ -113,7 +116,11 @@ def backward_statements(
     assert isinstance(last.value, ast.List)
     found, of_parameters = [part.elts for part in last.value.elts if isinstance(part, ast.List)]
     by = dict(zip(parameters, of_parameters, strict=True))
-    last.value = ast.Tuple([*found[:inputs], *[by.get(path, ast.Constant(None)) for path in fields]])
+    of_inputs = found[:inputs]
+    if criterion:  # Torch7's criterions are given no gradient: it is 1
+        scaled = [ast.BinOp(part, ast.Mult(), ast.Name("grad")) for part in found[: inputs - 1]]
+        of_inputs = [*scaled, ast.Constant(None)]
+    last.value = ast.Tuple([*of_inputs, *[by.get(path, ast.Constant(None)) for path in fields]])
     if len(last.value.elts) == 1:
         last.value = last.value.elts[0]
     return made

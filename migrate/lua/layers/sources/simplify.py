@@ -27,6 +27,29 @@ def simplified(outputs: Any) -> Any:
     return again(outputs)
 
 
+def narrowed(outputs: Any, dtype: str) -> Any:
+    """The outputs of the same graph with the layer's type where Lua computes single numbers, which are doubles."""
+    if dtype == "float64":
+        return outputs
+    made: dict[int, Node] = {}
+
+    def again(value: Any, single: bool) -> Any:
+        if isinstance(value, Node):
+            wide = single and value.op == "to" and value.args[1] == "float64" and value.args[0].dtype == dtype
+            return made[id(value.args[0] if wide else value)]
+        return [again(part, single) for part in value] if isinstance(value, (list, tuple)) else value
+
+    for node in ordered(outputs):
+        single = node.shape == () and node.dtype == "float64"
+        if single and node.op == "to" and node.args[0].dtype == dtype:
+            made[id(node)] = made[id(node.args[0])]
+            continue
+        args = [dtype if single and part == "float64" else part for part in again(list(node.args), single)]
+        kwargs = {name: again(value, single) for name, value in node.kwargs.items()}
+        made[id(node)] = Node(node.op, tuple(args), kwargs, node.shape, dtype if single else node.dtype)
+    return again(outputs, False)
+
+
 def _simpler(node: Node) -> Node:
     for _ in range(64):
         other = _once(node)
@@ -122,6 +145,10 @@ def _read(node: Node, source: Node) -> Node | None:
         return source
     if node.op == "select" and source.shape[axis] == 1:
         return _like(node, "reshape", source, list(node.shape))
+    if source.op in ("stack", "cat"):
+        place = _joined_place(source, node.op, axis, first, last)
+        found: Node | None = None if place is None else source.args[0][place]
+        return found
     if source.op not in ("slice_scatter", "select_scatter"):
         return None
     other, start, end = _range(source)
@@ -138,23 +165,42 @@ def _read(node: Node, source: Node) -> Node | None:
     return None
 
 
+def _joined_place(joined: Node, op: str, axis: int, first: int, last: int) -> int | None:
+    """Which of the tensors that were joined a part of the whole is; None if it is none of them."""
+    if (joined.args[1] if len(joined.args) > 1 else 0) != axis or joined.kwargs:
+        return None
+    if joined.op == "stack":
+        return first if op.startswith("select") else None
+    start = 0
+    for place, part in enumerate(joined.args[0]):
+        if op in ("narrow", "slice_scatter") and (start, start + part.shape[axis]) == (first, last):
+            return place
+        start += part.shape[axis]
+    return None
+
+
 def _put(node: Node, parent: Node) -> Node | None:
     """Numbers that are put into a tensor, of which nothing may be left."""
     axis, first, last = _range(node)
     part: Node = node.args[1]
+    if parent.op in ("stack", "cat"):
+        place = _joined_place(parent, node.op, axis, first, last)
+        if place is not None:
+            parts = list(parent.args[0])
+            return _like(node, parent.op, [*parts[:place], part, *parts[place + 1 :]], axis)
     if node.op == "slice_scatter" and (first, last) == (0, node.shape[axis]):
         return part
     if parent.op == node.op and _range(parent) == (axis, first, last):
         return _like(node, node.op, parent.args[0], *node.args[1:])
-    parts, at = [(first, last, part)], parent
+    written, at = [(first, last, part)], parent
     while at.op == node.op and _range(at)[0] == axis:
         _, start, end = _range(at)
-        if all(end <= f or last_ <= start for f, last_, _ in parts):
-            parts.append((start, end, at.args[1]))
+        if all(end <= f or last_ <= start for f, last_, _ in written):
+            written.append((start, end, at.args[1]))
         at = at.args[0]
-    parts.sort(key=_first)
-    if sum(end - start for start, end, _ in parts) == node.shape[axis]:
-        tensors = [tensor for _, _, tensor in parts]
+    written.sort(key=_first)
+    if sum(end - start for start, end, _ in written) == node.shape[axis]:
+        tensors = [tensor for _, _, tensor in written]
         if len(tensors) == 1:
             return _like(node, "reshape", tensors[0], list(node.shape))
         return _like(node, "cat" if node.op == "slice_scatter" else "stack", tensors, axis)

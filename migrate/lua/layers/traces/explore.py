@@ -41,16 +41,18 @@ def explore(session: Session, layer: LuaObject, task: LuaTable) -> tuple[dict[st
     explorer = _Explorer(session, layer, bool(task.get("backward")))
     said: list[dict[str, Any]] = []
     examples: list[LuaTable] = []
-    for number, pattern in enumerate(patterns(layer, explorer.runs)):
+    made = session.object(layer)
+    criterion = session.is_criterion(made)
+    for number, pattern in enumerate(patterns(layer, explorer.runs, criterion)):
         one = explorer.graphs(pattern)
         said.append(one)
         if "graphs" in one:
             for found in explorer.examples(pattern, one["sizes_traced"]):
                 found["pattern"] = float(number)
                 examples.append(found)
-    backward = session.has_backward(session.object(layer))
     names = explorer.parameter_paths()
-    return {"patterns": said, "backward": backward, "parameters": names}, LuaTable.from_list(examples)
+    about = {"backward": session.has_backward(made), "parameters": names, "criterion": criterion}
+    return {"patterns": said, **about}, LuaTable.from_list(examples)
 
 
 class _Explorer:
@@ -82,7 +84,7 @@ class _Explorer:
                 output = self._session.output(self._made(), self._session.value(to_lua(given)))
                 of_results(self._session, output)
                 kind = self._session.host.kind(output)
-                self._known[key] = (kind[0] if isinstance(kind, tuple) else kind) in ("tensor", "table")
+                self._known[key] = (kind[0] if isinstance(kind, tuple) else kind) in ("tensor", "table", "number")
             except (LuaStopped, LuaFault):
                 self._known[key] = False
         return self._known[key]
@@ -139,7 +141,10 @@ class _Explorer:
                     pattern.shapes(one), ["list", *pattern.holds] if pattern.nested else pattern.holds
                 ):
                     cases.append((one, ""))
-        return [self._example(pattern, size, how, 100 + number) for number, (size, how) in enumerate(cases)]
+        found = [self._example(pattern, size, how, 100 + number) for number, (size, how) in enumerate(cases)]
+        for one_more in found[len(_CHECKS) :]:  # sizes at which a size is 1 or one that the Lua names
+            one_more["edge"] = True
+        return found
 
     def _example(self, pattern: Pattern, size: dict[str, int], how: str, seed: int) -> LuaTable:
         session = self._session
@@ -156,6 +161,9 @@ class _Explorer:
             passes = session.passes(self._made(), session.value(given), session.value(grad))
         except (LuaStopped, LuaFault) as error:
             made["backward_failed"] = str(error)
+            return made
+        if passes.grad_input is None:
+            made["backward_failed"] = "it gives no gradient of its input"
             return made
         made["gradOutput"] = grad
         made["gradInput"] = of_results(session, passes.grad_input)
@@ -176,6 +184,8 @@ def _like(output: Any, generator: torch.Generator) -> Any:
     """Random numbers of the sizes and types of an output."""
 
     def one(value: Any) -> Any:
+        if isinstance(value, float):  # of a criterion
+            return torch.ones(1)
         if isinstance(value, torch.Tensor):
             return torch.randn(value.shape, generator=generator, dtype=torch.float64).to(value.dtype)
         return [one(part) for part in value]

@@ -17,6 +17,8 @@ Shape = tuple[int, ...]
 #: Sizes that are tried first, all different, and those that are tried for one dimension after another.
 _BASE = (5, 7, 6, 8, 4)
 _POOL = (*range(2, 21), 24, 28, 30, 32)
+#: Sizes that an author may ask for without a field that names them, such as those of boxes.
+_SMALL = (2, 3, 4, 1, 6, 8, 9, 16)
 #: So many sizes must do before a dimension is free: graphs are compared at as many.
 LEAST = 5
 _SECONDS = 20.0
@@ -92,12 +94,13 @@ def tensors_expected(layer: LuaObject) -> int | None:
     return len(value) if isinstance(value, LuaTable) and len(value) else None
 
 
-def patterns(layer: LuaObject, runs: Runs) -> list[Pattern]:
+def patterns(layer: LuaObject, runs: Runs, criterion: bool = False) -> list[Pattern]:
     """The kinds of inputs that a layer takes, the recorded one first.
 
     Args:
         layer: the layer.
         runs: does its Lua run on tensors of these sizes, with such numbers, one tensor or a list (its third argument)?
+        criterion: is it a loss? Then the last tensor of the list is the target.
     """
     numbers = numbers_in(layer)
     found: list[Pattern] = []
@@ -107,17 +110,19 @@ def patterns(layer: LuaObject, runs: Runs) -> list[Pattern]:
     if known is not None:
         kinds = [(known[0], len(known[1]))]
     elif expected is not None and expected > 0:
-        kinds = [(True, expected)]
+        kinds = [(True, expected), (False, 1)]
     elif expected == 0:
         kinds = [(False, 1), (True, 2), (True, 3)]
-    clock = time.process_time() + _SECONDS
+    if criterion:
+        known, kinds = None, [(True, expected + 1)] if expected else [(True, 2), (True, 3)]
     for nested, count in kinds:
+        clock = time.process_time() + _SECONDS / len(kinds)
         for holds, together in product(_holdings(count), (1, 2)):
             if known is not None:
                 _add(found, nested, known[1], holds, runs)
-            for shapes in _starts(count):
+            for shapes in [*(_own_sizes(layer) if count == 1 and not nested else []), *_starts(count)]:
                 if time.process_time() > clock:
-                    return found
+                    break
                 ranks = [len(shape) for shape in shapes]
                 if not any([len(sizes) for sizes in pattern.sizes] == ranks for pattern in found):
                     start = _first_that_runs(shapes, _asked(nested, holds), numbers, together, runs)
@@ -150,6 +155,13 @@ def _holdings(count: int) -> Iterator[tuple[str, ...]]:
     yield (POSITIVE,) * count
 
 
+def _own_sizes(layer: LuaObject) -> list[list[Shape]]:
+    """The sizes of a layer's tensors: an input may be compared with one, such as a target."""
+    held = [value for key, value in layer.items() if key not in ("output", "gradInput")]
+    sizes = dict.fromkeys(value.size for value in held if isinstance(value, Tensor))
+    return [[size] for size in sizes if size][:6]
+
+
 def _starts(count: int) -> Iterator[list[Shape]]:
     """Sizes to begin with, of every rank."""
     for rank in (2, 4, 3, 1, 5) if count == 1 else (2, 3, 4, 1):
@@ -174,7 +186,8 @@ def _first_that_runs(
         return shapes
     values = sorted({extent for shape in shapes for extent in shape})
     for which in combinations(values, together):
-        for chosen in product(numbers[: 40 if together == 1 else 8], repeat=together):
+        tried = [*numbers[:40], *_SMALL] if together == 1 else [*numbers[:8], *_SMALL[:3]]
+        for chosen in product(dict.fromkeys(tried), repeat=together):
             other = dict(zip(which, chosen, strict=True))
             start = [tuple(other.get(extent, extent) for extent in shape) for shape in shapes]
             if runs(start, asked):

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch.overrides import TorchFunctionMode
 
-from ...tensors.handles import LuaFault
+from ...tensors.handles import VALUES, LuaFault, NumberHandle
 from ..graph import FRESH, ITEM, Node
 from .memory import ALIASES, VIEWS, Memory, View
 
@@ -58,10 +58,13 @@ _READS = frozenset(
         "unique",
     ]
 )
+#: They pass their input on in evaluation.
+DROPOUTS = frozenset(("dropout", "dropout1d", "dropout2d", "dropout3d", "alpha_dropout", "feature_alpha_dropout"))
 #: Other names of one operation; those that begin with "r" have the operands the other way round.
 _NAMES = {
     "__add__": "add", "__radd__": "add", "__sub__": "sub", "__rsub__": "rsub", "__mul__": "mul", "__rmul__": "mul",
-    "__truediv__": "div", "__matmul__": "matmul", "__neg__": "neg", "__pow__": "pow", "__gt__": "gt", "__ge__": "ge",
+    "__truediv__": "div", "__rtruediv__": "rdiv", "__rpow__": "rpow", "__mod__": "remainder",
+    "__matmul__": "matmul", "__neg__": "neg", "__pow__": "pow", "__gt__": "gt", "__ge__": "ge",
     "__lt__": "lt", "__le__": "le", "__eq__": "eq", "__ne__": "ne", "__floordiv__": "floor_divide", "__iadd__": "add_",
     "__isub__": "sub_", "__imul__": "mul_", "__itruediv__": "div_", "true_divide": "div", "negative": "neg",
     "double": "to", "float": "to", "long": "to", "bool": "to", "int": "to",
@@ -74,11 +77,13 @@ class Recorder(TorchFunctionMode):
 
     Attributes:
         refused: why what ran can't be recorded; the first reason.
+        gave_numbers: was Lua given numbers that depend on those of tensors?
     """
 
     def __init__(self) -> None:
         super().__init__()
         self.refused = ""
+        self.gave_numbers = False
         self._memories: dict[int, View] = {}
         self._alive: list[Any] = []
 
@@ -133,6 +138,12 @@ class Recorder(TorchFunctionMode):
             raise self.refuse("it uses numbers that were read for a check only")
         return view
 
+    def number(self, value: torch.Tensor) -> NumberHandle:
+        """One element, as a number of Lua that is a part of the graph."""
+        self.gave_numbers = True
+        with self:
+            return NumberHandle((value.reshape(()) if value.dim() else value).double(), self.refuse)
+
     # ------------------------------------------------------------------ what runs
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
@@ -143,6 +154,8 @@ class Recorder(TorchFunctionMode):
             if isinstance(found, torch.Tensor):
                 raise self.refuse("it looks at a tensor in a way that can't be recorded")
             return found
+        if name in ("_set_grad_enabled", "is_grad_enabled"):
+            return func(*args, **kwargs)
         if name == "detach":
             value = func(*args)
             value._recorded = None
@@ -152,7 +165,9 @@ class Recorder(TorchFunctionMode):
             return _each(func(*args, **kwargs), _as_check)
         if name in _READS:
             if any(self._view(tensor).node().depends for tensor in tensors):
-                raise self.refuse(_VALUES)
+                if name == "item":
+                    return self.number(tensors[0])
+                raise self.refuse(VALUES)
             return func(*args, **kwargs)
         if name == "__setitem__":
             return self._element(func, args)
@@ -165,7 +180,7 @@ class Recorder(TorchFunctionMode):
         if op.endswith("_"):
             node_args = self._arguments(args, kwargs, name)
             result = func(*args, **kwargs)
-            self._written(op, result, *node_args)
+            self._written(op, result, *node_args, args)
             return result
         node_args = self._arguments(args, kwargs, name)
         result = func(*args, **kwargs)
@@ -236,13 +251,18 @@ class Recorder(TorchFunctionMode):
         if op in ("contiguous", "clone") or (op == "to" and args and args[-1] == args[0].dtype):
             node: Node = args[0]
             return node
+        if op in DROPOUTS and not kwargs.get("training", args[2] if len(args) > 2 else True):
+            passed: Node = args[0]
+            return passed
         if op == "empty":
             return Node(FRESH, (), None, tuple(result.shape), _dtype(result.dtype))
         if op in ("reshape", "view", "repeat", "permute"):
             args = (args[0], *_listed(op, args[1:], result))
         return Node(op, args, kwargs, tuple(result.shape), _dtype(result.dtype))
 
-    def _written(self, op: str, target: torch.Tensor, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+    def _written(
+        self, op: str, target: torch.Tensor, args: tuple[Any, ...], kwargs: dict[str, Any], raw: Sequence[Any]
+    ) -> None:
         """A tensor was written to in place."""
         view = self._view(target)
         shape, dtype = tuple(target.shape), _dtype(target.dtype)
@@ -258,6 +278,8 @@ class Recorder(TorchFunctionMode):
                 raise self.refuse("it fills a tensor with a number of another")
             node = Node("full", (list(shape), value), {"dtype": dtype}, shape, dtype)
         else:
+            if op == "index_copy_" and _is_whole(args[1], args[2], raw, shape):
+                args = (Node("full", (list(shape), 0), {"dtype": dtype}, shape, dtype), *args[1:])
             node = Node(op.removesuffix("_"), args, kwargs, shape, dtype)
         try:
             view.write(node)
@@ -299,7 +321,7 @@ class Recorder(TorchFunctionMode):
                 result = func(*args)
                 self._mark(result, View(Memory(Node("tensor", (result.tolist(),), None, tuple(result.shape), ""))))
                 return result
-            raise self.refuse(f"{_VALUES}: what a mask chooses")
+            raise self.refuse(f"{VALUES}: what a mask chooses")
         result = value
         for part in key if isinstance(key, tuple) else (key,):
             before = [(result, result.untyped_storage()._cdata)]
@@ -311,10 +333,16 @@ class Recorder(TorchFunctionMode):
         return result
 
 
-_VALUES = "what it does depends on the numbers of its input or parameters"
-
 #: Constants of more numbers are not written into source.
 _LITERAL = 64
+
+
+def _is_whole(axis: int, index: Node, given: Sequence[Any], shape: tuple[int, ...]) -> bool:
+    """Are these, by constants, all places of a dimension?"""
+    if index.depends:
+        return False
+    with torch._C.DisableTorchFunction():
+        return sorted(given[2].tolist()) == list(range(shape[axis]))
 
 
 def _dtype(dtype: torch.dtype) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -10,13 +11,16 @@ import torch
 
 from ....t7 import LuaObject
 from ...runtime import LuaStopped
-from ...tensors.handles import LuaFault, TensorHandle, is_table
-from ..children import flat, handles, leaves, rebuilt
-from ..graph import CHILD, FIELD, INPUT, ITEM, Node
+from ...tensors.handles import VALUES, LuaFault, NumberHandle, TensorHandle
+from ..children import flat, rebuilt
+from ..graph import FIELD, INPUT, Node
 from ..session import Session
-from .memory import Memory, View
+from .modules import RecordedModules
 from .recording import Recorder
 from .recording_engine import RecordingEngine
+
+#: What Lua says where a number is compared with what stands for one that comes from tensors.
+_COMPARED = re.compile(r"attempt to compare (?:number with userdata|userdata with number)")
 
 #: The way to something in the object: names of fields, and numbers in lists.
 Path = tuple[Any, ...]
@@ -69,7 +73,7 @@ class Tracer:
         engine = runtime.engine
         places = self._places(made, recorder)
         runtime.engine = RecordingEngine(recorder, engine)
-        runtime.child_of = _RecordedChildren(session, recorder, places)
+        runtime.child_of = RecordedModules(session, recorder, places, self.tensors_of, training, backward)
         found = []
         try:
             with recorder:
@@ -93,6 +97,8 @@ class Tracer:
             runtime.child_of = session.children.run
         if recorder.refused:
             raise CantTrace(recorder.refused)
+        if recorder.gave_numbers and (line := session.comparison()):
+            raise CantTrace(f"{line}: {VALUES} where it compares them")
         return found
 
     def _from_zero(self, made: Any) -> list[TensorHandle]:
@@ -121,7 +127,9 @@ class Tracer:
         for place, grad in enumerate(grads):
             recorder.source(grad, INPUT, len(tensors) + place, run)
         given = _as_lua(self._session.runtime, rebuilt(output, iter(grads)))
-        found: list[Any] = flat(self._nodes(self._session.call(made, "backward", lua, given), recorder))
+        found: list[Any] = flat(self._nodes(self._session.backward(made, lua, given), recorder))
+        if self._session.is_criterion(made):
+            tensors = tensors[:-1]
         if len(found) != len(tensors):
             raise CantTrace(f"it gives {len(found)} gradients for {len(tensors)} inputs")
         inputs = [
@@ -142,6 +150,10 @@ class Tracer:
     def tensor_paths(self, made: Any) -> dict[int, Path]:
         """Where the tensors of an object are, by the identity of their handles."""
         return {identity: path for identity, (_, path) in self._walk(made)[1].items()}
+
+    def tensors_of(self, made: Any) -> list[TensorHandle]:
+        """The tensors of an object."""
+        return [handle for handle, _ in self._walk(made)[1].values()]
 
     def _walk(self, made: Any) -> tuple[dict[float, Path], dict[int, tuple[TensorHandle, Path]]]:
         """The modules in an object by identity, and its tensors."""
@@ -175,62 +187,16 @@ class Tracer:
         host = self._session.host
         kind = host.kind(output)
         kind, handle = kind if isinstance(kind, tuple) else (kind, None)
-        if kind == "tensor" and isinstance(handle, TensorHandle):
+        if kind == "tensor" and isinstance(handle, (TensorHandle, NumberHandle)):
             return recorder.node(handle.value)
+        if kind == "number":
+            return Node("tensor", (float(output),), None, (), "float64")
         if kind == "table":
             entries = dict(_entries(host, output))
             if sorted(entries) != list(range(1, len(entries) + 1)):
                 raise CantTrace("its output is a table that is no list")
             return [self._nodes(entries[place], recorder) for place in range(1, len(entries) + 1)]
         raise CantTrace(f"its output is a {kind}")
-
-
-class _RecordedChildren:
-    """Runs the modules of nn in the layer, each a node of the graph."""
-
-    def __init__(self, session: Session, recorder: Recorder, places: dict[float, Path]) -> None:
-        self._session = session
-        self._recorder = recorder
-        self._places = places
-
-    def __call__(self, how: str, child: Any, given: Any, *_: Any) -> Any:
-        recorder = self._recorder
-        if how != "output":
-            raise recorder.refuse("it runs a module of nn backward")
-        path = self._places.get(self._session.host.identity(child))
-        if path is None:
-            raise recorder.refuse("it runs a module of nn that is not in its fields")
-        nodes = _given(given, recorder)
-        with torch._C.DisableTorchFunction():
-            conv = self._session.children.converted(child)
-            writes = [record for record in conv.layers if record.traits.output == "write"]
-            if writes:
-                raise recorder.refuse(f"it runs {writes[0].typename}, which works in its input's memory")
-            passes = any(record.traits.output in ("pass", "copy", "children") for record in conv.layers)
-            conv.module.train(bool(child["train"]))
-            with torch.no_grad():
-                output = handles(conv.module(leaves(given, False)))
-        node = Node(CHILD, (list(path), nodes))
-        kept = "it writes into what a module gave that passes its input on" if passes else ""
-        self._mark(output, node, kept)
-        return output
-
-    def _mark(self, output: Any, node: Node, kept: str) -> None:
-        if isinstance(output, TensorHandle):
-            value = output.value
-            node.shape, node.dtype = tuple(value.shape), str(value.dtype).removeprefix("torch.")
-            self._recorder._mark(value, View(Memory(node, kept)))
-            return
-        for place, part in enumerate(output):
-            self._mark(part, Node(ITEM, (node, place)), kept)
-
-
-def _given(value: Any, recorder: Recorder) -> Any:
-    if isinstance(value, TensorHandle):
-        return recorder.node(value.value)
-    if is_table(value):
-        return [_given(value[index], recorder) for index in range(1, len(value) + 1)]
-    raise LuaFault("the input of a module is neither a tensor nor a table of tensors")
 
 
 def _entries(host: Any, table: Any) -> Iterator[tuple[Any, Any]]:
@@ -270,4 +236,6 @@ def _memory(recorder: Recorder, tensors: list[torch.Tensor], output: Any, sessio
 
 def _told(refused: str, message: str) -> str:
     """The reason, with the line of the Lua where it is known."""
+    if not refused and _COMPARED.search(message):
+        message = _COMPARED.sub(VALUES, message)
     return message if refused in message else refused or message

@@ -36,41 +36,49 @@ function P.stand_in(name)
 end
 
 local child = P.child_operation
-local Module = torch.getmetatable('nn.Module')
-function Module:updateOutput(input)
-   if not is_products(self) then
-      error(P.where() .. torch.type(self) .. ' runs the updateOutput of a class of Torch7 that it inherits from', 0)
-   end
-   self.output = child('output', self, input)
-   return self.output
-end
--- nn.Module's own backward passes do nothing; those of other classes of Torch7 do, and are not Lua here
-local idle = {['nn.Module'] = true, ['nn.Container'] = true}
-local function check_idle(self, name)
+-- the class of Torch7 that an author's class inherits from; nil for one of Torch7
+local function inherited(self)
+   if is_products(self) then return nil end
    local class = metatable_of(self)
    while class and not is_products(self, class) do
       local above = metatable_of(class)
       class = above and above.__metatable
    end
-   if not class or not idle[rawget(class, '__typename')] then
-      error(P.where() .. torch.type(self) .. ' runs the ' .. name .. ' of a class of Torch7 that it inherits from', 0)
+   return class and rawget(class, '__typename')
+end
+-- nn.Module's own passes do nothing; those of other classes of Torch7 are what their converters compute
+local idle = {['nn.Module'] = true, ['nn.Container'] = true, ['nn.Criterion'] = true}
+local Module = torch.getmetatable('nn.Module')
+function Module:updateOutput(input)
+   local class = inherited(self)
+   if not idle[class] then self.output = child('output', self, class, input) end
+   if self.output == nil then
+      error(P.where() .. torch.type(self) .. ' runs the updateOutput of a class of Torch7 that does nothing', 0)
    end
+   return self.output
 end
 function Module:updateGradInput(input, gradOutput)
-   if is_products(self) then
-      self.gradInput = child('gradient', self, input, gradOutput)
-   else
-      check_idle(self, 'updateGradInput')
-   end
+   local class = inherited(self)
+   if not idle[class] then self.gradInput = child('gradient', self, class, input, gradOutput) end
    return self.gradInput
 end
 function Module:accGradParameters(input, gradOutput, scale)
-   if is_products(self) then
-      child('accumulate', self, input, gradOutput, scale or 1)
-   else
-      check_idle(self, 'accGradParameters')
-   end
+   local class = inherited(self)
+   if not idle[class] then child('accumulate', self, class, input, gradOutput, scale or 1) end
 end
+local Criterion = torch.getmetatable('nn.Criterion')
+function Criterion:updateOutput(input, target)
+   local class = inherited(self)
+   if not idle[class] then self.output = child('loss', self, class, {input, target}) end
+   return self.output
+end
+function Criterion:updateGradInput(input, target)
+   local class = inherited(self)
+   if not idle[class] then self.gradInput = child('loss gradient', self, class, {input, target}) end
+   return self.gradInput
+end
+function Criterion:forward(input, target) return self:updateOutput(input, target) end
+function Criterion:backward(input, target) return self:updateGradInput(input, target) end
 function Module:forward(input) return self:updateOutput(input) end
 function Module:backward(input, gradOutput, scale)
    scale = scale or 1
@@ -127,4 +135,42 @@ function utils.recursiveAdd(first, value, second)
 end
 function utils.recursiveFill(value, number)
    return both(value, value, function(a) return a:fill(number) end)
+end
+
+-- a number that comes from the numbers of tensors is a number to authors
+local is_recorded, operation = function(value) return type(value) == 'userdata' and metatable_of(value) == P.recorded_number end, P.operation
+local raw_torch_type = torch.type
+_G.type = function(value) return is_recorded(value) and 'number' or type(value) end
+function torch.type(value) return is_recorded(value) and 'number' or raw_torch_type(value) end
+for mine, theirs in pairs{sqrt = 'sqrt', exp = 'exp', log = 'log', abs = 'abs', sin = 'sin', cos = 'cos', tan = 'tan', tanh = 'tanh',
+                          floor = 'floor', ceil = 'ceil', pow = 'pow', max = '__max', min = '__min'} do
+   local plain, recorded = math[mine], operation('function', theirs)
+   math[mine] = function(first, ...)
+      if not is_recorded(first) and not is_recorded((...)) then return plain(first, ...) end
+      local made, more = first, {...}
+      if #more == 0 and theirs ~= '__max' and theirs ~= '__min' then return recorded(first) end
+      for i = 1, #more do made = recorded(made, more[i]) end
+      return made
+   end
+end
+
+-- a module that is made while a layer runs gets no random numbers: what reads its weights before they are written is refused
+local getinfo, find = P.getinfo, string.find
+local function made_here()
+   for level = 3, 8 do
+      local at = getinfo(level, 'S')
+      if not at then return false end
+      if at.source ~= '=(tail call)' then return find(at.source, P.own, 1, true) == 1 end
+   end
+end
+for _, kind in ipairs{'Float', 'Double'} do
+   local class = torch.getmetatable('torch.' .. kind .. 'Tensor')
+   for _, name in ipairs{'uniform', 'normal'} do
+      local plain = class[name]
+      class[name] = function(self, ...)
+         if made_here() then return self end
+         local drawn = plain(self, ...)
+         return drawn
+      end
+   end
 end
