@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import zipfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -14,7 +13,8 @@ import numpy as np
 
 from ..base.errors import UsageError
 from ..base.json_values import JsonValues
-from ..base.output_file import check_file, whole_file
+from ..base.output_file import Inputs, check_file, whole_file
+from ..base.output_folder import check_folder, output_folder
 from ..model.contents.kinds import size_text, summary
 from ..model.locate import follow
 from ..t7 import LuaObject, LuaTable, Storage, Tensor, Value, load_file
@@ -22,11 +22,16 @@ from ..t7.as_json import ToJson, json_text
 from ..t7.keys import join
 from ..t7.limits import DEFAULT_LIMITS, Limits
 from ..t7.writing.dump import dump
+from .data_sets import data_sets
+from .entry_names import entry_name
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
 #: Elements that are written at a time.
 _BLOCK = 1 << 18
+
+#: What the marker of a folder of pictures says.
+_PICTURES = "pictures"
 
 #: Deeper than any checkpoint; it bounds the walk.
 _MAX_DEPTH = 200
@@ -77,7 +82,8 @@ def extract(
             None writes nothing and gives JSON.
         key: dotted path of keys, such as "opt" or "model.modules.1.weight"; None takes everything.
         full: JSON with the numbers of every tensor and the fields of every module.
-        preview: a PNG file to write, with the first image or images found.
+        preview: a PNG file to write, with the first image or images found; or a folder (a name that does not end in
+            .png) for one file of each image.
         force: replace existing files.
         limits: how much the file may ask for.
 
@@ -88,7 +94,7 @@ def extract(
     """
     targets = [Path(path) for path in (output, preview) if path is not None]
     for target in targets:
-        check_file(target, force=force, inputs=[source])
+        check_target(target, force=force, inputs=[source], picture=target is targets[-1] and preview is not None)
     if len({os.path.realpath(target) for target in targets}) < len(targets):
         raise UsageError(f"{output} can't be the picture too; give --png (preview=) another name.")
     writer = None if output is None else _writer(Path(output))
@@ -99,10 +105,15 @@ def extract(
     if len(file.objects) > 1:
         found.notes.append(f"the file holds {len(file.objects)} objects one after the other; this is from the first")
     if preview is not None:
-        from .preview import write_preview
+        from .preview import write_pictures, write_preview
 
-        found.notes += write_preview(dict(tensors(value)), Path(preview), force=force)
+        if is_folder(Path(preview)):
+            with output_folder(preview, _PICTURES, force=force, inputs=[source]) as folder:
+                found.notes += write_pictures(dict(tensors(value)), folder)
+        else:
+            found.notes += write_preview(dict(tensors(value)), Path(preview), force=force)
         found.preview = str(preview)
+    found.notes += data_sets(value, key or "")
     if output is not None and writer is not None:
         with whole_file(Path(output), force=force) as part:
             writer(value, part, found, full)
@@ -110,6 +121,23 @@ def extract(
     elif preview is None:
         found.value = _as_json(value, found, full)
     return found
+
+
+def is_folder(preview: Path) -> bool:
+    """Does --png name a folder, for one file of each image?"""
+    return preview.suffix.lower() != ".png"
+
+
+def check_target(target: Path, *, force: bool, inputs: Inputs, picture: bool) -> None:
+    """Stops before work is done for nothing; `picture`: is it that of --png?
+
+    Raises:
+        UsageError: it may not be written.
+    """
+    if picture and is_folder(target):
+        check_folder(target, force=force, inputs=inputs)
+    else:
+        check_file(target, force=force, inputs=inputs)
 
 
 def _writer(output: Path) -> Callable[[Value, Path, Extraction, bool], None]:
@@ -256,12 +284,6 @@ def _arrays(value: Value, found: Extraction) -> dict[str, Array]:
 
 def _described(array: Array) -> str:
     return f"{array.dtype} {'x'.join(map(str, array.shape)) or 'number'}"
-
-
-def entry_name(path: str) -> str:
-    """A path as the name of an entry: what is no letter, digit, dot, dash or underscore is written as %2F."""
-    safe = re.sub(r"[^A-Za-z0-9._+-]", lambda match: "".join(f"%{byte:02X}" for byte in match[0].encode()), path)
-    return re.sub(r"\A\.|(?<=\.)\.", "%2E", safe)
 
 
 def _not_tensors(value: Value, path: str = "", depth: int = 0, seen: dict[int, str] | None = None) -> Iterator[str]:

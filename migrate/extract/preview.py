@@ -13,11 +13,15 @@ from ..base.errors import UsageError
 from ..base.output_file import whole_file
 from ..model.contents.kinds import size_text
 from ..t7 import Tensor
+from .entry_names import entry_name
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
-#: So many images at most are on a sheet.
-_MOST = 64
+#: So many images at most are on a sheet, and so many become files of their own.
+_MOST, _MOST_FILES = 64, 200_000
+
+#: So many letters of a tensor's path are in the name of a file.
+_LONGEST = 100
 
 #: Small images are enlarged to about this width of the sheet, large ones made smaller than the other.
 _WIDTH, _LARGEST = 512, 4096
@@ -37,14 +41,8 @@ def write_preview(tensors: Mapping[str, Tensor], path: Path, *, force: bool = Fa
     Raises:
         UsageError: there are no images, or Pillow is missing.
     """
-    try:
-        from PIL import Image
-    except ImportError as error:
-        raise UsageError("Pictures need Pillow: pip install 'torchmigrate[images]'.") from error
-    found = [(name, images) for name, tensor in tensors.items() if (images := as_images(tensor.numpy())) is not None]
-    if not found:
-        sizes = ", ".join(f"{name or 'the tensor'} {size_text(tensor)}" for name, tensor in list(tensors.items())[:8])
-        raise UsageError(f"No tensor here looks like images (HxW, 3xHxW, Nx3xHxW): {sizes or 'there is none'}.")
+    image = _pillow()
+    found = _found(tensors)
     name, images = found[0]
     pixels, scale = as_pixels(images[:_MOST])
     notes = [f"the preview shows {min(len(images), _MOST)} of {len(images)} images of {name or 'the tensor'}; {scale}"]
@@ -53,8 +51,56 @@ def write_preview(tensors: Mapping[str, Tensor], path: Path, *, force: bool = Fa
     if others := [other for other, _ in found[1:]]:
         notes.append(f"not shown: {', '.join(others[:8])}{', …' if len(others) > 8 else ''}")
     with whole_file(path, force=force) as part:
-        Image.fromarray(_sheet(pixels)).save(part, format="PNG")
+        image.fromarray(_sheet(pixels)).save(part, format="PNG")
     return notes
+
+
+def write_pictures(tensors: Mapping[str, Tensor], folder: Path) -> list[str]:
+    """Writes every image of every tensor that looks like images as a PNG file of its own.
+
+    Args:
+        tensors: path -> tensor.
+        folder: where to write; it is there.
+
+    Returns:
+        What was written, and how numbers became colours.
+
+    Raises:
+        UsageError: there are no images, they are too many, or Pillow is missing.
+    """
+    image = _pillow()
+    found = _found(tensors)
+    count = sum(len(images) for _, images in found)
+    if count > _MOST_FILES:
+        raise UsageError(f"These are {count:,} images, each of which would be a file: --key chooses some of them.")
+    notes = []
+    for name, images in found:
+        low, high, scale = _scale(images)
+        stem = entry_name(name or "image")[-_LONGEST:]
+        digits = len(str(len(images)))
+        for i, one in enumerate(images, 1):
+            file = f"{stem}-{i:0{digits}}.png" if len(images) > 1 else f"{stem}.png"
+            pixels = _colours(one, low, high)
+            image.fromarray(pixels[..., 0] if pixels.shape[-1] == 1 else pixels).save(folder / file, format="PNG")
+        notes.append(f"{stem}{'-*' if len(images) > 1 else ''}.png: {len(images):,} of {name or 'the tensor'}; {scale}")
+    return notes
+
+
+def _pillow() -> Any:
+    try:
+        from PIL import Image
+    except ImportError as error:
+        raise UsageError("Pictures need Pillow: pip install 'torchmigrate[images]'.") from error
+    return Image
+
+
+def _found(tensors: Mapping[str, Tensor]) -> list[tuple[str, Array]]:
+    """The tensors that look like images; at least one."""
+    found = [(name, images) for name, tensor in tensors.items() if (images := as_images(tensor.numpy())) is not None]
+    if not found:
+        sizes = ", ".join(f"{name or 'the tensor'} {size_text(tensor)}" for name, tensor in list(tensors.items())[:8])
+        raise UsageError(f"No tensor here looks like images (HxW, 3xHxW, Nx3xHxW): {sizes or 'there is none'}.")
+    return found
 
 
 def as_images(array: Array) -> Array | None:
@@ -71,20 +117,33 @@ def as_images(array: Array) -> Array | None:
 
 def as_pixels(images: Array) -> tuple[Array, str]:
     """The images with bytes for colours, and how the numbers became bytes."""
+    low, high, text = _scale(images)
+    return _colours(images, low, high), text
+
+
+def _scale(images: Array) -> tuple[float, float, str]:
+    """Which numbers are black and white, and that in words."""
     if images.dtype == np.uint8:
-        return images, "bytes are colours"
-    numbers = images.astype(np.float64)
-    finite = numbers[np.isfinite(numbers)]
-    low, high = (float(finite.min()), float(finite.max())) if finite.size else (0.0, 0.0)
+        return 0.0, 255.0, "bytes are colours"
+    finite = np.isfinite(images)
+    whole = bool(finite.all())
+    some = images if whole else images[finite]
+    low, high = (float(some.min()), float(some.max())) if some.size else (0.0, 0.0)
     for start, end in ((0.0, 1.0), (-1.0, 1.0), (0.0, 255.0)):
         if start <= low and high <= end:
             low, high = start, end
             break
-    spread = (np.nan_to_num(numbers, nan=low, posinf=high, neginf=low) - low) / (high - low or 1.0)
     text = f"{low:g} is black and {high:g} is white"
-    if finite.size < numbers.size:
-        text += f"; {numbers.size - finite.size} numbers are not finite"
-    return np.rint(spread * 255).astype(np.uint8), text
+    if not whole:
+        text += f"; {images.size - some.size} numbers are not finite"
+    return low, high, text
+
+
+def _colours(images: Array, low: float, high: float) -> Array:
+    if images.dtype == np.uint8:
+        return images
+    numbers = np.nan_to_num(images.astype(np.float64), nan=low, posinf=high, neginf=low)
+    return np.rint((numbers - low) / (high - low or 1.0) * 255).astype(np.uint8)
 
 
 def _sheet(pixels: Array) -> Array:

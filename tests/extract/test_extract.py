@@ -14,7 +14,8 @@ from safetensors.numpy import load_file
 
 import torchmigrate as tm
 from torchmigrate.cli import main as cli
-from torchmigrate.extract.extract import entry_name, extract
+from torchmigrate.extract.entry_names import entry_name
+from torchmigrate.extract.extract import extract
 from torchmigrate.t7.as_json import ToJson, from_json, json_text
 
 CHARRNN = golden.MODELS / "charrnn_checkpoint.t7"

@@ -21,7 +21,11 @@ from .sources import fetched, local_path
     help="File to write: .json, .npz, .npy, .safetensors, .h5, .csv, .txt or .t7. Default: JSON on standard output.",
 )
 @click.option("--full", is_flag=True, help="JSON with the numbers of every tensor and the fields of every module.")
-@click.option("--png", type=click.Path(path_type=Path), help="Write a picture of the images, HxW or 3xHxW (Pillow).")
+@click.option(
+    "--png",
+    type=click.Path(path_type=Path),
+    help="Write the images, HxW or 3xHxW: FILE.png with the first of them, or a folder with a file of each (Pillow).",
+)
 @click.option("--force", is_flag=True, help="Replace existing files.")
 @MAX_ELEMENTS
 @JSON
@@ -45,7 +49,7 @@ def extract(
     torchmigrate extract checkpoint.t7 --key model.modules.1.weight -o weight.npy
     torchmigrate extract checkpoint.t7 --key model -o model.t7
     """
-    from ...base.output_file import check_file
+    from ...extract.extract import check_target
     from ...extract.extract import extract as take
     from ...t7.as_json import json_text
     from ..printing import terminal as console
@@ -54,7 +58,7 @@ def extract(
     limits = limits_of(max_elements)
     for target in (output, png):
         if target is not None:
-            check_file(target, force=force, inputs=[local_path(file)])
+            check_target(target, force=force, inputs=[local_path(file)], picture=target is png)
     with console.progress(silent=as_json or quiet) as step:
         path = fetched(file, step)
         step("reading")
