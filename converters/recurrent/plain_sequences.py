@@ -9,8 +9,14 @@ from torch import nn
 
 from ...model.recurrent_state import Remembering
 from ...model.registry import module_form
+from ...source.expressions import Value, entry, python
 from ...source.forms import Loop, Structure
-from .sequencers import Sequencer
+from ..tables.containers import ConcatTable
+from ..tables.graph import Graph
+from ..tables.orders import ReverseTable, ZipTable
+from ..tables.table_layers import JoinTable
+from .fast_lstm import FastLSTM
+from .sequencers import BiSequencerLM, LayerSequencer, Sequencer, layers_of
 from .steps import GRUStep, LSTMStep
 
 
@@ -69,11 +75,222 @@ module_form("loop", LSTMSequence)(Loop("cell", {"h": "output_size", "c": "hidden
 module_form("loop", EachStep)(Loop("module"))
 
 
+class StatefulLSTM(nn.LSTM):
+    """An LSTM that goes on from where its last sequence ended, until `state` is set to None or the mode changes.
+
+    Args:
+        remember: in which mode: "train", "eval", "both"; all else is as in nn.LSTM.
+    """
+
+    state: tuple[torch.Tensor, torch.Tensor] | None = None
+
+    def __init__(self, *sizes: int, remember: str = "both", **options: Any) -> None:
+        super().__init__(*sizes, **options)
+        self.remember = remember
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:  # type: ignore[override]
+        if self.remember == "eval" and self.training:
+            self.state = None
+        if self.remember == "train" and not self.training:
+            self.state = None
+        output, (h, c) = super().forward(x, self.state)
+        self.state = h.detach(), c.detach()
+        return output
+
+    def train(self, mode: bool = True) -> StatefulLSTM:
+        if mode != self.training:
+            self.state = None
+        super().train(mode)
+        return self
+
+
+@module_form("over sequence", Sequencer, LayerSequencer)
+def _layers(module: Sequencer) -> list[nn.Module] | None:
+    """The layers of a step that keeps a state, each of which runs through the whole sequence before the next.
+
+    LSTMs that follow one another are layers of one, which gives the same bits.
+    """
+    found: list[nn.Module] = []
+    rest: list[nn.Module] = []
+    parts = layers_of(module.module)
+    if any(_other_state(part, module.remember) for part in parts):
+        return None
+    while parts:
+        part = parts[0]
+        if isinstance(part, (FastLSTM, GRUStep, LSTMStep)):
+            found += _each(rest)
+            rest = []
+        if isinstance(part, FastLSTM):
+            layers, dropout = _stack(parts)
+            del parts[: 2 * len(layers) - 1 if dropout else len(layers)]
+            found.append(_lstm(layers, dropout, module.remember))
+            continue
+        if isinstance(part, GRUStep):
+            found.append(GRUSequence(part.module, part.hidden_size))
+        elif isinstance(part, LSTMStep):
+            found.append(LSTMSequence(part.module, part.output_size, part.hidden_size))
+        else:
+            rest.append(part)
+        del parts[0]
+    return [*found, *_each(rest)] if found else None
+
+
+def _each(parts: list[nn.Module]) -> list[nn.Module]:
+    """What runs layers on each entry; nothing where there are none."""
+    return [EachStep(nn.Sequential(*parts) if len(parts) > 1 else parts[0])] if parts else []
+
+
+def _other_state(part: nn.Module, remember: str) -> bool:
+    """Does a layer keep a state in a way that no layer over the whole sequence has?"""
+    if isinstance(part, FastLSTM):
+        return False
+    steps = type(part) in (GRUStep, LSTMStep)
+    inside = list(part.modules())[1 if steps else 0 :]
+    if any(isinstance(one, (Remembering, Sequencer)) for one in inside):
+        return True
+    return steps and (remember != "neither" or bool(part.initial_size))
+
+
+def _stack(parts: list[nn.Module]) -> tuple[list[Any], float]:
+    """The LSTMs at the beginning that can be layers of one, and the dropout between each two of them."""
+    rate = parts[1].p if len(parts) > 1 and type(parts[1]) is nn.Dropout else 0.0
+    layers = [parts[0]]
+    size = parts[0].hidden_size
+    for place in range(2 if rate else 1, len(parts), 2 if rate else 1):
+        between, layer = parts[place - 1], parts[place]
+        if rate and not (type(between) is nn.Dropout and between.p == rate):
+            break
+        if not isinstance(layer, FastLSTM) or layer.hidden_size != size:
+            break
+        layers.append(layer)
+    return layers, rate if len(layers) > 1 else 0.0
+
+
+def _lstm(layers: list[FastLSTM], dropout: float, remember: str) -> nn.LSTM:
+    """One LSTM with the very parameters of others that lie on top of each other."""
+    sizes = layers[0].input_size, layers[0].hidden_size, len(layers)
+    with torch.device("meta"):
+        stateful = remember != "neither"
+        made = (
+            StatefulLSTM(*sizes, dropout=dropout, remember=remember) if stateful else nn.LSTM(*sizes, dropout=dropout)
+        )
+    for number, layer in enumerate(layers):
+        for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh"):
+            setattr(made, f"{name}_l{number}", getattr(layer.lstm, f"{name}_l0"))
+    return made.train(layers[0].training)
+
+
+@module_form("over sequence", nn.Sequential)
+def _both_directions(module: nn.Sequential) -> list[nn.Module] | None:
+    """The LSTM of two directions that a chain is which runs one forward, another one backward, and joins the two.
+
+    In double precision PyTorch's own may round otherwise.
+    """
+    match list(module):
+        case [ConcatTable() as both, ZipTable(), Sequencer(module=JoinTable(dim=0, num_input_dims=1))]:
+            pass
+        case _:
+            return None
+    match list(both):
+        case [Sequencer() as ahead, nn.Sequential() as back]:
+            pass
+        case _:
+            return None
+    match list(back):
+        case [ReverseTable(), Sequencer() as behind, ReverseTable()]:
+            pass
+        case _:
+            return None
+    layers = [sequencer.module for sequencer in (ahead, behind)]
+    one, other = layers
+    if not (isinstance(one, FastLSTM) and isinstance(other, FastLSTM)) or one is other:
+        return None
+    if one.lstm.weight_hh_l0.dtype != torch.float32:
+        return None
+    if one.hidden_size != other.hidden_size or {ahead.remember, behind.remember} != {"neither"}:
+        return None
+    with torch.device("meta"):
+        made = nn.LSTM(one.input_size, one.hidden_size, bidirectional=True)
+    for suffix, layer in (("", one), ("_reverse", other)):
+        for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh"):
+            setattr(made, f"{name}_l0{suffix}", getattr(layer.lstm, f"{name}_l0"))
+    return [made.train(one.training)]
+
+
+class WithoutOne(nn.Module):
+    """Returns all entries of a list but the first, or the last one."""
+
+    def __init__(self, first: bool) -> None:
+        super().__init__()
+        self.first = first
+
+    def forward(self, x: list[torch.Tensor]) -> list[torch.Tensor]:
+        return x[1:] if self.first else x[:-1]
+
+
+@module_form("python of a list", WithoutOne)
+def _without_one(module: WithoutOne, value: Value) -> Value:
+    if isinstance(value, list):
+        return module(value)
+    return python("x[1:]" if module.first else "x[:-1]", x=value)
+
+
+class WithZeros(nn.Module):
+    """Puts zeros, of the size of the first entry, before the entries of a list, or behind them."""
+
+    def __init__(self, first: bool) -> None:
+        super().__init__()
+        self.first = first
+
+    def forward(self, x: list[torch.Tensor]) -> list[torch.Tensor]:
+        zeros = torch.zeros_like(x[0])
+        return [zeros, *x] if self.first else [*x, zeros]
+
+
+@module_form("python of a list", WithZeros)
+def _with_zeros(module: WithZeros, value: Value) -> Value:
+    first = entry(value, 0)
+    if isinstance(value, list):
+        zeros = python("torch.zeros_like(x)", x=first)
+        return [zeros, *value] if module.first else [*value, zeros]
+    text = "[torch.zeros_like(first), *x]" if module.first else "[*x, torch.zeros_like(first)]"
+    return python(text, x=value, first=first)
+
+
+@module_form("plain", BiSequencerLM)
+def _plain_both_ways(module: BiSequencerLM) -> nn.Module | None:
+    """The two networks one after the other, where their entries are plainly tensors."""
+    if not all(isinstance(part, Sequencer) for part in (module.forward_module, _inner(module.backward_module))):
+        return None
+    parts: list[nn.Module] = [
+        WithoutOne(first=False),
+        module.forward_module,
+        WithZeros(first=True),
+        WithoutOne(first=True),
+        module.backward_module,
+        WithZeros(first=False),
+        module.merge_module,
+    ]
+    nodes = [[0, [[0]]], [1, [[1]]], [2, [[2]]], [3, [[0]]], [4, [[4]]], [5, [[5]]], [6, [[3], [6]]]]
+    return Graph(parts, nodes, [[7]])
+
+
+def _inner(module: nn.Module) -> nn.Module:
+    """What runs between two layers that reverse a list; the module itself where there are none."""
+    match list(module) if isinstance(module, nn.Sequential) else []:
+        case [ReverseTable(), nn.Module() as inner, ReverseTable()]:
+            return inner
+    return module
+
+
 @module_form("plain", Sequencer)
 def _plain(module: Sequencer) -> nn.Module | None:
     """The same without what keeps a state from one sequence to the next, where the file keeps none."""
     step = module.module
     inside = list(step.modules())[1:]
+    stateless = not any(isinstance(part, (Remembering, Sequencer)) for part in step.modules())
+    if stateless:
+        return EachStep(step)
     if module.remember != "neither" or any(isinstance(part, (Remembering, Sequencer)) for part in inside):
         return None
     if type(step) is GRUStep:

@@ -15,6 +15,7 @@ from ...model.traits import Traits
 from ...onnx.operators.cells import OnnxStep
 from ...onnx.operators.stand_ins import StandIn
 from ..tables.containers import only_child, run_child
+from .fast_lstm import FastLSTM
 from .steps import detach_state
 
 
@@ -69,10 +70,46 @@ class CopyingSequencer(Sequencer):
         return torch.stack(outputs) if isinstance(x, torch.Tensor) else outputs
 
 
-module_form("copying", Sequencer)(CopyingSequencer)
+class LayerSequencer(Sequencer):
+    """A sequencer of layers each of which runs through the whole sequence before the next begins, as nn.LSTM does."""
+
+    def forward(self, x: Any) -> Any:
+        (detach_state if has_memory(self) else forget)(self.module)
+        outputs = list(x)
+        for part in chain_of(self.module):
+            if isinstance(part, FastLSTM):
+                whole = torch.stack(outputs)
+                size = [*whole.shape[:-1], part.hidden_size]
+                outputs = list(part(whole.reshape(len(whole), -1, part.input_size)).reshape(size))
+            else:
+                outputs = [part(entry) for entry in outputs]
+        if not has_memory(self):
+            forget(self.module)
+        return torch.stack(outputs) if isinstance(x, torch.Tensor) else outputs
 
 
-@module_form("sequence length", Sequencer, CopyingSequencer)
+def chain_of(module: nn.Module) -> list[nn.Module]:
+    """The layers that run one after another, each on the output of the one before."""
+    if type(module) is not nn.Sequential:
+        return [module]
+    return [part for child in module for part in chain_of(child)]
+
+
+def layers_of(step: nn.Module) -> list[nn.Module]:
+    """The layers of a step, if each can run through the whole sequence before the next begins.
+
+    None of them, where layers share a state, or write into what another one keeps.
+    """
+    parts = chain_of(step)
+    inside = [module for part in parts for module in part.modules()]
+    shared = len(set(map(id, inside))) < len(inside)
+    return [] if shared or any(getattr(module, "inplace", False) for module in inside) else parts
+
+
+module_form("copying", Sequencer, LayerSequencer)(CopyingSequencer)
+
+
+@module_form("sequence length", Sequencer, CopyingSequencer, LayerSequencer)
 def sequencer_length(module: Sequencer, x: Any) -> int:
     """How many steps a sequencer makes on `x`."""
     return len(x)
@@ -82,7 +119,7 @@ def sequencer_length(module: Sequencer, x: Any) -> int:
 module_form("by rows", nn.Identity, nn.Dropout, nn.Linear, nn.Sigmoid, nn.Tanh, nn.ReLU)(True)
 
 
-@module_form("onnx", Sequencer)
+@module_form("onnx", Sequencer, LayerSequencer)
 class OnnxSequencer(StandIn, Sequencer):
     """As `Sequencer`, from a fresh state; cells in the step that are operators run once for the whole sequence."""
 
@@ -94,7 +131,7 @@ class OnnxSequencer(StandIn, Sequencer):
         if entry_dims not in (1, 2):
             return super().forward(x)
         y = x
-        for part in _chain(self.module):
+        for part in chain_of(self.module):
             if isinstance(part, OnnxStep):
                 whole = y if isinstance(y, torch.Tensor) else torch.stack(y)
                 y = part(whole) if entry_dims == 2 else part(whole.unsqueeze(1)).squeeze(1)
@@ -107,13 +144,6 @@ class OnnxSequencer(StandIn, Sequencer):
         return [y[step] for step in range(len(y))] if isinstance(y, torch.Tensor) else y
 
 
-def _chain(module: nn.Module) -> list[nn.Module]:
-    """The layers that run one after another, each on the output of the one before."""
-    if type(module) is not nn.Sequential:
-        return [module]
-    return [part for child in module for part in _chain(child)]
-
-
 @converts("nn.Sequencer", traits=Traits(safe_on_own_output=True, flow="steps", recurrent=True, picture="recurrent"))
 def sequencer(layer: Layer) -> Sequencer:
     """nn.Sequencer(module)
@@ -121,7 +151,9 @@ def sequencer(layer: Layer) -> Sequencer:
     With remember('both') and the like the state lasts from one call to the next, until `forget(module)`.
     """
     layer.ignore("tableoutput", "tablegradInput", "tablegradinput", "dpnn_mediumEmpty", "dpnn_serialEmpty")
-    module = Sequencer(run_child(layer, "module"), layer.text("_remember", "neither"))
+    step = run_child(layer, "module")
+    cls = LayerSequencer if any(isinstance(part, FastLSTM) for part in layers_of(step)) else Sequencer
+    module = cls(step, layer.text("_remember", "neither"))
     module.training = layer.trains()  # so that evaluate() does not forget what the file holds
     if not has_memory(module):
         forget(module)

@@ -19,6 +19,7 @@ from ...onnx.operators.cells import OnnxStep
 from ...source.forms import Structure
 from ...t7 import LuaObject, LuaTable, Storage, Tensor, Value
 from ..tables.containers import only_child
+from .fast_lstm import FastLSTM, fast_lstm
 
 #: What is said where a file brings a state along.
 UNFINISHED = (
@@ -94,10 +95,11 @@ class OnnxLSTMStep(OnnxStep, LSTMStep):
 
 # nn.LSTM itself is registered in projects_language.py, since torch-rnn has another class of that name
 @converts("nn.FastLSTM", traits=Traits(reads="numbers", picture="recurrent"))
-def lstm(layer: Layer) -> LSTMStep:
+def lstm(layer: Layer) -> LSTMStep | FastLSTM:
     """nn.FastLSTM(inputSize, outputSize, [rho], [cell2gate = true], [p], [mono])
 
-    A call is one time step; `forget(module)` starts a new sequence. In a sequencer that happens by itself.
+    A call is one time step; `forget(module)` starts a new sequence. In a sequencer that happens by itself. It runs on
+    nn.LSTM, whose gates stand in another order, unless it has batch normalisation, dropout, a mask, or a start state.
     """
     of_package_rnn(layer)
     layer.ignore("cellLayer", "inputGate", "forgetGate", "outputGate", "hiddenLayer", "cell2gate", "inputSize")
@@ -105,6 +107,12 @@ def lstm(layer: Layer) -> LSTMStep:
     given = layer.has("userPrevOutput")
     if given != layer.has("userPrevCell"):
         layer.refuse("it was given only one of userPrevOutput and userPrevCell to start each sequence from")
+    cell = layer.value("recurrentModule", None)
+    if not given and isinstance(cell, LuaObject) and (stock := fast_lstm(layer, cell)) is not None:
+        ignore_bookkeeping(layer)
+        layer.ignore("modules")
+        stock.state = remembered(layer, "outputs", "cells")
+        return stock
     initial_size = list(layer.tensor("userPrevOutput").shape) if given else None
     module = layer.make(LSTMStep, cell_of(layer), layer.integer("outputSize"), initial_size)
     if given:

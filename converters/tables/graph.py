@@ -58,6 +58,7 @@ class Graph(nn.ModuleList):
 
 
 module_form("structure", Graph)(Structure(flow="graph"))
+module_form("cell part", Graph)("function")
 module_form("graph", nn.Sequential, ConcatTable, ParallelTable, Concat, DepthConcat, Parallel, Graph)(Graph)
 
 

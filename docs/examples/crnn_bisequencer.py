@@ -54,22 +54,10 @@ class LSTMCell(nn.Module):
         return torch.sigmoid(o) * torch.tanh(c), c
 
 
-class LSTMCell2(nn.Module):
+class Block(nn.Module):
     def __init__(self) -> None:
         super().__init__()
-        self.linear1 = nn.Linear(20, 40)
-        self.linear2 = nn.Linear(10, 40, bias=False)
-
-    def forward(self, x: Tensor, h: Tensor, c: Tensor) -> tuple[Tensor, Tensor]:
-        i, g, f, o = (self.linear1(x) + self.linear2(h)).chunk(4, 1)
-        c = torch.sigmoid(i) * torch.tanh(g) + torch.sigmoid(f) * c
-        return torch.tanh(c) * torch.sigmoid(o), c
-
-
-class Block(nn.Module):
-    def __init__(self, cell: nn.Module) -> None:
-        super().__init__()
-        self.cell = cell
+        self.cell = LSTMCell()
 
     def forward(self, x: list[Tensor]) -> list[Tensor]:
         xs = x[::-1]
@@ -100,10 +88,9 @@ class CrnnBisequencer(nn.Module):
             nn.ReLU(),
             nn.MaxPool2d(2, stride=(2, 1), padding=(0, 1)),
         )
-        self.cell1 = LSTMCell()
-        self.branch1 = Block(LSTMCell())
-        self.cell2 = LSTMCell2()
-        self.branch2 = Block(LSTMCell2())
+        self.cell = LSTMCell()
+        self.branch = Block()
+        self.lstm = nn.LSTM(20, 10, bidirectional=True)
         self.linear = nn.Linear(20, 11)
         self.log_softmax = nn.LogSoftmax(dim=1)
 
@@ -115,19 +102,12 @@ class CrnnBisequencer(nn.Module):
         c = xs[0].new_zeros(len(xs[0]), 10)
         outputs = []
         for step in xs:
-            h, c = self.cell1(step, h, c)
+            h, c = self.cell(step, h, c)
             outputs.append(h)
-        xs = [list(items) for items in zip(outputs, self.branch1(xs), strict=True)]
-        xs = [torch.cat(step, 1) for step in xs]
-        h = xs[0].new_zeros(len(xs[0]), 10)
-        c = xs[0].new_zeros(len(xs[0]), 10)
-        outputs = []
-        for step in xs:
-            h, c = self.cell2(step, h, c)
-            outputs.append(h)
-        xs = [list(items) for items in zip(outputs, self.branch2(xs), strict=True)]
-        xs = [torch.cat(step, 1) for step in xs]
-        xs = [self.linear(step) for step in xs]
+        xs = [list(items) for items in zip(outputs, self.branch(xs), strict=True)]
+        x = torch.stack([torch.cat(step, 1) for step in xs])
+        x, _ = self.lstm(x)
+        xs = [self.linear(step) for step in x]
         xs = [self.log_softmax(step) for step in xs]
         return torch.cat([step.unflatten(1, (1, 11)) for step in xs], 1)
 

@@ -80,10 +80,12 @@ def constructor_arguments(module: nn.Module) -> dict[str, Any]:
         UsageError: an argument is not kept as an attribute of the same name.
     """
     cls = type(module)
+    found: dict[str, Any] = {}
     if isinstance(module, nn.RNNBase):
         names = ["input_size", "hidden_size", *RECURRENT, *(["nonlinearity"] if isinstance(module, nn.RNN) else [])]
-        return {name: getattr(module, name) for name in names}
-    found = {}
+        found = {name: getattr(module, name) for name in names}
+        if _home(cls) == "torch.nn":
+            return found
     for name, parameter in inspect.signature(cls).parameters.items():
         if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD) or name in _SKIPPED or name[0] == "_":
             continue

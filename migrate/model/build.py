@@ -161,6 +161,17 @@ class Build:
             and all(map(torch.equal, one.buffers(), other.buffers()))
         )
 
+    def apart(self, obj: LuaObject, path: str) -> tuple[nn.Module, dict[int, Layer]]:
+        """What an object would become, and the layer of each module in it; nothing of that enters the model.
+
+        It is an `Unsupported` where something is to be said of the object that would be lost without it.
+        """
+        trial = Build(aliases=self.aliases, provided=self.provided)
+        module = trial.module(obj, path)
+        if trial.refusals or trial._replaced or any(record.unread for record in trial.records):
+            module = Unsupported(obj.typename, path, "it is more than what is known of its class")
+        return module, {id(record.module): Layer(record.object, record.path, self) for record in trial.records}
+
     def is_converted(self, obj: LuaObject) -> bool:
         """Has this object been converted already?"""
         return id(obj) in self._done

@@ -49,6 +49,9 @@ class Builder(Protocol):
     def are_clones(self, a: LuaObject, b: LuaObject) -> bool:
         """Would both become the same module with the same parameters?"""
 
+    def apart(self, obj: LuaObject, path: str) -> tuple[nn.Module, dict[int, Layer]]:
+        """What an object would become, and the layer of each module in it; nothing of that enters the model."""
+
     def put(self, layer: Layer, module: nn.Module, name: str, value: torch.Tensor, source: str) -> None:
         """Gives a module its parameter or buffer."""
 
@@ -200,6 +203,15 @@ class Layer:
             fields = LuaTable([*value.items(), (field, self._build.computed(numbers))])
             value = LuaObject(value.typename, fields, version=value.version)
         return self.convert(value, name)
+
+    def apart(self, value: LuaObject, name: str) -> tuple[nn.Module, dict[int, Layer]]:
+        """What an object that this layer holds would become by itself, for one who writes it in another way.
+
+        Returns:
+            The module, of which nothing enters the model, and by the id of each module in it the layer that became it,
+            whose tensors can be put into a module that does.
+        """
+        return self._build.apart(value, f"{self.path}.{name}" if self.path else name)
 
     def is_converted(self, value: LuaObject) -> bool:
         """Has this object been met before, elsewhere in the model?"""

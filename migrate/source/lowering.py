@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 from collections import Counter
+from functools import partial
 from itertools import groupby
 from operator import itemgetter
 from typing import Any
@@ -26,6 +27,7 @@ from .scopes import Block, Constructor, Scope, Statement, examples_of, module_ca
 from .statements.graphs import entries, newer_of, taken
 from .statements.joins import filled, fillings
 from .statements.loops import for_each, run_through, state_of
+from .statements.sequences import over_sequence
 from .statements.unpoolings import Unpoolings
 from .stock import first_input, stock_module
 
@@ -55,9 +57,13 @@ class Lowering:
         """Adds what `module` does with `value` to a forward method; returns the result."""
         if (pooled := self.unpoolings.lower(module, value, scope, self.run)) is not None:
             return pooled
+        if (whole := over_sequence(module, value, scope, partial(self.loop, listed=True))) is not None:
+            return whole
         if is_chain(module) and (top or not self.is_pure(module)):
             return self.sequence(module, value, scope, top=top)
         flow = structure_of(module).flow
+        if flow == "" and structure_of(plain := plain_of(module)).flow == "graph" and not is_unknown(value):
+            return self.graph(plain, value, scope)
         if flow == "branches":
             return self.branches(module, value, scope)
         if flow == "joined" or self.is_concat(module, value):
@@ -70,14 +76,21 @@ class Lowering:
         lowered = self.loop(module, value, scope) if lowered is None else lowered
         return self.call(module, value, scope) if lowered is None else lowered
 
-    def loop(self, module: nn.Module, value: Value, scope: Scope) -> Value | None:
-        """What a module runs on each entry of a sequence, as a loop; None where it must be called."""
+    def loop(self, module: nn.Module, value: Value, scope: Scope, *, listed: bool = False) -> Value | None:
+        """What a module runs on each entry of a sequence, as a loop; None where it must be called.
+
+        Args:
+            module: runs another one.
+            value: the sequence.
+            scope: gets the loop.
+            listed: make a list of the results, even where the sequence is one tensor.
+        """
         form = loop_of(module)
         if form is None or is_unknown(value):
             return None
         module = plain_of(module)
         child = getattr(module, form.step)
-        sequences = examples_of(value)
+        sequences = tuple(map(list, examples_of(value))) if listed else examples_of(value)
         made = self.run(module, sequences).values
         step = Variable(tuple(sequence[0] for sequence in sequences), hint="step")
         if form.states:

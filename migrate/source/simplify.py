@@ -8,6 +8,7 @@ from dataclasses import replace
 
 from .expressions import Value, Variable, is_in_place, python, replaced, variables, with_attributes
 from .scopes import Constructor, Loop, Scope, Statement, free, module_call
+from .statements.rows import walk_rows
 
 #: Modules that are written as a function where they stand alone.
 _FUNCTIONS = {
@@ -36,6 +37,7 @@ def tidy(scope: Scope, result: Value) -> None:
     _subtract(scope, uses, made_by)
     _chunk(scope, uses, made_by)
     _keep_last(scope, result)
+    walk_rows(scope, result)
     _rename(scope)
 
 

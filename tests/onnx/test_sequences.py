@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -63,15 +64,32 @@ def test_any_number_of_steps(case: int, operators: list[str], tmp_path: Path) ->
     torch.testing.assert_close(got, conversion.module.float()(longer), atol=1e-6, rtol=1e-5)
 
 
-def test_a_cell_that_is_no_lstm_stays_as_it_is(tmp_path: Path) -> None:
-    """All its matrices are an LSTM's, but the cell passes through no tanh."""
-    conversion, given = sequencer(5)
-    (place,) = [name for name, part in conversion.module.named_modules() if name.endswith("4.0.0.0.1")]
-    parent, _, last = place.rpartition(".")
-    assert isinstance(conversion.module.get_submodule(place), nn.Tanh)
-    conversion.module.get_submodule(parent)[int(last)] = nn.Sigmoid()
+def objects(value: Any, typename: str) -> Iterator[tm.LuaObject]:
+    """Every object of a class in a value, each once."""
+    todo, seen = [value], set()
+    while todo:
+        item = todo.pop()
+        if not isinstance(item, (tm.LuaObject, tm.LuaTable)) or id(item) in seen:
+            continue
+        seen.add(id(item))
+        if isinstance(item, tm.LuaObject) and item.typename == typename:
+            yield item
+        todo += [entry for _, entry in item.items()]
+
+
+@pytest.mark.parametrize("other", ["nn.Sigmoid", "nn.ReLU", "nn.Tanh"])
+def test_only_a_cell_that_is_an_lstm_becomes_one(other: str, tmp_path: Path) -> None:
+    """All its matrices are an LSTM's, but the new cell may pass through no tanh."""
+    found = tm.load(golden.FIXTURES / "layers" / "nn.Sequencer.t7")[5]
+    (cell,) = objects(found["module"], "nn.FastLSTM")
+    for tanh in objects(cell["recurrentModule"], "nn.Tanh"):
+        tanh.typename = other
+    conversion = tm.convert(found["module"])
+    stock = [part for part in conversion.module.modules() if isinstance(part, nn.LSTM)]
+    assert bool(stock) == (other == "nn.Tanh")
+    given = tm.to_torch(found["input"]).float()
     exported = tm.export_onnx(conversion, tmp_path / "m.onnx", example_input=given)
-    assert "LSTM" not in exports.operators(onnx.load(exported.path))
+    assert ("LSTM" in exports.operators(onnx.load(exported.path))) == bool(stock)
     assert exported.max_difference < 1e-6
 
 

@@ -10,7 +10,7 @@ from torch import nn
 from ....model.layer import Layer
 from ....model.registry import converts
 from ....model.traits import Traits
-from ...recurrent.steps import LSTMStep, lstm
+from ...recurrent.steps import lstm
 from ...tables.containers import MapTable
 from .language_models import over_sequences
 
@@ -108,7 +108,7 @@ def batch_brnn(layer: Layer) -> nn.Sequential:
 
 
 @converts("nn.BNFastLSTM", traits=Traits(picture="recurrent", unproven=NOT_PUBLIC))
-def batch_normalized_lstm(layer: Layer) -> LSTMStep:
+def batch_normalized_lstm(layer: Layer) -> nn.Module:
     """nn.BNFastLSTM(inputSize, outputSize, [rho], …), of robotsorcerer/FARNN
 
     Package rnn's nn.FastLSTM around a cell with batch normalization. A call is one time step; `forget(module)` starts a

@@ -108,6 +108,14 @@ def _recognized(
     cell: nn.Module, size: int, count: int, states: int, formula: Callable[..., list[torch.Tensor]]
 ) -> _Gates | None:
     """The gates of a cell in the order in which `formula` answers as the cell does; None if it does in none."""
+    found = _order(cell, size, count, states, formula)
+    return None if found is None else found[0].ordered(found[1])
+
+
+def _order(
+    cell: nn.Module, size: int, count: int, states: int, formula: Callable[..., list[torch.Tensor]]
+) -> tuple[_Gates, tuple[int, ...]] | None:
+    """The gates of a cell, and the order in which `formula` answers as the cell does; None if it does in none."""
     gates = _gates_of(cell, size)
     if gates is None or len(gates.inputs) != count:
         return None
@@ -124,8 +132,27 @@ def _recognized(
         for order in permutations(range(count)):
             got = formula(trial.ordered(order), *values)
             if all(torch.allclose(a, b, rtol=1e-9, atol=1e-9) for a, b in zip(got, wanted, strict=True)):
-                return gates.ordered(order)
+                return gates, order
     return None
+
+
+def lstm_gates(cell: nn.Module, size: int) -> tuple[int, ...] | None:
+    """Where a cell that computes what nn.LSTM does has the input, forget, cell and output gate; None: it does not.
+
+    Args:
+        cell: turns [x, output, cell] into the next [output, cell].
+        size: of the output and of the cell.
+    """
+    if any(form_of("cell part", part) in (None, "peephole") for part in cell.modules()):
+        return None
+    trial = copy.deepcopy(cell).double()
+    generator = torch.Generator().manual_seed(0)
+    with torch.no_grad():  # of its own numbers several orders may be right
+        for parameter in trial.parameters():
+            numbers = torch.rand(parameter.shape, generator=generator, dtype=torch.float64)
+            parameter.copy_((2 * numbers - 1) / parameter.shape[-1] ** 0.5)
+    found = _order(trial, size, *_FORMULAS["LSTM"])
+    return None if found is None else found[1]
 
 
 class OnnxStep(StandIn):

@@ -64,10 +64,13 @@ def sequences_in(
     parts = [{id(part) for part in record.module.modules()} for record in layers]
     weighted = {i for i in leaf_indices(layers) if any(True for _ in layers[i].module.parameters())}
     alone = {i for i in weighted - cells - inside if followed.calls.get(i, 1) == 1}
+    # a cell may run once over the whole sequence here, but the file has what it gave for the last step
+    stepped = {part for i, record in enumerate(layers) if record.traits.flow == "steps" for part in parts[i]}
+    steps = {i for i in cells if id(layers[i].module) in stepped and layers[i].traits.flow != "steps"}
     found: dict[int, frozenset[int]] = {}
     covered: set[int] = set()
     for _, i in sorted((len(parts[i]), i) for i in recording.outputs):  # the innermost first
-        if followed.calls.get(i) != 1 or i in followed.overwritten or i in inside:
+        if followed.calls.get(i) != 1 or i in followed.overwritten or i in inside | steps:
             continue
         held = frozenset(j for j in weighted if id(layers[j].module) in parts[i])
         if not held & alone and held - covered:

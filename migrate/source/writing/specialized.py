@@ -10,7 +10,7 @@ from typing import Any
 from .folding import folded, return_at_once
 
 #: Bases that read no attribute of the classes that extend them.
-_BASES = {"nn.Module", "nn.ModuleList", "nn.Sequential"}
+_BASES = {"nn.Module", "nn.ModuleList", "nn.Sequential", "nn.LSTM"}
 
 
 def attributes_of(source: str) -> dict[str, str]:
@@ -102,6 +102,8 @@ def _drop_parameters(init: ast.FunctionDef, known: Mapping[str, Any]) -> None:
     pairs = [(arg, default) for arg, default in pairs if arg.arg not in known]
     args.args = [arg for arg, _ in pairs]
     args.defaults = [default for _, default in pairs if default is not None]
+    named = [pair for pair in zip(args.kwonlyargs, args.kw_defaults, strict=True) if pair[0].arg not in known]
+    args.kwonlyargs, args.kw_defaults = [arg for arg, _ in named], [default for _, default in named]
 
 
 def _drop_unread(tree: ast.ClassDef, others: str) -> None:
@@ -113,11 +115,18 @@ def _drop_unread(tree: ast.ClassDef, others: str) -> None:
         for node in body:
             if isinstance(node, ast.FunctionDef) and node.name == "__init__":
                 node.body = [s for s in node.body if not (_unread_buffer(s, text, others) or _unread(s, text, others))]
-                if [ast.unparse(s) for s in node.body] == ["super().__init__()"] and len(node.args.args) == 1:
+                if [ast.unparse(s) for s in node.body] == [_passed_on(node.args)] and len(node.args.args) == 1:
                     body = [other for other in body if other is not node]
         if len(body) == len(tree.body) and ast.unparse(ast.ClassDef(tree.name, tree.bases, [], body, [])) == text:
             return
         tree.body = body
+
+
+def _passed_on(args: ast.arguments) -> str:
+    """How a constructor passes on all that it gets but for named arguments."""
+    stars = [f"*{args.vararg.arg}"] if args.vararg else []
+    stars += [f"**{args.kwarg.arg}"] if args.kwarg else []
+    return "" if args.kwonlyargs else f"super().__init__({', '.join(stars)})"
 
 
 def _name_of(node: ast.stmt) -> str:
