@@ -16,14 +16,18 @@ import torch
 from ..base.errors import UsageError
 from ..model.build import Build, Region, to_torch_tensor
 from ..model.conversion import ConvertedModel
+from ..model.locate import follow
 from ..t7 import LuaObject, LuaTable, Tensor, Value
 from .fields import Fields
 from .flat_parameters import Flat, flatten, parameters, vector_sizes
 from .locate import FoundState, states
-from .methods import method_of
+from .methods import left_by
 
 #: By so much a whole number may be off after it was added to another and taken away again.
 _WHOLE = 1e-2
+
+#: Options of methods that are given as a table of their own, of which one is there at least.
+_OPTIONS = ("learningRate", "learningRates", "eta0", "stepsize")
 
 #: Numbers in Torch7's own layout, by the tensor of the file that they belong to.
 ByRegion = Mapping[Region, torch.Tensor]
@@ -37,11 +41,13 @@ class Step:
         name: of the rule, such as "SGD" or "optim.adam".
         scale: where the file tells it; None: it has to be found.
         direction: by the tensor of the file that it belongs to; those of which nothing is known are left out.
+        keeps_gradients: are the gradients in the file those of the backward pass, but for weights that were added?
     """
 
     name: str
     scale: float | None
     direction: ByRegion
+    keeps_gradients: bool = True
 
 
 def last_steps(conv: ConvertedModel) -> list[Step]:
@@ -56,7 +62,8 @@ def last_steps(conv: ConvertedModel) -> list[Step]:
     for state in _states_for(conv, root):
         with suppress(UsageError, ArithmeticError):
             flat = flatten(root, state.size)
-            found += [_whole(step, flat, root) for step in _of_state(state, flat, gradients, root)]
+            for config in _configs_for(conv, state):
+                found += [_whole(step, flat, root) for step in _of_state(config, state, flat, gradients, root)]
     if any(bool(gradient.any()) for gradient in gradients.values()):
         found.append(Step("SGD", None, gradients))
     return [step for step in found if any(bool(numbers.any()) for numbers in step.direction.values())]
@@ -159,8 +166,8 @@ class _Past:
         return direction if rates is None else direction * rates.double()
 
 
-#: The scale and the direction of the last step.
-_Reversed = Callable[[_Past], tuple[float, torch.Tensor]]
+#: The scale and the direction of the last step; None: the state does not tell the scale.
+_Reversed = Callable[[_Past], tuple[float | None, torch.Tensor]]
 
 
 def _sgd(past: _Past) -> tuple[float, torch.Tensor]:
@@ -204,6 +211,19 @@ def _asgd(past: _Past) -> tuple[float, torch.Tensor]:
     return 1.0, (past.weights + step * past.gradient) / (1 - decay * step) - past.weights
 
 
+def _rprop(past: _Past) -> tuple[float, torch.Tensor]:
+    return 1.0, past.vector("sign") * past.vector("stepsize")
+
+
+def _lbfgs(past: _Past) -> tuple[float, torch.Tensor]:
+    return past.fields.state_number("t", 0.0), -past.vector("d")
+
+
+def _cg(past: _Past) -> tuple[None, torch.Tensor]:
+    # a search along a line that failed ended somewhere on it, and the weights went back to where it began
+    return None, past.vector("s")
+
+
 #: By the name of the method; those that leave the same fields stand together.
 _REVERSED: dict[str, tuple[tuple[str, _Reversed], ...]] = {
     "sgd": (("sgd", _sgd), ("nag", _nag)),
@@ -214,19 +234,35 @@ _REVERSED: dict[str, tuple[tuple[str, _Reversed], ...]] = {
     "adagrad": (("adagrad", _adagrad),),
     "adadelta": (("adadelta", _adadelta),),
     "asgd": (("asgd", _asgd),),
+    "rprop": (("rprop", _rprop),),
+    "lbfgs": (("lbfgs", _lbfgs),),
+    "cg": (("cg", _cg),),
 }
 
 
 @dataclass(frozen=True)
 class _FlatStep:
     name: str
-    scale: float
+    scale: float | None
     direction: torch.Tensor
 
 
-def _of_state(state: FoundState, flat: Flat, gradients: ByRegion, root: LuaObject) -> Iterator[_FlatStep]:
+def _configs_for(conv: ConvertedModel, state: FoundState) -> list[LuaTable]:
+    """The tables that may hold the options of a state: itself, unless those beside it have what it lacks."""
+    told = {name for name in _OPTIONS if state.table.get(name) is not None}
+    beside = follow(conv.value, state.key.rpartition(".")[0]) if state.key else None
+    tables = [item for _, item in beside.items() if isinstance(item, LuaTable)] if isinstance(beside, LuaTable) else []
+    found = [
+        item for item in tables if item is not state.table and any(item.get(name) is not None for name in _OPTIONS)
+    ]
+    return [state.table] if told else [*found, state.table]
+
+
+def _of_state(
+    config: LuaTable, state: FoundState, flat: Flat, gradients: ByRegion, root: LuaObject
+) -> Iterator[_FlatStep]:
     """The last step by a state, in flat vectors; none where it does not tell."""
-    method, _ = method_of(state.table, state.table)
+    method, _ = left_by(config, state.table)
     gradient = torch.zeros(flat.size, dtype=torch.float64)
     weights = torch.zeros(flat.size, dtype=torch.float64)
     for tensor in parameters(root, once=True):
@@ -237,9 +273,9 @@ def _of_state(state: FoundState, flat: Flat, gradients: ByRegion, root: LuaObjec
         weights[index] = to_torch_tensor(tensor).double()
         if region_of(tensor) in gradients:
             gradient[index] = gradients[region_of(tensor)]
-    for name, reverse in _REVERSED[method]:
+    for name, reverse in _REVERSED.get(method, ()):
         with suppress(UsageError, ArithmeticError):
-            scale, direction = reverse(_Past(Fields(state.table, state.table, flat.size), gradient, weights))
+            scale, direction = reverse(_Past(Fields(config, state.table, flat.size), gradient, weights))
             yield _FlatStep(f"optim.{name}", scale, direction)
 
 
@@ -251,7 +287,8 @@ def _whole(step: _FlatStep, flat: Flat, root: LuaObject) -> Step:
             numbers = step.direction[torch.from_numpy(positions.copy())]
             if bool(torch.isfinite(numbers).all()):
                 found[region_of(tensor)] = numbers
-    return Step(step.name, step.scale, found)
+    # Torch7's rprop sets those that have changed their sign to 0
+    return Step(step.name, step.scale, found, step.name != "optim.rprop")
 
 
 @dataclass

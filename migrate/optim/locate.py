@@ -14,7 +14,7 @@ from ..t7.keys import join
 _MAX_DEPTH = 6
 
 #: The vectors that optimizers leave in their states.
-_VECTORS = ("dfdx", "m", "v", "u", "paramVariance", "accDelta", "ax")
+_VECTORS = ("dfdx", "m", "v", "u", "paramVariance", "accDelta", "ax", "stepsize", "g_old", "df0")
 
 #: What an optimizer that keeps no vector leaves, or is told.
 _NUMBERS = ("evalCounter", "learningRate", "eta0")

@@ -282,6 +282,18 @@ def method_of(config: LuaTable, state: LuaTable) -> tuple[str, str]:
     Raises:
         UsageError: the fields do not tell, or it is one that PyTorch has nothing like.
     """
+    found, doubt = left_by(config, state)
+    if found not in METHODS:
+        raise UsageError(f"This is a state of optim.{found}, which can't be carried over; PyTorch must begin anew.")
+    return found, doubt
+
+
+def left_by(config: LuaTable, state: LuaTable) -> tuple[str, str]:
+    """The same of any optimizer of optim.
+
+    Raises:
+        UsageError: the fields do not tell.
+    """
     names = {name for table in (config, state) for name, value in table.items() if value is not None}
     found = next((method for marks, method in _LEFT_BY if marks <= names), None)
     doubt = ""
@@ -299,6 +311,4 @@ def method_of(config: LuaTable, state: LuaTable) -> tuple[str, str]:
             f"{', '.join(sorted(map(str, names))) or 'there are none'}. "
             f"Say it with --method (method=…): {', '.join(METHODS)}."
         )
-    if found not in METHODS:
-        raise UsageError(f"This is a state of optim.{found}, which can't be carried over; PyTorch must begin anew.")
     return found, doubt

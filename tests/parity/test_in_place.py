@@ -100,3 +100,13 @@ def test_clipped_gradients_that_were_zeroed_make_no_right_layer_fail(name: str, 
     assert not report.proven
     (layer,) = [layer for layer in report.backends[0].layers if layer.path == path]
     assert layer.remark.startswith("not judged: older than the weights")
+
+
+def test_clipped_gradients_of_the_first_layer_make_it_no_failure() -> None:
+    report = verify("clipped_kept")
+    assert report, report.summary()
+    (layer,) = [layer for layer in report.backends[0].layers if layer.path == "1"]
+    assert layer.own is None
+    assert layer.remark.endswith("its gradInput shows that its weight is right, but nothing judges its bias")
+    with planted(FAULTS["bias + 0.001"], "nn.Linear", "1"):
+        assert not verify("clipped_kept")  # which is more than larger gradients explain

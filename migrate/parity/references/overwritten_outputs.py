@@ -61,6 +61,8 @@ class FollowedRun:
         self.order.append(i)
         self.calls[i] = step.call
         output, inplace = record.traits.output, changes_input(record)
+        for written in self._written.values():
+            written.discard(i)  # it gives its output anew
         if step.call > 1 and output in ("own", "copy"):
             self._overwrite(frozenset({i}), i)
         if i not in self._leaves:
@@ -99,7 +101,8 @@ class FollowedRun:
         if index not in self.order:
             return False
         # a layer that ran before may run again
-        later = {*self.order[self.order.index(index) + 1 :]} - {index}
+        last = len(self.order) - self.order[::-1].index(index)
+        later = {*self.order[last:]}
         return any(
             j in recording.outputs
             and is_writer(self._twin.layers[j], leaf=j in self._leaves)

@@ -17,23 +17,17 @@ from typing import Any
 import torch
 
 from ...base.tensor_trees import apply, leaves, numbered
-from ...model.build import to_torch_tensor
 from ...optim.last_step import objects_in
-from ...t7 import LuaObject, LuaTable, Tensor, Value
+from ...t7 import LuaObject, Tensor
 from ..judge.compare import Difference, Tolerance
 from ..judge.tolerances import Rules
 from ..network_copies import Network, leaf_indices
 from ..runs.handed_back import hand_back, hand_back_in_time, solved
 from ..runs.layers import replacement, worst
 from ..trace import LayerRun, trace
-from .recorded_activations import MOST_NUMBERS, changes_input
+from .gradients_of_inputs import Given, Gradients, Joins, Place, recorded_gradients
+from .recorded_activations import changes_input
 from .recorded_layers import RANDOM, Judgement, Key
-
-#: Place of a tensor in a nested value.
-Place = tuple[int, ...]
-
-#: Deeper nesting than any input has; it bounds the recursion.
-_MAX_DEPTH = 16
 
 #: In another run most numbers are others.
 _OTHER_RUN = 0.25
@@ -43,9 +37,6 @@ _ROUNDING = 1e-6
 
 #: Another input is this less the one in the file.
 _ELSEWHERE = 0.7
-
-#: Layers through which several ways lead, that may be gone back in any order.
-_BRANCHING = ("branches", "joined", "slices", "entries", "graph")
 
 
 @dataclass(frozen=True)
@@ -97,7 +88,7 @@ def backward(
         solve: work out what a linear layer was given that nothing read, by what it handed back: its `parameters` alone
             are then known.
     """
-    recorded = _recorded_gradients(network)
+    recorded = recorded_gradients(network)
     if not recorded.found:
         return {}
     one, other = (_run(network, judgement, value, recorded, solve=solve) for value in values)
@@ -138,56 +129,8 @@ def is_newer(found: Mapping[Key, Backward], network: Network, rules: Rules) -> b
     return bool(shares) and min(shares) > 0 and max(shares) > _OTHER_RUN
 
 
-@dataclass(frozen=True)
-class _Gradients:
-    """The gradients of inputs in a file, by layer and place in a nested input.
-
-    Attributes:
-        found: the gradients.
-        intact: those that nothing wrote over.
-        users: the layers without layers inside that have a gradient in the same memory.
-    """
-
-    found: Mapping[tuple[int, Place], torch.Tensor]
-    intact: frozenset[tuple[int, Place]]
-    users: Mapping[tuple[int, Place], frozenset[int]]
-
-    def only(self, key: tuple[int, Place], *others: int) -> bool:
-        """Has no other layer than these written a gradient there?"""
-        return key in self.intact or self.users.get(key, frozenset({-1})) <= {key[0], *others}
-
-
-def _recorded_gradients(network: Network) -> _Gradients:
-    held: dict[tuple[int, Place], Tensor] = {}
-    for i, record in enumerate(network.layers):
-        for place, tensor in _tensors(record.object.get("gradInput")):
-            if 0 < tensor.numel() <= MOST_NUMBERS and tensor.storage is not None and tensor.dtype.kind == "f":
-                held[i, place] = tensor
-    inner = leaf_indices(network.layers)
-    users: dict[int, list[tuple[int, Place]]] = {}
-    for key, tensor in held.items():
-        traits = network.layers[key[0]].traits
-        # one that gives its input in another size hands its gradient back so, and writes nothing
-        if key[0] in inner and not (traits.output == "pass" and traits.keeps_numbers):
-            users.setdefault(id(tensor.storage), []).append(key)
-    # a chain goes back through its layers one by one: what the first of them left there is the last that was written
-    chain = not any(record.traits.flow in _BRANCHING for record in network.layers)
-    intact = [sharing[0] for sharing in users.values() if chain or len(sharing) == 1]
-    found = {key: to_torch_tensor(tensor) for key, tensor in held.items()}
-    sharing = {key: frozenset(i for i, _ in users.get(id(tensor.storage), [])) for key, tensor in held.items()}
-    return _Gradients(found, frozenset(intact), sharing)
-
-
-def _tensors(value: Value, place: Place = ()) -> Iterator[tuple[Place, Tensor]]:
-    if isinstance(value, Tensor):
-        yield place, value
-    elif isinstance(value, LuaTable) and value.is_list and len(place) < _MAX_DEPTH:
-        for i, item in enumerate(value.list(), 1):
-            yield from _tensors(item, (*place, i))
-
-
 def _run(
-    network: Network, judgement: Judgement, value: Any, recorded: _Gradients, *, solve: bool
+    network: Network, judgement: Judgement, value: Any, recorded: Gradients, *, solve: bool
 ) -> dict[Key, Backward]:
     inner = leaf_indices(network.layers)
     names = {id(parameter): name for name, parameter in network.module.named_parameters()}
@@ -200,6 +143,7 @@ def _run(
     readers: dict[int, list[tuple[int, Place]]] = {}
     ran: list[_Run] = []
     sequences: list[_SequenceRun] = []
+    joins = Joins(twin)
 
     def keep(tensor: Any) -> None:
         if isinstance(tensor, torch.Tensor):
@@ -223,8 +167,10 @@ def _run(
                 keep(tensor)
                 if known is not None:
                     intact.add(id(tensor))
+            joins.note(step.index, output)
             return output
         if step.index not in inner:
+            joins.note(step.index, step.output)
             intact.update(id(tensor) for _, tensor in leaves(step.output) if known is not None)
             for _, tensor in leaves(step.output):
                 if id(tensor) not in made:  # one that joins branches makes a tensor of its own
@@ -242,6 +188,7 @@ def _run(
         for _, tensor in leaves(output):
             keep(tensor)
         intact.update(id(tensor) for _, tensor in leaves(output) if known is not None)
+        joins.note(step.index, output)
         return output
 
     taken = twin.taken(value)
@@ -250,27 +197,36 @@ def _run(
         intact.add(id(tensor))
     with suppress(Exception):  # made-up inputs may lead anywhere
         trace(twin, taken, see)
+
+    def handed_back(output: int) -> Given | None:
+        reader = _outermost(readers.get(output, []), network)
+        if reader is None or runs[reader[0]] > 1 or reader not in recorded.found:
+            return None
+        return reader, recorded.found[reader]
+
     found = {}
     for run in ran:
         key = run.key
-        reading = [reader for reader in readers.get(run.output, []) if reader[0] != key[0]]
-        if solve and not reading and runs[key[0]] == 1 and run.intact:
+        if runs[key[0]] > 1:
+            continue
+        at = joins.gradient(run.output, handed_back)
+        if at is None and solve and not readers.get(run.output) and run.intact:
             others = recorded.users.get((key[0], ()), frozenset()) - {key[0]}
             writers = [other for other in ran if other.key[0] in others]
             if len(writers) == len(others) and all(_only_masks(twin, writer, names) for writer in writers):
-                handed_back, masked = recorded.found.get((key[0], ())), bool(others)
-                given, parameters = solved(twin, key[0], run.given, handed_back, names, masked=masked)
+                back, masked = recorded.found.get((key[0], ())), bool(others)
+                given, parameters = solved(twin, key[0], run.given, back, names, masked=masked)
             else:
                 given, parameters = run.given, {}
             found[key] = Backward(given, None, parameters, None, sure=False, tells=False, intact=True)
-        reader = _outermost(reading, network)
-        if reader is None or runs[key[0]] > 1 or runs[reader[0]] > 1 or reader not in recorded.found:
+        if at is None:
             continue
+        reader, handed = at
         if judgement.unjudged.get(key) == RANDOM or _has_noise(network, key[0]):
             continue
         with suppress(RuntimeError, ValueError, TypeError, IndexError):
             given, intact_then = _at_backward(twin, run)
-            gradient, back, parameters = hand_back(twin, key[0], given, recorded.found[reader], names)
+            gradient, back, parameters = hand_back(twin, key[0], given, handed, names)
             own: tuple[int, Place] = (key[0], ())
             expected = recorded.found.get(own) if recorded.only(own, reader[0]) else None
             sure = recorded.only(reader, key[0])
@@ -279,7 +235,7 @@ def _run(
                 sure = sure and _same(hand_back(twin, key[0], given, back, names)[1], back)
             # of a tanh the negative, of a maximum the sum would tell nothing
             elsewhere = _ELSEWHERE - given
-            other = back if parameters else hand_back(twin, key[0], elsewhere, recorded.found[reader], names)[1]
+            other = back if parameters else hand_back(twin, key[0], elsewhere, handed, names)[1]
             tells = not _same(other, back)
             known = parameters if intact_then else {}
             found[key] = Backward(gradient, back, known, expected, sure, tells, intact_then, reader[0])

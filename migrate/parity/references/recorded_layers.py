@@ -40,7 +40,7 @@ from .recorded_activations import (
     went_back_in_place,
 )
 from .recorded_masks import RecordedMasks
-from .recorded_sequences import UNSURE, SequenceRuns, sequences_in, steps_of_sequences
+from .recorded_sequences import UNSURE, SequenceRuns, run_as_clones, sequences_in, steps_of_sequences
 
 Key = tuple[int, int]
 
@@ -129,6 +129,7 @@ class Probe:
         self.cells, self.inside = steps_of_sequences(network.layers)
         followed = FollowedRun(network, values[0], recording)
         self.calls, self.shared = followed.calls, followed.overwritten
+        self.cloned = run_as_clones(network.layers)
         self.sequences = sequences_in(network, recording, followed, self.cells, self.inside)
         self.undone = [i for i in recording.outputs if went_back_in_place(network.layers[i])]
 
@@ -248,7 +249,9 @@ class _Pass:
             self.judgement.unjudged[step.key] = "its output is not in the file"
             self.masks.suspect(step, self.masks.doubt(step))
             return None
-        if probe.calls.get(i, 1) > 1 or step.call > 1:
+        times = probe.calls.get(i, 1)
+        # a module that runs several times has one output, which is that of its last run; in a sequence, clones run
+        if step.call != times or (times > 1 and i in probe.cloned):
             self.judgement.unjudged[step.key] = REPEATED
             return self.noise(step.output)
         layer = probe.network.layers[i]

@@ -6,7 +6,7 @@ sequencer around them got and gave is in the file.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from typing import Any
@@ -33,6 +33,9 @@ UNSURE = "the file does not tell from which state, or in which mode, its sequenc
 #: Fields of what a layer was told beside its input: the padding of a sequence.
 _GIVEN_APART = ("zeroMask",)
 
+#: How values go through layers that run clones of those in them.
+_CLONING = ("steps", "feedback", "replicas")
+
 #: Of random numbers for layers that draw some in training mode.
 _SEED = 0
 
@@ -46,6 +49,17 @@ def steps_of_sequences(layers: Sequence[LayerRecord]) -> tuple[set[int], set[int
             cells.add(i)
             parts.update(id(part) for part in record.module.modules() if part is not record.module)
     return cells, {i for i, record in enumerate(layers) if id(record.module) in parts}
+
+
+def run_as_clones(layers: Sequence[LayerRecord]) -> set[int]:
+    """The layers of which Torch7 runs clones, in what goes through a sequence, so that they hold what one step gave."""
+    around = {record.path for record in layers if record.traits.flow in _CLONING or record.traits.recurrent}
+    return {i for i, record in enumerate(layers) if any(_is_inside(path, around) for path in record.paths)}
+
+
+def _is_inside(path: str, around: Collection[str]) -> bool:
+    parts = path.split(".")
+    return any(".".join(parts[:count]) in around for count in range(len(parts)))
 
 
 def sequences_in(

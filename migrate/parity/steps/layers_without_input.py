@@ -43,6 +43,9 @@ _SEVERAL = 2
 #: Gradients that differ by a smaller share may be those that were clipped at one size.
 _ALIKE = 1e-6
 
+#: What is left of a gradient that was not clipped, as a share of what was cut off of others.
+_LEFT = 0.01
+
 #: A change of a bias that is so many times what the output may be off has to show.
 _SHOWN = 10
 
@@ -69,6 +72,7 @@ def witnesses(
     rules: Rules,
     *,
     sure: bool,
+    kept: bool = True,
 ) -> dict[Key, Witness]:
     """What the backward pass says of the layers with weights whose input is not known.
 
@@ -80,6 +84,7 @@ def witnesses(
         values: two inputs, as `Probe` takes them.
         rules: the tolerances.
         sure: are these weights known to be those? Otherwise a difference says nothing.
+        kept: are the gradients in the file those of the backward pass? Otherwise a difference of theirs says nothing.
     """
     inner = leaf_indices(network.layers)
     wanted = [key for key, reason in judgement.unjudged.items() if reason == UNKNOWN and key[0] in inner]
@@ -108,7 +113,7 @@ def witnesses(
         added = _added(conv, network, backs, rules, key)
         for factor, decay in {(1.0, 0.0), added or (1.0, 0.0)}:
             moments = _moments(conv, network, key, back, judgement, rules, (factor, decay))
-            if moments is not None and (moments.passed or (sure and added == (factor, decay))):
+            if moments is not None and (moments.passed or (sure and kept and added == (factor, decay))):
                 found[key] = Witness(moments, _WHOLE)
     return found
 
@@ -196,18 +201,18 @@ def _may_be_clipped(off: torch.Tensor, of_weight: torch.Tensor, weight: torch.Te
     largest = sizes.abs() >= (1 - _ALIKE) * sizes.abs().max()
     atol = allowed.atol
     for output, missing in enumerate(off):
+        if float(missing.abs().max()) <= atol:
+            continue
         cut = largest[output]
         slopes = columns[:, cut] * sizes[output, cut].sign()
         slopes = slopes[output : output + 1] if off.dim() == 1 else slopes
         missing = missing.reshape(-1, 1)
         if not cut.any() or not slopes.any():
-            if float(missing.abs().max()) > atol:
-                return False
-            continue
+            return False
         more = torch.linalg.lstsq(slopes, missing, driver="gelsd").solution
         if float((missing - slopes @ more).abs().max()) > atol:
             return False
-        if off.dim() > 1 and slopes.shape[1] <= len(off) and float(more.min()) < -_ALIKE * float(more.abs().max()):
+        if off.dim() > 1 and slopes.shape[1] <= len(off) and float(more.min()) < -_LEFT * float(more.abs().max()):
             return False  # clipping makes them smaller
     return True
 

@@ -30,6 +30,9 @@ OLDER = "not judged: older than the weights; what the last step did to them is n
 #: Sizes at which the gradients may have been clipped that are tried at first, and rounds in which the best is refined.
 _SIZES, _ROUNDS = 24, 12
 
+#: Learning rates that differ by a smaller share are one.
+_ALIKE = 1e-3
+
 #: The smallest of these sizes, as a share of the largest gradient.
 _SMALLEST = 1e-4
 
@@ -70,8 +73,12 @@ def settle(
     probe = Probe(conv, copy_network(conv), recording, values, rules)
     before = weights_before(conv, probe, judgements)
     if before is not None:
-        network = copy_network(conv).changed(before.changes)
-        judgement = Probe(conv, network, recording, values, rules, probe.network).judge_in(before.mode)
+        network, judgement = _judged_before(conv, recording, values, rules, before)
+        if _refine(before, judgements[0], judgement, copy_network(conv, torch.float64), probe):
+            network, judgement = _judged_before(conv, recording, values, rules, before)
+        for key, difference in judgement.judged.items():
+            if key not in judgements[0].judged and difference.passed and has_weights(conv, key):
+                before.proven.setdefault(key, (before.scale,))  # only these weights let it be judged
         failed = [key for key in judgement.failed if has_weights(conv, key)]
         # with a decay that is nearly right, a layer may be explained as a whole, and be off in a channel
         nearly = {*before.proven} if before.decayed else set()
@@ -87,17 +94,50 @@ def settle(
         older += tuple(key for key in before.alone if key not in older)
         # where learning rates differ, that of a layer which nothing else judges is not known
         alike = not older and all(
-            abs(scale / before.scale - 1) < 1e-3 for scales in before.proven.values() for scale in scales
+            abs(scale / before.scale - 1) < _ALIKE for scales in before.proven.values() for scale in scales
         )
         if not alike:
             older += tuple(key for key in failed if key[0] in judgement.sequences and key not in older)
-        seen = witnesses(conv, network, probe.network, judgement, values, rules, sure=alike)
+        kept = before.keeps_gradients
+        seen = witnesses(conv, network, probe.network, judgement, values, rules, sure=alike, kept=kept)
         return Settled(judgement, before, older, {key: seen[key] for key in seen if key[0] in before.told})
     if not was_trained(conv) or any(
         is_newer(backward(probe.network, found, values), probe.network, rules) for found in judgements
     ):
         return Settled(judgement)
     return Settled(judgement, None, tuple(key for key in judgement.failed if has_weights(conv, key)))
+
+
+def _judged_before(
+    conv: ConvertedModel, recording: Recording, values: tuple[Any, Any], rules: Rules, before: Before
+) -> tuple[Network, Judgement]:
+    """The network with the weights before the last step, and what came of it."""
+    network = copy_network(conv).changed(before.changes)
+    return network, Probe(conv, network, recording, values, rules, copy_network(conv)).judge_in(before.mode)
+
+
+def _refine(before: Before, first: Judgement, judgement: Judgement, network: Network, probe: Probe) -> bool:
+    """Makes the length of a step more exact by layers that only the weights before it let judge; tells whether it did.
+
+    Args:
+        before: the weights before the step.
+        first: what came of the weights in the file.
+        judgement: what came of those before the step.
+        network: the network with the weights of the file.
+        probe: runs it on the activations of the file.
+    """
+    new = [key for key in judgement.failed if key not in first.judged]
+    alike = all(abs(scale / before.scale - 1) < _ALIKE for scales in before.proven.values() for scale in scales)
+    if before.known or not new or not alike:
+        return False
+    search = Search(UNKNOWN_STEP, before.changes, network, probe, judgement)
+    factor = search.refined(1.0)
+    if factor == 1 or abs(factor - 1) > _ALIKE:
+        return False
+    before.scale *= factor
+    before.changes = {name: factor * change for name, change in before.changes.items()}
+    before.proven = {key: tuple(factor * scale for scale in scales) for key, scales in before.proven.items()}
+    return True
 
 
 def has_weights(conv: ConvertedModel, key: Key) -> bool:

@@ -63,6 +63,7 @@ class Before:
         shown: the layers that the step explains, maybe but for the mean of each channel.
         remade: were the gradients zeroed in the file, and made again of those of the inputs?
         decayed: what of the changes is a decay of the weights, whatever the gradients were.
+        keeps_gradients: as in `Step`.
         alone: the one layer that tells of it, if it is one: wrong weights of that would tell the same.
     """
 
@@ -79,6 +80,7 @@ class Before:
     shown: frozenset[Key] = frozenset()
     remade: bool = False
     decayed: dict[str, torch.Tensor] = field(default_factory=dict)
+    keeps_gradients: bool = True
     alone: frozenset[Key] = frozenset()
 
     def remark(self, key: Key) -> str:
@@ -160,6 +162,12 @@ class Search:
         less = max((line.digits(found.scale) - line.digits(found.scale, taken) for line in lines), default=0.0)
         return sum(line.digits(found.scale) for line in lines) - less >= _DIGITS
 
+    def refined(self, scale: float) -> float:
+        """The length near this one that explains most of all layers that it explains."""
+        lines = self._lines(scale)
+        self._put({})
+        return refined(list(lines.values()), scale)
+
     def distances(self) -> dict[Key, torch.Tensor]:
         """How far the numbers of each layer are off after the whole change, in tolerances; of those that tell."""
         here = self._outputs(dict.fromkeys(self.changes, 1.0))
@@ -193,7 +201,7 @@ class Search:
         # the file tells these too, where it tells the scale
         own_scales = {} if scale == self.step.scale else self._own_scales(scale, lines, proven)
         for key, own in own_scales.items():
-            if own.digits >= _DIGITS:
+            if own.digits >= _DIGITS and min(own.scales.values()) > 0:
                 score += own.digits
                 proven[key] = tuple(own.scales.values())
                 scales |= own.scales
@@ -214,6 +222,7 @@ class Search:
             doubtful=doubtful,
             score=score,
             unexplained=len(set(self.failed) - set(proven)),
+            keeps_gradients=self.step.keeps_gradients,
             shown=frozenset(key for key, line in lines.items() if any(part.digits(scale) for part in line.parts())),
         )
 
@@ -238,19 +247,25 @@ class Search:
             off = parts[0].off.reshape(-1, 1)
             solved = torch.linalg.lstsq(slopes, off, driver="gelsd").solution
             own = [scale + float(extra) for extra in solved]
+            scales = dict(zip(names, own, strict=True))
+            straight = float((off - slopes @ solved).abs().max()) <= parts[0].atol
             if key[0] in self.probe.sequences:
-                if self._fits_own_scales(key, dict(zip(names, own, strict=True)), float(off.abs().max())):
-                    found[key] = _Own(dict(zip(names, own, strict=True)), 0.0)  # many numbers to fit: no proof
-            elif float((off - slopes @ solved).abs().max()) <= parts[0].atol and min(own) > 0:
-                digits = min(part.shown(n) for n, part in zip(own, parts, strict=True))
-                found[key] = _Own(dict(zip(names, own, strict=True)), digits)
+                if self._with_own_scales(key, scales, float(off.abs().max())) is not None:
+                    found[key] = _Own(scales, 0.0)  # many numbers to fit: no proof
+            elif not straight and self.observed[key] != key:
+                # what another layer wrote over is no straight line of them
+                bent = self._with_own_scales(key, scales, float(off.abs().max()))
+                if bent is not None:
+                    found[key] = bent
+            elif straight and min(own) > 0:
+                found[key] = _Own(scales, min(part.shown(n) for n, part in zip(own, parts, strict=True)))
         return found
 
-    def _fits_own_scales(self, key: Key, scales: dict[str, float], most: float) -> bool:
-        """Would other learning rates near these explain what a sequence answers, which is no straight line of them?
+    def _with_own_scales(self, key: Key, scales: dict[str, float], most: float) -> _Own | None:
+        """Other learning rates near these that explain what a layer answers, which is no straight line of them.
 
         Args:
-            key: the sequence.
+            key: the layer.
             scales: of its parameters.
             most: by how much it is off with one scale for all.
         """
@@ -259,19 +274,19 @@ class Search:
             slopes = [self._line(scales, {name: _NEARBY * (abs(n) or self._first())}) for name, n in scales.items()]
             lines = [found[key] for found in slopes if key in found]
             if len(lines) < len(scales):
-                return False
+                return None
             off = lines[0].off.reshape(-1, 1)
             left = float(off.abs().max())
             forward = min(scales.values()) > -_LEFT * max(scales.values())
-            if left <= lines[0].atol or (left <= _LEFT * most and forward):
-                return True
+            if left <= lines[0].atol or (key[0] in self.probe.sequences and left <= _LEFT * most and forward):
+                return _Own(scales, min(line.shown(n) for n, line in zip(scales.values(), lines, strict=True)))
             if left > before / 2:
-                return False
+                return None
             before = left
             slope = torch.stack([line.slope.reshape(-1) for line in lines], dim=1)
             solved = torch.linalg.lstsq(slope, off, driver="gelsd").solution
             scales = {name: n + float(more) for (name, n), more in zip(scales.items(), solved, strict=True)}
-        return False
+        return None
 
     def _best(self, lines: Mapping[Key, Line]) -> float | None:
         """The scale that explains most; the one in the file if none explains more layers."""

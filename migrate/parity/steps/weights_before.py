@@ -56,7 +56,9 @@ def _by_what_was_handed_back(
             continue
         fits, old = back.agrees(probe.rules, record), now[key].agrees(probe.rules, record)
         if fits is not None and fits.passed and old is not None and not old.passed:
-            return Before(step.name, step.scale, True, judgement.mode, moved, unexplained=len(judgement.failed))
+            found = Before(step.name, step.scale, True, judgement.mode, moved, unexplained=len(judgement.failed))
+            found.keeps_gradients = step.keeps_gradients
+            return found
     return None
 
 
