@@ -11,6 +11,7 @@ from .folders import Folders
 from .kernels import convolutions, criterions, normalization, pooling, resampling
 from .kernels import pointwise as pointwise_kernels
 from .limits import LuaLimits
+from .script_text import with_marked_tables
 from .tensors import indexing, making, numbers, pointwise, products, randoms, reductions, storages, types, views
 from .tensors.engine import FUNCTIONS, KERNELS, METHODS, STORAGE_METHODS, Engine
 from .tensors.handles import DTYPES, Handle, LuaFault
@@ -25,6 +26,7 @@ _SCRIPTS = ("classes", "tensors", "torch", "libraries", "files", "watching")
 #: The product's packages that define no layers, which Torch7's own Lua may use.
 _BESIDE_TORCH7 = (
     "classic",
+    "classic.torch",
     "cutorch",
     "image",
     "moses",
@@ -33,6 +35,7 @@ _BESIDE_TORCH7 = (
     "optim",
     "paths",
     "pl.lapp",
+    "pl.path",
     "sys",
     "xlua",
 )
@@ -227,7 +230,7 @@ class Runtime:
         file = name.encode("latin-1").decode("utf-8", "surrogateescape")
         self.files.append(file)
         text = self.folders.read(file).decode("latin-1")
-        return f"--{text}" if text.startswith("#") else text
+        return f"--{text}" if text.startswith("#") else with_marked_tables(text)
 
     def _package(self, name: str) -> str | None:
         """The text of one of the product's own packages."""

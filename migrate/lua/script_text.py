@@ -29,6 +29,10 @@ _LOOKS = re.compile(
 _PARAMETERS = re.compile(r"\bfunction\b[^(\n]*\(([^)]*)\)")
 
 
+#: A table that is written with numbers as keys.
+_HASHED = re.compile(r"(?:[=,({\[;]|\b(?:return|in|and|or|not))\s*(?=\{\s*\[\s*\d+\s*\]\s*=)")
+
+
 @dataclass(frozen=True)
 class CallSite:
     """A call in a script.
@@ -64,6 +68,15 @@ def without_comments(text: str, *, strings: bool = False) -> str:
         return found[0]
 
     return _QUIET.sub(blank, text)
+
+
+def with_marked_tables(text: str) -> str:
+    """The text with a call of `__hashed` before each table like `{[1] = a}`, whose order no engine promises."""
+    if not re.search(r"\{\s*\[\s*\d", text):
+        return text
+    ends = [found.end() for found in _HASHED.finditer(without_comments(text, strings=True))]
+    parts = [text[start:end] for start, end in zip([0, *ends], [*ends, len(text)], strict=True)]
+    return " __hashed".join(parts)
 
 
 def call_sites(script: str, text: str, name: str, stem: str) -> list[CallSite]:

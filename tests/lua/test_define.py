@@ -168,6 +168,9 @@ local function build(opt)
    if opt.noise then net:add(nn.CMul(2)) net:get(3).scale = torch.rand(2) end
    if opt.coin and torch.uniform() > 0.25 then net:add(nn.Tanh()) end
    if opt.pairs then for name, f in pairs{a = nn.ReLU, b = nn.Tanh, c = nn.Sigmoid} do net:add(f()) end end
+   local layers = opt.numbers and {[1] = nn.ReLU, [2] = nn.Tanh, [3] = nn.Sigmoid} or {nn.ReLU, nn.Tanh, nn.Sigmoid}
+   if opt.numbers or opt.list then for name, f in pairs(layers) do net:add(f()) end end
+   if opt.one then for name, f in pairs({[1] = nn.ReLU}) do net:add(f()) end end
    if opt.fresh then net.table = torch.Tensor(2) end
    if opt.absent then net.value = require('ffi').C end
    if opt.fails then net:add(nil) end
@@ -217,6 +220,12 @@ def test_two_runs_give_the_same_bytes(tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("in_process")
+@pytest.mark.parametrize(("options", "count"), [({"list": True}, 5), ({"one": True}, 3)])
+def test_pairs_over_a_list_or_one_entry_has_one_order(options: Any, count: int, tmp_path: Path) -> None:
+    assert len(small(tmp_path, vector(12), stats=STATS, options=options)["modules"]) == count
+
+
+@pytest.mark.usefixtures("in_process")
 def test_a_new_method_of_a_class_changes_nothing(tmp_path: Path) -> None:
     small(tmp_path, vector(12), stats=STATS, options={"extend": True})
 
@@ -259,6 +268,7 @@ def test_each_number_goes_to_its_place(tmp_path: Path) -> None:
         (vector(14), {"stats": STATS, "options": {"noise": True}}, r"modules\.3\.scale holds random numbers"),
         (vector(12), {"stats": STATS, "options": {"fresh": True}}, "table holds random numbers, or memory"),
         (vector(12), {"stats": STATS, "options": {"pairs": True}}, "the order in which pairs"),
+        (vector(12), {"stats": STATS, "options": {"numbers": True}}, "the order in which pairs"),
         (vector(12), {"stats": STATS, "default_type": "half"}, "default_type must be"),
     ],
 )
@@ -271,7 +281,7 @@ def test_what_does_not_fit_is_refused(tmp_path: Path, weights: Any, rest: dict[s
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ({"fails": True}, r"^model\.lua:9: "),
+        ({"fails": True}, r"^model\.lua:12: "),
         ({"patch": True}, r"a method of their own in place of nn\.Linear\.updateOutput"),
         ({"absent": True}, r"value comes from a package that is not there"),
     ],

@@ -18,7 +18,7 @@ from torchmigrate.lua.callers import NoCall
 from torchmigrate.lua.folders import Folders
 from torchmigrate.lua.limits import LuaLimits
 from torchmigrate.lua.runtime import LuaStopped
-from torchmigrate.lua.script_text import call_sites, is_set_between, is_whole, names_in
+from torchmigrate.lua.script_text import call_sites, is_set_between, is_whole, names_in, with_marked_tables
 
 OPTIONS = """
 local M = {}
@@ -213,6 +213,14 @@ def test_the_command_looks_in_the_folder_of_the_project(tmp_path: Path) -> None:
     assert run.exit_code == 0, run.output
     assert "--caller opts.lua --call 'definition(caller.parse(arg))'" in " ".join(run.output.split())
     assert "it was never trained" in (tmp_path / "out" / "README.md").read_text()
+
+
+def test_tables_that_are_written_with_numbers() -> None:
+    text = "-- {[1] = 2}\nlocal a, s = {[1] = 2, {[ 3 ] = '={[1] = 2}'}}, f{[1] = 2}\nreturn {\n [1] = 2, x[1]}"
+    assert with_marked_tables(text) == (
+        "-- {[1] = 2}\nlocal a, s =  __hashed{[1] = 2,  __hashed{[ 3 ] = '={[1] = 2}'}}, f{[1] = 2}\n"
+        "return  __hashed{\n [1] = 2, x[1]}"
+    )
 
 
 def test_names_and_calls_in_a_text() -> None:

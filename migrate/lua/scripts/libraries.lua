@@ -2,7 +2,7 @@
 local P = ...
 local bridge = P.bridge
 local type, error, tostring, tonumber, select, ipairs, pairs, next = type, error, tostring, tonumber, select, ipairs, pairs, next
-local rawget = rawget
+local rawget, setmetatable = rawget, setmetatable
 local pcall, xpcall, unpack, concat, byte, floor = pcall, xpcall, unpack, table.concat, string.byte, math.floor
 local sethook, getinfo, clock = debug.sethook, debug.getinfo, os.clock
 P.getinfo, P.getlocal, P.setfenv = getinfo, debug.getlocal, setfenv
@@ -61,24 +61,36 @@ function _G.load(f, name)
    return P.compile(concat(parts), name or '=(load)')
 end
 
--- Lua does not say in which order pairs goes through names. The list comes first; the second run takes the rest the
--- other way round, so that what depends on the order shows as a difference between the two.
+-- Lua does not say in which order pairs goes through names, nor through numbers that are no list inside, as those of
+-- {[1] = a, [2] = b}. A list comes first; the second run takes the rest the other way round, so that what depends on the
+-- order shows as a difference between the two.
 P.raw_pairs = pairs
 local metatable_of = P.metatable_of
+local hashed = setmetatable({}, {__mode = 'k'})
+-- the texts of authors call it where a table is written with numbers as keys
+function __hashed(t)
+   hashed[t] = true
+   return t
+end
 function _G.pairs(t)
    if type(t) ~= 'table' then return P.raw_pairs(t) end
    local keys, n, length = {}, 0, #t
    for i = 1, length do keys[i] = i end
    n = length
+   local last, ascending = 0, not hashed[t]
    for k in next, t do
       if not (type(k) == 'number' and k >= 1 and k <= length and floor(k) == k) then
          n = n + 1
          keys[n] = k
+      else
+         ascending = ascending and k > last
+         last = k
       end
    end
    if P.reversed then
-      for i = 1, floor((n - length) / 2) do
-         keys[length + i], keys[n + 1 - i] = keys[n + 1 - i], keys[length + i]
+      local kept = ascending and length or 0
+      for i = 1, floor((n - kept) / 2) do
+         keys[kept + i], keys[n + 1 - i] = keys[n + 1 - i], keys[kept + i]
       end
    end
    local at = 0
