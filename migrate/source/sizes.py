@@ -5,68 +5,22 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
-from functools import partial
 from itertools import combinations
 from typing import Any
 
 import torch
 from torch import nn
 
-from ..base.tensor_trees import apply, leaves, numbered
-from ..shapes.dry_run import on_meta, run_without_numbers
+from ..base.tensor_trees import apply, leaves
 from ..shapes.input_readers import INDICES, SEQUENCES, Entries, Entry
-from ..shapes.search_budget import Operators, Spent
 from .examples import Example
-
-#: How many operators may run to see what fits; without numbers that takes half a second.
-_CALLS = 8_000
-
-#: Of a larger number of entries no more is asked.
-_LARGEST = 1 << 14
+from .size_trials import Axis, Sample, Trial, Unknown, is_listed, shapes_of, stacked
 
 #: Dimensions of a batch of images.
 _IMAGE = 4
 
 #: Steps that sizes may have to have, as behind poolings whose results are enlarged and joined again.
 _STEPS = (2, 4, 8, 16, 32, 64, 3, 5, 6, 7, 12, 24)
-
-
-@dataclass
-class Axis:
-    """A size that may vary, and where the inputs have it.
-
-    Attributes:
-        letter: its name.
-        places: (number of the input, dimension), wherever it is the same.
-        sizes: what it was in each example.
-        step: it is a multiple of this.
-        low: the least size.
-        high: the largest size; None: there is none.
-        such: sizes that fit, in words, where others do together with those of another axis.
-        some: not every size fits, but the multiples of this do (-1: other ones); 0: nothing of the kind is known.
-    """
-
-    letter: str
-    places: list[tuple[int, int]]
-    sizes: tuple[int, ...]
-    step: int = 1
-    low: int = 1
-    high: int | None = None
-    some: int = 0
-    such: str = ""
-
-    @property
-    def note(self) -> str:
-        """Which sizes it may have, in words; "" if any."""
-        if self.such:
-            return self.such
-        if self.high is not None:
-            return f"from {self.low} to {self.high}"
-        if self.step > 1:
-            return f"a multiple of {self.step}"
-        if self.some:
-            return f"multiples of {self.some}; of others not all fit" if self.some > 0 else "not of every size"
-        return f"at least {self.low}" if self.low > 1 else ""
 
 
 @dataclass
@@ -79,6 +33,7 @@ class Sizes:
         axes: the sizes that may vary.
         readers: what reads each input.
         sure: may each input have no other number of dimensions?
+        listed: is the output a list of tensors of one size? The first size is then how many.
     """
 
     inputs: list[list[str]]
@@ -86,6 +41,7 @@ class Sizes:
     axes: list[Axis]
     readers: list[Entry]
     sure: list[bool]
+    listed: bool = False
 
     @property
     def steps(self) -> list[int]:
@@ -130,15 +86,18 @@ def sizes_of(module: nn.Module, examples: list[Example], readers: list[Entry]) -
     if numbers:
         return None
     given = [[tensor.shape for _, tensor in leaves(example.input)] for example in examples]
-    made = [[tensor.shape for _, tensor in leaves(example.output)] for example in examples]
+    made = [shapes_of(example.output) for example in examples]
+    listed = len(set(map(len, made))) > 1 and all(is_listed(example.output) for example in examples)
+    if listed:
+        made = [stacked(shapes) for shapes in made]
     if any(len({tuple(map(len, shapes)) for shapes in found}) != 1 for found in (given, made)):
         return None
     axes = _axes(given, readers)
-    trial = _Trial(module, examples[0], axes, made[0])
+    trial = Trial(module, examples[0], axes, made[0], listed)
     tried = [sample for axis in axes if axis.letter != "N" for sample in _tried(axis, trial)]
     for number in range(len(trial.inputs)):
         _open_oblong(number, trial)
-    ran = [_Sample({id(axis): axis.sizes[i] for axis in axes}, shapes) for i, shapes in enumerate(made)]
+    ran = [Sample({id(axis): axis.sizes[i] for axis in axes}, shapes) for i, shapes in enumerate(made)]
     samples = [s for s in ran if not any(s.sizes[id(axis)] % max(axis.some, 1) for axis in axes)] + tried
     inputs = [[str(n) for n in shape] for shape in given[0]]
     for axis in axes:
@@ -147,74 +106,23 @@ def sizes_of(module: nn.Module, examples: list[Example], readers: list[Entry]) -
     outputs = [[_relation(axes, samples, i, d) for d in range(len(shape))] for i, shape in enumerate(made[0])]
     read_by = [*readers, *(Entry() for _ in trial.inputs[len(readers) :])]
     sure = [_is_sure(number, read_by[number], trial) for number in range(len(trial.inputs))]
-    return Sizes(inputs, outputs, axes, readers, sure)
+    found = Sizes(inputs, outputs, axes, readers, sure, listed)
+    firsts = {shape[0] if shape else "" for shape in outputs}
+    if (listed and firsts == {"N"}) or firsts == {"T"}:
+        _swap(found)
+    return found
 
 
-@dataclass
-class _Sample:
-    sizes: dict[int, int]
-    outputs: list[torch.Size]
+def _swap(sizes: Sizes) -> None:
+    """Calls the first size T and the second one N: the samples are not along the first dimension."""
+    names = {"N": "T", "T": "N"}
+    for shape in (*sizes.inputs, *sizes.outputs):
+        shape[:] = [size.translate(str.maketrans("NT", "TN")) for size in shape]
+    for axis in sizes.axes:
+        axis.letter = names.get(axis.letter, axis.letter)
 
 
-class _Unknown(Exception):
-    """Whether a model takes a size can't be known, or it takes too long to find out."""
-
-
-class _Trial:
-    """Runs a model without numbers on sizes of our choice, as often as that takes next to no time.
-
-    Args:
-        module: the model.
-        example: what it gave.
-        axes: the sizes that may vary.
-        outputs: what it gave then.
-    """
-
-    def __init__(self, module: nn.Module, example: Example, axes: list[Axis], outputs: list[torch.Size]) -> None:
-        self.example, self.axes, self.outputs = example, axes, outputs
-        self.left = _CALLS
-        self.sizes_only = on_meta(module)
-        self.inputs = [tensor.shape for _, tensor in leaves(example.input)]
-        self.batch = {shape[:1] for shape in self.inputs}
-
-    def __call__(self, axis: Axis, size: int) -> _Sample | None:
-        """What the model gives where an axis has this size; None if it does not take that."""
-        if not 0 < size <= _LARGEST:
-            return None
-        answer = self._answer(numbered(self.example.input, partial(self._sized, axis, size)))
-        if answer is None:
-            return None
-        rows = [shape[:1] for shape in answer]
-        before = [shape[:1] for shape in self.outputs]
-        if len(answer) != len(self.outputs) or (set(before) == self.batch and rows != before):
-            return None  # samples were mixed
-        return _Sample({id(a): size if a is axis else a.sizes[0] for a in self.axes}, answer)
-
-    def takes(self, number: int, shape: list[int]) -> bool:
-        """Does the model take an input of another shape, the others being as they were?"""
-        return self._answer(numbered(self.example.input, partial(self._shaped, number, shape))) is not None
-
-    def _answer(self, value: Any) -> list[torch.Size] | None:
-        counter = Operators(self.left)
-        try:
-            with counter:
-                return [tensor.shape for _, tensor in leaves(run_without_numbers(self.sizes_only, value))]
-        except (NotImplementedError, Spent):
-            raise _Unknown from None
-        except Exception:  # whatever a layer raises on a size that it does not take
-            return None
-        finally:
-            self.left = max(counter.left, 0)
-
-    def _shaped(self, wanted: int, shape: list[int], number: int, tensor: torch.Tensor) -> torch.Tensor:
-        return torch.empty(shape if number == wanted else tensor.shape, dtype=tensor.dtype, device="meta")
-
-    def _sized(self, axis: Axis, size: int, number: int, tensor: torch.Tensor) -> torch.Tensor:
-        shape = [size if (number, dim) in axis.places else n for dim, n in enumerate(tensor.shape)]
-        return torch.empty(shape, dtype=tensor.dtype, device="meta")
-
-
-def _is_sure(number: int, reader: Entry, trial: _Trial) -> bool:
+def _is_sure(number: int, reader: Entry, trial: Trial) -> bool:
     """Does what reads an input tell the number of its dimensions, or does no other fit?"""
     traits = [record.traits for record in reader.passed]
     if any(one.merges_dims or (one.keeps_numbers and not one.keeps_size) for one in traits):
@@ -225,11 +133,11 @@ def _is_sure(number: int, reader: Entry, trial: _Trial) -> bool:
     fewer = [[*shape[:dim], *shape[dim + 1 :]] for dim in range(len(shape)) if len(shape) > 1]
     try:
         return not any(trial.takes(number, other) for other in (*fewer, [1, *shape], [*shape, 1]))
-    except _Unknown:
+    except Unknown:
         return False
 
 
-def _open_oblong(number: int, trial: _Trial) -> None:
+def _open_oblong(number: int, trial: Trial) -> None:
     """Bounds no sides of images where others fit that leave a layer as many numbers: half as high, twice as wide."""
     shape = trial.inputs[number]
     axes = [axis for axis in trial.axes if axis.high is not None and {(number, 2), (number, 3)} & set(axis.places)]
@@ -237,7 +145,7 @@ def _open_oblong(number: int, trial: _Trial) -> None:
         return
     height, width = shape[2:]
     others = [sides for k in (2, 4) for sides in ((height // k, width * k), (height * k, width // k)) if min(sides)]
-    with suppress(_Unknown):
+    with suppress(Unknown):
         if not any(trial.takes(number, [*shape[:2], *sides]) for sides in others):
             return
     for axis in axes:
@@ -273,16 +181,16 @@ def letters_of(dims: int, kind: str) -> list[str]:
     return ["N", *{4: "CHW", 5: "CTHW"}.get(dims, "TUVWXYZABC")]
 
 
-def _tried(axis: Axis, trial: _Trial) -> list[_Sample]:
+def _tried(axis: Axis, trial: Trial) -> list[Sample]:
     """Samples of other sizes of an axis; sets which sizes it may have, if that can be found out."""
-    known: dict[int, _Sample | None] = {}
+    known: dict[int, Sample | None] = {}
 
     def fits(n: int) -> bool:
         if n not in known:
             known[n] = trial(axis, n)
         return known[n] is not None
 
-    with suppress(_Unknown):
+    with suppress(Unknown):
         _find(axis, fits, len(trial.inputs[axis.places[0][0]]))
     step = max(axis.some, 1)
     return [sample for n, sample in known.items() if sample is not None and n % step == 0]
@@ -292,7 +200,7 @@ def _find(axis: Axis, fits: Callable[[int], bool], dims: int) -> None:
     """Finds which sizes a model takes."""
     size = axis.sizes[0]
     if not fits(size):
-        raise _Unknown
+        raise Unknown
     if not (fits(2 * size) or fits(3 * size)):
         if fits(size + 1) or fits(size - 1):
             axis.low, axis.high = _edge(fits, 0, size, 1), _edge(fits, 2 * size, size, 1)
@@ -317,7 +225,7 @@ def _edge(fits: Callable[[int], bool], bad: int, good: int, step: int) -> int:
     return good * step
 
 
-def _relation(axes: list[Axis], samples: list[_Sample], output: int, dim: int) -> str:
+def _relation(axes: list[Axis], samples: list[Sample], output: int, dim: int) -> str:
     """A size of an output, as it follows from those of the inputs."""
     sizes = [sample.outputs[output][dim] for sample in samples]
     if len(set(sizes)) == 1:

@@ -136,3 +136,12 @@ def test_a_sequencer_without_memory_is_a_loop() -> None:
     text = conversion.source(tm.to_torch(tm.load(files / "sentiment_gru_cuda.reference.t7")["input"]))
     assert "for step in xs:" in text
     assert [word for word in ("Remembering", "has_memory", "forget", "remember") if word in text] == []
+
+
+def test_a_list_of_any_length_is_said_to_be_one() -> None:
+    found = tm.load(golden.FIXTURES / "sequenced" / "forgets.t7")
+    source = generate(tm.convert(found["module"]), tm.to_torch(found["input"]))
+    assert '"""Input: (T, N) indices from 1 to 11.\n\n    Output: a list of T tensors (N, 11) float32.\n' in source.text
+    model = instance(source.text, source.state)
+    for t, n in ((2, 7), (9, 1), (4, 3)):
+        assert [tuple(step.shape) for step in model(torch.ones(t, n))] == [(n, 11)] * t

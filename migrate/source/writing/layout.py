@@ -16,6 +16,7 @@ from operator import itemgetter
 import torch
 from torch import nn
 
+from ...base.tensor_trees import leaves
 from ...model.conversion import ConvertedModel
 from ...shapes.input_readers import INDICES
 from ...shapes.random_input import floating_type
@@ -126,7 +127,11 @@ def _sizes(draft: Draft, sizes: Sizes | None) -> list[str]:
     ]
     notes = notes_of(sizes.axes)
     given = described("Input", ins, sizes.inputs, kinds) + (f" ({notes})" if notes else "") + "."
-    made = described("Output", outs, sizes.outputs, []) + "." if len(outs) == len(sizes.outputs) else ""
+    if sizes.listed:
+        (count, *shape), tensors = sizes.outputs[0], [tensor for out in outs for _, tensor in leaves(out.values[0])]
+        made = f"Output: a list of {count} tensors {tupled(shape)} {_dtype(tensors[0])}."
+    else:
+        made = described("Output", outs, sizes.outputs, []) + "." if len(outs) == len(sizes.outputs) else ""
     both = f"{given} {made}".rstrip()
     if len(both) <= _WIDTH - 10:
         return [f'    """{both}"""']
@@ -166,11 +171,15 @@ def described(name: str, values: list[Variable], sizes: list[list[str]], kinds: 
         sizes: their sizes, in words.
         kinds: what they are beside numbers of a type; "" or nothing if no more than that.
     """
-    types = [str(value.values[0].dtype).removeprefix("torch.") for value in values]
+    types = [_dtype(value.values[0]) for value in values]
     said = [kind or dtype for kind, dtype in zip_longest(kinds[: len(types)], types)]
     pairs = zip(map(tupled, sizes), said, strict=True)
     parts = [f"{', '.join(shape for shape, _ in members)} {kind}" for kind, members in groupby(pairs, itemgetter(1))]
     return f"{name}{'s' * (len(values) > 1)}: {'; '.join(parts)}"
+
+
+def _dtype(tensor: torch.Tensor) -> str:
+    return str(tensor.dtype).removeprefix("torch.")
 
 
 def _class(item: Class) -> str:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import ast
 
 from ..expressions import Variable, python
-from ..sizes import Axis, Sizes, letters_of, notes_of, tupled
+from ..size_trials import Axis
+from ..sizes import Sizes, letters_of, notes_of, tupled
 
 #: With so many conditions, sizes get names in the check of them, so that it stays short.
 _WITH_NAMES = range(3, 7)
