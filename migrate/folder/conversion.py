@@ -148,6 +148,7 @@ def convert(
     track_gradients: bool = False,
     lua: Iterable[str | os.PathLike[str]] = (),
     lua_first: Iterable[str] = (),
+    run_lua: Iterable[str] = (),
     limits: Limits = DEFAULT_LIMITS,
 ) -> Conversion:
     """Converts a Torch7 model or criterion to PyTorch.
@@ -163,6 +164,7 @@ def convert(
         track_gradients: keep `Conversion.parameter_gradients` possible, at the price of a second copy of the weights.
         lua: authors' Lua files; layers of classes that they define and no converter knows are converted from them.
         lua_first: classes of `lua` whose Lua is taken though a converter knows them.
+        run_lua: of these classes, those whose layers stay in Lua, and run it in a process of their own.
         limits: how much the file, and a run of the model, may ask for.
 
     Raises:
@@ -180,7 +182,7 @@ def convert(
                 aliases=aliases,
                 allow_unsupported=allow_unsupported,
                 track_gradients=track_gradients,
-                provided=provided_by(lua, lua_first),
+                provided=provided_by(lua, lua_first, run_lua),
                 limits=limits,
             )
         )

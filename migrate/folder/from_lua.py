@@ -9,6 +9,7 @@ from pathlib import Path
 from torch import nn
 
 from ..base.errors import UsageError
+from ..model.conversion import ConvertedModel
 from ..model.registry import PLUGIN, Converter
 
 #: The file with the classes that were written from Lua, to pass with --plugin where the folder is opened again.
@@ -18,25 +19,42 @@ LUA_LAYERS = "lua_layers.py"
 _HOME = f"{PLUGIN}{LUA_LAYERS.removesuffix('.py')}_"
 
 
-def provided_by(lua: Iterable[str | os.PathLike[str]], first: Iterable[str] = ()) -> dict[str, Converter]:
+def provided_by(
+    lua: Iterable[str | os.PathLike[str]], first: Iterable[str] = (), run_lua: Iterable[str] = ()
+) -> dict[str, Converter]:
     """Converters of the classes that Lua files define; nothing of Lua is loaded where there are none.
 
     Args:
         lua: the files, in the order in which they run.
         first: classes whose Lua is taken though a converter knows them.
+        run_lua: classes of which the layers stay in Lua and run it.
 
     Raises:
-        UsageError: there is no such file, the extra `lua` is not installed, or no file defines a class of `first`.
+        UsageError: there is no such file, the extra `lua` is not installed, or no file defines a class of `first` or
+            of `run_lua`.
         LuaFailed: a file ends with an error.
     """
-    files, wanted = list(lua), list(first)
+    files, wanted, kept = list(lua), list(first), list(run_lua)
     if not files and wanted:
         raise UsageError("--lua-first (lua_first) names classes of the files that --lua (lua) gives; there is none.")
     if not files:
+        if kept:
+            raise UsageError("--run-lua runs classes of the author's Lua: give the file that defines them with --lua.")
         return {}
     from ..lua.layers.provider import converters
 
-    return converters(files, first=wanted)
+    found = converters(files, first=wanted)
+    if kept:
+        from ..lua.layers.kept.converter import running
+
+        found |= running(files, kept, found)
+    return found
+
+
+def running_lua(conv: ConvertedModel) -> str:
+    """The classes of the layers that run their Lua, in words; "" if none does."""
+    found = sorted({record.typename for record in conv.layers if getattr(record.module, "runs_lua", False)})
+    return f"{' and '.join(found)} {'run their' if len(found) > 1 else 'runs its'} Lua (--run-lua)" if found else ""
 
 
 def write_lua_layers(module: nn.Module, folder: Path) -> None:

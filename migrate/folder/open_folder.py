@@ -33,6 +33,7 @@ def open_model(
     aliases: Mapping[str, str] | None = None,
     lua: Iterable[Path] = (),
     lua_first: Iterable[str] = (),
+    run_lua: Iterable[str] = (),
     limits: Limits = DEFAULT_LIMITS,
 ) -> ConvertedModel:
     """The model of a .t7 file, which is converted, or of a folder that `convert` wrote.
@@ -41,9 +42,10 @@ def open_model(
         TorchMigrateError: of any kind; of a folder `UsageError`, also where an option is for .t7 files only.
     """
     if not path.is_dir():
-        provided = provided_by(lua, lua_first)
+        provided = provided_by(lua, lua_first, run_lua)
         return convert_model(path, key=key, plugins=plugins, aliases=aliases, provided=provided, limits=limits)
-    for name, value in (("--key", key), ("--alias", aliases), ("--lua", [*lua, *lua_first])):
+    given = (("--key", key), ("--alias", aliases), ("--lua", [*lua, *lua_first]), ("--run-lua", list(run_lua)))
+    for name, value in given:
         if value:
             raise UsageError(f"{name} is for .t7 files; {path} is a folder, whose model is chosen already.")
     return open_folder(path, plugins, limits)

@@ -32,7 +32,7 @@ from ..t7.limits import DEFAULT_LIMITS, Limits
 from .card import write_card
 from .data_given import DataGiven, with_given
 from .example_input import two_samples
-from .from_lua import provided_by
+from .from_lua import provided_by, running_lua
 from .verify_folder import by_place
 from .write import source_of, write, write_source
 
@@ -67,6 +67,7 @@ class ConvertOptions:
     channel_order: str | None = None
     labels: Path | None = None
     lua: Sequence[Path] = ()
+    run_lua: Sequence[str] = ()
     torch7_source: Path | None = None
     lua_first: Sequence[str] = ()
 
@@ -173,7 +174,7 @@ def convert_file(
             plugins=options.plugins,
             aliases=options.aliases,
             allow_unsupported=options.allow_unsupported,
-            provided=provided_by(options.lua, options.lua_first),
+            provided=provided_by(options.lua, options.lua_first, options.run_lua),
             limits=options.limits,
         )
         conversion.notes += [("", note) for note in notes]
@@ -307,6 +308,8 @@ def _not_run(conversion: ConvertedModel, options: ConvertOptions) -> dict[str, s
         return {"onnx": reason, "parity": reason}
     chosen = {"onnx": options.no_onnx, "parity": options.no_verify}
     found = {name: f"--no-{'verify' if name == 'parity' else name}" for name, left_out in chosen.items() if left_out}
+    if kept := running_lua(conversion):
+        found.setdefault("onnx", f"{kept}, which no ONNX file can hold")
     if conversion.is_criterion:
         found["onnx"] = found["parity"] = "a criterion is called with input and target, it has no graph of its own"
     return found

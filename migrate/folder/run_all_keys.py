@@ -78,7 +78,11 @@ def convert_all_keys(file: Path, folder: Path, options: ConvertOptions, step: Pr
     step("reading")
     for plugin in options.plugins:
         registry.load_plugin(Path(plugin))
-    known = {*registry.all_converters(), *options.aliases, *provided_by(options.lua, options.lua_first)}
+    known = {
+        *registry.all_converters(),
+        *options.aliases,
+        *provided_by(options.lua, options.lua_first, options.run_lua),
+    }
     read = load_file(file, limits=options.limits)
     value = read.objects[0] if read.objects else None
     keys = [model.key for model in networks(value, known)]

@@ -59,6 +59,7 @@ class VerifyOptions:
     limits: Limits = DEFAULT_LIMITS
     require_proof: bool = False
     lua: Sequence[Path] = ()
+    run_lua: Sequence[str] = ()
     torch7_source: Path | None = None
     lua_first: Sequence[str] = ()
 
@@ -118,6 +119,7 @@ def verify_path(path: Path, options: VerifyOptions) -> Verified:
         aliases=options.aliases,
         lua=options.lua,
         lua_first=options.lua_first,
+        run_lua=options.run_lua,
         limits=options.limits,
     )
     onnx = options.onnx

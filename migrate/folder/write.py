@@ -24,7 +24,7 @@ from ..shapes.infer import infer_input
 from ..source.generate import Source, generate
 from .example_input import two_samples
 from .file_names import carry_names
-from .from_lua import write_lua_layers
+from .from_lua import running_lua, write_lua_layers
 
 
 def write(conv: ConvertedModel, folder: Path, example: Any = None) -> str:
@@ -83,6 +83,8 @@ def source_of(conv: ConvertedModel, example: Any = None) -> Source:
         raise UsageError("there is no model.py: layers of the model were not converted")
     if conv.is_criterion:
         raise UsageError("there is no model.py: a criterion is called with input and target, which source can't show")
+    if kept := running_lua(conv):
+        raise UsageError(f"there is no model.py: {kept}, which no source can hold")
     with suppress(UsageError):
         if example is None:  # the source can still follow the file module by module
             example = infer_input(conv).value

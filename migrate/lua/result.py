@@ -21,10 +21,12 @@ class Results:
 
     Args:
         runtime: the Lua.
+        copies: numbers are copied: memory that numpy has seen can't grow any more.
     """
 
-    def __init__(self, runtime: Runtime) -> None:
+    def __init__(self, runtime: Runtime, *, copies: bool = False) -> None:
         self._host = runtime.host
+        self._copies = copies
         self._seen: dict[Any, Value] = {}
         self._storages: dict[tuple[int, str], Storage] = {}
         self._alive: list[Any] = []
@@ -127,8 +129,9 @@ class Results:
         key = (memory._cdata, kind)
         if key not in self._storages:
             self._alive.append(memory)
-            numbers = StorageHandle(memory, kind).value.numpy()
-            self._storages[key] = Storage(f"torch.{kind}Storage", numbers)
+            numbers = StorageHandle(memory, kind).value
+            numbers = numbers.clone() if self._copies else numbers
+            self._storages[key] = Storage(f"torch.{kind}Storage", numbers.numpy())
         return self._storages[key]
 
 

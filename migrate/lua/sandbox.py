@@ -16,7 +16,8 @@ import struct
 import subprocess
 import sys
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict
 from typing import IO, Any
 
@@ -59,10 +60,29 @@ def run(job: Mapping[str, Any], limits: LuaLimits, given: bytes = b"") -> tuple[
         LuaFailed: the Lua ended with an error.
         LimitExceeded: it was stopped.
     """
+    process = started()
+    assert process.stdout is not None
+    late = threading.Event()
+    with stopped_when_late(process, limits, late):
+        try:
+            send(process, {**job, "limits": asdict(limits)}, given, last=True)
+            said, result = read_answer(process.stdout, limits)
+        finally:
+            process.kill()
+            process.stdout.close()
+            code = process.wait()
+    return judged(said, result, limits, late=late.is_set(), code=code)
+
+
+def started() -> subprocess.Popen[bytes]:
+    """A process that waits for its job, with nothing of this one's.
+
+    Raises:
+        UsageError: the extra `lua` is not installed.
+    """
     if importlib.util.find_spec("lupa") is None:
         raise UsageError("To run an author's Lua, install the extra: pip install 'torchmigrate[lua]'")
-    request = json.dumps({**job, "limits": asdict(limits)}).encode()
-    process = subprocess.Popen(
+    return subprocess.Popen(
         [sys.executable, "-P", "-m", f"{__package__}.child"],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
@@ -70,31 +90,50 @@ def run(job: Mapping[str, Any], limits: LuaLimits, given: bytes = b"") -> tuple[
         env={name: os.environ[name] for name in _ENVIRONMENT if name in os.environ}
         | {"OMP_NUM_THREADS": "1", "PYTHONHASHSEED": "0", "PYTHONUTF8": "1"},
     )
-    assert process.stdin is not None
-    assert process.stdout is not None
-    late = threading.Event()
+
+
+@contextmanager
+def stopped_when_late(process: subprocess.Popen[bytes], limits: LuaLimits, late: threading.Event) -> Iterator[None]:
+    """Inside the block, the process is killed when its time by the clock is over; `late` says that it was."""
 
     def stop() -> None:
         late.set()
         process.kill()
 
     timer = threading.Timer(limits.seconds, stop)
+    timer.daemon = True
     timer.start()
     try:
-        try:
-            process.stdin.write(_HEADER.pack(len(request), len(given)))
-            process.stdin.write(request)
-            process.stdin.write(given)
-            process.stdin.close()
-        except OSError:
-            pass
-        said, result = _answer(process.stdout, limits)
+        yield
     finally:
         timer.cancel()
-        process.kill()
-        process.stdout.close()
-        code = process.wait()
-    if late.is_set():
+
+
+def send(process: subprocess.Popen[bytes], job: Mapping[str, Any], given: bytes, *, last: bool = False) -> None:
+    """Writes what `read_job` reads; a process that ended meanwhile says so when its answer is read."""
+    assert process.stdin is not None
+    request = json.dumps(job).encode()
+    try:
+        process.stdin.write(_HEADER.pack(len(request), len(given)))
+        process.stdin.write(request)
+        process.stdin.write(given)
+        process.stdin.flush()
+        if last:
+            process.stdin.close()
+    except OSError:
+        pass
+
+
+def judged(
+    said: dict[str, Any] | None, result: bytes | None, limits: LuaLimits, *, late: bool, code: int
+) -> tuple[dict[str, Any], Value]:
+    """What a process answered, or why it did not.
+
+    Raises:
+        LuaFailed: the Lua ended with an error.
+        LimitExceeded: it was stopped.
+    """
+    if late:
         raise LimitExceeded(
             f"the Lua was stopped after {limits.seconds} s",
             hint="If it needs longer, LuaLimits.seconds allows more.",
@@ -111,7 +150,7 @@ def run(job: Mapping[str, Any], limits: LuaLimits, given: bytes = b"") -> tuple[
     return said, None if result is None else load(io.BytesIO(result))
 
 
-def _answer(stream: IO[bytes], limits: LuaLimits) -> tuple[dict[str, Any] | None, bytes | None]:
+def read_answer(stream: IO[bytes], limits: LuaLimits) -> tuple[dict[str, Any] | None, bytes | None]:
     """What the process writes: two lengths, a JSON text and a `.t7`; None if it ended before."""
     header = stream.read(_HEADER.size)
     if len(header) < _HEADER.size:
@@ -128,8 +167,15 @@ def _answer(stream: IO[bytes], limits: LuaLimits) -> tuple[dict[str, Any] | None
 
 
 def read_job(stream: IO[bytes]) -> tuple[dict[str, Any], bytes]:
-    """What `run` writes: the job, and the `.t7` that goes with it."""
-    text_size, given_size = _HEADER.unpack(stream.read(_HEADER.size))
+    """What `send` writes: the job, and the `.t7` that goes with it.
+
+    Raises:
+        EOFError: nothing more is asked for.
+    """
+    header = stream.read(_HEADER.size)
+    if len(header) < _HEADER.size:
+        raise EOFError
+    text_size, given_size = _HEADER.unpack(header)
     job: dict[str, Any] = json.loads(stream.read(text_size))
     return job, stream.read(given_size)
 

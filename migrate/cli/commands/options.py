@@ -200,6 +200,13 @@ LUA = options(
         help="A class that is converted from its Lua though a converter knows it; repeatable.",
     ),
 )
+RUN_LUA = click.option(
+    "--run-lua",
+    "run_lua",
+    metavar="CLASS",
+    multiple=True,
+    help="A class of --lua whose layers stay in Lua and run it, in a process of their own; repeatable.",
+)
 CONVERSION = options(FILE, KEY, PLUGINS, NO_PLUGINS, ALIASES, LUA, LIMITS)
 TOLERANCES = options(ATOL, RTOL)
 DATA = options(MEAN, STD, LABELS, CHANNEL_ORDER)

@@ -22,6 +22,7 @@ from .options import (
     PLUGINS,
     PROOF,
     QUIET,
+    RUN_LUA,
     SHAPE,
     STD,
     TOLERANCES,
@@ -93,7 +94,7 @@ RESULTS = in_group(
 
 @click.command(cls=GroupedCommand)
 @ONE_FILE
-@in_group("The model", KEY, LUA, PLUGINS, NO_PLUGINS, ALIASES)
+@in_group("The model", KEY, LUA, RUN_LUA, PLUGINS, NO_PLUGINS, ALIASES)
 @REFERENCES
 @INPUTS
 @COMPARISON

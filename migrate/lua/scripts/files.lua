@@ -25,6 +25,9 @@ do
    P.absent = absent
 end
 
+-- what is absent can be named while packages load, and not be used while layers run
+function P.begin() P.absent_raises = true end
+
 -- LuaJIT takes a bracket on a new line for a call, Lua 5.1 refuses it: the line break moves behind the bracket
 local function compile(text, name)
    local f, message = P.compile(text, name)

@@ -45,6 +45,8 @@ function H.is_authors(object, name) return P.is_authors(object, name) end
 function H.read(object, version, parts) return P.read(object, version, parts) end
 function H.unread_function() return P.unread_function() end
 function H.begin() P.begin() end
+function H.allow_more() P.allow_more() end
+function H.copied(value) return P.copied(value) end
 function H.reference(files, arguments) P.reference(files, arguments) end
 function H.saved() return P.saved end
 function H.get(object, name) return object[name] end

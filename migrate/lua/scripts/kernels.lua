@@ -64,8 +64,6 @@ function P.unread_function()
    return function() error(P.where() .. 'the file holds this function of Lua, whose bytecode is not run', 0) end
 end
 
--- what is absent can be named while packages load, and not be used while layers run
-function P.begin() P.absent_raises = true end
 -- no C is called: of its types there are none, and its libraries are not found
 rawset(package.loaded, 'ffi', {
    os = 'Linux', cdef = function() end, typeof = function() return function() return {} end end,

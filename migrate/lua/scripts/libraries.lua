@@ -13,6 +13,8 @@ local function expired()
    if clock() > deadline then error('the Lua ran for more than ' .. P.cpu_seconds .. ' s (LuaLimits.cpu_seconds)', 0) end
 end
 sethook(expired, '', 100000)
+-- each answer of a process that is kept has its own time
+function P.allow_more() deadline = clock() + P.cpu_seconds end
 local create, resume, status, yield, running = coroutine.create, coroutine.resume, coroutine.status, coroutine.yield, coroutine.running
 local function hooked(f)
    if type(f) ~= 'function' then error('bad argument #1 to \'create\' (Lua function expected)', 3) end
