@@ -49,6 +49,7 @@ STATEFUL = "it is part of a step of a sequence, and the file does not tell of wh
 RANDOM = "it ran in training mode, in which it is random"
 UNDONE = "not judged: a backward pass has changed its output since, as in-place layers that add or multiply do"
 BEHIND_UNDONE = "not judged: a backward pass has changed what it got since, as in-place layers that add or multiply do"
+AGAIN = "it ran again, and the file holds what it gave then"
 REPEATED = "it ran several times, and the file does not tell of which run its output is"
 
 
@@ -252,7 +253,7 @@ class _Pass:
         times = probe.calls.get(i, 1)
         # a module that runs several times has one output, which is that of its last run; in a sequence, clones run
         if step.call != times or (times > 1 and i in probe.cloned):
-            self.judgement.unjudged[step.key] = REPEATED
+            self.judgement.unjudged[step.key] = AGAIN if step.call < times and i not in probe.cloned else REPEATED
             return self.noise(step.output)
         layer = probe.network.layers[i]
         rule = probe.rules.layer(layer)

@@ -95,8 +95,9 @@ def _of_torch7(report: Comparison) -> Verdict:
 
 
 def _reason(paths: Sequence[str], runs: Sequence[LayerResult]) -> str:
-    """Why a layer was not judged."""
-    return next((run.remark for run in runs if run.path in paths and run.remark), "") or "it was not compared"
+    """Why a layer was not judged, in its last run, which is what a file of Torch7 holds."""
+    said = (run.remark for run in reversed(runs) if run.path in paths and run.remark)
+    return next(said, "") or "it was not compared"
 
 
 def _ends_prove(report: Comparison) -> bool:
