@@ -30,6 +30,9 @@ from torchmigrate.lua.runtime import LuaStopped
 from torchmigrate.lua.sandbox import LuaFailed
 from torchmigrate.model.recurrent_state import forget
 
+#: Those that are run by default: with parameters, a list of inputs, modules in it.
+FAST = ("nn.CosineLinear", "nn.GateFuse", "nn.ShuffledGroups")
+
 
 class InThisProcess(LuaProcess):
     """The objects of a layer whose Lua, which is no attack, runs in the process of the tests."""
@@ -86,7 +89,9 @@ def nested(leaves: list[torch.Tensor], like: Any) -> Any:
 
 
 @pytest.mark.usefixtures("in_this_process")
-@pytest.mark.parametrize("name", LAYERS)
+@pytest.mark.parametrize(
+    "name", [name if name in FAST else pytest.param(name, marks=pytest.mark.slow) for name in LAYERS]
+)
 def test_it_gives_what_torch7_gave(name: str) -> None:
     value = recorded(name)
     conversion = converted(value["module"], lua_file(name))
