@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 #: The packages of Torch7 that are run so.
-PACKAGES = ("nn", "nngraph", "rnn", "dpnn")
+PACKAGES = ("nn", "nngraph", "rnn", "dpnn", "stn")
 
 _FUNCTION = "the file holds this function of Lua, whose bytecode is not run"
-_NNX = "attempt to index field 'nn'"  # functions in C of nnx
+_NNX = "the function SpatialReSampling_updateOutput in C has no kernel"  # of nnx
 _PROJECT = "unknown Torch class"  # of a project whose Lua is not in these packages
 
 #: row -> what is said of it.

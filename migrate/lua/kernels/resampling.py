@@ -59,6 +59,14 @@ def volumetric_trilinear(
     engine.put(output, _linear(x.value, wanted))
 
 
+@kernel("BilinearSamplerBHWD_updateOutput")
+def sampled(engine: Engine, images: TensorHandle, grids: TensorHandle, output: TensorHandle) -> None:
+    """BilinearSamplerBHWD(inputImages, grids, output): images B x H x W x D, grids of y and x in [-1, 1]."""
+    planes = images.value.permute(0, 3, 1, 2)
+    made = F.grid_sample(planes, grids.value.flip(-1), mode="bilinear", padding_mode="zeros", align_corners=True)
+    engine.put(output, made.permute(0, 2, 3, 1))
+
+
 @kernel("SpatialReflectionPadding_updateOutput")
 def spatial_reflection(engine: Engine, x: TensorHandle, output: TensorHandle, *pads: Any) -> None:
     """SpatialReflectionPadding(input, output, left, right, top, bottom)."""

@@ -16,7 +16,7 @@ for i = 1, #names do
    end
 end
 setmetatable(functions, {__index = function(_, name)
-   error(P.where() .. 'THNN.' .. tostring(name) .. ' has no kernel of PyTorch here', 0)
+   error(P.where() .. 'the function ' .. tostring(name) .. ' in C has no kernel of PyTorch here', 0)
 end})
 
 local function itself(value) return value end
@@ -24,8 +24,14 @@ P.kernels = {kernels = {}, getState = function() end, optionalTensor = itself}
 for name, class in P.raw_pairs(P.classes) do
    if match(name, '^torch%..*Tensor$') or match(name, '^torch%..*Storage$') then class.cdata = itself end
 end
+-- older functions get the module first: input.nn.X_updateOutput(self, …)
+local older = setmetatable({}, {__index = function(_, name)
+   local run = functions[name]
+   return function(_, ...) return run(...) end
+end})
 for _, name in P.raw_pairs{'torch.FloatTensor', 'torch.DoubleTensor'} do
    P.classes[name].THNN = functions
+   P.classes[name].nn = older
    P.kernels.kernels[name] = functions
 end
 function P.kernels.runKernel(name, kind, ...)
