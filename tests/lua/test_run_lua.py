@@ -66,7 +66,7 @@ class InThisProcess(LuaProcess):
 
 @pytest.fixture
 def in_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
-    def defined(lua: Iterable[Path], _limits: object = None) -> dict[str, Any]:
+    def defined(lua: Iterable[Path], _limits: object = None, first: Iterable[str] = ()) -> dict[str, Any]:
         return {"my.Layer": None, **dict.fromkeys(LAYERS)}
 
     from torchmigrate.lua.layers import provider

@@ -164,13 +164,13 @@ class KeptLayer:
 class _Steady(Children):
     """Modules of nn in a layer; those that do something else in training are refused there."""
 
-    def run(self, how: str, child: Any, given: Any, grad: Any = None, scale: Any = 1.0) -> Any:
+    def run(self, how: str, child: Any, inherited: str | None, given: Any, grad: Any = None, scale: Any = 1.0) -> Any:
         """A pass of a child, as in `Children`."""
-        found = super().run(how, child, given, grad, scale)
+        found = super().run(how, child, inherited, given, grad, scale)
         if how == "output" and bool(child["train"]):
             child["train"] = False
             try:
-                other = super().run(how, child, given, grad, scale)
+                other = super().run(how, child, inherited, given, grad, scale)
             finally:
                 child["train"] = True
             pairs = zip(_flat_handles(found), _flat_handles(other), strict=True)
