@@ -48,17 +48,17 @@ class BatchNorm(nn.modules.batchnorm._BatchNorm):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         if x.dim() == self.dimensions - 1 and not self.training:
-            return self.forward(x.unsqueeze(0))  # Torch7 keeps the batch dimension
-        if not self.freeze_single:
-            return super().forward(x)
+            x = x.unsqueeze(0)  # Torch7 keeps the batch dimension
         self._check_input_dim(x)
-        updates = self.training and x.shape[0] > 1
+        if self.training and not self.freeze_single and self.num_batches_tracked is not None:
+            self.num_batches_tracked.add_(1)  # as torch.nn counts
+        updates = self.training and (x.shape[0] > 1 or not self.freeze_single)
         known = self.running_mean, self.running_var, self.weight, self.bias
         return F.batch_norm(x, *known, updates, self.momentum, self.eps)  # type: ignore[arg-type]
 
     def _check_input_dim(self, input: torch.Tensor) -> None:  # noqa: A002 - PyTorch's name
         if input.dim() != self.dimensions:
-            raise ValueError(f"expected {self.dimensions} dimensions, a batch, and got {tuple(input.shape)}")
+            raise ValueError(f"expected {self.dimensions} dimensions, a batch, and got {list(input.shape)}")
 
     def extra_repr(self) -> str:
         return (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator
 from dataclasses import replace
 from itertools import product
@@ -12,7 +13,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from ...model.layer import Layer
-from ...model.registry import converts
+from ...model.registry import converts, module_form
 from ...model.traits import Traits
 from ...t7 import LuaObject
 
@@ -250,3 +251,14 @@ def spatial_convolution_local(layer: Layer) -> LocalConv2d:
     if layer.has("bias"):
         layer.put(module, "bias", layer.tensor("bias").reshape(outputs, *size), field="bias")
     return module
+
+
+@module_form("typed", FullConvolution2d, FullConvolution3d)
+def _of_tensor(module: FullConvolution2d | FullConvolution3d, taken: str) -> nn.Module | None:
+    """That of torch.nn, with the same weights, where no size is given."""
+    if taken != "Tensor":
+        return None
+    stock: Any = copy.copy(module)
+    stock.__class__ = nn.ConvTranspose2d if isinstance(module, FullConvolution2d) else nn.ConvTranspose3d
+    found: nn.Module = stock
+    return found

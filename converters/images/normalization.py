@@ -20,9 +20,9 @@ class LRN(nn.LocalResponseNorm):
     """Local response normalization across planes; also of a sample without a batch."""
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        if x.dim() == 3:
-            return super().forward(x.unsqueeze(0)).squeeze(0)
-        return super().forward(x)
+        batch = x.unsqueeze(0) if x.dim() == 3 else x
+        y = F.local_response_norm(batch, self.size, self.alpha, self.beta, self.k)
+        return y.squeeze(0) if x.dim() == 3 else y
 
 
 @module_form("onnx", LRN)

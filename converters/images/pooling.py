@@ -12,7 +12,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from ...model.layer import Layer
-from ...model.registry import converts
+from ...model.registry import converts, module_form
 from ...model.traits import Traits
 from .convolutions import padding_of, sizes_before_windows, steps_of
 
@@ -205,6 +205,11 @@ class AdaptiveMaxPool2d(nn.AdaptiveMaxPool2d):
             ]
             lines.append(torch.stack([cell.amax((-2, -1)) for cell in cells], -1))
         return torch.stack(lines, -2)
+
+
+@module_form("typed", AdaptiveMaxPool2d)
+def _of_torch(module: AdaptiveMaxPool2d, taken: str) -> nn.AdaptiveMaxPool2d:
+    return nn.AdaptiveMaxPool2d(module.output_size)
 
 
 @converts("nn.SpatialAdaptiveMaxPooling", traits=IMAGE_POOLING)

@@ -71,9 +71,8 @@ class NearestUpsample(nn.Module):
         self.scale_factor = scale_factor
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        if x.dim() == 3:
-            return F.interpolate(x.unsqueeze(0), scale_factor=self.scale_factor).squeeze(0)
-        return F.interpolate(x, scale_factor=self.scale_factor)
+        y = F.interpolate(x.unsqueeze(0) if x.dim() == 3 else x, scale_factor=float(self.scale_factor))
+        return y.squeeze(0) if x.dim() == 3 else y
 
     def extra_repr(self) -> str:
         return f"scale_factor={self.scale_factor}"

@@ -63,9 +63,8 @@ class PReLU(nn.PReLU):
     """nn.PReLU that also takes one sample without batch: a vector, each element with its own slope."""
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        if x.dim() == 1:
-            return super().forward(x.unsqueeze(0)).squeeze(0)
-        return super().forward(x)
+        y = nn.functional.prelu(x.unsqueeze(0) if x.dim() == 1 else x, self.weight)
+        return y.squeeze(0) if x.dim() == 1 else y
 
 
 @converts("nn.PReLU", traits=ACTIVATION)

@@ -68,6 +68,35 @@ class MaskDropout(nn.Module):
         return ", ".join(f"{name}={getattr(self, name)}" for name in names)
 
 
+class FreshMaskDropout(nn.Module):
+    """A `MaskDropout` that takes a new mask each time, as TorchScript compiles it, which keeps none between calls."""
+
+    def __init__(self, p: float, rescale: bool, inplace: bool, stochastic_inference: bool, mono: bool) -> None:
+        super().__init__()
+        self.p = p
+        self.rescale = rescale
+        self.inplace = inplace
+        self.stochastic_inference = stochastic_inference
+        self.mono = mono
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        if not (self.training or self.stochastic_inference):
+            if self.rescale:
+                return x
+            return x.mul_(1 - self.p) if self.inplace else x * (1 - self.p)
+        mask = torch.empty_like(x[:1] if self.mono else x).bernoulli_(1 - self.p)
+        if self.rescale:
+            mask = mask / (1 - self.p)
+        return x.mul_(mask) if self.inplace else x * mask
+
+
+@module_form("typed", MaskDropout)
+def _fresh(module: MaskDropout, taken: str) -> FreshMaskDropout | None:
+    options = (module.p, module.rescale, module.inplace, module.stochastic_inference, module.mono)
+    made = FreshMaskDropout(*options).train(module.training)
+    return None if module.lazy else made
+
+
 @module_form("structure", MaskDropout)
 def _structure(module: MaskDropout) -> Structure:
     return Structure(nothing=module.p == 0)

@@ -121,7 +121,7 @@ class OneHot(nn.Module):
         self.number_type = fn(torch.empty(0, dtype=self.number_type)).dtype
         return self
 
-    def forward(self, x: torch.Tensor | float) -> torch.Tensor:
+    def forward(self, x: torch.Tensor) -> torch.Tensor:  # or a number, which TorchScript can't say beside it
         indices = torch.as_tensor(x)
         numbers = torch.arange(1, self.depth + 1, device=indices.device)
         return (indices.long().unsqueeze(-1) == numbers).to(self.number_type)

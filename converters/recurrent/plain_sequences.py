@@ -298,3 +298,88 @@ def _plain(module: Sequencer) -> nn.Module | None:
     if type(step) is LSTMStep:
         return None if step.initial_size else LSTMSequence(step.module, step.output_size, step.hidden_size)
     return None if isinstance(step, Remembering) else EachStep(step)
+
+
+class ListLoop(nn.Module):
+    """Runs a module on each entry of a list, as TorchScript compiles it."""
+
+    def __init__(self, module: nn.Module) -> None:
+        super().__init__()
+        self.module = module
+
+    def forward(self, x: list[torch.Tensor]) -> list[torch.Tensor]:
+        return [self.module(step) for step in x]
+
+
+class ListsLoop(nn.Module):
+    """Runs a module on each of several lists, as TorchScript compiles it."""
+
+    def __init__(self, module: nn.Module) -> None:
+        super().__init__()
+        self.module = module
+
+    def forward(self, x: list[list[torch.Tensor]]) -> list[torch.Tensor]:
+        return [self.module(step) for step in x]
+
+
+class GRULoop(nn.Module):
+    """A `GRUSequence` of a list, as TorchScript compiles it."""
+
+    def __init__(self, cell: nn.Module, hidden_size: int) -> None:
+        super().__init__()
+        self.cell = cell
+        self.hidden_size = hidden_size
+
+    def forward(self, x: list[torch.Tensor]) -> list[torch.Tensor]:
+        h = x[0].new_zeros(list(x[0].shape[:-1]) + [self.hidden_size])  # noqa: RUF005
+        outputs: list[torch.Tensor] = []
+        for step in x:
+            h = self.cell([step, h])
+            outputs.append(h)
+        return outputs
+
+
+class LSTMLoop(nn.Module):
+    """An `LSTMSequence` of a list, as TorchScript compiles it."""
+
+    def __init__(self, cell: nn.Module, output_size: int, hidden_size: int) -> None:
+        super().__init__()
+        self.cell = cell
+        self.output_size = output_size
+        self.hidden_size = hidden_size
+
+    def forward(self, x: list[torch.Tensor]) -> list[torch.Tensor]:
+        h = x[0].new_zeros(list(x[0].shape[:-1]) + [self.output_size])  # noqa: RUF005
+        c = x[0].new_zeros(list(x[0].shape[:-1]) + [self.hidden_size])  # noqa: RUF005
+        outputs: list[torch.Tensor] = []
+        for step in x:
+            h, c = self.cell([step, h, c])
+            outputs.append(h)
+        return outputs
+
+
+class TensorLoop(nn.Module):
+    """Runs a loop over a list on the first dimension of a tensor."""
+
+    def __init__(self, loop: nn.Module) -> None:
+        super().__init__()
+        self.loop = loop
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return torch.stack(self.loop(x.unbind(0)))
+
+
+@module_form("typed", Sequencer)
+def _typed(module: Sequencer, taken: str) -> nn.Module | None:
+    """A loop that says what it takes, where nothing lasts from one sequence to the next."""
+    plain = _plain(module)
+    loop: nn.Module
+    if isinstance(plain, GRUSequence):
+        loop = GRULoop(plain.cell, plain.hidden_size)
+    elif isinstance(plain, LSTMSequence):
+        loop = LSTMLoop(plain.cell, plain.output_size, plain.hidden_size)
+    elif isinstance(plain, EachStep):
+        loop = ListsLoop(plain.module) if taken.startswith("list[list[") else ListLoop(plain.module)
+    else:
+        return None
+    return loop if taken.startswith("list[") else TensorLoop(loop)

@@ -11,7 +11,7 @@ from ...model.layer import Layer
 from ...model.registry import converts, module_form
 from ...source.expressions import Variable, python
 from ...source.forms import Structure
-from .shapes import optional_integer
+from .shapes import dim_within_batch, optional_integer
 from .slices import dim_within, zero_based
 
 
@@ -35,10 +35,9 @@ class Sum(nn.Module):
         self.squeeze = squeeze
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        batch = self.dim >= 0 and self.num_input_dims is not None and x.dim() == self.num_input_dims + 1
+        dim = dim_within_batch(x, self.dim, self.num_input_dims)
         keep = not self.squeeze or x.dim() == 1
-        reduce = torch.mean if self.average else torch.sum
-        return reduce(x, self.dim + batch, keepdim=keep)
+        return torch.mean(x, dim, keepdim=keep) if self.average else torch.sum(x, dim, keepdim=keep)
 
     def extra_repr(self) -> str:
         names = ("dim", "num_input_dims", "average", "squeeze")
@@ -76,8 +75,8 @@ class Max(nn.Module):
         self.num_input_dims = num_input_dims
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        batch = self.dim >= 0 and self.num_input_dims is not None and x.dim() == self.num_input_dims + 1
-        return x.max(self.dim + batch, keepdim=x.dim() == 1).values
+        dim = dim_within_batch(x, self.dim, self.num_input_dims)
+        return x.max(dim, keepdim=x.dim() == 1).values
 
     def extra_repr(self) -> str:
         return f"dim={self.dim}, num_input_dims={self.num_input_dims}"
@@ -104,8 +103,8 @@ class Min(nn.Module):
         self.num_input_dims = num_input_dims
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        batch = self.dim >= 0 and self.num_input_dims is not None and x.dim() == self.num_input_dims + 1
-        return x.min(self.dim + batch, keepdim=x.dim() == 1).values
+        dim = dim_within_batch(x, self.dim, self.num_input_dims)
+        return x.min(dim, keepdim=x.dim() == 1).values
 
     def extra_repr(self) -> str:
         return f"dim={self.dim}, num_input_dims={self.num_input_dims}"

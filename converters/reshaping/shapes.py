@@ -23,6 +23,21 @@ def optional_integer(layer: Layer, name: str) -> int | None:
     return layer.integer(name) if layer.has(name) else None
 
 
+def dim_within_batch(x: torch.Tensor, dim: int, num_input_dims: int | None) -> int:
+    """A dimension of a sample (0-based; negative: from the end) as one of the input: one dimension more is a batch."""
+    if num_input_dims is not None and dim >= 0 and x.dim() == num_input_dims + 1:
+        return dim + 1
+    return dim
+
+
+def product(sizes: list[int]) -> int:
+    """The product, as math.prod gives it, which TorchScript lacks."""
+    found = 1
+    for size in sizes:
+        found *= size
+    return found
+
+
 class View(nn.Module):
     """Gives each sample the size `size`; what is left over becomes one batch dimension in front, if it is not 1.
 
@@ -39,13 +54,13 @@ class View(nn.Module):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         split = 0 if self.num_input_dims is None else max(x.dim() - self.num_input_dims, 0)
         if -1 in self.size:  # it takes what is left of the sample
-            return x.reshape(math.prod(x.shape[:split]), *self.size) if split else x.reshape(self.size)
-        elements = math.prod(self.size)
-        if math.prod(x.shape[split:]) % elements != 0:
-            raise ValueError(f"an input of size {tuple(x.shape)} does not fit a view of size {self.size}")
+            return x.reshape([product(list(x.shape[:split]))] + self.size) if split else x.reshape(self.size)  # noqa: RUF005
+        elements = product(self.size)
+        if product(list(x.shape[split:])) % elements != 0:
+            raise ValueError(f"an input of size {list(x.shape)} does not fit a view of size {self.size}")
         if split == 0 and x.numel() == elements:
             return x.reshape(self.size)
-        return x.reshape(-1, *self.size)
+        return x.reshape([-1] + self.size)  # noqa: RUF005 - TorchScript has no [-1, *size]
 
     def extra_repr(self) -> str:
         return f"size={self.size}, num_input_dims={self.num_input_dims}"
@@ -77,8 +92,8 @@ class Reshape(nn.Module):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         batch = self.batch_mode
         if batch is None:
-            batch = x.shape[0] == 1 or x.numel() != math.prod(self.size)
-        return x.reshape(x.shape[0], *self.size) if batch else x.reshape(self.size)
+            batch = x.shape[0] == 1 or x.numel() != product(self.size)
+        return x.reshape([x.shape[0]] + self.size) if batch else x.reshape(self.size)  # noqa: RUF005
 
     def extra_repr(self) -> str:
         return f"size={self.size}, batch_mode={self.batch_mode}"
@@ -200,9 +215,13 @@ class Replicate(nn.Module):
         self.num_input_dims = num_input_dims
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        batch = self.num_input_dims is not None and x.dim() > self.num_input_dims
-        dim = self.dim + batch
-        return x.unsqueeze(dim).expand(*x.shape[:dim], self.count, *x.shape[dim:])
+        dim = self.dim
+        if self.num_input_dims is not None:  # noqa: SIM102 - TorchScript leaves such a branch out by itself only
+            if x.dim() > self.num_input_dims:
+                dim = dim + 1
+        size = list(x.shape)
+        size.insert(dim, self.count)
+        return x.unsqueeze(dim).expand(size)
 
     def extra_repr(self) -> str:
         return f"{self.count}, dim={self.dim}, num_input_dims={self.num_input_dims}"

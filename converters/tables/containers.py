@@ -6,7 +6,7 @@ from types import FunctionType
 from typing import Any
 
 import torch
-from torch import nn
+from torch import fx, nn
 from torch.nn import functional
 
 from ...model.layer import Layer
@@ -57,6 +57,7 @@ def parallel_table(layer: Layer) -> ParallelTable:
 
 
 module_form("cell part", ConcatTable, ParallelTable)("function")
+module_form("followed", ConcatTable, ParallelTable)(True)
 
 
 class Concat(nn.ModuleList):
@@ -74,6 +75,7 @@ class Concat(nn.ModuleList):
 
 
 module_form("structure", Concat)(Structure(flow="joined"))
+module_form("followed", Concat)(True)
 
 
 @converts("nn.Concat", traits=Traits(flow="joined", picture="merge"))
@@ -112,6 +114,23 @@ def parallel(layer: Layer) -> Parallel:
     return Parallel(layer.modules(), zero_based(layer, "inputDimension"), zero_based(layer, "outputDimension"))
 
 
+def padded_join(outputs: list[torch.Tensor], dim: int) -> torch.Tensor:
+    """Joins tensors along a dimension (0-based); zeros surround those that are smaller along another."""
+    sizes = [max([y.shape[d] for y in outputs]) for d in range(outputs[0].dim())]
+    padded: list[torch.Tensor] = []
+    for x in outputs:
+        pads: list[int] = []
+        for back in range(x.dim()):
+            d = x.dim() - 1 - back
+            missing = 0 if d == dim else sizes[d] - x.shape[d]
+            pads += [missing // 2, missing - missing // 2]
+        padded.append(functional.pad(x, pads) if max(pads) > 0 else x)
+    return torch.cat(padded, dim)
+
+
+fx.wrap("padded_join")
+
+
 class PaddedJoin(nn.Module):
     """Joins the entries of a list along `dim` (0-based, the batch counts); zeros surround the smaller ones."""
 
@@ -120,15 +139,7 @@ class PaddedJoin(nn.Module):
         self.dim = dim
 
     def forward(self, outputs: list[torch.Tensor]) -> torch.Tensor:
-        sizes = [max(y.shape[d] for y in outputs) for d in range(outputs[0].dim())]
-        return torch.cat([self.pad(y, sizes) for y in outputs], self.dim)
-
-    def pad(self, x: torch.Tensor, sizes: list[int]) -> torch.Tensor:
-        pads: list[int] = []
-        for d in reversed(range(x.dim())):
-            missing = 0 if d == self.dim else sizes[d] - x.shape[d]
-            pads += [missing // 2, missing - missing // 2]
-        return functional.pad(x, pads) if any(pads) else x
+        return padded_join(outputs, self.dim)
 
     def extra_repr(self) -> str:
         return f"dim={self.dim}"
@@ -142,13 +153,13 @@ class DepthConcat(nn.ModuleList):
         self.dim = dim
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        joined: torch.Tensor = PaddedJoin(self.dim)([module(x) for module in self])
-        return joined
+        return padded_join([module(x) for module in self], self.dim)
 
     def extra_repr(self) -> str:
         return f"dim={self.dim}"
 
 
+module_form("followed", DepthConcat)(True)
 module_form("structure", DepthConcat)(Structure(flow="padded"))
 
 
@@ -167,6 +178,7 @@ class MapTable(nn.ModuleList):
 
 
 module_form("structure", MapTable)(Structure(lists=True))
+module_form("followed", MapTable)(True)
 
 
 @converts("nn.MapTable", traits=Traits(reuses="storage", output="children"))
@@ -201,7 +213,8 @@ class Bottle(nn.Module):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         merged = x.dim() - self.input_dims
         out: torch.Tensor = self.module(x.flatten(0, merged) if merged > 0 else x)
-        return out.reshape(*x.shape[:merged], -1, *out.shape[1:]) if merged > 0 else out
+        sizes = list(x.shape[:merged]) + [-1] + list(out.shape[1:])  # noqa: RUF005 - as TorchScript has it
+        return out.reshape(sizes) if merged > 0 else out
 
     def extra_repr(self) -> str:
         return f"input_dims={self.input_dims}"

@@ -59,6 +59,7 @@ class Graph(nn.ModuleList):
 
 module_form("structure", Graph)(Structure(flow="graph"))
 module_form("cell part", Graph)("function")
+module_form("followed", Graph)(True)
 module_form("graph", nn.Sequential, ConcatTable, ParallelTable, Concat, DepthConcat, Parallel, Graph)(Graph)
 
 
@@ -169,6 +170,7 @@ class FirstEntry(nn.Module):
         return x[0]
 
 
+module_form("followed", FirstEntry)(True)
 module_form("structure", FirstEntry)(Structure(lists=True, picks=Picks(0)))
 
 
@@ -188,6 +190,9 @@ class ListOfOne(nn.Module):
 
     def forward(self, x: Any) -> list[Any]:
         return [x]
+
+
+module_form("followed", ListOfOne)(True)
 
 
 @module_form("python", ListOfOne)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
+import torch
 from torch import nn
 
 from ...model.registry import converts_to, module_form
@@ -15,8 +16,8 @@ from ..reshaping.shapes import PASSES
 class ReverseTable(nn.Module):
     """Returns the entries of a list in reverse order."""
 
-    def forward(self, x: list[Any]) -> list[Any]:
-        return list(x[::-1])
+    def forward(self, x: list[torch.Tensor]) -> list[torch.Tensor]:
+        return [x[len(x) - 1 - i] for i in range(len(x))]
 
 
 @module_form("python of a list", ReverseTable)
@@ -30,8 +31,11 @@ converts_to(ReverseTable, "nn.ReverseTable", traits=PASSES)
 class ZipTable(nn.Module):
     """Turns [[a1, a2], [b1, b2], …] into [[a1, b1, …], [a2, b2, …]]."""
 
-    def forward(self, x: list[list[Any]]) -> list[list[Any]]:
-        return [list(items) for items in zip(*x, strict=True)]
+    def forward(self, x: list[list[torch.Tensor]]) -> list[list[torch.Tensor]]:
+        counts = [len(items) for items in x]
+        if min(counts) != max(counts):
+            raise ValueError(f"the lists have {counts} entries, and should have as many")
+        return [[items[i] for items in x] for i in range(counts[0])]
 
 
 @module_form("python of a list", ZipTable)

@@ -29,7 +29,7 @@ from ...source.expressions import (
 )
 from ...source.forms import Picks, Structure
 from ..pointwise.activations import is_inplace
-from ..reshaping.shapes import PASSES, optional_integer
+from ..reshaping.shapes import PASSES, dim_within_batch, optional_integer
 from ..reshaping.slices import dim_of_any, dim_within, zero_based
 
 OPERANDS = Traits(flow="operands", picture="merge")
@@ -199,14 +199,16 @@ class JoinTable(nn.Module):
         self.num_input_dims = num_input_dims
 
     def forward(self, x: list[torch.Tensor]) -> torch.Tensor:
-        batch = self.dim >= 0 and self.num_input_dims is not None and x[0].dim() == self.num_input_dims + 1
-        dim = self.dim + batch
-        return torch.cat([item if item.dim() == x[0].dim() else self.fitted(item, x[0], dim) for item in x], dim)
+        dim = dim_within_batch(x[0], self.dim, self.num_input_dims)
+        return torch.cat([self.fitted(item, x[0], dim) for item in x], dim)
 
     def fitted(self, item: torch.Tensor, first: torch.Tensor, dim: int) -> torch.Tensor:
-        """An entry of another rank, of which Torch7 takes the size along `dim` and then just the numbers."""
-        place = dim % first.dim()
-        return item.reshape(*first.shape[:place], item.shape[place], *first.shape[place + 1 :])
+        """An entry; of another rank, Torch7 takes the size along `dim` and then just the numbers."""
+        if item.dim() == first.dim():
+            return item
+        size = list(first.shape)
+        size[dim] = item.shape[dim % first.dim()]
+        return item.reshape(size)
 
     def extra_repr(self) -> str:
         return f"dim={self.dim}, num_input_dims={self.num_input_dims}"
@@ -246,8 +248,7 @@ class SplitTable(nn.Module):
         self.num_input_dims = num_input_dims
 
     def forward(self, x: torch.Tensor) -> list[torch.Tensor]:
-        batch = self.dim >= 0 and self.num_input_dims is not None and x.dim() == self.num_input_dims + 1
-        dim = self.dim + batch
+        dim = dim_within_batch(x, self.dim, self.num_input_dims)
         return [x.select(dim, i) for i in range(x.shape[dim])]
 
     def extra_repr(self) -> str:
@@ -318,6 +319,9 @@ class NarrowTable(nn.Module):
         return f"offset={self.offset}, length={self.length}"
 
 
+module_form("followed", SelectTable, NarrowTable)(True)
+
+
 @module_form("structure", SelectTable, NarrowTable)
 def _picks(module: SelectTable | NarrowTable) -> Structure:
     start = module.index if isinstance(module, SelectTable) else module.offset
@@ -350,6 +354,9 @@ class FlattenTable(nn.Module):
             else:
                 flat.append(item)
         return flat
+
+
+module_form("flattens", FlattenTable)(True)
 
 
 @module_form("python of a list", FlattenTable)

@@ -23,6 +23,7 @@ from .example_input import example_of
 from .file_names import carry_names
 from .from_lua import provided_by
 from .notebook import in_html, in_words
+from .scripting import make_scriptable
 from .write import source_of, write
 
 
@@ -187,6 +188,7 @@ def convert(
             )
         )
     )
+    make_scriptable(conversion.module)
     carry_names(conversion.module, ask=partial(_names, weakref.ref(conversion)))
     return conversion
 

@@ -18,6 +18,7 @@ from ..model.layer_runs import check_runs
 from ..t7.limits import DEFAULT_LIMITS, Limits
 from .config_schema import check_config, wrong
 from .file_names import carry_names
+from .scripting import make_scriptable
 
 
 def load_converted(
@@ -68,6 +69,7 @@ def load_converted(
     for name in config.get("frozen", []):  # folders of models without such layers have no such entry
         module.get_parameter(name).requires_grad_(False)
     carry_names(module, config["tensors"])
+    make_scriptable(module)
     training = set(config["training"])
     for name, submodule in module.named_modules():
         submodule.training = name in training

@@ -15,6 +15,7 @@ from typing import Any, cast
 
 import torch
 from torch import nn
+from torch.nn.modules.conv import _ConvNd
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from ..base.errors import UsageError
@@ -55,7 +56,7 @@ def _describe(module: nn.Module, seen: dict[int, int]) -> Description:
     args = {
         name: _encode(value, seen)
         for name, value in constructor_arguments(module).items()
-        if not (name in usual and _is_equal(value, usual[name]))
+        if not (name in usual and _is_equal(value, usual[name], each_axis=isinstance(module, _ConvNd)))
     }
     if args:
         made["args"] = args
@@ -116,9 +117,9 @@ def _defaults(cls: type[nn.Module]) -> dict[str, Any]:
     return {parameter.name: parameter.default for parameter in parameters if parameter.default is not parameter.empty}
 
 
-def _is_equal(value: Any, default: Any) -> bool:
-    """Is it the default, or the default of each axis?"""
-    if isinstance(value, tuple) and type(default) is int:
+def _is_equal(value: Any, default: Any, *, each_axis: bool) -> bool:
+    """Is it the default, or of a layer that keeps a number for each axis the default of each?"""
+    if each_axis and isinstance(value, tuple) and type(default) is int:
         return bool(value) and all(type(item) is int and item == default for item in value)
     return type(value) is type(default) and bool(value == default)
 

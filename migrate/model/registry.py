@@ -162,7 +162,22 @@ def load_all() -> None:
                 f"The converters of the installed package {name} can't be loaded: {type(error).__name__}: {error}. "
                 "--no-plugins leaves them out."
             ) from error
+    _record_calls()
     _loaded.add(ENTRY_POINTS)  # last, so that a file that fails to import is not forgotten
+
+
+def _record_calls() -> None:
+    """Lets torch.fx record calls of all layers of torchmigrate.converters but those that only pass values around."""
+    from torch import nn
+
+    from .running.recorded_calls import record_calls
+
+    followed = {cls for aspect, cls in _forms if aspect == "followed"}
+    for home in [home for home in sys.modules if home.startswith(ENTRY_POINTS + ".")]:
+        for item in vars(sys.modules[home]).values():
+            own = isinstance(item, type) and issubclass(item, nn.Module) and item.__module__ == home
+            if own and item not in followed:
+                record_calls(item)
 
 
 def _entry_points() -> Iterable[EntryPoint]:
