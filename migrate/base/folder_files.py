@@ -16,6 +16,7 @@ ONNX = "model.onnx"
 PARITY = "parity.json"
 REPORT = "report.html"
 CARD = "README.md"
+PREPROCESS = "preprocess.py"
 OPTIMIZER_TENSORS = "optimizer.safetensors"
 OPTIMIZER = "optimizer.json"
 PARITY_FAILED = "PARITY-FAILED.txt"
@@ -32,6 +33,7 @@ NAMES = frozenset(
         PARITY,
         REPORT,
         CARD,
+        PREPROCESS,
         OPTIMIZER_TENSORS,
         OPTIMIZER,
         PARITY_FAILED,

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
+from ..base.errors import UsageError
 from ..base.folder_files import (
     CARD,
     CONFIG,
@@ -13,9 +15,11 @@ from ..base.folder_files import (
     OPTIMIZER_TENSORS,
     PACKAGE,
     PARITY,
+    PREPROCESS,
     REPORT,
     SOURCE,
     WEIGHTS,
+    read_config,
 )
 from ..base.messages import repeated
 from ..model.conversion import ConvertedModel
@@ -29,6 +33,7 @@ _FILES = {
     WEIGHTS: "the weights",
     SOURCE: "the model as plain PyTorch source; it does not need torchmigrate",
     PACKAGE: "makes the folder a package, which has the class of the model",
+    PREPROCESS: "pictures as it takes them, and the names of its classes, as code",
     CONFIG: "where it comes from, and how `torchmigrate.load_converted` makes the module again",
     ONNX: "the same for ONNX Runtime and others",
     PARITY: "what was compared, with all numbers",
@@ -38,10 +43,26 @@ _FILES = {
 }
 
 
+def check_license(name: str | None) -> None:
+    """Stops where a license is no name as the Hub has them.
+
+    Raises:
+        UsageError: it is none.
+    """
+    if name is not None and re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9.+-]*", name) is None:
+        raise UsageError(f"--license takes a name as the Hub has them, such as mit or cc-by-nc-4.0, and not {name!r}.")
+
+
 def write_card(
-    folder: Path, conv: ConvertedModel, onnx: OnnxExport | None, report: ParityReport | None, notes: Sequence[str]
+    folder: Path,
+    conv: ConvertedModel,
+    onnx: OnnxExport | None,
+    report: ParityReport | None,
+    notes: Sequence[str],
+    license_name: str | None = None,
 ) -> None:
     """Writes README.md, with YAML front matter, into a folder that holds all else."""
+    config = read_config(folder)
     source = conv.provenance.file or "a Torch7 model"
     title = "".join(c if c.isalnum() or c in "_-. " else " " for c in source.removesuffix(".t7")).strip()
     where = f" at {code(conv.key)}" if conv.key else ""
@@ -49,6 +70,9 @@ def write_card(
     lines = [
         "---",
         "library_name: pytorch",
+        *([f"license: {license_name}"] if license_name is not None else []),
+        *([f"pipeline_tag: {config['pipeline_tag']}"] if "pipeline_tag" in config else []),
+        *([f"architectures: [{name}]" for name in config.get("architectures", [])]),
         f"tags: [{', '.join(_TAGS if onnx is None else (*_TAGS, 'onnx'))}]",
         "---",
         "",
@@ -63,6 +87,8 @@ def write_card(
     if SOURCE in files:
         lines += ["```python", "from model import Model", "", 'model = Model.from_pretrained(".")', "```", ""]
     lines += ["```python", "import torchmigrate", "", 'module = torchmigrate.load_converted(".")', "```", ""]
+    if PREPROCESS in files and conv.preprocessing.mean is not None:
+        lines += ["```python", *_PICTURE, "```", ""]
     lines += ["## Data", "", *(f"- {code(line)}" for line in conv.preprocessing.lines()), ""]
     limits = [sentence(limit) for limit in (() if report is None else report.verdict.limits)]
     limits += [code(remark) for remark in (*repeated(conv.notes), *notes)]
@@ -72,6 +98,15 @@ def write_card(
     lines += ["## Files", "", "| file | what |", "|---|---|"]
     lines += [*(f"| `{name}` | {_FILES[name]} |" for name in files), ""]
     (folder / CARD).write_text("\n".join(lines), encoding="utf-8")
+
+
+#: How a picture goes through the model.
+_PICTURE = (
+    "from PIL import Image",
+    "from preprocess import preprocess",
+    "",
+    'output = model(preprocess(Image.open("picture.jpg")))',
+)
 
 
 def _verdict(report: ParityReport | None) -> list[str]:

@@ -105,7 +105,15 @@ class Conversion(ConvertedModel):
     def _ipython_key_completions_(self) -> list[str]:
         return [path for record in self.layers for path in record.paths]
 
-    def save(self, folder: str | Path, *, force: bool = False, example: Any = None, input_shape: Any = None) -> Path:
+    def save(
+        self,
+        folder: str | Path,
+        *,
+        force: bool = False,
+        example: Any = None,
+        input_shape: Any = None,
+        hub: bool = False,
+    ) -> Path:
         """Writes model.safetensors, model.py and config.json into a new folder.
 
         The folder appears whole or not at all, and two runs write the same bytes.
@@ -116,13 +124,14 @@ class Conversion(ConvertedModel):
             example: an input of the model, a tensor or nested list, which shows in model.py which sizes are fixed;
                 by default one is found.
             input_shape: its sizes instead: "2x3x224x224", "{2x10,2x20}", a tuple, or a nested list of tuples.
+            hub: let the class of model.py extend `huggingface_hub.PyTorchModelHubMixin`.
 
         Raises:
             UsageError: the folder is something else, or is or holds the file that was converted, or can't be written;
                 or the model does not take the example.
         """
         with output_folder(folder, CONVERTED, force=force, inputs=[self.file]) as made:
-            write(self, made, example_of(self, example, input_shape))
+            write(self, made, example_of(self, example, input_shape), hub=hub)
         return Path(folder)
 
     def source(self, example: Any = None, *, input_shape: Any = None) -> str:

@@ -16,6 +16,7 @@ from ..model.build import Build
 from ..model.conversion import ConvertedModel, Provenance
 from ..model.convert import convert_model
 from ..model.layer_record import LayerRecord
+from ..model.preprocessing import Preprocessing
 from ..model.registry import traits_of
 from ..shapes.parse import parse_shape
 from ..t7 import LuaObject, LuaTable, Tensor
@@ -73,7 +74,28 @@ def open_folder(folder: Path, plugins: Iterable[Path] = (), limits: Limits = DEF
         ),
         build=Build(),
         limits=limits,
+        preprocessing=_preprocessing(config.get("preprocessing", {})),
     )
+
+
+def _preprocessing(held: Any) -> Preprocessing:
+    """What config.json says of the data; old folders say nothing."""
+    if not isinstance(held, dict):
+        raise wrong("preprocessing", "an object")
+    known: dict[str, Any] = {}
+    for name, kind in (("mean", float), ("std", float), ("labels", str), ("mean_image", int)):
+        value = held.get(name)
+        kinds = (int, float) if kind is float else (kind,)
+        if value is not None:
+            if not isinstance(value, list) or any(type(item) not in kinds for item in value):
+                raise wrong(f"preprocessing.{name}", "a list of texts" if kind is str else "a list of numbers")
+            known[name] = tuple(map(kind, value))
+    for name, forms in (("scale", (int, float)), ("channel_order", (str,)), ("found", (dict,))):
+        if held.get(name) is not None:
+            if type(held[name]) not in forms:
+                raise wrong(f"preprocessing.{name}", "a number, a text or an object as torchmigrate writes it")
+            known[name] = held[name]
+    return Preprocessing(**known)
 
 
 def _record(module: nn.Module, entry: Mapping[str, Any]) -> LayerRecord:

@@ -29,7 +29,7 @@ from ..parity.verify.verify import verify
 from ..shapes.infer import input_of
 from ..shapes.random_layers import drawn_numbers
 from ..t7.limits import DEFAULT_LIMITS, Limits
-from .card import write_card
+from .card import check_license, write_card
 from .data_given import DataGiven, with_given
 from .example_input import two_samples
 from .from_lua import provided_by, running_lua
@@ -70,6 +70,8 @@ class ConvertOptions:
     run_lua: Sequence[str] = ()
     torch7_source: Path | None = None
     lua_first: Sequence[str] = ()
+    hub: bool = False
+    license: str | None = None
 
 
 @dataclass
@@ -161,6 +163,7 @@ def convert_file(
     """
     for name, words in (("--atol", options.atol), ("--rtol", options.rtol)):
         by_place(words, name)  # says now what is written wrong
+    check_license(options.license)
     if not (options.no_verify or options.source_only):
         require_devices(options.devices)
     kind = SOURCE_ONLY if options.source_only and kind == CONVERTED else kind
@@ -199,12 +202,12 @@ def _write(
     example = _example(conversion, options, reference)
     if options.source_only:
         step("writing the source")
-        source = source_of(conversion, example)
+        source = source_of(conversion, example, hub=options.hub)
         write_source(source, made)
         source_note = source.reason
     else:
         step("writing the weights and the source")
-        source_note = write(conversion, made, example)
+        source_note = write(conversion, made, example, hub=options.hub)
         notes = _write_optimizer(conversion, made)
     if "onnx" not in not_run and (drawn := drawn_numbers(conversion, example)).outputs:
         not_run["onnx"] = str(drawn)
@@ -225,7 +228,8 @@ def _write(
         if not report:
             (made / PARITY_FAILED).write_text(report.summary() + "\n")
     if not options.source_only:
-        write_card(made, conversion, exported, report, [note for note in (source_note, notes) if note])
+        more = [note for note in (source_note, notes) if note]
+        write_card(made, conversion, exported, report, more, options.license)
     files = {path.name: path.stat().st_size for path in sorted(made.iterdir())}
     return ConvertedFolder(folder, files, conversion, exported, report, not_run, source_note, options.require_proof)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import asdict
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -16,31 +17,43 @@ from torch import nn
 from ..base.errors import UsageError
 from ..base.folder_files import CONFIG, CONFIG_VERSION, PACKAGE, SOURCE, WEIGHTS
 from ..base.json_values import compact_json
+from ..base.tensor_trees import apply
 from ..model.architecture import describe
 from ..model.conversion import ConvertedModel
 from ..model.registry import installed_plugins
+from ..model.running.answers import ask
 from ..model.tied_names import first_names
 from ..shapes.infer import infer_input
-from ..source.generate import Source, generate
+from ..source.generate import Source, evaluating, generate
 from .example_input import two_samples
 from .file_names import carry_names
 from .from_lua import running_lua, write_lua_layers
+from .hub import with_hub
+from .preprocess_source import write_preprocess
+from .task import task_of
 
 
-def write(conv: ConvertedModel, folder: Path, example: Any = None) -> str:
+def write(
+    conv: ConvertedModel,
+    folder: Path,
+    example: Any = None,
+    *,
+    hub: bool = False,
+) -> str:
     """Writes model.safetensors, model.py and config.json into an existing folder.
 
     Args:
         conv: the converted model.
         folder: where to write.
         example: an input that the model accepts; by default one is found.
+        hub: does the class of model.py extend `huggingface_hub.PyTorchModelHubMixin`?
 
     Returns:
         Why there is no model.py, or why it follows the file module by module; "" if it is written as a person would.
     """
     source: Source | None = None
     try:
-        source = source_of(conv, example)
+        source = source_of(conv, example, hub=hub)
         reason = source.reason
         write_source(source, folder)
     except UsageError as error:
@@ -56,8 +69,24 @@ def write(conv: ConvertedModel, folder: Path, example: Any = None) -> str:
     save_file(apart({name: state[name] for name in first.values()}), folder / WEIGHTS, metadata={"format": "pt"})
     (folder / WEIGHTS).chmod(0o644)  # safetensors leaves it to its owner alone
     write_lua_layers(conv.module, folder)
-    (folder / CONFIG).write_text(compact_json(config_of(conv, names)) + "\n")
+    write_preprocess(conv, folder)
+    config = config_of(conv, names)
+    if source is not None:
+        config["architectures"] = [source.name]
+    if source is not None and example is not None and conv.answers is not None:
+        config.update({"pipeline_tag": task} if (task := task_of(conv, example, _answer(conv, example))) else {})
+    (folder / CONFIG).write_text(compact_json(config) + "\n")
     return reason
+
+
+def _answer(conv: ConvertedModel, value: Any) -> Any:
+    """What the model gives, and perhaps gave when its source was written."""
+    with evaluating(conv), torch.no_grad():
+        return ask(conv.answers, conv.module, value, partial(_run, conv, value))
+
+
+def _run(conv: ConvertedModel, value: Any) -> Any:
+    return conv.module(apply(value, torch.clone))
 
 
 def write_source(source: Source, folder: Path) -> None:
@@ -73,7 +102,7 @@ def quoted(name: str) -> str:
     return f'"{name}"'
 
 
-def source_of(conv: ConvertedModel, example: Any = None) -> Source:
+def source_of(conv: ConvertedModel, example: Any = None, *, hub: bool = False) -> Source:
     """The source of a model; see `generate`.
 
     Raises:
@@ -90,9 +119,10 @@ def source_of(conv: ConvertedModel, example: Any = None) -> Source:
             example = infer_input(conv).value
         example = two_samples(conv, example)
     try:
-        return generate(conv, example)
+        source = generate(conv, example)
     except ValueError as error:
         raise UsageError(f"there is no model.py: {error}") from error
+    return with_hub(source) if hub else source
 
 
 def apart(state: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:

@@ -16,6 +16,7 @@ from .options import (
     DTYPE,
     JSON,
     KEY,
+    LICENSE,
     LIMITS,
     LUA,
     MAX_DOWNLOAD,
@@ -62,6 +63,10 @@ if TYPE_CHECKING:
     ),
     click.option("--force", is_flag=True, help="Replace an existing folder."),
     click.option("--source-only", is_flag=True, help="Write only model.py, the source."),
+    click.option(
+        "--hub", is_flag=True, help="Let the class of model.py extend PyTorchModelHubMixin of huggingface_hub."
+    ),
+    LICENSE,
     click.option("--no-onnx", is_flag=True, help="Write no model.onnx."),
     OPSET,
     DTYPE,

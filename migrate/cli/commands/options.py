@@ -119,6 +119,11 @@ PROOF = click.option(
 )
 
 
+LICENSE = click.option(
+    "--license", metavar="NAME", help="Of the weights, for README.md as the Hub names it, such as mit or cc-by-nc-4.0."
+)
+
+
 def _check_devices(context: click.Context, _option: click.Parameter, devices: tuple[str, ...]) -> tuple[str, ...]:
     for device in devices:
         if not re.fullmatch(r"cpu|cuda(:\d+)?", device):

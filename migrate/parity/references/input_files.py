@@ -226,8 +226,13 @@ def preprocessing_of(conv: ConvertedModel, mean: Sequence[float] | None, std: Se
     return Picture(mean, std, scale, bgr, source + (", channels in the order BGR" if bgr else ""))
 
 
-def read_picture(file: Path, picture: Picture) -> torch.Tensor:
+def read_picture(file: Path, picture: Picture, size: tuple[int, int] | None = None) -> torch.Tensor:
     """A picture as a batch of one, (1, C, H, W), in float32; grey if mean and std have one number of one channel.
+
+    Args:
+        file: where it is.
+        picture: how it is prepared.
+        size: height and width to which it is scaled before; None: it is not.
 
     Raises:
         UsageError: it can't be read, or pillow is not installed.
@@ -239,7 +244,9 @@ def read_picture(file: Path, picture: Picture) -> torch.Tensor:
     try:
         with Image.open(file) as opened:
             grey = opened.mode in ("L", "1", "I;16") and len(picture.mean) == 1
-            pixels = np.asarray(opened.convert("L" if grey else "RGB"), dtype=np.float32)
+            whole = opened.convert("L" if grey else "RGB")
+            scaled = whole if size is None else whole.resize(size[::-1], Image.Resampling.BILINEAR)
+            pixels = np.asarray(scaled, dtype=np.float32)
     except (OSError, ValueError, Image.DecompressionBombError) as error:
         raise UsageError(f"{file} can't be read as a picture: {error}") from error
     planes = pixels[None] if grey else pixels.transpose(2, 0, 1)
