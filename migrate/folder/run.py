@@ -169,6 +169,7 @@ def convert_file(
     kind = SOURCE_ONLY if options.source_only and kind == CONVERTED else kind
     beside = reference_beside(file) if options.reference is None else None
     inputs = [file, options.reference or beside, *options.plugins, *options.lua, options.labels]
+    inputs.append(options.torch7_source)
     with output_folder(folder, kind, force=options.force, inputs=inputs, work=work) as made:
         step("reading and converting")
         conversion = convert_model(

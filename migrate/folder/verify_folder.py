@@ -193,6 +193,7 @@ def check_outputs(path: Path | None, options: VerifyOptions) -> None:
     given = [
         *options.plugins,
         *options.lua,
+        options.torch7_source,
         *options.input,
         *options.expect,
         options.reference,

@@ -6,15 +6,16 @@ import tempfile
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
-from ..base.errors import UsageError
+from ..base.errors import LimitExceeded, UsageError
 from ..model.conversion import ConvertedModel
 from ..shapes.infer import Guess
 from ..t7 import LuaObject
 from ..t7.writing.dump import dump
 from .reference_numbers import Reference
 from .references.dump import read_dump
-from .references.live import MAX_ELEMENTS, script, to_lua
+from .references.live import MAX_ELEMENTS, TIMEOUT, script, to_lua
 
 #: What agreement shows.
 PROVES = (
@@ -46,21 +47,21 @@ def run_torch7_lua(conv: ConvertedModel, where: Torch7Lua, guess: Guess) -> Refe
 
     Raises:
         UsageError: the model was opened from a folder, there are no checkouts, or the Lua ended with an error; it has
-            no kernel, or no class of the model, for example.
-        LimitExceeded: the Lua was stopped.
+            no kernel, or no class of the model, for example; or it was stopped.
     """
-    from ..lua.sandbox import LuaFailed  # which few need
+    from ..lua.limits import LuaLimits  # which few need
+    from ..lua.sandbox import LuaFailed
     from ..lua.witness.run import run_model
 
     model = conv.layers[0].object if conv.layers else None
     if conv.value is None or not isinstance(model, LuaObject):
         raise UsageError("--reference lua runs the model as its .t7 file holds it: give that file, not a folder.")
     options = ["--max-elements", str(MAX_ELEMENTS)]
+    how: dict[str, Any] = {"torch7_source": where.source, "lua": where.lua, "options": options}
+    limits = LuaLimits(seconds=TIMEOUT, cpu_seconds=TIMEOUT)
     try:
-        saved = run_model(
-            model, to_lua(guess.value), script(), torch7_source=where.source, lua=where.lua, options=options
-        )
-    except LuaFailed as error:
+        saved = run_model(model, to_lua(guess.value), script(), limits=limits, **how)
+    except (LuaFailed, LimitExceeded) as error:
         raise UsageError(f"Torch7's own Lua did not run the model: {' '.join(str(error).split())}") from error
     with tempfile.TemporaryDirectory(prefix="torchmigrate-") as folder:
         answer = Path(folder, "answer.t7")

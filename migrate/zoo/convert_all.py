@@ -71,7 +71,7 @@ def convert_all(
     check_folder(
         folder,
         force=options.force,
-        inputs=[*inputs, *lists, *options.plugins, *options.lua, options.labels],
+        inputs=[*inputs, *lists, *options.plugins, *options.lua, options.labels, options.torch7_source],
         collection=True,
     )
     state = folder / COLLECTION
@@ -80,6 +80,7 @@ def convert_all(
             options,
             plugins=tuple(Path(path).resolve() for path in options.plugins),
             lua=tuple(Path(path).resolve() for path in options.lua),
+            torch7_source=None if options.torch7_source is None else Path(options.torch7_source).resolve(),
         )
         threads = 1 if ray else max(1, (os.cpu_count() or 1) // (jobs or 1))
         staging = state / "unfinished"

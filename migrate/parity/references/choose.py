@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from ...base.errors import LimitExceeded, ModelNotFound, UsageError
+from ...base.errors import ModelNotFound, UsageError
 from ...model.conversion import ConvertedModel
 from ...model.locate import follow
 from ...shapes.check_sizes import check_sizes
@@ -161,6 +161,6 @@ def _without_torch7(conv: ConvertedModel, guess: Guess, where: Torch7Lua | None,
         try:
             found = run_torch7_lua(conv, where, guess)
             return replace(found, notes=(*found.notes, *notes), limits=(*found.limits, *limits))
-        except (UsageError, LimitExceeded) as error:
+        except UsageError as error:
             limits += (f"There is no comparison with Torch7's own Lua (--torch7-source): {error}.",)
     return compute_self(conv, guess, notes, limits)
