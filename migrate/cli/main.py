@@ -87,7 +87,7 @@ def cli() -> None:
     torchmigrate convert *.t7 -o models --jobs 4     a whole collection
     torchmigrate verify model.t7 --reference ref.t7  compare with Torch7's answers
     torchmigrate match model.t7 --into net.py:Net    the weights in your own class
-    torchmigrate run model cat.jpg                   labels, a picture, a mask, text
+    torchmigrate run model cat.jpg                   labels, a picture, text
     torchmigrate push model user/model               to the Hugging Face Hub
     torchmigrate optimizer checkpoint.t7 -o model    go on training
     torchmigrate extract checkpoint.t7 --key opt     options, words, data sets

@@ -44,6 +44,7 @@ def test_as_json(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
         "printed": "",
         "missing_packages": [],
         "own_classes": [],
+        "found": "",
     }
     assert said["parameters"] == 491
     assert (tmp_path / "out" / "model.safetensors").exists()

@@ -145,7 +145,7 @@ def test_quiet_prints_nothing(
     ("value", "hint"),
     [
         (lua.sequential(lua.linear(3, 2)), "next: torchmigrate convert 'my net.t7'\n"),
-        (lua.sequential(lua.module("my.Own")), "next: torchmigrate convert 'my net.t7' --plugin my_layers.py"),
+        (lua.sequential(lua.module("my.Own")), "next: torchmigrate convert 'my net.t7' --lua MyLayer.lua  (or"),
         (tm.LuaTable([("epoch", 3.0)]), "next: torchmigrate extract 'my net.t7'\n"),
         (tm.LuaTable([("a", lua.linear(3, 2)), ("b", lua.linear(2, 3))]), "convert 'my net.t7' --key a\n"),
     ],

@@ -195,14 +195,14 @@ SIZES = {"nInputPlane": 2.0, "nOutputPlane": 3.0, "kW": 3.0, "kH": 3.0, "dW": 1.
 @pytest.mark.parametrize(
     ("made", "alias"),
     [
-        (lua.module("nn.AddScalar", constant_scalar=2.0, inplace=False), "nn.AddConstant"),
+        (lua.module("my.AddConst", constant_scalar=2.0, inplace=False), "nn.AddConstant"),
         (lua.module("my.ReLU"), "nn.ReLU"),
         (lua.module("my.Conv", weight=np.zeros((3, 2, 3, 3)), bias=np.zeros(3), **SIZES), ""),
         (
             lua.module("my.SpatialConv", weight=np.zeros((3, 2, 3, 3)), bias=np.zeros(3), **SIZES),
             "nn.SpatialConvolution",
         ),
-        (lua.module("nn.AddScalar", scalar=2.0), ""),  # a field that nn.AddConstant has not
+        (lua.module("my.AddConst", scalar=2.0), ""),  # a field that nn.AddConstant has not
         (lua.module("nn.MyLinear", weight=np.zeros((3, 2)), bias=np.zeros(4)), ""),  # that do not fit together
         (lua.module("nn.MyTanh"), ""),  # a name alone says too little
     ],

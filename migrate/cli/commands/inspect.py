@@ -56,7 +56,6 @@ def inspect(
     torchmigrate inspect resnet.t7 --input-shape 2x3x224x224 --svg resnet.svg
     """
     from ...base.output_file import check_file
-    from ...folder.from_lua import provided_by
     from ...inspection.inspect import inspect_file
     from ...model.supported_classes import table
     from ..printing import terminal as console
@@ -72,7 +71,7 @@ def inspect(
     with console.progress(silent=as_json or quiet) as step:
         path = fetched(file, step)
         step("reading")
-        known = [*table().keys(), *provided_by(lua, lua_first)]
+        known = [*table().keys(), *_defined(lua, lua_first)]
         found = inspect_file(path, known, key, tensors=tensors, salvage=salvage, limits=limits)
         if shapes or input_shape:
             from ...inspection.run_shapes import add_shapes
@@ -91,3 +90,12 @@ def inspect(
         if svg is not None:
             click.echo(f"{svg} shows the network")
     return EXIT_OK
+
+
+def _defined(lua: Sequence[Path], first: Sequence[str]) -> list[str]:
+    """The classes that Lua files define; nothing of Lua, or of PyTorch, is loaded where there are none."""
+    if not lua and not first:
+        return []
+    from ...folder.from_lua import provided_by
+
+    return list(provided_by(lua, first))

@@ -88,7 +88,8 @@ def _next(found: Inspection, given: str) -> str:
     key = f" --key {shlex.quote(visible(networks[0].key))}" if len(networks) > 1 else ""
     if any(model.unsupported for model in found.models):
         return (
-            f"torchmigrate convert {file}{key} --lua MyLayer.lua, --plugin my_layers.py, or --alias my.Class=nn.Class"
+            f"torchmigrate convert {file}{key} --lua MyLayer.lua"
+            "  (or --plugin my_layers.py, or --alias my.Class=nn.Class)"
         )
     return f"torchmigrate convert {file}{key}"
 
