@@ -16,7 +16,7 @@ from ..model.conversion import ConvertedModel
 from ..model.layer_record import LayerRecord
 from ..t7 import Storage
 from .dry_run import dry_run
-from .input_readers import FRAMES, IMAGES, INDICES, SEQUENCES, VOLUMES, Entry, channels_of
+from .input_readers import FRAMES, IMAGES, INDICES, SEQUENCES, VOLUMES, Entry, channels_of, kind_of
 from .parse import spelled
 from .random_input import make_input
 from .search_budget import Budget
@@ -271,15 +271,30 @@ def oblong_sizes(conv: ConvertedModel, entry: Entry, budget: Budget) -> Iterator
             so_do = f" (so do {', '.join(others)}: --input-shape chooses what the model is for)" if others else ""
             yield Candidate(sizes, f"{entry.where} takes {counted(entry.channels, 'channel')}; {told}{so_do}")
     found: dict[tuple[int, ...], float] = {}
+    flat = only_along(conv)
     for count in wanted:
         for height, width in _factors(count // measure.planes if measure.planes else 0, measure.planes, count):
-            rows, columns = measure.sides(0, height), measure.sides(1, width)
+            if flat is not None and (height, width)[flat] != 1:
+                continue
+            across = 0 if flat is None else 1  # the one row or column stays one
+            rows = [1] if flat == 0 else measure.sides(0, height, across)
+            columns = [1] if flat == 1 else measure.sides(1, width, across)
             if rows and columns and height != width:
                 sizes = (2, entry.channels, min(rows, key=_roundness), min(columns, key=_roundness))
                 found[sizes] = max(height, width) / min(height, width)
     for fitting in sorted(found, key=found.__getitem__):
-        told = f"{entry.where} and the first Linear leave only an oblong image, {spelled(fitting)}"
+        along = "" if flat is None else f", of one {('row', 'column')[flat]} as its windows are"
+        told = f"{entry.where} and the first Linear leave only an oblong image{along}, {spelled(fitting)}"
         yield Candidate(fitting, told, "arithmetic")
+
+
+def only_along(conv: ConvertedModel) -> int | None:
+    """The side (0: rows, 1: columns) that no layer looks along, as in those of sequences; None: there is none."""
+    windows = {
+        (record.object.get("kH"), record.object.get("kW")) for record in conv.layers if kind_of(record) == IMAGES
+    } - {(None, None)}
+    sides = [side for side in (0, 1) if windows and {window[side] for window in windows} == {1.0}]
+    return sides[0] if len(sides) == 1 else None
 
 
 def _rows_and_columns(conv: ConvertedModel, planes: int) -> Iterator[tuple[LayerRecord, tuple[int, int]]]:
@@ -340,16 +355,19 @@ class _Measure:
             self._maps[height, width] = (*maps[-1][2:], maps[-1][1]) if whole else (0, 0, 0)
         return self._maps[height, width]
 
-    def sides(self, axis: int, extent: int) -> list[int]:
-        """The sides of an image whose last map has this extent."""
-        first = self._first(axis, extent)
-        return [] if self.of(first, first)[axis] != extent else list(range(first, self._first(axis, extent + 1)))
+    def sides(self, axis: int, extent: int, across: int = 0) -> list[int]:
+        """The sides of an image whose last map has this extent; the other side is `across`, or as long."""
+        first, behind = (self._first(axis, wanted, across) for wanted in (extent, extent + 1))
+        return [] if self._extent(axis, first, across) != extent else list(range(first, behind))
 
-    def _first(self, axis: int, extent: int) -> int:
+    def _extent(self, axis: int, side: int, across: int) -> int:
+        return self.of(across or side, side)[axis] if axis else self.of(side, across or side)[axis]
+
+    def _first(self, axis: int, extent: int, across: int) -> int:
         """The smallest side whose map is at least so large (maps grow with the image)."""
 
         def size(side: int) -> int:
-            return self.of(side, side)[axis]
+            return self._extent(axis, side, across)
 
         return bisect_left(range(_LARGEST), extent, 1, key=size)
 

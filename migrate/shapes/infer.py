@@ -11,7 +11,7 @@ from typing import Any
 from ..base.errors import UsageError
 from ..base.tensor_trees import shapes
 from ..model.conversion import ConvertedModel, InputSizes
-from .candidates import Candidate, column_sizes, fixed_batches, oblong_sizes, single_sizes, tried_sizes
+from .candidates import Candidate, column_sizes, fixed_batches, oblong_sizes, only_along, single_sizes, tried_sizes
 from .check_sizes import check_sizes
 from .input_readers import IMAGES, VOLUMES, Entries, Entry, entries_of
 from .not_found import unknown
@@ -20,7 +20,7 @@ from .random_input import make_input
 from .recorded import batched, left_by_model, recorded_sizes
 from .search_budget import Budget, Spent
 from .solve import exchanged, other_ranks
-from .solved_sizes import solved_sizes
+from .solved_sizes import lengths_of_one, solved_sizes
 from .table_sizes import spare_sizes, table_sizes, two_samples
 from .trials import Trials
 
@@ -135,7 +135,8 @@ def _proposed(conv: ConvertedModel, entries: Entries, budget: Budget) -> Iterato
     """Sizes that the model may take, the surest first; they are worked out as they are asked for."""
     yield from _recorded(conv, entries)
     yield from _likely(conv, entries, budget)
-    yield from solved_sizes(conv, entries, budget, batched=True)
+    mixed: list[Any] = []
+    yield from solved_sizes(conv, entries, budget, batched=True, mixed=mixed)
     if isinstance(entries, Entry) and entries.kind == IMAGES:
         yield from oblong_sizes(conv, entries, budget)
     if isinstance(entries, dict):
@@ -145,6 +146,7 @@ def _proposed(conv: ConvertedModel, entries: Entries, budget: Budget) -> Iterato
     if isinstance(entries, Entry) and entries.kind == IMAGES:
         yield from single_sizes(conv, entries)
     yield from solved_sizes(conv, entries, budget, batched=False)
+    yield from lengths_of_one(conv, entries, budget, mixed)
 
 
 def _recorded(conv: ConvertedModel, entries: Entries) -> Iterator[Candidate]:
@@ -172,6 +174,8 @@ def _likely(conv: ConvertedModel, entries: Entries, budget: Budget) -> Iterator[
     if isinstance(entries, Entry):
         if entries.kind == IMAGES:
             yield from column_sizes(conv, entries, budget)
+            if only_along(conv) is not None:  # square images fit by chance
+                yield from oblong_sizes(conv, entries, budget)
         yield from islice(tried_sizes(entries), _LIKELY_VOLUMES if entries.kind == VOLUMES else _LIKELY)
     else:
         yield from islice(table_sizes(entries), _LIKELY_TABLES)

@@ -232,8 +232,10 @@ def _arranged(found: dict[tuple[int, ...], list[Entries]]) -> Entries:
 
 
 def _after(before: Entry | None, found: Entries) -> Entries:
-    if before is None or isinstance(found, dict):
+    if before is None:
         return found
+    if isinstance(found, dict):  # what makes a table of one tensor is what reads the input
+        return found if _selects(before) else before
     return replace(found, passed=[*before.passed, *found.passed])
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from functools import partial
 from itertools import product
 from typing import Any
 
@@ -31,7 +32,9 @@ _SIDE = 64
 _PLANES, _JOINED = (3, 1, 2), 3
 
 
-def solved_sizes(conv: ConvertedModel, entries: Entries, budget: Budget, *, batched: bool) -> Iterator[Candidate]:
+def solved_sizes(
+    conv: ConvertedModel, entries: Entries, budget: Budget, *, batched: bool, mixed: list[Any] | None = None
+) -> Iterator[Candidate]:
     """Sizes that fit all layers.
 
     Args:
@@ -39,6 +42,7 @@ def solved_sizes(conv: ConvertedModel, entries: Entries, budget: Budget, *, batc
         entries: the layers that read its input.
         budget: how much may be computed.
         batched: does each part have a batch dimension? Otherwise none does.
+        mixed: gets the sizes that fit, but of which the model makes no answer for each sample.
     """
     runs = Runs(conv, budget)
     solver = Solver(runs, _RUNS[batched])
@@ -58,7 +62,32 @@ def solved_sizes(conv: ConvertedModel, entries: Entries, budget: Budget, *, batc
             yield candidate
         elif not runs.on(sizes).splits:
             left.append(candidate)
+            if mixed is not None:
+                mixed.append(found)
     yield from left
+
+
+def lengths_of_one(conv: ConvertedModel, entries: Entries, budget: Budget, mixed: list[Any]) -> Iterator[Candidate]:
+    """One sample of parts that have a length each, where what fits as a batch is none: its rows are mixed.
+
+    Args:
+        conv: the converted model.
+        entries: the layers that read its input.
+        budget: how much may be computed.
+        mixed: sizes that fit, with a batch that is mixed.
+    """
+    runs = Runs(conv, budget)
+    for found in mixed:
+        lengths = iter(LABELS * 50)
+        apart = apply(found, partial(_with_length, lengths), tuple)
+        sizes = next((sizes for sizes in (apart, apply(found, _two, tuple)) if runs.on(sizes).fits), None)
+        if sizes is not None:
+            yield Candidate(sizes, f"{_told(entries, sizes)}, one sample in no batch", "unbatched")
+
+
+def _with_length(lengths: Iterator[int], sizes: tuple[int, ...]) -> tuple[int, ...]:
+    """The sizes of a part whose own length stands where a batch was."""
+    return tuple(next(lengths) if size == BATCH else size for size in sizes)
 
 
 def _several(entries: Entries, sizes: Any) -> bool:
@@ -183,7 +212,8 @@ def _start(entries: Entries, labels: Iterator[int], inside: bool) -> Any:
     elif entries.kind == INDICES:
         found = (BATCH,) if inside else (BATCH, next(labels))
     elif entries.kind == IMAGES:
-        found = (BATCH, size or 3, _SIDE, _SIDE)
+        side = 1 if entries.first is not None and entries.first.traits.enlarges else _SIDE
+        found = (BATCH, size or 3, side, side)
     elif entries.kind == VOLUMES:
         found = (BATCH, size, 32, 32, 32)
     elif entries.kind == FRAMES:

@@ -36,7 +36,7 @@ class AddDimension(nn.Module):
         return x.unsqueeze(0)
 
 
-@converts("nn.PaddingReshape", traits=Traits(output="pass", keeps_numbers=True))
+@converts("nn.PaddingReshape", traits=Traits(output="pass"))
 def add_dimension(layer: Layer) -> AddDimension:
     """nn.PaddingReshape(), of castorini/MP-CNN-Torch
 
