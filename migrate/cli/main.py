@@ -35,6 +35,7 @@ COMMANDS = (
     "pack",
     "reference",
     "layers",
+    "examples",
     "doctor",
 )
 
@@ -92,6 +93,7 @@ def cli() -> None:
     torchmigrate optimizer checkpoint.t7 -o model    go on training
     torchmigrate extract checkpoint.t7 --key opt     options, words, data sets
     torchmigrate pack input.npy -o input.t7          back to Torch7
+    torchmigrate examples                            files to try all this with
     torchmigrate doctor                              what this machine has
     """
 

@@ -11,6 +11,8 @@ import golden
 import pytest
 from network import guard
 
+from torchmigrate.cli import main as command_line
+
 # seccomp, by which the guard sees a socket in any child too, is of Linux
 pytestmark = pytest.mark.skipif(not guard.is_possible(), reason="the guard is written for Linux")
 
@@ -36,13 +38,16 @@ COMMANDS = {
     "doctor": ["doctor"],
     "layers": ["layers", "nn.Linear"],
     "reference": ["reference"],
+    "examples": ["examples"],
+    "pack": ["pack", str(golden.FIXTURES.parent / "docs" / "assets" / "report.png"), "-o", "picture.t7"],
+    "match": ["match", "--help"],
     "convert": ["convert", str(MODEL), "-o", "out"],
     "workers": ["convert", str(MODEL), str(golden.MODELS / "textcnn.t7"), "-o", "zoo", "--jobs", "2"],
     "verify": ["verify", str(MODEL), "--reference", str(REFERENCE)],
     "export": ["export", str(MODEL), "-o", "model.onnx", "--int8"],
     "optimizer": ["optimizer", str(golden.MODELS / "charrnn_checkpoint.t7")],
 }
-_FAST = ("inspect", "doctor", "layers", "reference")
+_FAST = ("inspect", "doctor", "layers", "reference", "examples")
 
 
 @pytest.mark.parametrize(
@@ -54,3 +59,7 @@ def test_no_command_opens_a_socket(name: str, tmp_path: Path) -> None:
     done = run(home, *COMMANDS[name])
     assert done.returncode == 0, done.stderr[-2000:]
     assert [path for path in home.rglob("*") if path.is_file()] == []
+
+
+def test_each_command_is_among_them() -> None:
+    assert {words[0] for words in COMMANDS.values()} == set(command_line.COMMANDS)

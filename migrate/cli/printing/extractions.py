@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from typing import TYPE_CHECKING
 
 from rich.console import Console
@@ -63,6 +64,14 @@ def show_packed(packed: PackedFile) -> None:
     for note in packed.notes:
         console.print(f"  note: {printable(note)}")
     show_next(console, f"th -e \"print(torch.load('{packed.output}'))\"")
+
+
+def show_examples(folder: str, files: dict[str, int]) -> None:
+    """What `examples` ends with."""
+    console = text_console()
+    for name, size in files.items():
+        console.print(f"  {printable(f'{folder}/{name}')}  {bytes_text(size)}", soft_wrap=True)
+    show_next(console, f"torchmigrate convert {shlex.quote(f'{folder}/model.t7')} -o model")
 
 
 def _show_rows(console: Console, rows: dict[str, str]) -> None:
