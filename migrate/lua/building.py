@@ -16,7 +16,7 @@ from .limits import LuaLimits
 from .loading import loaded
 from .result import Results
 from .running import outputs_of
-from .runtime import LuaStopped, Runtime, told
+from .runtime import DIALECTS, LuaStopped, Runtime, told
 from .search import Tools, Way, search
 
 #: Packages that a file may use without requiring them, since the script that it belongs to did.
@@ -130,7 +130,7 @@ def _package_of(error: str, folders: Folders, limits: LuaLimits) -> str | None:
 
 def _started(job: dict[str, Any], require: list[str], folders: Folders, limits: LuaLimits, run: int) -> Runtime:
     """A Lua with all that comes before the author's file."""
-    runtime = Runtime(folders, limits, run)
+    runtime = Runtime(folders, limits, run, dialect=job.get("dialect") or DIALECTS[0])
     runtime.outputs_of = outputs_of
     runtime.loaded = loaded
     host = runtime.host

@@ -20,6 +20,7 @@ from .fill import (
     statistics_missing,
 )
 from .limits import DEFAULT_LUA_LIMITS, LuaLimits
+from .runtime import DIALECTS
 from .sandbox import run
 
 
@@ -95,6 +96,7 @@ def define(
     stats_key: str | None = None,
     fresh_stats: bool = False,
     torch7_source: str | os.PathLike[str] | None = None,
+    dialect: str = DIALECTS[0],
     limits: LuaLimits = DEFAULT_LUA_LIMITS,
 ) -> LuaObject:
     """Runs the Lua that defines a network, and gives the network as a `.t7` file would hold it.
@@ -132,6 +134,7 @@ def define(
         fresh_stats: leave the running statistics as the constructors made them.
         torch7_source: a folder with checkouts of Torch7's packages, such as `DIR/nn` and `DIR/rnn`, or the checkout of
             one: their Lua makes the layers in place of the constructors of this package.
+        dialect: `lua51`, or `luajit21` for files with LuaJIT's own syntax, such as `goto`.
         limits: what the Lua may use.
 
     Raises:
@@ -159,6 +162,7 @@ def define(
         stats_key=stats_key,
         fresh_stats=fresh_stats,
         torch7_source=torch7_source,
+        dialect=dialect,
         limits=limits,
     )
     model: LuaObject = found.network(file).model
@@ -176,6 +180,7 @@ def define_with_details(
     fresh_stats: bool = False,
     default_type: str = "float",
     torch7_source: str | os.PathLike[str] | None = None,
+    dialect: str = DIALECTS[0],
     limits: LuaLimits = DEFAULT_LUA_LIMITS,
     **job: Any,
 ) -> Definition:
@@ -188,6 +193,8 @@ def define_with_details(
     """
     if default_type not in ("float", "double"):
         raise UsageError(f"default_type must be 'float' or 'double', not {default_type!r}")
+    if dialect not in DIALECTS:
+        raise UsageError(f"dialect must be {' or '.join(map(repr, DIALECTS))}, not {dialect!r}")
     if not os.path.isdir(folder):
         raise UsageError(f"{os.fspath(folder)} is no folder")
     if torch7_source is not None and not os.path.isdir(torch7_source):
@@ -206,6 +213,7 @@ def define_with_details(
         "options": _plain(job.get("options")),
         "caller": None if job.get("caller") is None else _relative(job["caller"], folder),
         "search": True,
+        "dialect": dialect,
     }
     said, made = run(request, limits)
     if "calls" in said:

@@ -40,11 +40,15 @@ _BESIDE_TORCH7 = (
     "xlua",
 )
 
+#: What an author's Lua may be run by; the second knows LuaJIT's own syntax, and its wheels are not for macOS.
+DIALECTS = ("lua51", "luajit21")
+
 #: How the names of the product's own Lua begin, which says nothing to an author.
 _OWN = "torchmigrate/"
 
 #: Runs one of the scripts; what they need of Lua's own is kept before it is taken away.
 _LOAD = """function(text, name, P)
+   if P.run_uncompiled then P.run_uncompiled() P.run_uncompiled = nil end
    P.loadstring, P.newproxy = P.loadstring or loadstring, P.newproxy or newproxy
    P.reversed = P.run == 1
    return assert(P.loadstring(text, name))(P)
@@ -64,6 +68,7 @@ class Runtime:
         run: 0 or 1. The second run draws other random numbers, finds other numbers in fresh memory and goes through
             names the other way round: what it builds differently depends on such things.
         computes: Torch7's own Lua runs layers here: its kernels are there, and no layers of the product.
+        dialect: the Lua of `lupa` that runs, one of `DIALECTS`.
 
     Attributes:
         printed: what the Lua printed.
@@ -75,8 +80,16 @@ class Runtime:
         child_of: a pass of a module of nn that an author's layer runs; None: no layer is run.
     """
 
-    def __init__(self, folders: Folders, limits: LuaLimits, run: int = 0, *, computes: bool = False) -> None:
-        lupa = importlib.import_module("lupa.lua51")
+    def __init__(
+        self,
+        folders: Folders,
+        limits: LuaLimits,
+        run: int = 0,
+        *,
+        computes: bool = False,
+        dialect: str = DIALECTS[0],
+    ) -> None:
+        lupa = importlib.import_module(f"lupa.{dialect}")
         self.limits = limits
         self.folders = folders
         self._computes = computes
@@ -126,6 +139,8 @@ class Runtime:
         private = self.lua.table_from(
             {"bridge": bridge, "run": run, "own": f"={_OWN}", "cpu_seconds": self.limits.cpu_seconds}
         )
+        # the hook that bounds the time does not run in compiled code
+        private["run_uncompiled"] = self.lua.eval("jit and jit.off")
         load = self.lua.eval(_LOAD)
         for name in _SCRIPTS:
             load(self._script(name), f"={_OWN}{name}", private)

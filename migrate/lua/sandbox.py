@@ -56,10 +56,13 @@ def run(job: Mapping[str, Any], limits: LuaLimits, given: bytes = b"") -> tuple[
         What it says of the run (printed text, missing packages, …), and the result.
 
     Raises:
-        UsageError: the extra `lua` is not installed.
+        UsageError: the extra `lua` is not installed, or its wheel has no such dialect.
         LuaFailed: the Lua ended with an error.
         LimitExceeded: it was stopped.
     """
+    dialect = job.get("dialect")
+    if dialect is not None and importlib.util.find_spec("lupa") and importlib.util.find_spec(f"lupa.{dialect}") is None:
+        raise UsageError(f"the wheel of lupa for this system holds no {dialect}: leave --dialect (dialect=...) out")
     process = started()
     assert process.stdout is not None
     late = threading.Event()

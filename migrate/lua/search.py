@@ -200,6 +200,7 @@ class _Search:
             return [Way({"caller": script, "call": "definition"}, f"--caller {script} --call 'definition'")]
         for offer in offers:
             head, sites = offer.partition("(")[0], self._sites(offer)
+            sites = [site for site in sites if site.script == script] or sites
             if other := next((site for site in sites if site.arguments != sites[0].arguments), None):
                 places = f"{sites[0].script}:{sites[0].line} and {other.script}:{other.line}"
                 if all(site not in self._unknown_sites for site in sites):
@@ -236,7 +237,7 @@ class _Search:
             self.unknown.append(f"after {script}: {error}")
             return []
         returned = returned[0] if isinstance(returned, tuple) else returned
-        offers, count = runtime.host.candidates(returned)
+        offers, count = runtime.host.candidates(returned, lua_text(self.file))
         found = [told(offers[index]) for index in range(1, count + 1)]
         return ["definition", *found] if runtime.guarded(runtime.host.is_a, returned, "nn.Module") else found
 
@@ -250,7 +251,7 @@ class _Search:
             for script in self._texts():
                 found += call_sites(script, self._texts()[script], head, PurePosixPath(self.file).stem)
             text = self.folders.text(self.file)
-            found = [site for site in found if site.count <= most]
+            found = [site for site in found if site.count <= most] or found  # Lua drops what is too much
             theirs = (site for site in found if not (of := _OF_TORCH.match(site.text)) or of[0] in text)
             self._known_sites[offer] = list(theirs)[:_MOST_CALLS]
         return self._known_sites[offer]

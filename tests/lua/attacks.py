@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+#: It calls itself until there is no stack left.
+RECURSIVE_GSUB = "local function f(s) return s:gsub('.', f) end return f('x')"
+
 #: Each ends with an error.
 REFUSED = [
     "os.execute('id')",
@@ -39,7 +42,7 @@ REFUSED = [
     "local s = ('x'):rep(1e9) return #s",
     "local t = {} for i = 1, 1e9 do t[i] = {} end",
     "local function f() return 1 + f() end return f()",
-    "local function f(s) return s:gsub('.', f) end return f('x')",
+    RECURSIVE_GSUB,
     "table.sort({1, 2, 3, 1, 2, 3, 1, 2, 3}, function() return error('no') end)",
     "return ('%99999d'):format(1)",
     "string.dump(function() end)",
@@ -49,6 +52,14 @@ REFUSED = [
     "setfenv(1, {})",
     "return newproxy(true)",
     "module('x')",
+    "getmetatable(nn).x = 1",
+    "torch.Tensor(-5)",
+    "local f = require 'ffi' f.cdef('int getpid();') return torch.zeros(2):fill(f.C.getpid())",
+    "return require('jit.util')",
+    "return require('string.buffer')",
+    "return require('table.new')",
+    "local ok, e = pcall(function() return torch.zeros(2):narrow(1, 9, 9) end) return e.__class__.__mro__",
+    "local ok, e = coroutine.resume(coroutine.create(function() torch.mm(1, 2) end)) return e.args[1]",
 ]
 
 #: None of these is there.

@@ -11,10 +11,10 @@ from torchmigrate.lua.result import Results
 from torchmigrate.lua.runtime import Runtime
 
 
-def runtime(folder: Path | str = ".", run: int = 0, limits: LuaLimits | None = None) -> Runtime:
+def runtime(folder: Path | str = ".", run: int = 0, limits: LuaLimits | None = None, dialect: str = "lua51") -> Runtime:
     """A Lua that reads the files below a folder."""
     limits = limits or LuaLimits(lua_bytes=128 << 20, elements=1 << 24)
-    return Runtime(Folders([str(folder)], limits.file_bytes), limits, run)
+    return Runtime(Folders([str(folder)], limits.file_bytes), limits, run, dialect=dialect)
 
 
 def evaluated(lua: Runtime, text: str) -> list[Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -223,6 +224,20 @@ def test_two_runs_give_the_same_bytes(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("options", "count"), [({"list": True}, 5), ({"one": True}, 3)])
 def test_pairs_over_a_list_or_one_entry_has_one_order(options: Any, count: int, tmp_path: Path) -> None:
     assert len(small(tmp_path, vector(12), stats=STATS, options=options)["modules"]) == count
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(importlib.util.find_spec("lupa.luajit21") is None, reason="the wheel of lupa does not hold it")
+def test_the_syntax_of_luajit(tmp_path: Path) -> None:
+    (tmp_path / "model.lua").write_text(
+        "local net = nn.Sequential() for i = 1, 3 do if i == 2 then goto continue end\n"
+        "net:add(nn.Linear(i, i)) ::continue:: end return net"
+    )
+    assert len(define("model.lua", folder=tmp_path, dialect="luajit21")["modules"]) == 2
+    with pytest.raises(LuaFailed):
+        define("model.lua", folder=tmp_path)
+    with pytest.raises(tm.UsageError, match="dialect must be 'lua51' or 'luajit21', not 'lua54'"):
+        define("model.lua", folder=tmp_path, dialect="lua54")
 
 
 @pytest.mark.usefixtures("in_process")

@@ -48,6 +48,7 @@ _OPTIONS = (
         help="Where the author ran it; default: the file's folder, else the project's.",
     ),
     TORCH7_SOURCE,
+    click.option("--dialect", type=click.Choice(["lua51", "luajit21"]), help="The Lua that runs it; default: lua51."),
     click.option("--tensor-type", "default_type", type=click.Choice(["float", "double"]), help="Default: float."),
 )
 
@@ -81,6 +82,7 @@ def taken(options: dict[str, Any]) -> dict[str, Any]:
         "folder",
         "default_type",
         "torch7_source",
+        "dialect",
     )
     found = {name: options.pop(name) for name in names}
     return {name: value for name, value in found.items() if value}

@@ -100,6 +100,9 @@ local function located(name)
    if type(name) ~= 'string' then error('a name of a file expected', 3) end
    local file = bridge.find(name)
    for _, folder in ipairs(file and {} or places()) do file = file or bridge.find(join(folder, name)) end
+   -- some name their own project below their home
+   local below = not file and match(name, '^/home/author/[^/]+/(.+)$')
+   if below then file = bridge.find(below) end
    return file or error('cannot open ' .. name .. ' (it must lie below the folder of the definition)', 3)
 end
 

@@ -76,8 +76,10 @@ local function parameters_of(f)
    end
    return 'opt', false
 end
-function H.candidates(returned)
+function H.candidates(returned, file)
    local found = {}
+   -- after a script ran, other files' functions are there as well
+   local source = file and '@' .. P.located(file)
    local function note(name, value)
       if type(name) ~= 'string' then return end
       if type(value) == 'function' then
@@ -88,7 +90,8 @@ function H.candidates(returned)
       if P.is_a(value, 'nn.Module') then found[#found + 1] = name end
    end
    for name, value in next, _G do
-      if not at_first[name] and name ~= '__end_of_file' then note(name, value) end
+      local theirs = source and type(value) == 'function' and P.getinfo(P.original(value), 'S').source ~= source
+      if not at_first[name] and name ~= '__end_of_file' and not theirs then note(name, value) end
    end
    if type(returned) == 'function' then found[#found + 1] = 'model(' .. (parameters_of(returned)) .. ')' end
    if type(returned) == 'table' and not P.typename(returned) then
