@@ -90,7 +90,7 @@ def run(file: str, picture: Path | None, as_json: bool, quiet: bool, **options: 
     text = given.pop("seed_text")
     if (picture is None) == (text is None):
         raise click.UsageError("Give a picture, or --seed-text for a model that writes text.")
-    taken = {name: given.pop(name) for name in ("key", "plugins", "aliases", "lua", "limits")}
+    taken = {name: given.pop(name) for name in ("key", "plugins", "aliases", "lua", "lua_first", "limits")}
     with console.progress(silent=as_json or quiet) as step, opened(file, step) as path:
         step("reading")
         conversion = open_model(path, **taken)
