@@ -71,7 +71,10 @@ class Block(nn.Module):
 
 
 class CrnnBisequencer(nn.Module):
-    """Input: (N, 1, H, W) float32. Output: (N, T, 11) float32."""
+    """Input: (N, 1, H, W) float32 (H such as 16 or 32, W such as 20 or 40).
+
+    Output: (N, T, 11) float32.
+    """
 
     def __init__(self) -> None:
         super().__init__()

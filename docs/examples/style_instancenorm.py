@@ -38,7 +38,7 @@ class ResidualBlock(nn.Module):
 class StyleInstancenorm(nn.Module):
     """Input: (N, 3, H, W) float32 (H and W at least 5).
 
-    Output: (N, 3, T, T) float32.
+    Output: (N, 3, 4·⌈H/4⌉, 4·⌈W/4⌉) float32.
     """
 
     def __init__(self) -> None:

@@ -103,7 +103,8 @@ def sizes_of(module: nn.Module, examples: list[Example], readers: list[Entry]) -
     for axis in axes:
         for number, dim in axis.places:
             inputs[number][dim] = axis.letter
-    outputs = [[_relation(axes, samples, i, d) for d in range(len(shape))] for i, shape in enumerate(made[0])]
+    own: dict[tuple[int, ...], str] = {}
+    outputs = [[_relation(axes, samples, i, d, own) for d in range(len(shape))] for i, shape in enumerate(made[0])]
     read_by = [*readers, *(Entry() for _ in trial.inputs[len(readers) :])]
     sure = [_is_sure(number, read_by[number], trial) for number in range(len(trial.inputs))]
     found = Sizes(inputs, outputs, axes, readers, sure, listed)
@@ -190,8 +191,12 @@ def _tried(axis: Axis, trial: Trial) -> list[Sample]:
             known[n] = trial(axis, n)
         return known[n] is not None
 
-    with suppress(Unknown):
-        _find(axis, fits, len(trial.inputs[axis.places[0][0]]))
+    dims = len(trial.inputs[axis.places[0][0]])
+    try:
+        _find(axis, fits, dims)
+    except Unknown:
+        if dims == _IMAGE:  # poolings and kernels leave nothing of one that is too small
+            axis.such = f"such as {' or '.join(map(str, sorted(set(axis.sizes))))}"
     step = max(axis.some, 1)
     return [sample for n, sample in known.items() if sample is not None and n % step == 0]
 
@@ -225,8 +230,16 @@ def _edge(fits: Callable[[int], bool], bad: int, good: int, step: int) -> int:
     return good * step
 
 
-def _relation(axes: list[Axis], samples: list[Sample], output: int, dim: int) -> str:
-    """A size of an output, as it follows from those of the inputs."""
+def _relation(axes: list[Axis], samples: list[Sample], output: int, dim: int, own: dict[tuple[int, ...], str]) -> str:
+    """A size of an output, as it follows from those of the inputs.
+
+    Args:
+        axes: the sizes that may vary.
+        samples: which shapes came of which sizes.
+        output: the number of the output.
+        dim: its dimension.
+        own: letters of the sizes of which no more is known than that they vary; gets this one.
+    """
     sizes = [sample.outputs[output][dim] for sample in samples]
     if len(set(sizes)) == 1:
         return str(sizes[0])
@@ -243,8 +256,9 @@ def _relation(axes: list[Axis], samples: list[Sample], output: int, dim: int) ->
         pairs = sorted({(sample.sizes[id(axis)], n) for sample, n in zip(samples, sizes, strict=True)})
         if len(dict(pairs)) == len(pairs) > 2 and (found := _fitted(axis, pairs)):
             return found
-    taken = {axis.letter for axis in axes}
-    return next(letter for letter in "TUVWXYZ" if letter not in taken)
+    taken = {*(axis.letter for axis in axes), *own.values()}
+    free = (f"{letter}{number}" for number in ("", *range(2, 1000)) for letter in "TUVWXYZ")
+    return own.setdefault(tuple(sizes), next(name for name in free if name not in taken))
 
 
 def _fitted(axis: Axis, pairs: list[tuple[int, int]]) -> str:
@@ -257,6 +271,23 @@ def _fitted(axis: Axis, pairs: list[tuple[int, int]]) -> str:
                 b = 0 if low <= 0 <= high else c - 1 if low <= c - 1 <= high else low if low > 0 else high
                 exact = all((a * n + b) % c == 0 for n, _ in pairs)
                 return _in_words(axis.letter, a, b, c, exact=exact)
+    return _rounded(axis, pairs) if len(pairs) >= _SURE else ""
+
+
+#: So many different sizes tell a multiple of what remains of a division.
+_SURE = 5
+
+
+def _rounded(axis: Axis, pairs: list[tuple[int, int]]) -> str:
+    """The size as `m * ((n + b) // c) + d`, as where an image is halved and enlarged again; "" if it is none such."""
+    for c in (2, 4, 8, 16, 32, 64, 3, 5, 6, 7, 9):
+        for m in (c, 2, 4, 8, 16, 32, 64, 3):
+            for b in (c - 1, 0):
+                added = {out - m * ((n + b) // c) for n, out in pairs}
+                if len(added) == 1:
+                    rest = added.pop()
+                    scaled = f"{m}·{_in_words(axis.letter, 1, b, c, exact=False)}"
+                    return scaled if rest == 0 else f"{scaled} {'+' if rest > 0 else '-'} {abs(rest)}"
     return ""
 
 

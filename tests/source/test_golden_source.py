@@ -34,7 +34,7 @@ LINES = {
     "googlenet_aux": 92,
     "enet_unpooling": 180,
     "openface_inception": 120,
-    "crnn_bisequencer": 122,
+    "crnn_bisequencer": 125,
     "lm_sequencer_fastlstm": 55,
     "charrnn_checkpoint": 70,
     "sentiment_gru_cuda": 55,
