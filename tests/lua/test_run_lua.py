@@ -8,6 +8,7 @@ import io
 import itertools
 import pickle
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -58,6 +59,7 @@ class InThisProcess(LuaProcess):
         stream = io.BytesIO()
         tm.dump(numbers if numbers is not None else tm.LuaTable(), stream)
         self._made = True
+        request = {**request, "forget": self._forgotten}
         try:
             return self._kept.answer(request, stream.getvalue())[1]
         except LuaStopped as error:
@@ -286,11 +288,15 @@ def test_a_process_of_its_own(file: Path, tmp_path: Path, capsys: pytest.Capture
 def test_attacks_through_it(tmp_path: Path, text: str, limits: LuaLimits) -> None:
     file = tmp_path / "layer.lua"
     file.write_text(f"local L = torch.class('my.Layer', 'nn.Module')\nfunction L:updateOutput(x) {text} end\n")
-    process = LuaProcess(mine(), [file], limits)
-    process.described()
+    process = LuaProcess(mine(), [file], replace(limits, seconds=300))
+    process.described()  # which starts it, and takes long on a busy machine
+    process._limits = limits
     one = tm.Tensor.from_numpy(torch.ones(2).numpy())
     task = tm.LuaTable([("input", one), ("parameters", tm.LuaTable.from_list([]))])
     request = {"what": "forward", "object": 1, "kind": "Float", "training": False}
     with pytest.raises((LuaFailed, LimitExceeded)):
         process.ask(request, task)
+    if not process.runs:
+        with pytest.raises(LimitExceeded, match="was stopped before"):
+            process.ask(request, task)
     process.close()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
 from typing import Any, cast
 
 import torch
@@ -16,7 +15,7 @@ from ....t7 import LuaTable, Tensor
 from ..children import flat, rebuilt
 from ..run import to_lua
 from .process import LuaProcess
-from .serving import BACKWARD, COPY, FORGET, FORWARD, PROBE
+from .serving import BACKWARD, COPY, FORWARD, PROBE
 
 #: Numbers for the process, which go as a `.t7`; the rest goes as JSON.
 _VALUES = (LuaTable, Tensor)
@@ -133,9 +132,8 @@ class RunsLua(Remembering):
 
     def __del__(self) -> None:
         process = self.__dict__.get("_process")
-        if process is not None and process.runs and self._runs:
-            with suppress(Exception):  # the interpreter may be ending
-                process.ask({"what": FORGET, "object": self._object})
+        if process is not None:
+            process.forget(self._object)
 
     def extra_repr(self) -> str:
         return self.typename

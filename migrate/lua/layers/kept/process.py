@@ -39,6 +39,7 @@ class LuaProcess:
         self._process: Popen[bytes] | None = None
         self._owner = 0
         self._ended = ""
+        self._forgotten: list[int] = []
 
     def number(self) -> int:
         """A number for an object."""
@@ -64,6 +65,8 @@ class LuaProcess:
         with self._lock:
             if self._process is None:
                 self._begin()
+            forgotten, self._forgotten = self._forgotten, []
+            request = {**request, "forget": forgotten}
             return self._exchange(request, _bytes(numbers) if numbers is not None else b"")[1]
 
     @property
@@ -71,9 +74,13 @@ class LuaProcess:
         """Has it been started, so that there may be state?"""
         return self._process is not None
 
+    def forget(self, number: int) -> None:
+        """Says that an object is not needed any more; the garbage collector may call it while something is asked."""
+        self._forgotten.append(number)
+
     def close(self) -> None:
         """Ends the process; it is started again, with the objects of the file, if something is asked."""
-        process, self._process = self._process, None
+        process, self._process, self._ended = self._process, None, ""
         if process is not None:
             _end(process)
 
@@ -98,13 +105,18 @@ class LuaProcess:
         if self._owner != os.getpid():
             raise RuntimeError("a layer that runs its Lua can't be used in a process that was forked from its own")
         late = threading.Event()
-        with stopped_when_late(process, self._limits, late):
-            send(process, request, numbers)
-            said, result = read_answer(process.stdout, self._limits)
+        try:
+            with stopped_when_late(process, self._limits, late):
+                send(process, request, numbers)
+                said, result = read_answer(process.stdout, self._limits)
+        except BaseException:  # what it answers now would be taken for the answer to something else
+            _end(process)
+            self._process, self._ended = None, "the process of a layer that runs its Lua was interrupted; close() it"
+            raise
         if said is None or late.is_set() or "limit" in said:
             _end(process)
             self._process = None
-            self._ended = "the process of a layer that runs its Lua was stopped before; convert the model again"
+            self._ended = "the process of a layer that runs its Lua was stopped before; its close() allows another"
         return judged(said, result, self._limits, late=late.is_set(), code=process.returncode or 0)
 
 

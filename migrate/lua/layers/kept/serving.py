@@ -20,7 +20,7 @@ from ..children import Children, flat
 from ..session import Session, tensor_kind
 from ..traces.tracing import Tracer
 
-FORWARD, BACKWARD, PROBE, COPY, FORGET = "forward", "backward", "probe", "copy", "forget"
+FORWARD, BACKWARD, PROBE, COPY = "forward", "backward", "probe", "copy"
 
 
 class _Object:
@@ -75,9 +75,8 @@ class KeptLayer:
         """
         self._session.host.allow_more()
         number = int(request["object"])
-        if request["what"] == FORGET:
-            self._objects.pop(number, None)
-            return {}, None
+        for old in request.get("forget") or ():
+            self._objects.pop(int(old), None)
         if request["what"] == COPY:
             source = self._objects.get(int(request["of"]))
             if source is not None:
