@@ -15,7 +15,6 @@ from typing import Any, cast
 
 import torch
 from torch import nn
-from torch.nn.modules.conv import _ConvNd
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from ..base.errors import UsageError
@@ -29,6 +28,8 @@ _SKIPPED = frozenset({"device", "dtype", "size_average", "reduce"})
 
 #: torch.nn's recurrent layers take *args; these are their arguments, and what they are by default.
 RECURRENT = {"num_layers": 1, "bias": True, "batch_first": False, "dropout": 0.0, "bidirectional": False}
+
+_CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
 
 _CONTAINERS = (nn.Sequential, nn.ModuleList)
 
@@ -56,7 +57,7 @@ def _describe(module: nn.Module, seen: dict[int, int]) -> Description:
     args = {
         name: _encode(value, seen)
         for name, value in constructor_arguments(module).items()
-        if not (name in usual and _is_equal(value, usual[name], each_axis=isinstance(module, _ConvNd)))
+        if not (name in usual and _is_equal(value, usual[name], each_axis=isinstance(module, _CONVOLUTIONS)))
     }
     if args:
         made["args"] = args
