@@ -200,6 +200,7 @@ def test_a_caller_that_is_named(tmp_path: Path) -> None:
     assert sizes(model) == [(8, 3), (2, 8)]
 
 
+@pytest.mark.slow
 def test_the_command_looks_in_the_folder_of_the_project(tmp_path: Path) -> None:
     (tmp_path / "project" / "models").mkdir(parents=True)
     (tmp_path / "project" / "README.md").write_text("")

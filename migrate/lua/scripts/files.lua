@@ -219,13 +219,22 @@ function P.run_torch7(file, name)
    local value = as_package(run, file, name)
    if name == 'nn' then
       P.part('nn.shared')
-      -- Reshape leaves there what the memory held until its first run
-      local Reshape = P.classes['nn.Reshape']
-      local init = Reshape and Reshape.__init
-      if init then
-         function Reshape:__init(...)
-            init(self, ...)
-            if P.torch.isStorage(self.batchsize) then self.batchsize[1] = 0 end
+      -- these leave there what the memory held until their first run
+      for name, fields in P.raw_pairs{
+         ['nn.Reshape'] = {'batchsize'},
+         ['nn.SpatialUpSamplingNearest'] = {'inputSize', 'outputSize'},
+         ['nn.SpatialUpSamplingBilinear'] = {'inputSize', 'outputSize'},
+      } do
+         local class = P.classes[name]
+         local init = class and class.__init
+         if init then
+            function class:__init(...)
+               init(self, ...)
+               for _, field in ipairs(fields) do
+                  if field == 'batchsize' and P.torch.isStorage(self[field]) then self[field][1] = 0
+                  elseif P.torch.isStorage(self[field]) then self[field]:fill(0) end
+               end
+            end
          end
       end
    end
