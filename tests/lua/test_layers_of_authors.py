@@ -7,15 +7,22 @@ from typing import Any
 
 import pytest
 import torch
-from torch import nn
 
 import torchmigrate as tm
 from torchmigrate.model.convert import convert_model
 
 pytest.importorskip("lupa")
 
+from test_sandbox import test_it_is_refused as REFUSED
+
+from torchmigrate.base.errors import LimitExceeded
+from torchmigrate.lua.folders import Folders
 from torchmigrate.lua.layers import provider
 from torchmigrate.lua.layers.classes import texts_of
+from torchmigrate.lua.layers.session import Session, of_results
+from torchmigrate.lua.limits import LuaLimits
+from torchmigrate.lua.result import CantLeave
+from torchmigrate.lua.runtime import LuaStopped
 
 pytestmark = pytest.mark.usefixtures("in_this_process")
 
@@ -165,7 +172,8 @@ def test_a_module_that_is_made_while_it_runs(tmp_path: Path) -> None:
     scale = tensor(3)
     conv = converted(tmp_path, lua, {"scale": scale, "gradInput": tensor(2, 3, 4, 5)})
     x = torch.randn(4, 3, 5, 6)
-    wanted = nn.functional.instance_norm(x, weight=tm.to_torch(scale), eps=1e-3)
+    # in training, Torch7 passes a batch of one through the running statistics, which are 0 and 1 in a new module
+    wanted = x * tm.to_torch(scale).view(3, 1, 1) / (1 + 1e-3) ** 0.5
     assert torch.allclose(conv.module(x), wanted, atol=1e-5)
 
 
@@ -205,3 +213,20 @@ def test_lua_that_is_to_come_first_and_files_that_ask_for_each_other(tmp_path: P
     assert torch.equal(convert_model(layer, provided=provider.converters(files)).module(x), x * 0.25)
     with pytest.raises(tm.UsageError, match=r"No Lua file that was given defines my\.Other; they define nn\.Tanh2"):
         provider.converters(files, first=["my.Other"])
+
+
+def run_once(folder: Path) -> None:
+    session = Session([str(folder / "layer.lua")], Folders([str(folder)], 1 << 20), LuaLimits())
+    made = session.object(tm.LuaObject("my.L", tm.LuaTable()))
+    of_results(session, session.output(made, session.value(tensor(3, 4))))
+
+
+@pytest.mark.parametrize("where", ["the file", "updateOutput"])
+def test_attacks_of_a_definition_are_refused_in_a_layer_too(tmp_path: Path, where: str) -> None:
+    for text in REFUSED.pytestmark[0].args[1]:
+        lines = ("", text) if where == "updateOutput" else (text, "return x")
+        (tmp_path / "layer.lua").write_text(
+            f"local L = torch.class('my.L', 'nn.Module')\n{lines[0]}\nfunction L:updateOutput(x)\n{lines[1]}\nend"
+        )
+        with pytest.raises((LuaStopped, CantLeave, LimitExceeded)):
+            run_once(tmp_path)

@@ -193,6 +193,8 @@ def rebuilt(like: Any, tensors: Any) -> Any:
 def handles(value: Any) -> Any:
     """PyTorch's tensors as Lua's."""
     if isinstance(value, torch.Tensor):
+        if not value.dim():
+            raise LuaFault("a module that it runs gives a number where Torch7 has no tensor")
         if value.dtype not in _KINDS:
             raise LuaFault(f"a module that it runs gives numbers of the type {value.dtype}")
         return TensorHandle(value.detach().contiguous().clone(), _KINDS[value.dtype])

@@ -28,9 +28,6 @@ from .sources.own_backward import PASSES
 from .sources.source import written
 from .verify import compare
 
-#: How the Lua's error about a method of Torch7 ends that is not Lua here.
-INHERITS = "of a class of Torch7 that it inherits from"
-
 _DERIVED = (
     "its Lua has no backward pass of its own; PyTorch derives one, and that of a class it inherits from may differ"
 )
@@ -114,7 +111,6 @@ class _Provider:
             layer.refuse(
                 f"its Lua is not converted: what it computes can't be written ({type(error).__name__}: {error})"
             )
-        self._check_inherited(layer, examples)
         examples = [example for example in examples if example["pattern"] in source.kinds]
         if difference := self._not_the_derivative(layer, said, examples, source):
             said, source = self._with_own_backward(layer, parameters, difference)
@@ -122,12 +118,6 @@ class _Provider:
         source.text = self._named_apart(source)
         self._found[key] = said, examples, source
         return self._found[key]
-
-    def _check_inherited(self, layer: Layer, examples: list[LuaTable]) -> None:
-        """Refuses a backward pass of which a part is a method of Torch7 that is not known here."""
-        for failed in (example.get("backward_failed") for example in examples):
-            if isinstance(failed, str) and failed.endswith(INHERITS):
-                layer.refuse(f"its Lua is not converted: {failed}, in its backward pass")
 
     def _not_the_derivative(self, layer: Layer, said: dict[str, Any], examples: list[LuaTable], source: Written) -> str:
         """How the author's gradients differ from those of autograd; "" if they do not, or it is not to be told."""

@@ -129,7 +129,7 @@ class Explanations:
         """
         whole = all(value == int(value) for value in values)
         found = self._whole([int(value) for value in values]) if whole else None
-        found = found or self._quotient(values) or self._share(values)
+        found = found or self._quotient(values) or self._share(values) or self._root(values)
         if found is None:
             raise Unexplained(f"a number changes with the sizes of its input in an unknown way: {list(values)[:5]}")
         return found
@@ -175,6 +175,17 @@ class Explanations:
                     for atom in some[1:]:
                         made = ast.BinOp(made, ast.Mult(), self.size(atom))
                     return ast.BinOp(made, ast.Div(), ast.Constant(divisor))
+        return None
+
+    def _root(self, values: Sequence[float]) -> ast.expr | None:
+        """The square root of a size, or one divided by it."""
+        for power in (0.5, -0.5):
+            for atom in self._atoms:
+                if all(
+                    abs(value - size**power) <= 1e-12 * abs(value)
+                    for value, size in zip(values, atom.values, strict=True)
+                ):
+                    return ast.BinOp(self.size(atom), ast.Pow(), number(power))
         return None
 
     def _quotient(self, values: Sequence[float]) -> ast.expr | None:

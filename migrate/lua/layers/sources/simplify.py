@@ -173,7 +173,7 @@ def _joined_place(joined: Node, op: str, axis: int, first: int, last: int) -> in
         return first if op.startswith("select") else None
     start = 0
     for place, part in enumerate(joined.args[0]):
-        if op in ("narrow", "slice_scatter") and (start, start + part.shape[axis]) == (first, last):
+        if (start, start + part.shape[axis]) == (first, last) and op != "select":
             return place
         start += part.shape[axis]
     return None
@@ -187,24 +187,35 @@ def _put(node: Node, parent: Node) -> Node | None:
         place = _joined_place(parent, node.op, axis, first, last)
         if place is not None:
             parts = list(parent.args[0])
+            part = _as_range(node, part, axis) if parent.op == "cat" else part
             return _like(node, parent.op, [*parts[:place], part, *parts[place + 1 :]], axis)
     if node.op == "slice_scatter" and (first, last) == (0, node.shape[axis]):
         return part
     if parent.op == node.op and _range(parent) == (axis, first, last):
         return _like(node, node.op, parent.args[0], *node.args[1:])
-    written, at = [(first, last, part)], parent
-    while at.op == node.op and _range(at)[0] == axis:
+    written, at, ops = [(first, last, _as_range(node, part, axis))], parent, {node.op}
+    while at.op in ("slice_scatter", "select_scatter") and _range(at)[0] == axis:
+        ops.add(at.op)
         _, start, end = _range(at)
         if all(end <= f or last_ <= start for f, last_, _ in written):
-            written.append((start, end, at.args[1]))
+            written.append((start, end, _as_range(at, at.args[1], axis)))
         at = at.args[0]
     written.sort(key=_first)
     if sum(end - start for start, end, _ in written) == node.shape[axis]:
         tensors = [tensor for _, _, tensor in written]
         if len(tensors) == 1:
             return _like(node, "reshape", tensors[0], list(node.shape))
-        return _like(node, "cat" if node.op == "slice_scatter" else "stack", tensors, axis)
+        if ops == {"select_scatter"}:
+            return _like(node, "stack", [tensor.args[0] for tensor in tensors], axis)
+        return _like(node, "cat", tensors, axis)
     return None
+
+
+def _as_range(node: Node, part: Node, axis: int) -> Node:
+    """What is put into a range; what is put into one place gets the dimension that the place has not."""
+    if node.op == "slice_scatter":
+        return part
+    return Node("unsqueeze", (part, axis), None, (*part.shape[:axis], 1, *part.shape[axis:]), part.dtype)
 
 
 def _first(part: tuple[int, int, Node]) -> int:

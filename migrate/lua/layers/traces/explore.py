@@ -81,13 +81,34 @@ class _Explorer:
             pattern = Pattern(nested, [list(shape) for shape in shapes], list(holds[nested:]))
             given = example(pattern, {}, self._dtype, 1)
             try:
-                output = self._session.output(self._made(), self._session.value(to_lua(given)))
-                of_results(self._session, output)
-                kind = self._session.host.kind(output)
-                self._known[key] = (kind[0] if isinstance(kind, tuple) else kind) in ("tensor", "table", "number")
+                self._known[key] = self._gives(given)
             except (LuaStopped, LuaFault):
                 self._known[key] = False
         return self._known[key]
+
+    def _gives(self, given: Any) -> bool:
+        """Does it give tensors, or a number?"""
+        session = self._session
+        if isinstance(given, torch.Tensor) and self._takes_a_list(given):
+            return False
+        output = session.output(self._made(), session.value(to_lua(given)))
+        of_results(session, output)
+        kind = session.host.kind(output)
+        return (kind[0] if isinstance(kind, tuple) else kind) in ("tensor", "table", "number")
+
+    def _takes_a_list(self, given: torch.Tensor) -> bool:
+        """Does it give gradients of several inputs, though it took the rows of one for them?"""
+        session, made = self._session, self._made()
+        if not session.has_backward(made):
+            return False
+        try:
+            lua = session.value(to_lua(given))
+            output = session.output(made, lua)
+            grad = session.value(_like(of_results(session, output), torch.Generator().manual_seed(1)))
+            kind = session.host.kind(session.backward(made, lua, grad))
+        except (LuaStopped, LuaFault):
+            return False
+        return bool((kind[0] if isinstance(kind, tuple) else kind) == "table")
 
     def graphs(self, pattern: Pattern) -> dict[str, Any]:
         """The graphs of a kind of input at several sizes, in evaluation and in training."""

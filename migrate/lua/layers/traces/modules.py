@@ -117,15 +117,16 @@ class RecordedModules:
     def _run(self, how: str, child: Any, module: torch.nn.Module, replaced: dict[str, torch.Tensor], x: Any) -> Any:
         """The module with other tensors."""
         module.train(bool(child["train"]))
+        try:
+            with torch.no_grad():
+                output = torch.func.functional_call(module, replaced, tuple(x) if how.startswith("loss") else (x,))
+        except (RuntimeError, TypeError, ValueError, IndexError, AttributeError, NotImplementedError) as error:
+            raise self._recorder.refuse(f"a module that it runs can't be recorded: {_first_line(error)}") from None
         if module.training:  # Torch7 changes them, which is not known here
             for name in replaced.keys() & {name for name, _ in module.named_buffers()}:
                 if "running" in name and (view := self._recorder.view(replaced[name])) is not None:
                     view.memory.node = Node(STATISTICS, (view.memory.node,), None, view.memory.shape, "")
-        try:
-            with torch.no_grad():
-                return torch.func.functional_call(module, replaced, tuple(x) if how.startswith("loss") else (x,))
-        except (RuntimeError, TypeError, ValueError, IndexError, AttributeError, NotImplementedError) as error:
-            raise self._recorder.refuse(f"a module that it runs can't be recorded: {_first_line(error)}") from None
+        return output
 
     # ------------------------------------------------------------------ backward
 

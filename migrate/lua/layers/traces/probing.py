@@ -113,6 +113,8 @@ def patterns(layer: LuaObject, runs: Runs, criterion: bool = False) -> list[Patt
         kinds = [(True, expected), (False, 1)]
     elif expected == 0:
         kinds = [(False, 1), (True, 2), (True, 3)]
+    elif isinstance(layer.get("gradInput"), LuaTable):  # a list, whose length no run has told
+        kinds = [(True, 2), (True, 3), (True, 1), (False, 1)]
     if criterion:
         known, kinds = None, [(True, expected + 1)] if expected else [(True, 2), (True, 3)]
     for nested, count in kinds:

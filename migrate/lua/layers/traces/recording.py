@@ -254,6 +254,9 @@ class Recorder(TorchFunctionMode):
         if op in DROPOUTS and not kwargs.get("training", args[2] if len(args) > 2 else True):
             passed: Node = args[0]
             return passed
+        if op == "batch_norm" and (args[5] if len(args) > 5 else kwargs.get("training")):
+            kwargs = {name: value for name, value in kwargs.items() if not name.startswith("running")}
+            args = (args[0], None, None, *args[3:])  # in training it reads none of what it gathers
         if op == "empty":
             return Node(FRESH, (), None, tuple(result.shape), _dtype(result.dtype))
         if op in ("reshape", "view", "repeat", "permute"):
