@@ -54,8 +54,7 @@ ROWS: list[tuple[str, int, list[str]]] = [
             "└── 2 my.Own",
             "my.Own x1 no converter",
             "no converter for: my.Own (1)",
-            "next: torchmigrate convert own.t7 --lua MyLayer.lua (or --plugin my_layers.py, "
-            "or --alias my.Class=nn.Class)",
+            "next: torchmigrate convert own.t7 --lua MyLayer.lua (or --plugin my_layers.py, or --alias my.Class=*",
             "own.svg shows the network",
         ],
     ),
