@@ -216,11 +216,13 @@ def test_lua_that_is_to_come_first_and_files_that_ask_for_each_other(tmp_path: P
 
 
 def run_once(folder: Path) -> None:
-    session = Session([str(folder / "layer.lua")], Folders([str(folder)], 1 << 20), LuaLimits())
+    limits = LuaLimits(lua_bytes=32 << 20, elements=1 << 24, cpu_seconds=20)
+    session = Session([str(folder / "layer.lua")], Folders([str(folder)], 1 << 20), limits)
     made = session.object(tm.LuaObject("my.L", tm.LuaTable()))
     of_results(session, session.output(made, session.value(tensor(3, 4))))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("where", ["the file", "updateOutput"])
 def test_attacks_of_a_definition_are_refused_in_a_layer_too(tmp_path: Path, where: str) -> None:
     for text in REFUSED.pytestmark[0].args[1]:
