@@ -58,7 +58,7 @@ def push(
         raise UsageError(f"{repository!r} is no name of a repository, such as user/resnet.")
     try:
         from huggingface_hub import CommitOperationAdd, HfApi, get_token
-        from huggingface_hub.utils import disable_progress_bars
+        from huggingface_hub.utils.tqdm import disable_progress_bars
     except ImportError as error:
         raise UsageError(f"The Hub needs huggingface_hub: pip install 'torchmigrate[remote]' ({error}).") from error
     token = get_token()
