@@ -48,6 +48,7 @@ class Match:
         notes: what to know; empty where the outputs are the same and all was filled without a doubt.
         input: sizes of the input that both ran on.
         reason: why these sizes.
+        to_the_end: were their outputs compared, and nothing left out or missing before them?
     """
 
     module: nn.Module
@@ -56,6 +57,7 @@ class Match:
     notes: list[str]
     input: str
     reason: str
+    to_the_end: bool = True
 
     def state_dict(self) -> dict[str, torch.Tensor]:
         """The tensors by the target's names, without those that were left out."""
@@ -104,6 +106,7 @@ class Match:
             "input": self.input,
             "input_reason": self.reason,
             "left_out": list(self.exclude),
+            "to_the_end": self.to_the_end,
             "notes": self.notes,
             "pairs": [
                 {"name": pair.name, "size": list(pair.size), "path": pair.path, "tensor": pair.field, "how": pair.how}

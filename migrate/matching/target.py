@@ -12,9 +12,10 @@ import torch
 from torch import nn
 
 from ..base.errors import NetworksDiffer
-from ..base.tensor_trees import moved
+from ..base.tensor_trees import leaves, moved, shapes
 from .explain import counterpart, listed, other_input, other_output
 from .fits import Fit, Origin, fits
+from .inputs import float64_by_default
 from .numbers import alike, same
 from .recurrent import recurrent_fits
 from .runs import Run, Source, Watch, first_given, first_tensor, own_tensors
@@ -59,6 +60,11 @@ class Target:
         notes: what to know.
         watch: what ran in it.
         used: layers of the source whose weights were taken.
+        matched: name of a layer -> the run of the source whose weights it got first.
+        folded: names of the normalizations that took a bias, and of the layers before them.
+        doubts: layers that could have been others too, by what they get and give.
+        choices: which of the ways to take, each time that there are several.
+        ways: how many there were, each time.
     """
 
     module: nn.Module
@@ -69,6 +75,11 @@ class Target:
     notes: list[str] = field(default_factory=list)
     watch: Watch = field(default_factory=Watch)
     used: set[nn.Module] = field(default_factory=set)
+    matched: dict[str, Run] = field(default_factory=dict)
+    folded: set[str] = field(default_factory=set)
+    doubts: list[str] = field(default_factory=list)
+    choices: Sequence[int] = ()
+    ways: list[int] = field(default_factory=list)
     _filled: set[int] = field(default_factory=set)
     _pending: list[Pending] = field(default_factory=list)
     _last: Run | None = None
@@ -92,19 +103,64 @@ class Target:
                         fill = partial(self._fill, name)
                         hooks.callback(module.register_forward_pre_hook(fill, with_kwargs=True).remove)
             try:
-                output = moved(self.module(*inputs))
-            except (RuntimeError, ValueError, IndexError, TypeError, AssertionError, AttributeError) as error:
+                with float64_by_default():
+                    output = moved(self.module(*inputs))
+            except NetworksDiffer:
+                raise
+            except Exception as error:  # the user's own code
                 if self.left_out:
                     return None  # nothing behind what is left out is compared
-                said = (str(error) or repr(error)).splitlines()[0]
-                where = f"behind its layer {self._at}" if self._at else "before its first layer with weights"
-                raise NetworksDiffer(f"The target fails on the input of the .t7 file, {where}: {said[:300]}") from error
+                raise self._failed(error, inputs) from error
         for pending in self._pending:
             raise NetworksDiffer(
                 f"Missing bias: {pending.run.words} of the .t7 file has a bias, {pending.name} of the target has none, "
                 "and no BatchNorm directly behind it takes it."
             )
         return output
+
+    def _failed(self, error: Exception, inputs: Sequence[Any]) -> NetworksDiffer:
+        said = f"{type(error).__name__}: {error}".splitlines()[0][:300]
+        if self._at:
+            return NetworksDiffer(f"The target fails on the input of the .t7 file, behind its layer {self._at}: {said}")
+        given = shapes(inputs[0] if len(inputs) == 1 else list(inputs))
+        return NetworksDiffer(
+            f"The target fails on the input of the .t7 file, before its first layer with weights: {said}. It was "
+            f"called with {given}; one that takes something else, such as a dict, needs a module around it that takes "
+            "tensors."
+        )
+
+    def run_filled(self, inputs: Sequence[Any]) -> Any:
+        """Runs the filled network on other numbers; `watch` holds what its layers get and give.
+
+        Raises:
+            NetworksDiffer: it fails.
+        """
+        self.watch, self._at = Watch(), ""
+        with ExitStack() as hooks, torch.no_grad(), float64_by_default():
+            for name, module in self.module.named_modules():
+                for handle in self.watch.hooks(name, module):
+                    hooks.callback(handle.remove)
+            try:
+                return moved(self.module(*inputs))
+            except Exception as error:  # the user's own code
+                raise self._failed(error, inputs) from error
+
+    def is_random(self, inputs: Sequence[Any]) -> bool:
+        """Does the network give something else each time?"""
+        with torch.no_grad(), float64_by_default():
+            try:
+                one, two = (leaves(self.module(*moved(list(inputs)))) for _ in range(2))
+                return not all(same(a, b) for (_, a), (_, b) in zip(one, two, strict=True))
+            except Exception:  # the user's own code
+                return False
+
+    def next_choices(self) -> list[int] | None:
+        """What to choose in the next try; None: all was tried."""
+        taken = [*self.choices, *[0] * len(self.ways)][: len(self.ways)]
+        for i in reversed(range(len(taken))):
+            if taken[i] + 1 < self.ways[i]:
+                return [*taken[:i], taken[i] + 1]
+        return None
 
     def is_left_out(self, name: str) -> bool:
         """Is this module, or tensor, one that is left out, or in one?"""
@@ -159,13 +215,27 @@ class Target:
                 told.insert(0, f"{fit.runs[0].words} of the .t7 file has its input; {why}")
         if not found:
             raise NetworksDiffer(self._parted(name, module, given, fitting, told))
-        fit, folds = next((each for each in found if each[0].runs[0].module not in self.used), found[0])
+        fit, folds = self._chosen(found)
         _put(module, fit)
         self._note(name, module, given, fit, [each for each, _ in found])
         if folds is not None:
             self._pending.remove(folds)
+            self.folded |= {name, folds.name}
         if fit.bias is not None:
             self._pending.append(Pending(fit.runs[0], name, fit.bias, fit.axis))
+
+    def _chosen(self, found: list[tuple[Fit, Pending | None]]) -> tuple[Fit, Pending | None]:
+        """One of the ways to fill a layer: with numbers that no other layer got, if there are some."""
+        free = [each for each in found if each[0].runs[0].module not in self.used] or found
+        several: list[tuple[Fit, Pending | None]] = []
+        for each in free:
+            if not any(_equal(each[0], other) for other, _ in several):
+                several.append(each)
+        if len(several) == 1:
+            return several[0]
+        self.ways.append(len(several))
+        at = len(self.ways) - 1
+        return several[self.choices[at] if at < len(self.choices) else 0]
 
     def _fits(self, module: nn.Module, given: torch.Tensor, told: list[str]) -> Iterator[Fit]:
         """The ways to fill a layer; `told` gets why layers with its input do not fit."""
@@ -195,6 +265,7 @@ class Target:
 
     def _note(self, name: str, module: nn.Module, given: torch.Tensor, fit: Fit, ways: list[Fit]) -> None:
         self._last = fit.runs[0]
+        self.matched.setdefault(name, fit.runs[0])
         self.used |= {run.module for run in fit.runs}
         self._filled |= {id(own) for own in own_tensors(module).values()}
         for key, origin in fit.origins.items():
@@ -205,8 +276,9 @@ class Target:
             )
         elif any(not _equal(fit, way) for way in ways):
             others = ", ".join(dict.fromkeys(way.runs[0].name for way in ways))
-            self.notes.append(
-                f"{name} could have been any of the layers {others} by what they get and give; it got the first"
+            self.doubts.append(
+                f"{name} could have been any of the layers {others} by what they get and give; it got "
+                f"{fit.runs[0].name}"
             )
 
     def _between(self) -> list[Run]:

@@ -27,12 +27,12 @@ def show_match(file: str, into: str, found: Match, written: list[Path]) -> None:
         table.add_row(*map(printable, (name or "the network itself", path or "the model itself", tensors)))
     console.print(table)
     size = f"on an input of {found.input} in float64"
-    if found.exclude:
-        end = f"equal {size} up to {', '.join(found.exclude)}"
-    elif any(note.startswith("NOT the same") for note in found.notes):
-        end = f"equal {size}, but for the end"
-    else:
+    if found.to_the_end:
         end = f"equal {size}"
+    elif found.exclude:
+        end = f"equal {size} up to {', '.join(found.exclude)}"
+    else:
+        end = f"equal {size}, but for the end"
     console.print(
         f"[bold]{printable(file)}[/] in {printable(into)}: {len(found.pairs)} tensors, [bold]{printable(end)}[/]"
     )
