@@ -27,21 +27,21 @@ class AffineTransformMatrix(nn.Module):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         if not (self.rotation or self.scale or self.translation):
             return x.reshape(*x.shape[:-1], 2, 3)
-        used = 0
-        zero, one = torch.zeros_like(x[..., 0]), torch.ones_like(x[..., 0])
-        a, b, c, d = one, zero, zero, one
+        used = (1 if self.rotation else 0) + (1 if self.scale else 0)
         if self.rotation:
             cosine, sine = x[..., 0].cos(), x[..., 0].sin()
             a, b, c, d = cosine, -sine, sine, cosine
-            used = 1
+        else:
+            zero, one = torch.zeros_like(x[..., 0]), torch.ones_like(x[..., 0])
+            a, b, c, d = one, zero, zero, one
         if self.scale:
-            factor = x[..., used]
+            factor = x[..., used - 1]
             a, b, c, d = a * factor, b * factor, c * factor, d * factor
-            used += 1
-        e, f = zero, zero
         if self.translation:
             first, second = x[..., used], x[..., used + 1]
             e, f = a * first + b * second, c * first + d * second
+        else:
+            e = f = torch.zeros_like(x[..., 0])
         return torch.stack([torch.stack([a, b, e], -1), torch.stack([c, d, f], -1)], -2)
 
     def extra_repr(self) -> str:

@@ -175,7 +175,7 @@ def squeeze(layer: Layer) -> Squeeze:
 
 
 class Unsqueeze(nn.Module):
-    """Inserts a dimension of size 1 at `position` (0-based) of a sample, which has `num_input_dims` dimensions."""
+    """Inserts a dimension of size 1 at `position` (0-based) of a sample; it has `num_input_dims` dimensions."""
 
     def __init__(self, position: int, num_input_dims: int | None = None) -> None:
         super().__init__()

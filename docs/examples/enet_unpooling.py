@@ -14,7 +14,7 @@ class BatchNorm2d(nn.BatchNorm2d):
 
 
 class FeatureDropout(nn.Module):
-    """Drops whole feature maps, which have `dims` dimensions; multiplies by 1-p in evaluation."""
+    """Drops whole feature maps, which have 2 dimensions; multiplies by 1-p in evaluation."""
 
     def __init__(self, p: float) -> None:
         super().__init__()

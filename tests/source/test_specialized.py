@@ -150,3 +150,49 @@ def test_a_method_that_stays_as_it_is_keeps_its_comments() -> None:
 )
 def test_arguments_that_are_only_kept(source: str, found: dict[str, str]) -> None:
     assert attributes_of(source) == found
+
+
+@pytest.mark.parametrize(
+    ("said", "known", "expected"),
+    [
+        ("Drops maps of `dims` dimensions; times 1-p.", {"dims": 2}, "Drops maps of 2 dimensions; times 1-p."),
+        ("Adds 1 along `dim` (0-based).", {"dim": 1}, "Adds 1 along dimension 1 (0-based)."),
+        ("Picks `index` along dimension `dim`.", {"index": 3, "dim": 0}, "Picks 3 along dimension 0."),
+        ("A product; `trans` transposes first.", {"trans": False}, "A product."),
+        ("At `position` of it; it has `dims` axes.", {"position": 2, "dims": None}, "At position 2 of it."),
+    ],
+)  # fmt: skip
+def test_a_docstring_says_values_of_arguments_that_are_no_more(said: str, known: dict[str, Any], expected: str) -> None:
+    names = ", ".join(known)
+    init = "\n".join(f"        self.{name} = {name}" for name in known)
+    source = f"""class Layer(nn.Module):
+    \"\"\"{said}
+
+    Args:
+        {names}: said in one line,
+            and the next.
+    \"\"\"
+
+    def __init__(self, {names}) -> None:
+        super().__init__()
+{init}
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x * 2
+"""
+    found = specialized(source, known, "")
+    assert f'"""{expected}"""' in found
+    assert "Args" not in found
+
+
+def test_tuples_stand_without_brackets() -> None:
+    source = """class Layer(nn.Module):
+    def __init__(self, p: int) -> None:
+        super().__init__()
+        self.p = p
+
+    def forward(self, x: Tensor) -> Tensor:
+        a, b = x + self.p, (x, self.p)
+        return a
+"""
+    assert "        a, b = x + 3, (x, 3)\n" in specialized(source, {"p": 3}, "")

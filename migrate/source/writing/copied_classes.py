@@ -79,7 +79,7 @@ class Copies:
             always: dict[str, Any] = {}
             for parameter, attribute in attributes_of(source).items():
                 given = [arg.value for call in users[name] for arg in call.args if arg.name == parameter]
-                is_read = re.search(rf"(?<!self)\.{attribute}\b(?!\()|[\"']{attribute}[\"']", others)
+                is_read = re.search(rf"(?<!self)(?<!ctx)\.{attribute}\b(?!\()|[\"']{attribute}[\"']", others)
                 if len(given) == len(users[name]) and not is_read and len(set(map(repr, given))) == 1:
                     always |= {parameter: given[0]} if _is_plain(given[0]) else {}
             self.definitions[name] = specialized(source, always, others)
@@ -154,6 +154,7 @@ def _is_plain(value: Any) -> bool:
 def _in_one_way(source: str) -> str:
     """The same with the names that the whole file uses, and without what only torchmigrate's own printing needs."""
     source = re.sub(r"(?<![\w.])(nn\.)?functional\.", "F.", source)
+    source = re.sub(r"\bctx: Any\b", "ctx", source)  # as PyTorch's own documents have it
     return without_description(re.sub(r"\btorch\.Tensor\b", "Tensor", source))
 
 

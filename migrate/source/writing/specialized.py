@@ -67,7 +67,7 @@ def specialized(source: str, known: Mapping[str, Any], others: str) -> str:
             start = min([node.lineno, *(decorator.lineno for decorator in node.decorator_list)])
             parts.append("\n".join(lines[start - 1 : node.end_lineno]))
         else:
-            parts.append("\n".join(f"    {line}" for line in ast.unparse(node).splitlines()))
+            parts.append(_bare_tuples("\n".join(f"    {line}" for line in ast.unparse(node).splitlines())))
     head = f"class {tree.name}({', '.join(map(ast.unparse, tree.bases))}):"
     return "\n".join([head, "\n\n".join(part for part in parts if part) or "    pass"]) + "\n"
 
@@ -160,16 +160,40 @@ def _unread(statement: ast.stmt, text: str, others: str) -> bool:
 
 
 def _docstring(lines: list[str], known: Mapping[str, Any]) -> str:
-    """A docstring without what it says of arguments that are no more."""
+    """A docstring that says the values of arguments which are no more, and nothing else of them."""
     kept: list[str] = []
     dropping = False
     for line in lines:
-        argument = re.match(r"^ {8}(\w+): ", line)
+        argument = re.match(r"^ {8}(\w+(?:, \w+)*): ", line)
         if argument:
-            dropping = argument.group(1) in known
+            names = [name for name in argument[1].split(", ") if name not in known]
+            dropping = not names
+            line = f"{' ' * 8}{', '.join(names)}{line[argument.end(1) :]}"
         elif not line.startswith(" " * 12):
             dropping = False
         if not dropping:
             kept.append(line)
     text = "\n".join(kept)
+    for name, value in known.items():
+        text = _said(text, name, value)
     return re.sub(r'\n\n    Args:\n    """', '"""' if text.count("\n") == 3 else '\n    """', text)
+
+
+def _said(text: str, name: str, value: Any) -> str:
+    """A docstring with the value of an argument in its place; without the clause on an option that is off."""
+    if value is None or value is False:
+        return re.sub(rf"; [^;.]*`{name}`[^;.]*(?=[;.])", "", text)
+    if isinstance(value, bool):
+        return text
+    noun = {"dim": "dimension ", "position": "position "}.get(name.rpartition("_")[2], "")
+    return re.sub(rf"({noun})?`{name}`", f"{noun}{value}", text)
+
+
+def _bare_tuples(text: str) -> str:
+    """The same without the brackets around what several names are given."""
+    return re.sub(r"^( *\w+(?:, \w+)+ = )(\(.*\))$", _without_brackets, text, flags=re.MULTILINE)
+
+
+def _without_brackets(found: re.Match[str]) -> str:
+    value = ast.parse(found[2], mode="eval").body
+    return found[1] + (", ".join(map(ast.unparse, value.elts)) if isinstance(value, ast.Tuple) else found[2])
