@@ -8,8 +8,8 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
-from ..t7 import LuaTable, Value
-from .callers import NoCall, from_caller, from_variable, lua_text
+from ..t7 import LuaObject, LuaTable, Value
+from .callers import NoCall, from_caller, from_variable, is_expression, lua_text
 from .differences import differences
 from .folders import Folders
 from .limits import LuaLimits
@@ -18,6 +18,7 @@ from .result import Results
 from .running import outputs_of
 from .runtime import DIALECTS, LuaStopped, Runtime, told
 from .search import Tools, Way, search
+from .sizes import counted_as, give_options
 
 #: Packages that a file may use without requiring them, since the script that it belongs to did.
 _LOADED_BY_SCRIPTS = ("cudnn", "cunn", "cutorch", "optim", "paths", "xlua", "sys", "image", "rnn", "dpnn", "nngraph")
@@ -96,9 +97,11 @@ def _searched(
         require.append(package)
         return True
 
-    def built(changed: dict[str, Any]) -> Value:
+    def built(changed: dict[str, Any]) -> int | None:
         made = attempt(changed, bounds)[1]
-        return made.get("model") if made.get("parameters") else None
+        if not isinstance(made.get("model"), LuaObject) or not made.get("parameters"):
+            return None
+        return counted_as(job.get("wanted") or {}, made["parameters"].list())
 
     tools = Tools(
         start=partial(_started, job, require, folders, bounds, 0),
@@ -137,7 +140,7 @@ def _started(job: dict[str, Any], require: list[str], folders: Folders, limits: 
     runtime.guarded(runtime.text, f"torch.setdefaulttensortype('{_TYPES[job.get('default_type', 'float')]}')", "setup")
     if job.get("arguments") is not None:
         host.set_global("arg", runtime.value(job["arguments"]))
-    elif job.get("options") is not None:
+    elif job.get("options") is not None and not (job.get("caller") and is_expression(job.get("call") or "")):
         host.set_global(lua_text(job.get("options_as") or "opt"), runtime.value(job["options"]))
     for name in ("nn", "nngraph", *require):
         runtime.guarded(host.require, lua_text(name))
@@ -179,6 +182,7 @@ def _model(runtime: Runtime, job: dict[str, Any], folders: Folders) -> Any:
     if name and returned is not None and (job.get("returns") or host.get_global(lua_text(name)) is None):
         host.set_global(lua_text(name), returned)
     if job.get("call"):
+        give_options(runtime, job, job["call"])
         return runtime.text(f"return {lua_text(job['call'])}", "call")
     if not runtime.guarded(host.is_a, returned, "nn.Module"):
         found, count = host.candidates(returned)

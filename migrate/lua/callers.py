@@ -9,6 +9,7 @@ from typing import Any
 
 from .runtime import LuaStopped, Runtime, told
 from .script_text import is_whole
+from .sizes import give_options
 
 
 class NoCall(Exception):
@@ -17,11 +18,13 @@ class NoCall(Exception):
     Attributes:
         calls: expressions that may be it; what the file returned goes by `model` in them.
         ways: options that were tried and give a network each.
+        unknown: names in the calls that only data give a value.
     """
 
-    def __init__(self, calls: list[str], ways: tuple[str, ...] = ()) -> None:
+    def __init__(self, calls: list[str], ways: tuple[str, ...] = (), unknown: tuple[str, ...] = ()) -> None:
         self.calls = calls
         self.ways = ways
+        self.unknown = unknown
         super().__init__(", ".join(calls))
 
 
@@ -86,7 +89,7 @@ def from_caller(runtime: Runtime, job: dict[str, Any], complete: Callable[[str],
     call = job.get("call")
     if call is None:
         raise NoCall([])
-    if call.startswith("definition") or not re.fullmatch(r"[\w.:]+(?: \(result \d+\))?", call):
+    if is_expression(call):
         error = run_caller(runtime, job)
         if error is not None:
             complete(error)
@@ -98,6 +101,11 @@ def from_caller(runtime: Runtime, job: dict[str, Any], complete: Callable[[str],
         why = "" if error is None else f": {error}"
         raise LuaStopped(f"{job['caller']} {how} before it got a network from {call} of {job['file']}{why}")
     return value
+
+
+def is_expression(call: str) -> bool:
+    """Is a call an expression, and not the name of a function whose network the script got?"""
+    return call.startswith("definition") or not re.fullmatch(r"[\w.:]+(?: \(result \d+\))?", call)
 
 
 def call_with_scope(runtime: Runtime, job: dict[str, Any], call: str) -> Any:
@@ -112,6 +120,7 @@ def call_with_scope(runtime: Runtime, job: dict[str, Any], call: str) -> Any:
     head = re.match(r"\s*([A-Za-z_]\w*)", call)
     if head and returned is not None and host.variable(lua_text(job["caller"]), head[1]) is None:
         host.set_global(head[1], returned)
+    give_options(runtime, job, call, lua_text(job["caller"]))
     made = host.compile(f"return {lua_text(call)}", "=call")
     function, message = made if isinstance(made, tuple) else (made, None)
     if function is None:
@@ -146,3 +155,44 @@ def from_variable(runtime: Runtime, job: dict[str, Any], text: str) -> Any:
 def lua_text(text: str) -> str:
     """Text as bytes are in Lua."""
     return text.encode("utf-8", "surrogateescape").decode("latin-1")
+
+
+@dataclass
+class Seen:
+    """What a file left.
+
+    Attributes:
+        error: what stopped it.
+        line: where it stopped.
+        networks: its variables that hold networks.
+        parts: those that hold parts of them.
+        functions: its functions, as calls with the names of their parameters.
+    """
+
+    error: str | None
+    line: int | None
+    networks: list[str]
+    parts: list[str]
+    functions: list[str]
+
+
+def look(runtime: Runtime, file: str) -> Seen:
+    """Runs a file by itself, as far as it comes."""
+    host = runtime.host
+    runtime.guarded(host.watch, None)
+    returned, error = None, None
+    try:
+        returned = runtime.guarded(host.run_file, lua_text(file))
+    except LuaStopped as stop:
+        error = str(stop)
+    host.unwatch()
+    returned = returned[0] if isinstance(returned, tuple) else returned
+    line, names, count, parts, parts_count = runtime.guarded(host.networks, lua_text(file))
+    functions, found = host.candidates(returned)
+    return Seen(
+        error,
+        None if line is None else int(line),
+        [told(names[index]) for index in range(1, count + 1)],
+        [told(parts[index]) for index in range(1, parts_count + 1)],
+        [told(functions[index]) for index in range(1, found + 1)],
+    )

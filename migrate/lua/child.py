@@ -108,7 +108,7 @@ def _answered(work: Callable[[], tuple[dict[str, Any], Value]]) -> tuple[dict[st
     except (LuaStopped, CantLeave) as error:
         return {"error": str(error)}, b""
     except NoCall as missing:
-        return {"calls": missing.calls, "ways": missing.ways}, b""
+        return {"calls": missing.calls, "ways": missing.ways, "unknown": missing.unknown}, b""
     except MemoryError:
         return {"limit": "the Lua needs more memory than LuaLimits allow"}, b""
     except RecursionError:

@@ -22,6 +22,7 @@ from .fill import (
 from .limits import DEFAULT_LUA_LIMITS, LuaLimits
 from .runtime import DIALECTS
 from .sandbox import run
+from .sizes import how_to_pass, wanted_numbers
 
 
 class NoNetwork(UsageError):
@@ -119,8 +120,9 @@ def define(
             expression begins, unless there is a global of that name.
         global_name: instead of `call`, the variable, global or local, in which the file leaves the network. The file
             may stop behind that, such as where it reads images, if it only uses the network from there on.
-        options: the author's options, a table under the name `options_as`; by default those that a checkpoint given as
-            `weights` holds under `opt`.
+        options: the author's options, a table under the name `options_as`, added to those that a checkpoint given as
+            `weights` holds under `opt`. With `caller` they replace those of the script in the expression. A name in
+            `call` that nothing else defines stands for the option of that name, such as `vocab_size`.
         options_as: the name of the global that holds `options`.
         arguments: the arguments of a script with `torch.CmdLine`, the global `arg`.
         require: packages and files that the calling script required before.
@@ -200,8 +202,10 @@ def define_with_details(
     if torch7_source is not None and not os.path.isdir(torch7_source):
         raise UsageError(f"{os.fspath(torch7_source)} is no folder")
     weights = load(weights) if isinstance(weights, (str, os.PathLike)) else weights
-    if job.get("options") is None and isinstance(weights, LuaTable) and isinstance(weights.get("opt"), LuaTable):
-        job["options"] = weights["opt"]
+    options = _plain(job.get("options"))
+    named = list(options or ())
+    if job.get("arguments") is None and isinstance(weights, LuaTable) and isinstance(weights.get("opt"), LuaTable):
+        options = {**_plain(weights["opt"]), **(options or {})}
     given = read_part(weights, weights_key, "weights")
     statistics = read_part(stats, stats_key, "stats")
     request = {
@@ -210,14 +214,16 @@ def define_with_details(
         "folders": [os.path.abspath(folder)],
         "default_type": default_type,
         "torch7_source": None if torch7_source is None else os.path.abspath(torch7_source),
-        "options": _plain(job.get("options")),
+        "options": options,
+        "named": named,
+        "wanted": wanted_numbers(given),
         "caller": None if job.get("caller") is None else _relative(job["caller"], folder),
         "search": True,
         "dialect": dialect,
     }
     said, made = run(request, limits)
     if "calls" in said:
-        raise NoNetwork(_which_call(file, said["calls"], said["ways"]))
+        raise NoNetwork(_which_call(file, said["calls"], said["ways"], said["unknown"]))
     if given is not None and not isinstance(made.get("model"), LuaObject):
         raise UsageError(_no_network(file, made.get("model")))
     _fill(made, said, given, statistics, fresh_stats)
@@ -240,7 +246,7 @@ def _no_network(file: str | os.PathLike[str], value: Value) -> str:
     )
 
 
-def _which_call(file: str | os.PathLike[str], calls: Sequence[str], ways: Sequence[str]) -> str:
+def _which_call(file: str | os.PathLike[str], calls: Sequence[str], ways: Sequence[str], unknown: Sequence[str]) -> str:
     """What to say where a file gives no network by itself."""
     name = os.fspath(file)
     tried = "".join(f"\n  {way}" for way in ways[:12])
@@ -255,7 +261,7 @@ def _which_call(file: str | os.PathLike[str], calls: Sequence[str], ways: Sequen
     also = f"\nThe author's scripts call it with values that they got from data:{tried}" if ways else ""
     return (
         f"{name} gives no network by itself. Say with --call (call=...) which expression does; `model` is "
-        f"what the file returned, `opt` the options:{shown}{also}"
+        f"what the file returned, `opt` the options:{shown}{also}{how_to_pass(unknown)}"
     )
 
 

@@ -203,3 +203,10 @@ def _only_used(rest: str, name: str) -> bool:
         if not _LOOKS.search(before.rstrip() if before.rstrip().endswith("(") else before):
             return False
     return True
+
+
+def is_called(text: str, function: str) -> bool:
+    """Does a text call a function, beside where it is defined?"""
+    name = re.split(r"[.:]", function)[-1]
+    quiet = re.sub(r"function\s+[\w.]*[.:]", "function ", without_comments(text))
+    return bool(re.search(rf"(?<!function )(?<![\w]){re.escape(name)}\s*\(", quiet))

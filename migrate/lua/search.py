@@ -9,8 +9,7 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Any
 
-from ..t7 import LuaObject
-from .callers import NoCall, got_by, lua_text, run_caller
+from .callers import NoCall, Seen, got_by, look, lua_text, run_caller
 from .folders import Folders
 from .result import CantLeave
 from .runtime import LuaStopped, Runtime, told
@@ -18,15 +17,17 @@ from .script_text import (
     CallSite,
     call_sites,
     fields_set_between,
+    is_called,
     is_parameter,
     is_set_between,
     is_whole,
     names_in,
     without_comments,
 )
+from .sizes import OPTIONS, how_to_pass, is_given, option_of, solved, with_option
 
-#: How the parameters are called by which authors take their options.
-_OPTIONS = ("opt", "opts", "options", "params", "config", "args", "cfg", "settings")
+#: Options as a file of their own gives them.
+_PARSED = "caller.parse(arg)"
 _MOST_SCRIPTS = 8
 _MOST_CALLS = 8
 #: Functions that other packages have under the same name.
@@ -51,24 +52,13 @@ class Tools:
 
     Attributes:
         start: a Lua with what the job sets up, in which no file has run.
-        build: builds once what a job asks for; gives the model.
+        build: builds once what a job asks for; gives how many parameters the network has, None if it is none.
         brings: the error came of a package that a script required: it is loaded from now on.
     """
 
     start: Callable[[], Runtime]
-    build: Callable[[dict[str, Any]], Any]
+    build: Callable[[dict[str, Any]], int | None]
     brings: Callable[[str], bool]
-
-
-@dataclass
-class _Seen:
-    """What a file left."""
-
-    error: str | None
-    line: int | None
-    networks: list[str]
-    parts: list[str]
-    functions: list[str]
 
 
 def search(job: dict[str, Any], folders: Folders, tools: Tools, seconds: float, first: LuaStopped | NoCall) -> Way:
@@ -87,8 +77,8 @@ def search(job: dict[str, Any], folders: Folders, tools: Tools, seconds: float, 
     """
     looking = _Search(job, folders, tools, time.monotonic() + seconds)
     offered: list[Way] = []
-    places = [looking.variables, looking.functions, looking.callers]
-    for ways in places[2:] if job.get("caller") else places:
+    places = [looking.variables, looking.functions, looking.callers, looking.parameters]
+    for ways in places[2:3] if job.get("caller") else places:
         try:
             for found in ways():
                 if len(found) == 1:
@@ -99,10 +89,10 @@ def search(job: dict[str, Any], folders: Folders, tools: Tools, seconds: float, 
     if offered:
         raise NoCall(looking.offers(), tuple(dict.fromkeys(way.said for way in offered)))
     if isinstance(first, NoCall):
-        raise NoCall(first.calls, tuple(looking.unknown))
+        raise NoCall(first.calls, tuple(looking.unknown), tuple(looking.names))
     if looking.unknown:
         tried = "".join(f"\n  {line}" for line in looking.unknown[:_MOST_CALLS])
-        raise LuaStopped(f"{first}\nThe author's scripts were tried:{tried}")
+        raise LuaStopped(f"{first}\nThe author's scripts were tried:{tried}{how_to_pass(looking.names)}")
     raise first
 
 
@@ -115,20 +105,21 @@ class _Search:
         self.job, self.folders, self.tools, self._until = job, folders, tools, until
         self.file: str = job["file"]
         self.unknown: list[str] = []
+        self.names: list[str] = []
         self._error = ""
-        self._seen: _Seen | None = None
+        self._seen: Seen | None = None
         self._scripts_text: dict[str, str] | None = None
         self._unknown_sites: set[CallSite] = set()
         self._known_sites: dict[str, list[CallSite]] = {}
 
     # ------------------------------------------------------------------ the file by itself
 
-    def seen(self) -> _Seen:
+    def seen(self) -> Seen:
         if self._seen is None:
             while True:
                 self._in_time()
                 runtime = self.tools.start()
-                self._seen = _look(runtime, self.file)
+                self._seen = look(runtime, self.file)
                 if self._seen.error is None or not self.tools.brings(self._seen.error):
                     break
         return self._seen
@@ -154,20 +145,33 @@ class _Search:
         for call in self.seen().functions[: 2 * _MOST_CALLS]:
             head, _, parameters = call.rstrip(")").partition("(")
             listed = [each.strip() for each in parameters.split(",") if each.strip()]
-            takes = given and len(listed) == 1 and listed[0] in (name, *_OPTIONS)
+            takes = given and len(listed) == 1 and listed[0] in (name, *OPTIONS)
             # what stands in a table that the file returned, or a function
             if call.startswith("model.") if not call.endswith(")") else (not listed or takes):
                 text = f"{head}({name if listed else ''})" if call.endswith(")") else call
                 if self._gives({"call": text}):
                     found.append(Way({"call": text}, f"--call '{text}'"))
-        yield _without_parts(found, self.folders.text(self.file))
+        yield self._whole(found)
+
+    def parameters(self) -> Iterator[list[Way]]:
+        """Functions whose parameters are named as options that were given; one may follow from the weights."""
+        found = []
+        for call in self.seen().functions:
+            listed = names_in(call.partition("(")[2].removesuffix(")"))
+            unknown = [name for name in listed if not is_given(self.job, name)]
+            said = f"--call '{call}'"
+            if not listed or "..." in call or len(unknown) > 1:
+                continue
+            if not unknown and self._gives({"call": call}):
+                found.append(Way({"call": call}, said))
+            elif unknown and (way := self._solved({"call": call}, unknown, said)) is not None:
+                found.append(way)
+        yield self._whole(found)
 
     # ------------------------------------------------------------------ the author's scripts
 
     def callers(self) -> Iterator[list[Way]]:
         """What the scripts get from the file; and its functions, with what the scripts would give them."""
-        if self.job.get("options") is not None:
-            return
         named = [self.job["caller"]] if self.job.get("caller") else None
         for script in named or self._scripts()[:_MOST_SCRIPTS]:
             yield from self._caller(script)
@@ -181,7 +185,7 @@ class _Search:
             if (networks := got_by(runtime)) or error is None or not self.tools.brings(error):
                 break
         found = []
-        for got in networks:
+        for got in networks if not self.job.get("options") else []:  # they would be of the script's own options
             said = f"--caller {script} --call '{got.name}'"
             way = Way({"caller": script, "call": got.name}, said)
             if got.kinds > 1:
@@ -212,11 +216,15 @@ class _Search:
             for site in [*sites, *self._with_options(script, offer, runtime)]:
                 unknown = self._unknown(script, site, line, runtime)
                 said = f"--caller {script} --call '{site.text}'"
-                if unknown:
+                if (way := self._solved({"caller": script, "call": site.text}, unknown, said)) is not None:
+                    found.setdefault(head, way)
+                elif unknown:
                     if site in self._unknown_sites:
                         continue
                     self._unknown_sites.add(site)
-                    stop = "" if error is None else f"; {script} stopped: {error}"
+                    self.names += [option_of(name) for name in unknown if option_of(name) not in self.names]
+                    stop = self._none_fits(unknown)
+                    stop += "" if error is None else f"; {script} stopped: {error}"
                     place = "" if site.line == _END else f"{site.script}:{site.line} calls it so; "
                     self.unknown.append(f"{said} ({place}not known: {', '.join(unknown)}{stop})")
                 elif head in found:
@@ -225,7 +233,7 @@ class _Search:
                     self.unknown.append(f"{said} (it fails: {self._error})")
                 else:
                     found[head] = Way({"caller": script, "call": site.text}, said)
-        return _without_parts(list(found.values()), self.folders.text(self.file))
+        return self._whole(list(found.values()))
 
     def _offers_after(self, script: str, runtime: Runtime) -> list[str]:
         """The functions of the file in the state that a script left."""
@@ -260,30 +268,46 @@ class _Search:
         """A call with the script's options: files are chosen by names that are put together, so that no text calls."""
         head, _, parameters = offer.rstrip(")").partition("(")
         listed = [each.strip() for each in parameters.split(",") if each.strip()]
-        if not offer.endswith(")") or len(listed) != 1 or listed[0] not in _OPTIONS:
+        if not offer.endswith(")") or len(listed) != 1 or listed[0] not in OPTIONS:
             return []
-        names = dict.fromkeys((listed[0], *_OPTIONS))
+        names = dict.fromkeys((listed[0], *OPTIONS))
         held = [name for name in names if runtime.host.variable(lua_text(script), name) is not None]
-        held += ["caller.parse(arg)"] if runtime.host.has_parse() else []
+        held += [_PARSED] if runtime.host.has_parse() else []
         head = re.sub(r"^model\b", "definition", head)
         return [CallSite(script, f"{head}({name})", name, _END) for name in held[:1]]
 
     def _unknown(self, script: str, site: CallSite, line: int | None, runtime: Runtime) -> list[str]:
         """Variables in the arguments of a call whose values the script had not when it stopped."""
-        found: list[str] = []
         text = self._texts()[script]
+        if site.arguments == _PARSED:  # what other scripts do to the options comes behind that
+            others = [other for name, other in self._texts().items() if name != script]
+            found = [field for other in others for name in OPTIONS for field in self._fields_set(other, name, 0, None)]
+            return list(dict.fromkeys(field for field in found if not is_given(self.job, field)))
+        found = []
         for name in names_in(site.arguments):
             base = name.split(".")[0]
-            if site.line == _END and base not in _OPTIONS:
+            given, all_options = is_given(self.job, name), base == name and base in OPTIONS
+            if (site.line == _END and base not in OPTIONS) or (given and not all_options):
                 continue
             variable = runtime.host.variable(lua_text(script), lua_text(base))
             until = site.line if site.script == script and line is not None and line < site.line < _END else None
             later = line is not None and is_set_between(text, name, line, until)
             if later and base == name and not is_set_between(text, name, line or 0, until, fields=False):
-                later = any(self._reads(field) for field in fields_set_between(text, name, line or 0, until))
-            if variable is None or later or (base not in _OPTIONS and is_parameter(self._texts()[site.script], base)):
+                fields = self._fields_set(text, name, line or 0, until)
+                later = bool(fields)
+                if variable is not None and later:
+                    found += [field for field in fields if not is_given(self.job, field)]
+                    continue
+            if variable is None and all_options and given:
+                continue
+            if variable is None or later or (base not in OPTIONS and is_parameter(self._texts()[site.script], base)):
                 found.append(name)
         return list(dict.fromkeys(found))
+
+    def _fields_set(self, text: str, name: str, after: int, before: int | None) -> list[str]:
+        """The fields of a variable that are set there, and that the file reads."""
+        fields = fields_set_between(text, name, after, before)
+        return [f"{name}.{field}" for field in fields if self._reads(field)]
 
     def _reads(self, field: str) -> bool:
         """Does the file, or one beside it, read a field of that name?"""
@@ -315,6 +339,11 @@ class _Search:
 
     # ------------------------------------------------------------------ trying
 
+    def _whole(self, ways: list[Way]) -> list[Way]:
+        """Leaves out functions that the file itself calls, while another is left: what they give is a part."""
+        text = self.folders.text(self.file)
+        return [way for way in ways if not is_called(text, way.job["call"].partition("(")[0])] or ways
+
     def _in_time(self) -> None:
         if time.monotonic() > self._until:
             raise _TimeIsOver
@@ -322,46 +351,37 @@ class _Search:
     def _gives(self, changed: dict[str, Any]) -> bool:
         self._in_time()
         try:
-            value = self.tools.build(self.job | changed)
-            self._error = "it gives no network"
-            return isinstance(value, LuaObject)
+            count = self.tools.build(self.job | changed)
         except (LuaStopped, CantLeave, NoCall) as error:
             self._error = str(error)
             return False
+        self._error = "it gives no network"
+        return count is not None
 
+    def _none_fits(self, unknown: list[str]) -> str:
+        wanted = self.job.get("wanted")
+        if wanted is None or len(unknown) != 1:
+            return ""
+        return f"; no whole number for it alone is the only one that gives {wanted['numbers']:,} parameters"
 
-def _look(runtime: Runtime, file: str) -> _Seen:
-    host = runtime.host
-    runtime.guarded(host.watch, None)
-    returned, error = None, None
-    try:
-        returned = runtime.guarded(host.run_file, lua_text(file))
-    except LuaStopped as stop:
-        error = str(stop)
-    host.unwatch()
-    returned = returned[0] if isinstance(returned, tuple) else returned
-    line, names, count, parts, parts_count = runtime.guarded(host.networks, lua_text(file))
-    functions, found = host.candidates(returned)
-    return _Seen(
-        error,
-        None if line is None else int(line),
-        [told(names[index]) for index in range(1, count + 1)],
-        [told(parts[index]) for index in range(1, parts_count + 1)],
-        [told(functions[index]) for index in range(1, found + 1)],
-    )
+    def _solved(self, changed: dict[str, Any], unknown: list[str], said: str) -> Way | None:
+        """A call with one unknown, if only one whole number for it gives as many parameters as the weights are."""
+        wanted = self.job.get("wanted")
+        if wanted is None or len(unknown) != 1:
+            return None
+        name = unknown[0]
 
+        def built(size: int) -> int | None:
+            self._in_time()
+            try:
+                return self.tools.build(self.job | changed | with_option(self.job, name, size))
+            except (LuaStopped, CantLeave, NoCall) as error:
+                self._error = str(error)
+                return None
 
-def _without_parts(ways: list[Way], text: str) -> list[Way]:
-    """Leaves out functions that the file itself calls, while another is left: what they give is a part."""
-    quiet = without_comments(text)
-    kept = []
-    for way in ways:
-        name = re.split(r"[.:]", way.job["call"].partition("(")[0])[-1]
-        uses = len(
-            re.findall(
-                rf"(?<!function )(?<![\w]){re.escape(name)}\s*\(", re.sub(r"function\s+[\w.]*[.:]", "function ", quiet)
-            )
-        )
-        if not uses:
-            kept.append(way)
-    return kept or ways
+        size = solved(wanted["numbers"], built)
+        if size is None:
+            return None
+        why = f"{size} is the only whole number with which it has the {wanted['numbers']:,} parameters of the weights"
+        job = changed | with_option(self.job, name, size)
+        return Way(job, f"{said} --opt {option_of(name)}={size} ({why})")

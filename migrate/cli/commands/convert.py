@@ -174,7 +174,7 @@ def _convert_definition(
         found = definition.defined(file, lua)
         written = Path(folder) / Path(file).with_suffix(".t7").name
         dump(found.model, written)
-        notes = [definition.origin(Path(file), lua)]
+        notes = [definition.origin(Path(file), lua, found.found)]
         result = convert_file(written, target, settings, step, notes=notes)
     if as_json:
         console.print_json(result.to_json() | {"definition": found.to_json()})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -114,15 +115,17 @@ def _flag(given: dict[str, Any]) -> str:
     return f"--{next(iter(given)).replace('_', '-')}"
 
 
-def origin(file: Path, given: dict[str, Any]) -> str:
-    """Of which files a network was made, for the folder that it becomes."""
+def origin(file: Path, given: dict[str, Any], found: str = "") -> str:
+    """Of which files a network was made, and how, for the folder that it becomes."""
     from ...model.convert import sha256
 
     parts = [("its layers come", file)]
     parts += [("its parameters", given["weights"])] if "weights" in given else []
     parts += [("its running statistics", given["stats"])] if "stats" in given else []
+    how = re.search(r"--(?:caller|call|global) .*", found)  # without the folder, which is of this machine
     said = [f"{what} from {path.name} (sha256 {sha256(path)})" for what, path in parts]
     said += [] if "weights" in given else ["its parameters are those that its constructors drew: it was never trained"]
+    said += [f"it was made as by {how[0]}"] if how else []
     return f"{', '.join(said)}; the sha256 of the model is that of the .t7 file that these make"
 
 

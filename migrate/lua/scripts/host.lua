@@ -126,6 +126,10 @@ function H.variable(file, name)
    if value == nil then value = rawget(_G, name) end
    return value
 end
+function H.set_variable(file, name, value)
+   local scope = file and P.scopes[P.located(file)]
+   if scope and scope.values[name] ~= nil then scope.values[name] = value else rawset(_G, name, value) end
+end
 -- the line where a file stopped, nil if it did not; and its variables that hold networks, those of others left out
 function H.networks(file)
    local scope = P.scopes[P.located(file)]
