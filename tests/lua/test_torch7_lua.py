@@ -203,6 +203,7 @@ def test_a_wrong_conversion_is_seen(checkout: Path) -> None:
     assert diverging.path == "4"
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("in_this_process")
 def test_its_rank(checkout: Path) -> None:
     conversion = tm.convert(model())
@@ -302,7 +303,9 @@ def lua_of(source: Path | str) -> Runtime:
         "THNN.kernels = nil return K.no_such_kernel",
         "K.SpatialConvolutionMM_updateOutput()",
         "K.SpatialMaxUnpooling_updateOutput(torch.ones(1, 1, 1), torch.Tensor(), torch.LongTensor{{{99}}}, 2, 2)",
-        "K.SpatialUpSamplingNearest_updateOutput(torch.ones(1, 9, 9), torch.Tensor(), 1e6)",
+        pytest.param(
+            "K.SpatialUpSamplingNearest_updateOutput(torch.ones(1, 9, 9), torch.Tensor(), 1e6)", marks=pytest.mark.slow
+        ),
         "K.LookupTable_renorm(torch.LongTensor{99}, torch.ones(2, 2), 1, 2)",
         "K.SpatialReplicationPadding_updateOutput(torch.ones(1, 2, 2), torch.Tensor(), 1e9, 1e9, 0, 0)",
         pytest.param("while true do end", marks=pytest.mark.slow),
