@@ -145,6 +145,13 @@ RUN = {"gradInput": tm.Tensor.from_numpy(torch.ones(3, 4).numpy())}
         ),
         ("function L:updateOutput(x) return x.new(x:size(1), 2) end", "memory that nothing was written to"),
         (
+            (
+                "function L:updateOutput(x) local y = x.new(x:size(1), 6) "
+                "for i = 1, math.min(x:size(2), 5) do y:select(2, i):copy(x:select(2, i)) end return y end"
+            ),
+            "memory that nothing was written to",
+        ),
+        (
             "function L:updateOutput(x) local y = x:clone() for i = 2, x:size(1) do y[i]:add(y[1]) end return y end",
             "a loop, or a branch, over a size",
         ),

@@ -232,3 +232,22 @@ def test_attacks_of_a_definition_are_refused_in_a_layer_too(tmp_path: Path, wher
         )
         with pytest.raises((LuaStopped, CantLeave, LimitExceeded)):
             run_once(tmp_path)
+
+
+BOXES = """local L = torch.class('my.L', 'nn.Module')
+function L:__init() self.gradInput = {torch.Tensor(), torch.Tensor()} end
+function L:updateOutput(input)
+   local a, b = input[1], input[2]
+   self.output:resizeAs(b)
+   for i = 1, 4 do self.output[{{}, i}]:add(b[{{}, i}], -i, a[{{}, i}]) end
+   return self.output
+end"""
+
+
+def test_sizes_at_which_a_part_of_the_output_is_not_written_are_not_taken(tmp_path: Path) -> None:
+    empty = tm.Tensor.from_numpy(torch.ones(0).numpy())
+    conv = converted(tmp_path, BOXES, {"gradInput": tm.LuaTable.from_list([empty, empty]), "output": empty})
+    one, other = torch.randn(3, 4), torch.randn(3, 4)
+    assert torch.allclose(conv.module([one, other]), other - torch.tensor([1.0, 2, 3, 4]) * one)
+    with pytest.raises(ValueError, match="is known for inputs of the sizes"):
+        conv.module([torch.randn(3, 5), torch.randn(3, 5)])

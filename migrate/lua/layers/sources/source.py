@@ -77,6 +77,8 @@ _TAKEN = frozenset(
     ]
 )
 
+_UNWRITTEN = "what it gives depends on memory that nothing was written to"
+
 
 def written(
     said: dict[str, Any], typename: str, file: str, parameters: Sequence[Path], dtype: str, backward: str = ""
@@ -124,9 +126,8 @@ def written(
     if written_not and not any(isinstance(size, str) for case in cases for sizes in case.sizes for size in sizes):
         raise Unexplained(written_not)  # what is left are inputs of one size, for which it was not made
     if not cases:
-        raise Unexplained(
-            made.refused[0].partition(": ")[2] if made.refused else "no input was found that its Lua takes"
-        )
+        found_none = _UNWRITTEN if said.get("unwritten") else "no input was found that its Lua takes"
+        raise Unexplained(made.refused[0].partition(": ")[2] if made.refused else found_none)
     if len(memories) > 1:
         raise Unexplained("whether it gives the memory of its input depends on the kind of input")
     made.memory = memories.pop()
@@ -147,7 +148,7 @@ def _case(one: dict[str, Any], attributes: Attributes, dtype: str, backward: boo
     for run in range(len(one["graphs"][0]["runs"])):
         graphs = [simplified(narrowed(read(graph["runs"][run]), dtype)) for graph in one["graphs"]]
         if any(reads_fresh_memory(graph) for graph in graphs):
-            raise Unexplained("what it gives depends on memory that nothing was written to")
+            raise Unexplained(_UNWRITTEN)
         whole = merged_with_loops(graphs, sizes)
         if not isinstance(whole, Node) and not all(isinstance(part, Node) for part in whole):
             raise Unexplained("its output is a table of tables")

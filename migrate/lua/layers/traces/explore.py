@@ -14,8 +14,9 @@ from ...runtime import LuaStopped
 from ...tensors.handles import LuaFault
 from ..graph import INPUT, Node, ordered, written
 from ..run import to_lua
-from ..session import Session, of_results, tensor_kind
-from .probing import LEAST, Pattern, Shape, chosen_sizes, example, numbers_in, patterns
+from ..session import FRESH, Session, of_results, tensor_kind
+from ..verify import differs
+from .probing import LEAST, NORMAL, Pattern, Shape, chosen_sizes, example, numbers_in, patterns, recorded_sizes
 from .tracing import CantTrace, Tracer
 
 _DTYPES = {"Float": torch.float32, "Double": torch.float64}
@@ -43,7 +44,8 @@ def explore(session: Session, layer: LuaObject, task: LuaTable) -> tuple[dict[st
     examples: list[LuaTable] = []
     made = session.object(layer)
     criterion = session.is_criterion(made)
-    for number, pattern in enumerate(patterns(layer, explorer.runs, criterion)):
+    found_kinds = [] if explorer.last_run_unwritten() else patterns(layer, explorer.runs, criterion)
+    for number, pattern in enumerate(found_kinds):
         one = explorer.graphs(pattern)
         said.append(one)
         if "graphs" in one:
@@ -52,10 +54,17 @@ def explore(session: Session, layer: LuaObject, task: LuaTable) -> tuple[dict[st
                 examples.append(found)
     names = explorer.parameter_paths()
     about = {"backward": session.has_backward(made), "parameters": names, "criterion": criterion}
+    about["unwritten"] = explorer.unwritten
     return {"patterns": said, **about}, LuaTable.from_list(examples)
 
 
 class _Explorer:
+    """Runs one layer.
+
+    Attributes:
+        unwritten: did it give, on an input, what was in memory that nothing was written to?
+    """
+
     def __init__(self, session: Session, layer: LuaObject, backward: bool) -> None:
         self._session = session
         self._backward = backward
@@ -63,6 +72,7 @@ class _Explorer:
         self._tracer = Tracer(session, layer)
         self._dtype = _DTYPES[tensor_kind(layer)]
         self._known: dict[Any, bool] = {}
+        self.unwritten = False
         named = [*session.numbers(), *numbers_in(layer)[:6]]
         self._limits = sorted({extent for number in named for extent in (number, number + 1)} - {0, 1} | {67, 260})[
             -16:
@@ -87,14 +97,33 @@ class _Explorer:
         return self._known[key]
 
     def _gives(self, given: Any) -> bool:
-        """Does it give tensors, or a number?"""
-        session = self._session
-        if isinstance(given, torch.Tensor) and self._takes_a_list(given):
+        """Does it give tensors, or a number, and the same whatever is in memory that nothing was written to?"""
+        first = self._given(given, FRESH)
+        if first is None or (isinstance(given, torch.Tensor) and self._takes_a_list(given)):
             return False
-        output = session.output(self._made(), session.value(to_lua(given)))
-        of_results(session, output)
+        if _differ(first, self._given(given, -FRESH)):
+            self.unwritten = True
+            return False
+        return True
+
+    def last_run_unwritten(self) -> bool:
+        """Does it give such memory on the sizes of its last run? Then no other sizes are looked for."""
+        known = recorded_sizes(self._layer)
+        if known is not None:
+            self.runs(known[1], ["list"] * known[0] + [NORMAL] * len(known[1]))
+        return self.unwritten
+
+    def _given(self, given: Any, fresh: float) -> Any:
+        """Its output, where memory that nothing was written to holds a number; None: no tensor, and no number."""
+        session = self._session
+        session.runtime.engine.fresh = fresh
+        try:
+            output = session.output(self._made(), session.value(to_lua(given)))
+        finally:
+            session.runtime.engine.fresh = FRESH
+        found = to_torch(of_results(session, output))
         kind = session.host.kind(output)
-        return (kind[0] if isinstance(kind, tuple) else kind) in ("tensor", "table", "number")
+        return found if (kind[0] if isinstance(kind, tuple) else kind) in ("tensor", "table", "number") else None
 
     def _takes_a_list(self, given: torch.Tensor) -> bool:
         """Does it give gradients of several inputs, though it took the rows of one for them?"""
@@ -212,6 +241,13 @@ def _like(output: Any, generator: torch.Generator) -> Any:
         return [one(part) for part in value]
 
     return to_lua(one(to_torch(output)))
+
+
+def _differ(one: Any, other: Any) -> bool:
+    """Are two outputs others, by more than rounding?"""
+    if isinstance(one, float) and isinstance(other, float):
+        return one != other and not (one != one and other != other)
+    return bool(differs(one, other))
 
 
 def _as_first_run(output: Any, number: int) -> Any:

@@ -202,6 +202,19 @@ def _freed(nested: bool, start: list[Shape], holds: Sequence[str], runs: Runs) -
     asked = _asked(nested, holds)
     sizes: list[list[int | str]] = [list(shape) for shape in start]
     values: dict[str, list[int]] = {}
+    _free(start, sizes, values, asked, runs)
+    if values and any(isinstance(size, int) for shape in sizes for size in shape):
+        # one may be bounded by another, such as how many rows are kept by how many there are
+        wide = [tuple(size if isinstance(size, int) else values[size][-1] for size in shape) for shape in sizes]
+        if runs(wide, asked):
+            _free(wide, sizes, values, asked, runs)
+    return Pattern(nested, sizes, list(holds), values)
+
+
+def _free(
+    start: list[Shape], sizes: list[list[int | str]], values: dict[str, list[int]], asked: Sequence[str], runs: Runs
+) -> None:
+    """Gives the sizes that may be others a name, beginning from sizes that do."""
     for place, shape in enumerate(start):
         for axis, extent in enumerate(shape):
             if isinstance(sizes[place][axis], str):
@@ -221,7 +234,6 @@ def _freed(nested: bool, start: list[Shape], holds: Sequence[str], runs: Runs) -
                     for p, a in group:
                         sizes[p][a] = name
                     break
-    return Pattern(nested, sizes, list(holds), values)
 
 
 def _with(shapes: list[Shape], group: set[tuple[int, int]], size: int) -> list[Shape]:
