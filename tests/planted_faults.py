@@ -325,9 +325,14 @@ def judge(model: Model, fault: str, target: Target, right: tm.ParityReport) -> O
         conversion = model.convert()
         if not any(applied):
             return None
-        change = changed_by(target, conversion.layers[target.index])
+        faulty = conversion.layers[target.index]
+        change = changed_by(target, faulty)
         report = model.verify(conversion)
     diverging = report.backends[0].diverging
+    # a container of one layer, such as a Recursor, became that layer itself
+    same = diverging is not None and any(
+        layer.module is faulty.module for layer in conversion.layers if layer.path == diverging.path
+    )
     # a layer that wrote over the output of the one before it is judged together with that
     together = diverging is not None and diverging.remark.endswith(
         f"written over by {record.typename} at {record.path}"
@@ -343,7 +348,7 @@ def judge(model: Model, fault: str, target: Target, right: tm.ParityReport) -> O
         record.typename,
         change,
         not report,
-        diverging is not None and (diverging.path in record.paths or together or whole),
+        diverging is not None and (diverging.path in record.paths or same or together or whole),
         bool(getattr(report, "proven", False)),
         f"{report.verdict.title}: {report.summary()}",
     )
