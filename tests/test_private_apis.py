@@ -25,6 +25,7 @@ PRIVATE = {
     "_non_persistent_buffers_set": ("torch", "tells the buffers that a state dict keeps"),
     "_buffers": ("torch", "tells buffers from parameters of one module"),
     "_apply": ("torch", "tells a layer without weights of a cast; nn.RNNBase overrides it too"),
+    "_forward_pre_hooks": ("torch", "tells weights that weight_norm, for example, computes before each run"),
     "_version": ("torch", "tells whether a tensor was written to"),
     "_cdata": ("torch", "tells two storages apart, also those without numbers"),
 }
