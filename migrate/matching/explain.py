@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import permutations
 from typing import Any
 
 import torch
 from torch import nn
 
-from .numbers import difference, sizes
+from .numbers import difference, same, sizes
 from .runs import Run, Source
 
 #: Settings of layers that have the same weights and compute something else.
@@ -25,17 +26,27 @@ def settings_that_differ(ours: nn.Module, theirs: nn.Module) -> list[str]:
     for name in _SETTINGS:
         if not (hasattr(ours, name) and hasattr(theirs, name)):
             continue
-        a, b = _plain(getattr(ours, name)), _plain(getattr(theirs, name))
+        a, b = _plain(ours, name), _plain(theirs, name)
         if a != b:
             found.append(f"{name} is {getattr(ours, name)} in the .t7 file and {getattr(theirs, name)} in the target")
     return found
 
 
-def _plain(value: Any) -> Any:
-    """A setting in one form: 2 is what (2, 2) is."""
+def _plain(module: nn.Module, name: str) -> Any:
+    """A setting in one form: 2 is what (2, 2) is, and a padding by name is a number."""
+    value = getattr(module, name)
+    if value == "valid":
+        return 0
+    if value == "same" and name == "padding":
+        spans = [d * (k - 1) for d, k in zip(_many(module.dilation), _many(module.kernel_size), strict=True)]
+        value = "same" if any(span % 2 for span in spans) else [span // 2 for span in spans]
     if isinstance(value, (list, tuple)):
-        return _plain(value[0]) if value and len(set(value)) == 1 else tuple(value)
+        return value[0] if value and len(set(value)) == 1 else tuple(value)
     return value
+
+
+def _many(value: Any) -> tuple[Any, ...]:
+    return tuple(value) if isinstance(value, (list, tuple)) else (value,)
 
 
 def other_output(module: nn.Module, run: Run, output: torch.Tensor | str | None, wanted: torch.Tensor | None) -> str:
@@ -64,6 +75,8 @@ def other_input(given: torch.Tensor, run: Run | None, source: Source, before: Ru
     told = [f"its counterpart would be {run.words} in the .t7 file, but their inputs differ"]
     if run.given is not None:
         told[0] += f" ({difference(given, run.given)})"
+        if how := changed(given, run.given):
+            told.append(how)
     ours = source.between(before, run)
     told += different_layers(ours, between)
     if ours or between:
@@ -72,6 +85,38 @@ def other_input(given: torch.Tensor, run: Run | None, source: Source, before: Ru
             f"{_shown(between)} in the target"
         )
     return "; ".join(told)
+
+
+def changed(given: torch.Tensor, wanted: torch.Tensor) -> str:
+    """How an input follows from the right one: its channels in another order, or scaled; "" where it does not.
+
+    Args:
+        given: what the layer of the target gets.
+        wanted: what its counterpart gets.
+    """
+    if (
+        given.shape != wanted.shape
+        or not wanted.any()
+        or not (given.is_floating_point() and wanted.is_floating_point())
+    ):
+        return ""
+    times = float((given * wanted).sum() / (wanted * wanted).sum())
+    if times and same(given, wanted * times):
+        return f"the target has {times:.6g} times what the .t7 file has"
+    if given.dim() < 3 or not 1 < given.shape[1] <= 4:
+        return ""
+    for order in permutations(range(given.shape[1])):
+        if same(given, wanted[:, list(order)]):
+            numbers = ", ".join(str(channel + 1) for channel in order)
+            return f"the target has the channels in the order {numbers}, as pictures in BGR for those in RGB"
+    a, b = (each.transpose(0, 1).flatten(1) for each in (wanted, given))
+    spread = a - a.mean(1, keepdim=True)
+    scale = (spread * b).sum(1, keepdim=True) / (spread * spread).sum(1, keepdim=True)
+    shift = b.mean(1, keepdim=True) - scale * a.mean(1, keepdim=True)
+    if same(b, a * scale + shift):
+        factors, terms = (", ".join(f"{number:.4g}" for number in each.flatten().tolist()) for each in (scale, shift))
+        return f"the target has each channel times {factors} and plus {terms}: it normalizes its input itself"
+    return ""
 
 
 def different_layers(ours: list[Run], theirs: list[Run]) -> list[str]:

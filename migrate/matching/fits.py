@@ -73,7 +73,7 @@ def fits(module: nn.Module, run: Run) -> list[Fit] | str:
         layouts = _layouts(there[names[name]], tensor)
         if not layouts:
             return f"{name} is {sizes(there[names[name]])}, the target's is {sizes(tensor)}"
-        choices.append([(name, data, Origin(run.name, names[name], how)) for data, how in layouts])
+        choices.append([(name, data, Origin(run.name, names[name] + run.ending, how)) for data, how in layouts])
     bias = None
     for name in set(_NEUTRAL) & (set(there) - set(names.values())):
         if bool((there[name] == _NEUTRAL[name]).all()):

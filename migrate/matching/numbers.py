@@ -28,6 +28,8 @@ def alike(a: torch.Tensor, b: torch.Tensor) -> bool:
 
 def _layouts(a: torch.Tensor, b: torch.Tensor) -> Iterator[torch.Tensor]:
     yield b
+    if b.dim() == 2 and not a.is_floating_point():  # indices of words, of each step or of each sample
+        yield b.t()
     if b.dim() == 3:
         yield b.transpose(0, 1)
         yield b.transpose(1, 2)

@@ -38,7 +38,7 @@ def compare(source: Source, output: Any, target: Target) -> str:
     if len(ours) == 1 and len(theirs) > 1 and same(theirs[0], ours[0]):
         what = f"the target gives {len(theirs)} tensors; the first is what the .t7 file gives"
         return f"{what}, the others were not compared"
-    if len(theirs) == 1 and (part := _one_of(ours, theirs[0]) or _slice_of(ours, theirs[0])):
+    if len(theirs) == 1 and (part := _one_of(ours, theirs[0]) or _steps(ours, theirs[0]) or _slice_of(ours, theirs[0])):
         return part
     if len(ours) == 1 == len(theirs) and (remark := _more_behind(source, ours[0], theirs[0], target)):
         return remark
@@ -62,6 +62,13 @@ def _one_of(ours: list[torch.Tensor], output: torch.Tensor) -> str:
         if len(ours) > 1 and same(output, tensor):
             return f"the .t7 file gives {len(ours)} tensors; the target gives number {i} of them alone"
     return ""
+
+
+def _steps(ours: list[torch.Tensor], output: torch.Tensor) -> str:
+    """What the file gives as a table of steps may be one tensor in the target."""
+    if len({tensor.shape for tensor in ours}) > 1 or len(ours) == 1 or not alike(output, torch.stack(ours)):
+        return ""
+    return f"the .t7 file gives a table of {len(ours)} tensors, the target the same numbers as one, {shapes(output)}"
 
 
 def _slice_of(ours: list[torch.Tensor], output: torch.Tensor) -> str:

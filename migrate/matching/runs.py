@@ -30,7 +30,8 @@ class Run:
         weighted: has it tensors of its own?
         given: the tensor that it got first; None where that was none, or is not needed.
         output: the first tensor that it gave.
-        all_steps: is it all runs of a layer on the steps of a sequence, as one?
+        all_steps: is it all runs of a layer on the steps of a sequence, as one, or one step of such a run?
+        ending: of the names of its tensors in the layer itself.
     """
 
     name: str
@@ -40,6 +41,7 @@ class Run:
     given: torch.Tensor | None = None
     output: torch.Tensor | None = None
     all_steps: bool = False
+    ending: str = ""
 
     @property
     def words(self) -> str:
@@ -95,21 +97,20 @@ def run_source(conv: ConvertedModel, value: Any) -> Source:
             if id(part) not in inside:
                 for hook in watch.hooks(path, part, stocks.get(part)):
                     hooks.callback(hook.remove)
-            if (
-                isinstance(part, Remembering)
-                and part not in stocks
-                and getattr(part, "remember", False)
-                not in (
-                    False,
-                    "neither",
-                )
-            ):
+            if part not in stocks and _remembers(part):
                 notes.append(
                     f"layer {path} remembers its state from one call to the next in Torch7; it was compared in a "
                     "first call, and a layer of torch.nn starts each call from zeros"
                 )
         output = moved(run(network.module, moved(value, torch.float64)))
-    return Source([*watch.runs, *_steps_as_one(watch.runs)], output, notes)
+    return Source([*watch.runs, *_steps_as_one(watch.runs), *_single_steps(watch.runs)], output, notes)
+
+
+def _remembers(module: nn.Module) -> bool:
+    """Does the state of a layer, or of those in it, last from one call to the next?"""
+    if getattr(module, "remember", False) in (False, "neither"):
+        return False
+    return any(isinstance(part, Remembering) for part in module.modules())
 
 
 def _stock(module: nn.Module) -> nn.Module | None:
@@ -138,6 +139,24 @@ def _steps_as_one(runs: list[Run]) -> Iterator[Run]:
         alike = {each.shape for each in given}, {each.shape for each in output}
         if len(steps) > 1 and all(len(shapes) == 1 for shapes in alike):
             yield Run(steps[0].name, module, steps[0].stock, True, torch.stack(given), torch.stack(output), True)
+
+
+def _single_steps(runs: list[Run]) -> Iterator[Run]:
+    """The steps of recurrent layers of one layer and direction, as the cells of torch.nn run them."""
+    for each in runs:
+        layer = each.stock
+        if not isinstance(layer, nn.RNNBase) or each.given is None or each.output is None or each.given.dim() != 3:
+            continue
+        if layer.num_layers > 1 or layer.bidirectional or layer.proj_size:
+            continue
+        kind = {"LSTM": nn.LSTMCell, "GRU": nn.GRUCell}.get(layer.mode, nn.RNNCell)
+        cell = kind(layer.input_size, layer.hidden_size, layer.bias, dtype=torch.float64)
+        if isinstance(cell, nn.RNNCell):
+            cell.nonlinearity = layer.mode.rpartition("_")[2].lower()
+        cell.load_state_dict({name.removesuffix("_l0"): tensor for name, tensor in layer.state_dict().items()})
+        dim = 1 if layer.batch_first else 0
+        for given, output in zip(each.given.unbind(dim), each.output.unbind(dim), strict=True):
+            yield Run(each.name, each.module, cell, True, given, output, True, "_l0")
 
 
 class Watch:
