@@ -219,9 +219,44 @@ def spatial_adaptive_max_pooling(layer: Layer) -> AdaptiveMaxPool2d:
     return AdaptiveMaxPool2d((layer.integer("H"), layer.integer("W")))
 
 
+class AverageToAbout(nn.Module):
+    """Averages over windows that lie side by side, as large as fit `height` and `width` times into the image.
+
+    What is left over at the right and at the bottom gives more windows, or none if it is smaller than one.
+
+    Args:
+        height: how many windows fit, at least, one below the other.
+        width: how many fit side by side.
+        kernel: a size of windows (height, width) for which there is another step.
+        stride: that step.
+    """
+
+    def __init__(self, height: int, width: int, kernel: tuple[int, int], stride: tuple[int, int]) -> None:
+        super().__init__()
+        self.height = height
+        self.width = width
+        self.kernel = kernel
+        self.stride = stride
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        windows = x.shape[2] // self.height, x.shape[3] // self.width
+        return F.avg_pool2d(x, windows, self.stride if windows == self.kernel else windows)
+
+    def extra_repr(self) -> str:
+        return f"{self.height}, {self.width}, kernel={self.kernel}, stride={self.stride}"
+
+
 @converts("nn.SpatialAdaptiveAveragePooling", traits=IMAGE_POOLING)
-def spatial_adaptive_average_pooling(layer: Layer) -> nn.AdaptiveAvgPool2d:
-    """nn.SpatialAdaptiveAveragePooling(W, H)"""
+def spatial_adaptive_average_pooling(layer: Layer) -> nn.Module:
+    """nn.SpatialAdaptiveAveragePooling(W, H)
+
+    eladhoffer/convNet.torch has another class of that name, told by its field kW: its windows lie side by side. As in
+    Torch7 windows of the size that the file holds have the step that it holds, which is 1 before the first run.
+    """
+    if layer.has("kW"):
+        layer.ignore("padW", "padH", "ceil_mode", "count_include_pad", "divide")
+        kernel, stride = [(layer.integer(f"{name}H"), layer.integer(f"{name}W")) for name in "kd"]
+        return AverageToAbout(layer.integer("H"), layer.integer("W"), kernel, stride)
     return nn.AdaptiveAvgPool2d((layer.integer("H"), layer.integer("W")))
 
 

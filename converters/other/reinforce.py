@@ -128,6 +128,8 @@ def reinforce_categorical(layer: Layer) -> ReinforceCategorical:
 
     Set the module's `reward` before a backward pass; in Torch7 the criterion does that.
     """
+    if layer.has("bMomentum"):
+        layer.refuse("it is shubhtuls/volumetricPrimitives' class of that name, whose answers hang on chance always")
     layer.trains()  # unless it is told otherwise
     layer.ignore(*_LEFT)
     return ReinforceCategorical(_stochastic(layer))

@@ -181,5 +181,10 @@ def scale(layer: Layer) -> GrayScreen:
     The brightness of a screen, scaled as package image does it: averaged where it shrinks. Of a batch only the first.
     """
     module = GrayScreen(layer.integer("height"), layer.integer("width"))
+    if layer.object.get("output") is not None:
+        layer.refuse(
+            "it keeps its output, as willwhitney/understanding-visual-concepts' class of that name, which "
+            "scales all of a batch"
+        )
     no_other_fields(layer)
     return module

@@ -139,18 +139,43 @@ def _rows(module: OneHot, x: Variable) -> ast.expr | None:
     return python(f"F.one_hot(x.long() - 1, depth).{name}()", x=x, depth=module.depth)
 
 
+class OneHotBut(OneHot):
+    """OneHot, with zeros in one column; of indices (N, 1) it makes rows (N, depth).
+
+    Args:
+        depth: numbers of a row.
+        zeros: the column, 1-based.
+        number_type: of the rows.
+    """
+
+    def __init__(self, depth: int, zeros: int, number_type: torch.dtype = torch.float32) -> None:
+        super().__init__(depth, number_type)
+        self.zeros = zeros
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        indices = x[:, 0] if x.dim() == 2 and x.shape[1] == 1 else x
+        return super().forward(torch.where(indices == self.zeros, 0, indices))
+
+    def extra_repr(self) -> str:
+        return f"{self.depth}, zeros={self.zeros}, number_type={self.number_type}"
+
+
 @converts("OneHot", "nn.OneHot", traits=Traits(reads="indices"))
 def one_hot(layer: Layer) -> OneHot:
     """nn.OneHot(outputSize), or char-rnn's OneHot(outputSize)
 
     Torch7 copies the rows into `output`, whose type is that of the model, and Double where nothing says another.
+    nn.OneHot(outputSize, [zeroOnNum]) of eladhoffer/seq2seq.torch sets a column to zero.
     """
     layer.ignore("_eye", "_input", "_single", "_longInput", "_ix", "_longInput2", "inputTensorType")
     depth = layer.integer("depth") if layer.has("depth") else layer.integer("outputSize")
     layer.ignore("depth", "outputSize")
     said = layer.text("_type", "torch.DoubleTensor")
     kept = [value.type for name in ("output", "gradInput") if isinstance(value := layer.object.get(name), Tensor)]
-    return OneHot(depth, dtype_of([*kept, said][0]) or torch.float64)
+    number_type = dtype_of([*kept, said][0]) or torch.float64
+    if layer.has("zeroOnNum"):
+        return OneHotBut(depth, layer.integer("zeroOnNum"), number_type)
+    return OneHot(depth, number_type)
 
 
 @converts("nn.SpatialConvolutionGroups", traits=Traits(reads="images", output="children"))

@@ -56,7 +56,7 @@ def print_size(layer: Layer) -> nn.Identity:
 
     It becomes nn.Identity; nothing is printed.
     """
-    layer.ignore("prefix", "label")
+    layer.ignore("prefix", "label", "msg", "printInput", "printGradOutput", "just_dimensions")
     return nn.Identity()
 
 

@@ -29,6 +29,12 @@ MAX_DEPTH = 150
 #: What is said of classes of which no number was recorded.
 NEVER_COMPARED = "read from the Lua source, never compared with Torch7"
 
+#: What is said of an object of a project's class that holds more than that class.
+NAMESAKE = (
+    "it has {}, which the class known by this name has not: it may be another author's. "
+    "--alias {}={} converts it all the same"
+)
+
 #: What identifies a Torch7 tensor: its storage, offset, size, stride.
 Region = tuple[int, int, tuple[int, ...], tuple[int, ...]]
 
@@ -197,6 +203,8 @@ class Build:
             # a file's fields can contradict each other in any way; the cause is chained to the final error
             self._cause = self._cause or error
             return self._refuse(layer, f"its fields do not fit together ({said(error)})")
+        if obj.typename not in self.aliases and registry.is_of_project(known_as) and layer.unread_settings:
+            return self._refuse(layer, NAMESAKE.format(", ".join(layer.unread_settings), known_as, known_as))
         if replaced := [name for name in layer.replaced_methods if name in FORWARD]:
             return self._refuse(layer, f"the file replaces its {', '.join(replaced)} by a Lua function")
         if replaced := [name for name in layer.replaced_methods if name in BACKWARD]:

@@ -288,6 +288,17 @@ class Layer:
         return [name if isinstance(name, str) else repr(name) for name in names]
 
     @property
+    def unread_settings(self) -> list[str]:
+        """Those of the unread fields that may say what the layer computes: numbers, booleans, modules, parameters."""
+
+        def says(name: str) -> bool:
+            value = self.object.get(name)
+            parameter = name in _OF_THE_LAYERS_TYPE and isinstance(value, Tensor) and value.numel() > 0
+            return parameter or isinstance(value, (bool, float, int, LuaObject))
+
+        return [name for name in self.unread if says(name)]
+
+    @property
     def replaced_methods(self) -> list[str]:
         """Fields in which the object carries a Lua function of its own that nobody read."""
         return [

@@ -39,7 +39,11 @@ _DIGITS = 8
 _converters: dict[str, Converter] = {}
 _traits: dict[str, Traits] = {}
 _forms: dict[tuple[str, type], Any] = {}
+_of_projects: set[str] = set()
 _loaded: set[str] = set()
+
+#: Where the converters of classes stand that projects defined beside their models.
+_PROJECTS = f"{ENTRY_POINTS}.projects."
 
 
 def converts(*typenames: str, traits: Traits = NO_TRAITS, override: bool = False) -> Callable[[C], C]:
@@ -68,6 +72,7 @@ def converts(*typenames: str, traits: Traits = NO_TRAITS, override: bool = False
                 )
         for typename in typenames:
             _converters[typename] = function
+            (_of_projects.add if function.__module__.startswith(_PROJECTS) else _of_projects.discard)(typename)
             # what is known of the class holds for another converter too, unless that says otherwise
             _traits[typename] = _traits.get(typename, traits) if traits is NO_TRAITS else traits
         return function
@@ -100,12 +105,20 @@ def converts_to(
     convert.__name__ = module.__name__
     convert.__doc__ = f"{typename}(){project and f', of {project}'}"
     converts(typename, traits=traits)(convert)
+    if project:
+        _of_projects.add(typename)
 
 
 def find(typename: str) -> Converter | None:
     """The converter of a Torch7 class, or None."""
     load_all()
     return _converters.get(typename)
+
+
+def is_of_project(typename: str) -> bool:
+    """Did a project define this class beside its models, so that another one may use the name for something else?"""
+    load_all()
+    return typename in _of_projects
 
 
 def traits_of(typename: str) -> Traits:

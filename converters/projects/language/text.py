@@ -28,13 +28,31 @@ class ScaleMatrix(nn.Module):
         return f"{self.positions}, {self.length}"
 
 
+class ScaleEntries(nn.Module):
+    """Multiplies each entry along the first dimension by a weight of its own."""
+
+    def __init__(self, entries: int) -> None:
+        super().__init__()
+        self.entries = entries
+        self.weight = nn.Parameter(torch.empty(entries))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x * self.weight.reshape(-1, *(1 for _ in range(x.dim() - 1)))
+
+    def extra_repr(self) -> str:
+        return f"{self.entries}"
+
+
 @converts("nn.Diag", traits=Traits(keeps_size=True, picture="weights"))
-def diag(layer: Layer) -> ScaleMatrix:
+def diag(layer: Layer) -> ScaleMatrix | ScaleEntries:
     """nn.Diag(pos, length), of yoonkim/lstm-char-cnn
 
-    Multiplies by the weight number by number.
+    Multiplies by the weight number by number. nn.Diag(nFeature) of koraykv/unsup is told by its weight, a vector: it
+    multiplies each entry along the first dimension by one number.
     """
     layer.ignore("tmp", "tmpGrad")
+    if layer.tensor("weight").dim() == 1:
+        return layer.put_all(layer.make(ScaleEntries, layer.tensor("weight").numel()), "weight")
     return layer.put_all(layer.make(ScaleMatrix, *layer.tensor("weight").shape), "weight")
 
 

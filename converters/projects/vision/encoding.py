@@ -263,25 +263,6 @@ def triplet_embedding_criterion(layer: Layer) -> TripletLoss:
     return TripletLoss(layer.number("alpha", 0.2))
 
 
-class EndpointError(nn.Module):
-    """The mean distance of the vectors in the second dimension of (N, 2, …) to those of the target."""
-
-    def forward(self, x: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
-        squares = (x - target).square().sum(1)
-        zero = squares == 0
-        return torch.where(zero, 0, torch.where(zero, 1, squares).sqrt()).sum() * 2 / x.numel()
-
-
-@converts("nn.EPECriterion", traits=CRITERION)
-def epe_criterion(layer: Layer) -> EndpointError:
-    """nn.EPECriterion(), of anuragranj/spynet
-
-    The end-point error of an optical flow.
-    """
-    layer.ignore("sizeAverage")
-    return EndpointError()
-
-
 class ScaleSlices(nn.Module):
     """Multiplies each sample of a batch by a number of its own; with `inplace` the input itself.
 
