@@ -117,7 +117,8 @@ def _package_of(error: str, folders: Folders, limits: LuaLimits) -> str | None:
     if found is not None:
         if found[1] in ("lapp", "path"):
             return f"pl.{found[1]}"
-        return found[1] if found[1] in _LOADED_BY_SCRIPTS else None
+        known = found[1] in _LOADED_BY_SCRIPTS or folders.is_own_package(found[1])
+        return found[1] if known else None
     found = _UNKNOWN_CLASS.search(error)
     if found is None:
         return None

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
+from .script_text import without_comments
 from .tensors.handles import LuaFault
 
 #: How the names of files in the user's checkouts of Torch7's packages begin.
@@ -34,6 +36,7 @@ class Folders:
     def __init__(self, folders: Sequence[str], most: int, torch7_source: str | None = None) -> None:
         self.roots = [Path(folder).resolve() for folder in folders]
         self.most = most
+        self._own: dict[str, bool] = {}
         self._checkouts = None if torch7_source is None else Folders([torch7_source], most)
 
     def torch7_package(self, name: str) -> str | None:
@@ -77,7 +80,21 @@ class Folders:
                     found := self.find(str(root.joinpath(*parts[count:])))
                 ):
                     return found
+        if len(parts) > 1 and self.is_own_package(parts[0]):
+            return self.find("/".join(parts[1:]))
         return None
+
+    def is_own_package(self, name: str) -> bool:
+        """Is the first folder the checkout of a package of that name: does its init.lua, or its rockspec, say so?"""
+        if not re.fullmatch(r"[A-Za-z][\w-]*", name):
+            return False
+        if name not in self._own:
+            text, word = self.text("init.lua") if self.find("init.lua") else "", re.escape(name)
+            says = rf"(?m)^\s*{word}\s*=\s*(?:{word}\s+or\s+)?\{{|\btorch\.include\(\s*['\"]{word}['\"]"
+            files = [file for folder in ("", "rocks") for file in (self.entries(folder) or ([], []))[0]]
+            rocks = [file for file in files if file.startswith(f"{name}-") and file.endswith(".rockspec")]
+            self._own[name] = bool(text) and bool(rocks or re.search(says, without_comments(text)))
+        return self._own[name]
 
     def entries(self, name: str) -> tuple[list[str], list[str]] | None:
         """The names of the files and of the folders in a folder, sorted; None: there is none of that name."""

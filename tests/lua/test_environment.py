@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -60,6 +61,56 @@ def test_classic() -> None:
         "return b:twice(), b:is(A), b:is(Object), A(1):is(B), tostring(b)"
     )
     assert evaluated(runtime(), text) == [10, True, True, False, "Object"]
+
+
+CLASS = """
+local class = require 'class'
+local A = class('A') function A:__init(n) self.n = n end function A:twice() return 2 * self.n end
+local B = class('B', 'A') function B:thrice() return 3 * self.n end
+local C = class.new('C', 'B') function C:__init(n) A.__init(self, n + 1) end
+local b, c = B(4), C.new(4)
+"""
+
+
+def test_class() -> None:
+    text = "return b:twice(), c:twice(), c:thrice(), class.type(c), class.istype(c, 'A'), class.istype(b, 'C')"
+    assert evaluated(runtime(), CLASS + text) == [8, 10, 15, "C", True, False]
+    for fault, words in (("class('A')", "class <A> already exists"), ("class('D', 'E')", "<E> does not exist")):
+        with pytest.raises(LuaStopped, match=words):
+            evaluated(runtime(), CLASS + fault)
+
+
+def test_a_file_of_the_author_named_class(tmp_path: Path) -> None:
+    (tmp_path / "class.lua").write_text("return 'mine'")
+    assert evaluated(runtime(tmp_path), "return require 'class'") == ["mine"]
+
+
+@pytest.mark.parametrize(
+    ("init", "rockspec"),
+    [
+        ("mylib = {} require 'mylib.parts'", None),
+        ("mylib = mylib or {} require 'mylib.parts'", None),
+        ("torch.include('mylib', 'parts.lua')", None),
+        ("mylib = require('parts')", "mylib-scm-1.rockspec"),
+    ],
+)
+def test_a_repository_that_is_a_package(init: str, rockspec: str | None, tmp_path: Path) -> None:
+    (tmp_path / "init.lua").write_text(f"require 'nn'\n{init} mylib.width = 4")
+    (tmp_path / "parts.lua").write_text("mylib = mylib or {} mylib.depth = 2 return mylib")
+    if rockspec:
+        (tmp_path / "rocks").mkdir()
+        (tmp_path / "rocks" / rockspec).write_text("")
+    assert evaluated(runtime(tmp_path), "require 'mylib' return mylib.width, mylib.depth") == [4, 2]
+    with pytest.raises(LuaStopped, match="module 'other' not found"):
+        evaluated(runtime(tmp_path), "require 'other'")
+
+
+def test_a_repository_that_is_another_package(tmp_path: Path) -> None:
+    (tmp_path / "init.lua").write_text("other = require 'mylib' local parts = require 'mylib.parts'")
+    (tmp_path / "parts.lua").write_text("return 1")
+    for text in ("require 'mylib'", "require 'mylib.parts'"):
+        with pytest.raises(LuaStopped, match="not found"):
+            evaluated(runtime(tmp_path), text)
 
 
 def reading(folder: Any) -> Runtime:

@@ -133,6 +133,11 @@ def test_a_network_that_may_not_be_whole_is_refused(rest: str, tmp_path: Path) -
         found(tmp_path, {"train.lua": BUILT + rest}, "train.lua")
 
 
+def test_a_file_that_uses_the_package_that_the_repository_is(tmp_path: Path) -> None:
+    files = {"init.lua": "mylib = {width = 4}", "nets/net.lua": "return nn.Linear(3, mylib.width)"}
+    assert found(tmp_path, files, "nets/net.lua")[1]["weight"].size == (4, 3)
+
+
 def test_a_network_in_a_table(tmp_path: Path) -> None:
     text = "local net = nn.Linear(3, opt.width) return {model = net, rates = {1, 2}}"
     with_opt = text.replace("local", "opt = {width = 4} local")

@@ -169,7 +169,7 @@ function require(name)
       loaded[name] = true
       value = P.run_torch7(bridge.torch7_package(name), name)
       if value == nil then value = rawget(_G, name) end
-   elseif bridge.package(name) then
+   elseif bridge.package(name) and not (name == 'class' and found(name)) then      -- many authors have a file class.lua
       loaded[name] = true
       value = P.run_package(name)
       if value == nil then value = rawget(_G, name) end
