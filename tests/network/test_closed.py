@@ -41,6 +41,8 @@ COMMANDS = {
     "examples": ["examples"],
     "pack": ["pack", str(golden.FIXTURES.parent / "docs" / "assets" / "report.png"), "-o", "picture.t7"],
     "match": ["match", "--help"],
+    "run": ["run", str(golden.MODELS / "charrnn_checkpoint.t7"), "--seed-text", "ab", "--length", "3"],
+    "push": ["push", "--help"],  # it reaches the Hub, which is what it is asked
     "convert": ["convert", str(MODEL), "-o", "out"],
     "workers": ["convert", str(MODEL), str(golden.MODELS / "textcnn.t7"), "-o", "zoo", "--jobs", "2"],
     "verify": ["verify", str(MODEL), "--reference", str(REFERENCE)],

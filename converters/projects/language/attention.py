@@ -217,7 +217,7 @@ class LastEntry(nn.Module):
         self.dim = dim
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return x.select(self.dim, -1).contiguous()
+        return x.select(self.dim, -1).clone()
 
     def extra_repr(self) -> str:
         return f"{self.dim}"
