@@ -41,6 +41,7 @@ EXCEPTIONS = {
     ("stn_classifier", SCRIPT): (UNPACKED, UNPACKED),
     ("stn_classifier", FX): ("", "BilinearSampler asks for the dimensions of its input"),
     ("textcnn", SCRIPT): ("TemporalConv1d runs the forward of nn.Conv1d by super()",) * 2,
+    ("crnn_bisequencer", SCRIPT): ("its cells keep their state from step to step, which plain nn.LSTM does not", ""),
     ("crnn_bisequencer", FX): ("", STEPS),
     ("sentiment_gru_cuda", FX): ("", STEPS),
     ("siamese_pairwise", FX): ("", "PairwiseDistance asks for the dimensions of its input"),
