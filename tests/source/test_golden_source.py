@@ -35,7 +35,7 @@ LINES = {
     "enet_unpooling": 180,
     "openface_inception": 120,
     "crnn_bisequencer": 125,
-    "lm_sequencer_fastlstm": 55,
+    "lm_sequencer_fastlstm": 56,
     "charrnn_checkpoint": 70,
     "sentiment_gru_cuda": 55,
     "style_instancenorm": 88,
