@@ -61,7 +61,7 @@ class Target:
         watch: what ran in it.
         used: layers of the source whose weights were taken.
         matched: name of a layer -> the run of the source whose weights it got first.
-        folded: names of the normalizations that took a bias, and of the layers before them.
+        folded: names of the normalizations that took a bias, which get something else than their counterparts.
         doubts: layers that could have been others too, by what they get and give.
         choices: which of the ways to take, each time that there are several.
         ways: how many there were, each time.
@@ -220,7 +220,7 @@ class Target:
         self._note(name, module, given, fit, [each for each, _ in found])
         if folds is not None:
             self._pending.remove(folds)
-            self.folded |= {name, folds.name}
+            self.folded.add(name)
         if fit.bias is not None:
             self._pending.append(Pending(fit.runs[0], name, fit.bias, fit.axis))
 
