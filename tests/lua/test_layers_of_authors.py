@@ -251,3 +251,22 @@ def test_sizes_at_which_a_part_of_the_output_is_not_written_are_not_taken(tmp_pa
     assert torch.allclose(conv.module([one, other]), other - torch.tensor([1.0, 2, 3, 4]) * one)
     with pytest.raises(ValueError, match="is known for inputs of the sizes"):
         conv.module([torch.randn(3, 5), torch.randn(3, 5)])
+
+
+ROWS_IF_ANY = """local L = torch.class('my.L', 'nn.Module')
+function L:updateOutput(input)
+   if input[2]:nElement() == 0 then self.output = input[1]
+   else self.output = input[1][{{1, input[2]:size(1)}}] end
+   return self.output
+end"""
+
+
+@pytest.mark.slow
+def test_an_empty_tensor_of_a_list_is_a_kind_of_its_own(tmp_path: Path) -> None:
+    last = tm.LuaTable.from_list([tensor(6, 3), tensor(4, 2)])
+    conv = converted(tmp_path, ROWS_IF_ANY, {"gradInput": last})
+    x = torch.randn(6, 3)
+    assert torch.equal(conv.module([x, torch.ones(2, 5)]), x[:2])
+    assert torch.equal(conv.module([x, torch.ones(0)]), x)
+    assert torch.equal(conv.module([x, torch.ones(0, 5)]), x)
+    assert "if x1.dim() == 2 and x2.numel() == 0" in text_of(conv)

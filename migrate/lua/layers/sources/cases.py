@@ -30,6 +30,11 @@ class Case:
     outputs: int = 1
     backward: list[ast.stmt] = field(default_factory=list)
 
+    @property
+    def empty(self) -> bool:
+        """Is a tensor of the list empty?"""
+        return any(0 in sizes for sizes in self.sizes)
+
 
 @dataclass
 class Written:
@@ -84,3 +89,14 @@ def sizes_text(pattern: dict[str, Any]) -> str:
         parts = [str(size) if isinstance(size, int) else size.replace("s", "n", 1) for size in sizes]
         texts.append(f"({', '.join(parts)}{',' if len(parts) == 1 else ''})")
     return f"[{', '.join(texts)}]" if pattern["nested"] else texts[0]
+
+
+def distinct(cases: Sequence[Case]) -> list[Case]:
+    """The cases that are written: those with an empty tensor first, where they are not what others are."""
+    others = [case for case in cases if not case.empty]
+    said = {(tuple(map(len, case.sizes)), _whole(case)) for case in others}
+    return [case for case in cases if case.empty and (tuple(map(len, case.sizes)), _whole(case)) not in said] + others
+
+
+def _whole(case: Case) -> str:
+    return f"{text_of(case.body)}\n{text_of(case.backward)}"

@@ -126,13 +126,13 @@ def _dispatched(made: Written, cases: list[Case], statements: list[list[ast.stmt
     name = _plain(typename)
     nested = cases[0].nested
     names = inputs_of(len(cases[0].sizes), nested, made.criterion)
-    bodies: dict[str, list[Case]] = {}
+    bodies: dict[tuple[bool, str], list[Case]] = {}
     for case, body in zip(cases, statements, strict=True):
-        bodies.setdefault(text_of(body), []).append(case)
+        bodies.setdefault((not case.empty, text_of(body)), []).append(case)
     every_rank = len(bodies) == 1 and not nested and len(cases) == 5
     if every_rank and all(isinstance(size, str) for case in cases for sizes in case.sizes for size in sizes):
-        return lines + next(iter(bodies)).splitlines()
-    for text, some in bodies.items():
+        return lines + next(iter(bodies))[1].splitlines()
+    for (_, text), some in bodies.items():
         test = ast.unparse(ast.fix_missing_locations(_any([_takes(case, names) for case in some])))
         lines.append(f"if {test}:")
         lines += [f"    {line}" for line in text.splitlines()]
@@ -145,6 +145,10 @@ def _takes(case: Case, names: Sequence[str]) -> ast.expr:
     """Is an input of this kind?"""
     tests: list[ast.expr] = []
     for name, sizes in zip(names, case.sizes, strict=True):
+        if 0 in sizes:
+            count = ast.Call(ast.Attribute(ast.Name(name), "numel"), [], [])
+            tests.append(ast.Compare(count, [ast.Eq()], [number(0)]))
+            continue
         rank = ast.Call(ast.Attribute(ast.Name(name), "dim"), [], [])
         tests.append(ast.Compare(rank, [ast.Eq()], [number(len(sizes))]))
         for axis, size in enumerate(sizes):

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from ..graph import Node, read
-from .cases import Case, Path, Written, gradients_of, inputs_of, sizes_text, text_of
+from .cases import Case, Path, Written, distinct, gradients_of, inputs_of, sizes_text, text_of
 from .expressions import Body
 from .lockstep import Explanations, Unexplained, atoms_of
 from .loops import merged_with_loops
@@ -134,7 +134,7 @@ def written(
     own = attributes.fields  # parameters come in the order in which Torch7 lists them
     made.fields = {path: own[path] for path in [*(path for path in parameters if path in own), *own]}
     made.children = attributes.children
-    made.text = module_text(made, cases, typename, file, parameters)
+    made.text = module_text(made, distinct(cases), typename, file, parameters)
     return made
 
 

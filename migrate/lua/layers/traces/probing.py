@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -131,8 +132,22 @@ def patterns(layer: LuaObject, runs: Runs, criterion: bool = False) -> list[Patt
                     if start is not None:
                         _add(found, nested, start, holds, runs)
             if found:
-                return found
+                return found if criterion else found + _with_one_empty(found, runs)
     return found
+
+
+def _with_one_empty(found: Sequence[Pattern], runs: Runs) -> list[Pattern]:
+    """The same kinds with one tensor of the list empty, which authors give where there is none."""
+    more: list[Pattern] = []
+    for pattern in found if len(found[0].sizes) > 1 else ():
+        start = pattern.shapes({name: works[0] for name, works in pattern.values.items()})
+        for place in range(len(start)):
+            shapes = [(0,) if at == place else shape for at, shape in enumerate(start)]
+            ranks = [len(shape) * bool(math.prod(shape)) for shape in shapes]
+            known = any([len(sizes) * (0 not in sizes) for sizes in other.sizes] == ranks for other in more)
+            if not known and runs(shapes, _asked(pattern.nested, pattern.holds)):
+                more.append(_freed(pattern.nested, shapes, pattern.holds, runs))
+    return more
 
 
 def _add(found: list[Pattern], nested: bool, start: list[Shape], holds: Sequence[str], runs: Runs) -> None:
@@ -217,7 +232,7 @@ def _free(
     """Gives the sizes that may be others a name, beginning from sizes that do."""
     for place, shape in enumerate(start):
         for axis, extent in enumerate(shape):
-            if isinstance(sizes[place][axis], str):
+            if isinstance(sizes[place][axis], str) or not extent:
                 continue
             alone = {(place, axis)}
             same = {
