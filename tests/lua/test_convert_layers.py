@@ -252,7 +252,6 @@ MORE = FIXTURES / "lua" / "more_layers"
 MORE_REFUSED = {
     "Counter": "it keeps state",
     "CumMax": "a loop, or a branch, over a size",
-    "Center": "what it does depends on the numbers",
 }
 
 

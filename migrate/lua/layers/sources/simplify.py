@@ -204,7 +204,7 @@ def _put(node: Node, parent: Node) -> Node | None:
     if sum(end - start for start, end, _ in written) == node.shape[axis]:
         tensors = [tensor for _, _, tensor in written]
         if len(tensors) == 1:
-            return _like(node, "reshape", tensors[0], list(node.shape))
+            return _like(node, "reshape", part, list(node.shape))
         if ops == {"select_scatter"}:
             return _like(node, "stack", [tensor.args[0] for tensor in tensors], axis)
         return _like(node, "cat", tensors, axis)

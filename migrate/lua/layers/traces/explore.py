@@ -44,7 +44,7 @@ def explore(session: Session, layer: LuaObject, task: LuaTable) -> tuple[dict[st
     examples: list[LuaTable] = []
     made = session.object(layer)
     criterion = session.is_criterion(made)
-    found_kinds = [] if explorer.last_run_unwritten() else patterns(layer, explorer.runs, criterion)
+    found_kinds = [] if not criterion and explorer.last_run_unwritten() else patterns(layer, explorer.runs, criterion)
     for number, pattern in enumerate(found_kinds):
         one = explorer.graphs(pattern)
         said.append(one)
@@ -126,10 +126,13 @@ class _Explorer:
         return found if (kind[0] if isinstance(kind, tuple) else kind) in ("tensor", "table", "number") else None
 
     def _takes_a_list(self, given: torch.Tensor) -> bool:
-        """Does it give gradients of several inputs, though it took the rows of one for them?"""
+        """Are several inputs meant, though it took the rows of one for them?
+
+        Its gradients tell that or, without a backward pass, that it gives the same for a list of the rows.
+        """
         session, made = self._session, self._made()
         if not session.has_backward(made):
-            return False
+            return self._takes_rows(given)
         try:
             lua = session.value(to_lua(given))
             output = session.output(made, lua)
@@ -138,6 +141,16 @@ class _Explorer:
         except (LuaStopped, LuaFault):
             return False
         return bool((kind[0] if isinstance(kind, tuple) else kind) == "table")
+
+    def _takes_rows(self, given: torch.Tensor) -> bool:
+        """Does it give the same for a list of the rows of a tensor?"""
+        if given.dim() < 2 or len(given) < 2:
+            return False
+        try:
+            listed = self._given(list(given.unbind(0)), FRESH)
+        except (LuaStopped, LuaFault):
+            return False
+        return listed is not None and not _differ(listed, self._given(given, FRESH))
 
     def graphs(self, pattern: Pattern) -> dict[str, Any]:
         """The graphs of a kind of input at several sizes, in evaluation and in training."""
