@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from operator import attrgetter
 
 import torch
 from torch import nn
 from torch.nn import functional as F
 
 from ...model.layer import Layer
-from ...model.registry import converts
+from ...model.registry import converts, module_form
 from ...model.traits import Traits
 from ...t7 import LuaObject, LuaTable
 from .resampling import BilinearResample
@@ -244,6 +245,9 @@ class Glimpse(nn.Module):
 
     def extra_repr(self) -> str:
         return f"{self.height}, {self.width}, depth={self.depth}, scale={self.scale}, pooled={self.pooled}"
+
+
+module_form("runs", Glimpse)(attrgetter("depth"))
 
 
 @converts("nn.SpatialGlimpse", traits=Traits(reads="images"))

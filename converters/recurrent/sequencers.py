@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from operator import attrgetter
 from typing import Any
 
 import torch
@@ -189,6 +190,7 @@ class CopyingRepeater(Repeater):
 
 
 module_form("copying", Repeater)(CopyingRepeater)
+module_form("runs", Repeater, CopyingRepeater)(attrgetter("times"))
 
 
 @converts("nn.Repeater", traits=Traits(flow="steps", recurrent=True, picture="recurrent"))
@@ -287,6 +289,9 @@ class RecurrentAttention(nn.Module):
 
     def extra_repr(self) -> str:
         return f"steps={self.steps}, hidden_size={self.hidden_size}, forward_actions={self.forward_actions}"
+
+
+module_form("runs", RecurrentAttention)(attrgetter("steps"))
 
 
 @converts("nn.RecurrentAttention")

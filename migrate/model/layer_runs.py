@@ -6,12 +6,14 @@ from torch import nn
 
 from ..base.errors import LimitExceeded
 from ..t7.limits import DEFAULT_LIMITS, Limits
+from .registry import form_of
 
 
 def count_runs(module: nn.Module) -> int:
     """How many modules run when a module runs, each as often as its containers hold it.
 
-    A container that holds one module twice runs it twice, so a few of them in each other make any number.
+    A container that holds one module twice runs it twice, so a few of them in each other make any number. One that runs
+    what it holds as often as a number of its own says has that as `module_form("runs", Class)`: `form(module)` is it.
     """
     runs: dict[int, int] = {}
     waiting = [module]
@@ -22,7 +24,8 @@ def count_runs(module: nn.Module) -> int:
             waiting += unknown
             continue
         waiting.pop()
-        runs[id(part)] = 1 + sum(runs[id(child)] for child in children)
+        times = form_of("runs", part)
+        runs[id(part)] = 1 + (1 if times is None else max(times(part), 1)) * sum(runs[id(child)] for child in children)
     return runs[id(module)]
 
 
@@ -35,7 +38,7 @@ def check_runs(module: nn.Module, limits: Limits = DEFAULT_LIMITS) -> None:
     runs = count_runs(module)
     if runs > limits.runs:
         raise LimitExceeded(
-            f"One run of the model is {runs:,} runs of layers, since it holds the same layers again and again; "
+            f"One run of the model is {runs:,} runs of layers, since it runs the same layers again and again; "
             f"Limits.runs allows {limits.runs:,}",
             hint="If you trust the file, --max-runs allows more.",
         )

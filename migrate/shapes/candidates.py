@@ -323,7 +323,7 @@ def _oblongness(sides: tuple[int, int]) -> float:
 def _factors(area: int, planes: int, count: int) -> list[tuple[int, int]]:
     if area * planes != count:
         return []
-    return [(n, area // n) for n in range(1, area + 1) if area % n == 0 and max(n, area // n) <= _LARGEST]
+    return [(n, area // n) for n in range(1, min(area, _LARGEST) + 1) if area % n == 0 and area // n <= _LARGEST]
 
 
 class _Measure:

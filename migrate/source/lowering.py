@@ -24,7 +24,7 @@ from .forms import as_python, is_chain, is_operator, loop_of, plain_of, result_t
 from .input_tree import members, tree_of
 from .roles import is_pair, is_pure, is_structured, is_unit, kind_of, role, signature, size_of
 from .scopes import Block, Constructor, Scope, Statement, examples_of, module_call
-from .statements.graphs import entries, newer_of, taken
+from .statements.graphs import entries, newer_of, taken, users_of
 from .statements.joins import filled, fillings
 from .statements.loops import for_each, run_through, state_of
 from .statements.sequences import over_sequence
@@ -263,9 +263,10 @@ class Lowering:
         """The nodes of an nngraph, in their order; branches and what joins their results are one block."""
         values: list[Value] = [value]
         skipped: dict[int, int] = {}
+        users = users_of(module)
         for number, (index, sources) in enumerate(module.nodes, 1):
             given = entries(values, sources, scope)
-            follower = self.follower(module, number)
+            follower = self.follower(module, number, users[number])
             if number in skipped:
                 values.append(values[skipped[number]])
             elif follower is not None and isinstance(given, Variable):
@@ -289,11 +290,10 @@ class Lowering:
             lowered.hint = name
         return lowered
 
-    def follower(self, module: Any, number: int) -> int | None:
+    def follower(self, module: Any, number: int, users: list[int]) -> int | None:
         """The node that alone takes all results of the branches of a node, and joins them."""
-        index, nodes = module.nodes[number - 1][0], [*module.nodes, [-1, module.outputs]]
-        users = [i for i, (_, sources) in enumerate(nodes, 1) for source in sources if source[0] == number]
-        user, sources = nodes[users[0] - 1] if len(users) == 1 else (-1, [])
+        index, taken = module.nodes[number - 1][0], len(users) == 1 and users[0] <= len(module.nodes)
+        user, sources = module.nodes[users[0] - 1] if taken else (-1, [])
         children = isinstance(index, int) and isinstance(user, int) and min(index, user) >= 0
         joined = children and sources == [[number]] and is_pair(module[index], module[user])
         return users[0] if joined else None

@@ -6,6 +6,7 @@ import json
 import resource
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import golden
 import lua
@@ -13,14 +14,16 @@ import pytest
 import reports
 import torch
 from click.testing import CliRunner
+from networks import chain, conv, view
 
 import torchmigrate as tm
-from torchmigrate.base.errors import LimitExceeded, UsageError
+from torchmigrate.base.errors import LimitExceeded, TorchMigrateError, UsageError
 from torchmigrate.cli import main as command_line
 from torchmigrate.parity.report.comparison import BackendResult
 from torchmigrate.parity.report.worst_runs import MOST_RUNS, rows_of_runs
 from torchmigrate.shapes.infer import infer_input
 from torchmigrate.source.generate import generate
+from torchmigrate.source.statements.graphs import users_of
 
 
 def sum_of(count: int, *, inplace: bool = False, typename: str = "nn.CAddTable") -> tm.LuaObject:
@@ -109,3 +112,43 @@ def test_ten_thousand_runs_of_a_layer(tmp_path: Path, monkeypatch: pytest.Monkey
         "1.1": 4000,
         "1.2": 4000,
     }
+
+
+def used(begun: float = 0.0) -> float:
+    """Seconds of the processor that this process has used since then."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_utime - begun
+
+
+REPEATED = [
+    lua.module("nn.Repeater", module=lua.linear(2, 2), rho=2.0**31),
+    lua.module("nn.RecurrentAttention", modules=[lua.linear(2, 2), lua.linear(2, 2)], nStep=2.0**31, hiddenSize=[2]),
+    lua.module(
+        "nn.SpatialGlimpse", height=2, width=2, depth=2.0**31, scale=1, module=lua.module("nn.Identity"), modules=[]
+    ),
+]
+
+
+@pytest.mark.parametrize("layer", REPEATED, ids=[layer.typename for layer in REPEATED])
+def test_a_number_of_repetitions_is_counted_before_they_run(layer: tm.LuaObject) -> None:
+    with pytest.raises(LimitExceeded, match=r"is [468],294,967,29\d runs of layers|is 2,147,483,64\d runs of layers"):
+        tm.convert(layer)
+
+
+def test_a_view_of_very_many_numbers_is_no_search_of_all_its_factors() -> None:
+    begun = used()
+    with pytest.raises(TorchMigrateError):
+        infer_input(tm.convert(chain(conv(1, 2, 3), view(2**27), lua.module("nn.Sigmoid"))))
+    assert used(begun) < 5
+
+
+def test_users_of_the_nodes_of_a_graph() -> None:
+    graph = SimpleNamespace(nodes=[[0, [[0]]], [1, [[1]]], [-1, [[1, 0], [2]]]], outputs=[[3], [1]])
+    assert users_of(graph) == {0: [1], 1: [2, 3, 4], 2: [3], 3: [4]}
+
+
+@pytest.mark.slow
+def test_two_thousand_branches_of_one_layer(tmp_path: Path) -> None:
+    begun = used()
+    conv = tm.convert(lua.module("nn.ConcatTable", modules=[lua.linear(3, 2)] * 2000))
+    assert generate(conv, torch.zeros(2, 3)).structured
+    assert used(begun) < 20

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from operator import attrgetter
+
 import torch
 from torch import nn
 from torch.nn import functional as F
 
 from ....model.layer import Layer
-from ....model.registry import converts, converts_to
+from ....model.registry import converts, converts_to, module_form
 from ....model.traits import Traits
 from ....t7 import LuaObject
 from ...criterions.classification import cross_entropy_criterion
@@ -210,3 +212,6 @@ class DenseCaptions(nn.Module):
 
     def extra_repr(self) -> str:
         return f"start={self.start}, null={self.null}, length={self.length}"
+
+
+module_form("runs", DenseCaptions)(attrgetter("length"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from typing import Any
 
 from ...model.memory.overwritten import Overwritten
@@ -31,6 +32,15 @@ def taken(value: Value, index: int, scope: Scope) -> Value:
     found = scope.assign(entry(value, index), tuple(example[index] for example in value.values))
     found.type = entry_type(value)
     return found
+
+
+def users_of(graph: Any) -> dict[int, list[int]]:
+    """The nodes of a Graph that take something of a node, by its number; the node after the last is the output."""
+    users: dict[int, list[int]] = defaultdict(list)
+    for place, (_, sources) in enumerate([*graph.nodes, [-1, graph.outputs]], 1):
+        for source in sources:
+            users[source[0]].append(place)
+    return users
 
 
 def newer_of(module: Overwritten, given: list[Value]) -> Variable | None:
