@@ -9,7 +9,7 @@ from torch import nn
 
 from ...model.layer import Layer
 from ...model.recurrent_state import Remembering
-from ...model.registry import converts
+from ...model.registry import converts, module_form
 from ...model.traits import Traits
 from .steps import cell_of, of_package_rnn, remembered
 
@@ -42,6 +42,9 @@ class ConvLSTMStep(Remembering):
 
     def extra_repr(self) -> str:
         return f"planes={self.planes}"
+
+
+module_form("state names", ConvLSTMStep)(("convlstm", ("h", "c")))
 
 
 @converts("nn.ConvLSTM", "nn.UntiedConvLSTM", traits=Traits(reads="images", recurrent=True, picture="recurrent"))

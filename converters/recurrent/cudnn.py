@@ -83,9 +83,12 @@ def _stock(module: CudnnRNN) -> nn.RNNBase | None:
     return None if module.remember else module.rnn
 
 
+module_form("state names", CudnnRNN)(("rnn", ("h", "c")))
+
+
 @module_form("onnx", CudnnRNN)
 class OnnxCudnnRNN(StandIn, CudnnRNN):
-    """As `CudnnRNN`, each sequence from a zero state."""
+    """As `CudnnRNN`."""
 
     layers: nn.ModuleList
 
@@ -107,8 +110,13 @@ class OnnxCudnnRNN(StandIn, CudnnRNN):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         y = x.transpose(0, 1) if self.batch_first else x
-        for layer in self.layers:
-            y = layer(y)[0]
+        before, after = list(self.state or ()), []
+        count = 2 if self.bidirectional else 1
+        for number, layer in enumerate(self.layers):
+            y, *last = layer(y, *(state[number * count : (number + 1) * count] for state in before))
+            after.append(last)
+        if before:
+            self.state = tuple(torch.cat(states) for states in zip(*after, strict=True))
         return y.transpose(0, 1) if self.batch_first else y
 
 

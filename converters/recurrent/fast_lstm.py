@@ -37,6 +37,9 @@ class FastLSTM(Remembering):
         return made
 
 
+module_form("state names", FastLSTM)(("lstm", ("h", "c")))
+
+
 @module_form("onnx", FastLSTM)
 class OnnxFastLSTM(OnnxStep, FastLSTM):
     """As `FastLSTM`."""

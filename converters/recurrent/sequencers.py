@@ -122,7 +122,7 @@ module_form("by rows", nn.Identity, nn.Dropout, nn.Linear, nn.Sigmoid, nn.Tanh, 
 
 @module_form("onnx", Sequencer, LayerSequencer)
 class OnnxSequencer(StandIn, Sequencer):
-    """As `Sequencer`, from a fresh state; cells in the step that are operators run once for the whole sequence."""
+    """As `Sequencer`, from the state put there; cells in the step that are operators run once for all steps."""
 
     def forward(self, x: Any) -> Any:
         first = x if isinstance(x, torch.Tensor) else x[0]

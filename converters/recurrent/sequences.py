@@ -131,6 +131,9 @@ class MaskedSeqLSTM(ZeroMasked, SeqLSTM):
     """A `SeqLSTM` whose output and state become zero where `set_zero_mask` said that samples are padding."""
 
 
+module_form("state names", SeqLSTM, MaskedSeqLSTM)(("lstm", ("h", "c")))
+
+
 @module_form("recurrent", SeqLSTM, MaskedSeqLSTM)
 def stock_lstm(module: SeqLSTM) -> nn.LSTM | None:
     """The LSTM of torch.nn that the layer runs from zeros, if it does no more than that."""
@@ -289,6 +292,9 @@ class SeqGRU(Remembering):
 
 class MaskedSeqGRU(ZeroMasked, SeqGRU):
     """A `SeqGRU` whose output and state become zero where `set_zero_mask` said that samples are padding."""
+
+
+module_form("state names", SeqGRU, MaskedSeqGRU)(("gru", ("h",)))
 
 
 @module_form("onnx", SeqGRU)

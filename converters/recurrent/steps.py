@@ -78,6 +78,7 @@ class LSTMStep(Remembering):
         return output
 
 
+module_form("state names", LSTMStep)(("lstm", ("h", "c")))
 module_form("structure", LSTMStep)(Structure(cell="LSTMCell"))
 
 
@@ -150,6 +151,7 @@ class GRUStep(Remembering):
         return output
 
 
+module_form("state names", GRUStep)(("gru", ("h",)))
 module_form("structure", GRUStep)(Structure(cell="GRUCell"))
 
 
@@ -256,6 +258,9 @@ class Recurrence(Remembering):
 
     def extra_repr(self) -> str:
         return f"output_size={self.output_size}, input_dims={self.input_dims}"
+
+
+module_form("state names", Recurrent, Recurrence)(("rnn", ("h",)))
 
 
 @converts("nn.Recurrence", traits=Traits(flow="feedback"))

@@ -54,6 +54,7 @@ class OnnxExport:
         runs: the sizes of every input of each run that was compared.
         external: the file of the weights, where they are not in `path` itself.
         int8: the quantized variant, where it was asked for.
+        states: of `stateful=True`: for each state its `input`, its `output`, and the Torch7 path of its `layer`.
         notes: what users should know.
     """
 
@@ -67,6 +68,7 @@ class OnnxExport:
     runs: tuple[dict[str, tuple[int, ...]], ...] = field(default=(), repr=False)
     external: Path | None = None
     int8: Quantized | None = None
+    states: tuple[dict[str, str], ...] = ()
     notes: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
@@ -82,5 +84,6 @@ class OnnxExport:
             "batches": list(self.batches),
             "runs": [{name: list(sizes) for name, sizes in run.items()} for run in self.runs],
             "int8": None if self.int8 is None else self.int8.to_json(),
+            "states": list(self.states),
             "notes": list(self.notes),
         }

@@ -39,6 +39,7 @@ class Settings:
     external_data: bool | None = None
     simplify: bool = False
     int8: bool = False
+    stateful: bool = False
 
     def __post_init__(self) -> None:
         newest = onnx.defs.onnx_opset_version()

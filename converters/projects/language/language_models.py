@@ -30,6 +30,7 @@ class SequenceLSTM(SeqLSTM):
 
 module_form("recurrent", SequenceLSTM)(stock_lstm)
 module_form("sequence length", SequenceLSTM)(sequence_length)
+module_form("state names", SequenceLSTM)(("lstm", ("h", "c")))
 
 
 #: What torch-rnn's layers leave behind.
@@ -99,6 +100,9 @@ class VanillaRNN(Remembering):
 
     def extra_repr(self) -> str:
         return f"remember={self.remember}"
+
+
+module_form("state names", VanillaRNN)(("rnn", ("h",)))
 
 
 @converts("nn.VanillaRNN", traits=Traits(picture="recurrent"))
@@ -358,6 +362,9 @@ class SequenceCell(Remembering):
 
     def extra_repr(self) -> str:
         return f"layers={self.layers}, size={self.size}"
+
+
+module_form("state names", SequenceCell)(("lstm", ("c", "h")))
 
 
 @converts(

@@ -37,6 +37,9 @@ DYNAMIC = click.option(
 @click.option(
     "--int8", is_flag=True, help="Write a dynamically quantized .int8.onnx beside, and say how far it is off."
 )
+@click.option(
+    "--stateful", is_flag=True, help="Make inputs and outputs of the states that recurrent layers keep between calls."
+)
 @click.option("--force", is_flag=True, help="Replace existing files.")
 @JSON
 @QUIET
@@ -51,6 +54,7 @@ def export(file: str, output: Path | None, as_json: bool, quiet: bool, **options
     torchmigrate export model -o small.onnx --dynamic none
     torchmigrate export style.t7 --input-shape 1x3x256x256 --dynamic batch,height,width
     torchmigrate export lm.t7 --key model --dynamic batch,time --input-names tokens --output-names scores
+    torchmigrate export lm.t7 --key model --stateful --dynamic batch,time
     torchmigrate export model.t7 --dtype float16 --opset 21 --simplify
     """
     from ...base.output_file import check_file

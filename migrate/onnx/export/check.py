@@ -148,8 +148,23 @@ class Checker:
             ExportError: it fails.
             GraphDiffers: it differs from what PyTorch answered.
         """
+        return self.judge(self.answer(inputs), expected, noise)
+
+    def answer(self, inputs: Sequence[torch.Tensor]) -> list[torch.Tensor]:
+        """Runs the graph once.
+
+        Raises:
+            ExportError: it fails.
+        """
         feeds = dict(zip(self._input_names, inputs, strict=True))
-        got = ask_session(self._known, self._path, self._session, {**self._fed, **feeds})
+        return ask_session(self._known, self._path, self._session, {**self._fed, **feeds})
+
+    def judge(self, got: Sequence[torch.Tensor], expected: Sequence[torch.Tensor], noise: Noise) -> float:
+        """The largest relative difference between what the graph and PyTorch answered, as `compare` says it.
+
+        Raises:
+            GraphDiffers: it is too large.
+        """
         if len(got) != len(expected):
             raise GraphDiffers(f"the graph has {len(got)} outputs, the model {len(expected)}")
         worst = 0.0

@@ -35,8 +35,9 @@ from ..result import OnnxExport
 from ..settings import Settings
 from .check import TOLERANCES, Checker, check_graph
 from .metadata import describe_file, paths_of, sizes_in
-from .plan import FixedBatch, Plan, Run
+from .plan import FixedBatch, Plan, Run, as_taken
 from .save import LARGEST_FILE, Stored, is_external, store, write
+from .stateful import Stateful, compare_runs, make_stateful
 from .trace import Untraceable, trace
 
 
@@ -55,6 +56,7 @@ def export_onnx(
     external_data: bool | None = None,
     simplify: bool = False,
     int8: bool = False,
+    stateful: bool = False,
     force: bool = False,
 ) -> OnnxExport:
     """Writes the model as an ONNX file and compares ONNX Runtime with PyTorch.
@@ -75,6 +77,8 @@ def export_onnx(
             file takes three more copies of the weights in memory; above 2 GB one file is impossible.
         simplify: run onnxslim over the graph (the extra `simplify`).
         int8: also write `path` with `.int8.onnx` as its end, dynamically quantized by ONNX Runtime.
+        stateful: make inputs and outputs of the states that recurrent layers keep from one call to the next, such as
+            `lstm1_h_in` and `lstm1_h_out`; zeros start anew. Several runs, one after the other, are compared.
         force: replace existing files, though never the file that was converted.
 
     Raises:
@@ -89,7 +93,7 @@ def export_onnx(
         raise UsageError(f"{path} is what --int8 (int8=True) calls its file; give another name.")
     if outputs is not None:
         conv = replace(conv, module=FeatureList(conv.module, conv.names_of(outputs)))
-    settings = Settings(opset, dtype, dynamic, input_names, output_names, external_data, simplify, int8)
+    settings = Settings(opset, dtype, dynamic, input_names, output_names, external_data, simplify, int8, stateful)
     notes: list[str] = []
     if example_input is None:
         guess = input_of(conv, input_shape)
@@ -111,22 +115,31 @@ def _export(
     """Writes the file."""
     release_file(conv)
     reference = shared_copy(conv.module, settings.reference_type)
-    plan = Plan(conv, settings, notes, reference, given)
+    stateful = None
+    if settings.stateful:
+        stateful = make_stateful(conv, reference, as_taken(conv, given, settings.reference_type))
+        conv, reference, given = stateful.conv, stateful.reference, stateful.given
+        notes.append(stateful.note())
+    plan = Plan(conv, settings, notes, reference, given, stateful.named if stateful else {})
     if warning := mixed(plan.example, plan.outputs):
         notes.append(warning)
-    input_names = _names("input", plan.example, settings.input_names)
-    output_names = _names("output", plan.outputs, settings.output_names)
+    own, outputs = (plan.example[0], plan.outputs[0]) if stateful else (plan.example, plan.outputs)
+    input_names = _names("input", own, settings.input_names)
+    output_names = _names("output", outputs, settings.output_names)
     if not output_names:
         raise ExportError("the model returns no tensor, so there is nothing to export")
     _note_memory(plan)
     module = shared_copy(reference, settings.number_type)
     put_stand_ins(module)
     plan.explore()
-    names = [name for name, _ in input_names], [name for name, _ in output_names]
+    names = (
+        _distinct([name for name, _ in input_names], stateful.names("in") if stateful else []),
+        _distinct([name for name, _ in output_names], stateful.names("out") if stateful else []),
+    )
     stored = store(_trace(plan, module, *names))
     if settings.int8:
         require_quantizable(stored.model)
-    describe_file(stored.model, conv, input_names, output_names)
+    describe_file(stored.model, conv, input_names, output_names, stateful.described() if stateful else [])
     if settings.simplify:
         stored = _slimmed(stored)
     # the oldest file version that has the opset, so that old programs read the file; 10 at least
@@ -138,7 +151,7 @@ def _export(
 
     def compare(graph: Stored | Path) -> None:
         nonlocal worst
-        worst = _compare(plan, graph, checked, *names, path)
+        worst = _compare(plan, graph, checked, *names, path, stateful)
 
     if is_external(stored, settings.external_data):
         compare(stored)  # its weights need not be copied
@@ -160,6 +173,7 @@ def _export(
         ),
         external=data,
         int8=quantized,
+        states=tuple(stateful.described()) if stateful else (),
         notes=tuple(notes),
     )
 
@@ -212,6 +226,17 @@ def _names(kind: str, value: Any, given: Sequence[str] | None) -> list[tuple[str
     return list(zip(given or found, places, strict=True))
 
 
+def _distinct(names: list[str], of_states: list[str]) -> list[str]:
+    """All names.
+
+    Raises:
+        UsageError: one is there twice.
+    """
+    if twice := set(names) & set(of_states):
+        raise UsageError(f"{', '.join(sorted(twice))} is the name of a state; give another one.")
+    return [*names, *of_states]
+
+
 def _note_memory(plan: Plan) -> None:
     """Says which layers go on from where they stopped, which a graph can't."""
     parts = plan.reference.named_modules()
@@ -219,7 +244,8 @@ def _note_memory(plan: Plan) -> None:
     forget(plan.reference)
     if kept:
         plan.notes.append(
-            f"{kept[0]} remembers its state from one call to the next; the ONNX graph starts anew at each run"
+            f"{kept[0]} remembers its state from one call to the next; the ONNX graph starts anew at each run, unless "
+            "--stateful (stateful=True) makes inputs and outputs of the states"
         )
 
 
@@ -254,7 +280,13 @@ def _trace(plan: Plan, module: nn.Module, input_names: list[str], output_names: 
 
 
 def _compare(
-    plan: Plan, graph: Stored | Path, runs: list[Run], input_names: list[str], output_names: list[str], path: Path
+    plan: Plan,
+    graph: Stored | Path,
+    runs: list[Run],
+    input_names: list[str],
+    output_names: list[str],
+    path: Path,
+    stateful: Stateful | None,
 ) -> float:
     """The largest difference between ONNX Runtime and PyTorch."""
     settings = plan.settings
@@ -266,10 +298,13 @@ def _compare(
         if settings.number_type is not None:
             raise
         raise ExportError(f"{error}. --dtype keep kept its numbers; --dtype float32 gives those that run.") from error
-    return max(
+    worst = [
         checker.compare(moved(run.inputs, settings.number_type), run.outputs, cache(partial(plan.noise, run)))
         for run in runs
-    )
+    ]
+    if stateful is not None:
+        worst.append(compare_runs(checker, stateful, plan.example, settings.number_type, plan.noise_of))
+    return max(worst)
 
 
 def shared_copy(module: nn.Module, dtype: torch.dtype | None = None) -> nn.Module:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 
 import onnx
@@ -14,10 +14,22 @@ from ..passes.graph import PATH_KEY
 #: Metadata keys under which the file keeps where each input and output stands in Torch7's (nested) value.
 INPUTS_KEY, OUTPUTS_KEY = "torchmigrate.inputs", "torchmigrate.outputs"
 
+#: The key under which it keeps, for each state, its input, its output, and the Torch7 path of its layer.
+STATES_KEY = "torchmigrate.states"
+
+#: The input that says whether a run is the first, where a first run is not one that goes on from zeros.
+FIRST = "is_first"
+
 Named = Sequence[tuple[str, tuple[int, ...]]]
 
 
-def describe_file(model: onnx.ModelProto, conv: ConvertedModel, inputs: Named, outputs: Named) -> None:
+def describe_file(
+    model: onnx.ModelProto,
+    conv: ConvertedModel,
+    inputs: Named,
+    outputs: Named,
+    states: Sequence[Mapping[str, str]] = (),
+) -> None:
     """Writes the metadata of a file.
 
     Args:
@@ -25,6 +37,7 @@ def describe_file(model: onnx.ModelProto, conv: ConvertedModel, inputs: Named, o
         conv: the converted model.
         inputs: the name of each input and its 1-based place in the nested input.
         outputs: the same of the outputs.
+        states: the inputs and outputs that are states.
     """
     model.graph.name = "torchmigrate"
     model.producer_name, model.producer_version = "torchmigrate", version("torchmigrate")
@@ -37,6 +50,8 @@ def describe_file(model: onnx.ModelProto, conv: ConvertedModel, inputs: Named, o
         INPUTS_KEY: json.dumps([[name, list(place)] for name, place in inputs]),
         OUTPUTS_KEY: json.dumps([[name, list(place)] for name, place in outputs]),
     }
+    if states:
+        properties[STATES_KEY] = json.dumps([dict(one) for one in states])
     for name, content in conv.preprocessing.known().items():
         properties[name if name == "labels" else f"preprocessing.{name}"] = json.dumps(content)
     del model.metadata_props[:]

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from functools import partial
+from functools import cache, partial
 from typing import Any, NoReturn
 
 import torch
@@ -45,11 +45,11 @@ class Plan:
         notes: what users should know; the plan adds to it.
         reference: the model as it runs in PyTorch, to compare with.
         given: the example input as it came.
+        named: the axes of the input that have a name; empty: they are found.
         layers: the layers of the model.
         sizes_only: the same on the meta device.
         example: the input on which the graph is traced; free axes have two entries at least.
         outputs: what the reference answers to it.
-        named: the axes of the input that have a name.
         wanted: axis -> sizes that it should be able to have.
         axes: those that may be free.
         runs: each with the axis that must be free for it; "" for none.
@@ -60,20 +60,20 @@ class Plan:
     notes: list[str]
     reference: nn.Module
     given: Any
+    named: Dynamic = field(default_factory=dict)
     layers: LayerNames = field(init=False)
     sizes_only: nn.Module = field(init=False)
     example: Any = field(init=False)
     outputs: Any = field(init=False)
-    named: Dynamic = field(init=False)
     wanted: dict[str, tuple[int, ...]] = field(init=False, default_factory=dict)
     axes: list[str] = field(init=False, default_factory=list)
     runs: list[tuple[str, Run]] = field(init=False, default_factory=list)
 
     def __post_init__(self) -> None:
         self.layers = LayerNames(self.conv)
-        self.given = _example(self.conv, self.given, self.settings.reference_type)
+        self.given = as_taken(self.conv, self.given, self.settings.reference_type)
         self.sizes_only = on_meta(self.reference)
-        self.named = name_axes(self.conv, self.reference, self.given)
+        self.named = self.named or name_axes(self.conv, self.reference, self.given)
         self.example = self._grown(self.given)
         try:
             self.outputs = self.answer(self.example)
@@ -201,6 +201,10 @@ class Plan:
         value = numbered(self.example, take)
         return RoundingNoise(self.reference, value, last_layers_of(self.conv.answers, self.reference, value))
 
+    def noise_of(self, inputs: list[torch.Tensor]) -> Callable[[], RoundingNoise]:
+        """The same of other tensors."""
+        return cache(partial(self.noise, Run(inputs, [])))
+
     def find_factors(self) -> dict[str, int]:
         """What the sizes of each axis but the batch have in common; only its multiples are wanted from here on."""
         sizes = {axis: min(sizes_of(self.example, self.named, axis)) for axis in self.axes if axis != "batch"}
@@ -222,7 +226,7 @@ class Plan:
         return tuple(dict.fromkeys(run.inputs[number].shape[dim] for run in runs))
 
 
-def _example(conv: ConvertedModel, value: Any, dtype: torch.dtype | None) -> Any:
+def as_taken(conv: ConvertedModel, value: Any, dtype: torch.dtype | None) -> Any:
     """The input as the graph takes it: floating, or int64 where it holds indices."""
     value = moved(value)
     indexed = {id(tensor) for tensor, _ in indexed_leaves(conv, value)}

@@ -17,7 +17,7 @@ from torch import nn
 from torch.nn.functional import linear
 
 from ...model.registry import form_of
-from .recurrent import Packed
+from .recurrent import Packed, as_list, like
 from .stand_ins import StandIn
 
 
@@ -156,10 +156,11 @@ def lstm_gates(cell: nn.Module, size: int) -> tuple[int, ...] | None:
 
 
 class OnnxStep(StandIn):
-    """What the steps share whose cell is an operator: a sequence (T, N, D) is taken as a whole, from a zero state."""
+    """What the steps share whose cell is an operator: a sequence (T, N, D) is taken as a whole."""
 
     operator: str
     packed: Packed
+    state: Any
 
     @classmethod
     def put(cls, module: Any) -> None:
@@ -175,4 +176,11 @@ class OnnxStep(StandIn):
         super().put(module)
 
     def forward(self, x: torch.Tensor) -> Any:
-        return self.packed(x)[0] if x.dim() == 3 else super().forward(x)
+        if x.dim() != 3:
+            return super().forward(x)
+        before = as_list(self.state)
+        y, *last = self.packed(x, *(state.reshape(1, -1, state.shape[-1]) for state in before))
+        if before:
+            pairs = zip(last, before, strict=True)
+            self.state = like(self.state, [after.reshape(state.shape) for after, state in pairs])
+        return y

@@ -76,8 +76,18 @@ class Packed(nn.Module):
         return [y, *last]
 
 
+def as_list(state: Any) -> list[torch.Tensor]:
+    """The tensors of a remembered state; none where nothing is remembered."""
+    return [] if state is None else [state] if isinstance(state, torch.Tensor) else list(state)
+
+
+def like(state: Any, tensors: list[torch.Tensor]) -> Any:
+    """The next state, a tensor or a list of tensors as the one before."""
+    return tensors[0] if isinstance(state, torch.Tensor) else type(state)(tensors)
+
+
 class OnnxSequence(StandIn):
-    """What the layers over a sequence share: each sequence starts from a zero state unless one is given.
+    """What the layers over a sequence share: each starts from the state that is given, or from zeros.
 
     Attributes:
         packed: the operator.
@@ -86,9 +96,14 @@ class OnnxSequence(StandIn):
 
     packed: Packed
     batch_first: bool
+    state: Any
 
     def forward(self, x: Any) -> Any:
         *given, x = [x] if isinstance(x, torch.Tensor) else x
         x = x.transpose(0, 1) if self.batch_first else x
-        y = self.packed(x, *(state.unsqueeze(0) for state in reversed(given)))[0]
+        remembered: list[torch.Tensor] = as_list(self.state)
+        starts = [*reversed(given), *remembered[len(given) :]]
+        y, *last = self.packed(x, *(state.unsqueeze(0) for state in starts))
+        if remembered:
+            self.state = like(self.state, [state.squeeze(0) for state in last])
         return y.transpose(0, 1) if self.batch_first else y
