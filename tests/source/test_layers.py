@@ -26,8 +26,8 @@ PLAIN = {
     "nn.projects_densecap[7]": "a part of its input is empty",
     "nn.projects_regions[14]": "a part of its input is empty",
     "nn.projects_opennmt[13]": "it gives a table of one tensor",
-    "nn.projects_scales_and_concepts[2]": "the sizes of its scales follow from each other, which its check does not say",
-    "nn.projects_scales_and_concepts[3]": "the sizes of its scales follow from each other, which its check does not say",
+    "nn.projects_scales_and_concepts[2]": "the sizes of its scales follow from each other; its check does not say so",
+    "nn.projects_scales_and_concepts[3]": "the sizes of its scales follow from each other; its check does not say so",
     "nn.projects_scales_and_concepts[4]": "it gives a table of one tensor",
 }
 

@@ -15,7 +15,7 @@ from onnx import numpy_helper
 from ...base.errors import UsageError
 from ...base.tensor_trees import leaves, moved, put
 from ...model.conversion import ConvertedModel
-from ...onnx.export.metadata import INPUTS_KEY, OUTPUTS_KEY
+from ...onnx.export.metadata import FIRST, INPUTS_KEY, OUTPUTS_KEY, STATES_KEY
 from ...onnx.passes.graph import PATH_KEY
 from ...onnx.runtime import ask_session, open_session, run_session
 from ...shapes.random_input import indexed_leaves
@@ -70,7 +70,8 @@ class OnnxRuntime(Backend):
         session = self.session()
         found = ask_session(conv.answers, self.file, session, feeds_of(conv, session, value), self.provider)
         names = [item.name for item in session.get_outputs()]
-        return _nested(dict(zip(names, found, strict=True)), _places(session, OUTPUTS_KEY, "output"))
+        places = _places(session, OUTPUTS_KEY, "output")  # states are no part of what the model gives
+        return _nested({name: tensor for name, tensor in zip(names, found, strict=True) if name in places}, places)
 
     def locate(self, conv: ConvertedModel, value: Any, rules: Rules) -> list[LayerResult]:
         """The layers of the file beside those of PyTorch, by the Torch7 paths that its nodes bear."""
@@ -89,7 +90,9 @@ class OnnxRuntime(Backend):
         return _beside(conv, value, by_path, rules.output(), weights_not_finite(model))
 
     def fixed_batch(self, batch: int) -> str:
-        fixed = [item.shape[0] for item in self.session().get_inputs() if item.shape and isinstance(item.shape[0], int)]
+        states = {FIRST, *_state_inputs(self.session())}
+        own = [item.shape for item in self.session().get_inputs() if item.name not in states]
+        fixed = [shape[0] for shape in own if shape and isinstance(shape[0], int)]
         return f"the ONNX file has a fixed batch of {fixed[0]}" if fixed and fixed[0] != batch else ""
 
     def close(self) -> None:
@@ -155,9 +158,34 @@ def feeds_of(conv: ConvertedModel, session: Any, value: Any) -> dict[str, torch.
         if name is not None and name in wanted:
             whole = id(tensor) in indexed or wanted[name] == "tensor(int64)"
             feeds[name] = tensor.long() if whole else tensor.to(_TYPES.get(wanted[name], tensor.dtype))
+    feeds |= _fresh_states(session, feeds)
     if missing := sorted(set(wanted) - set(feeds)):
         raise UsageError(f"the ONNX file has inputs that were not given: {', '.join(missing)}")
     return feeds
+
+
+def _state_inputs(session: Any) -> set[str]:
+    """The inputs of a file that are states."""
+    described = session.get_modelmeta().custom_metadata_map.get(STATES_KEY, "[]")
+    return {one["input"] for one in json.loads(described)}
+
+
+def _fresh_states(session: Any, feeds: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """What a file whose states are inputs is fed at the first run: zeros, and the word that it is the first."""
+    if not (states := _state_inputs(session)):
+        return {}
+    inputs = {item.name: item for item in session.get_inputs()}
+    axes = {
+        axis: length
+        for name, tensor in feeds.items()
+        for axis, length in zip(inputs[name].shape, tensor.shape, strict=True)
+        if isinstance(axis, str)
+    }
+    fresh = {}
+    for name in states & set(inputs):
+        sizes = [axes[size] if isinstance(size, str) else size for size in inputs[name].shape]
+        fresh[name] = torch.zeros(sizes, dtype=_TYPES.get(inputs[name].type, torch.float32))
+    return fresh | {name: torch.ones(1, dtype=torch.int64) for name in {FIRST} & set(inputs)}
 
 
 def _places(session: Any, key: str, stem: str) -> dict[str, tuple[int, ...]]:
