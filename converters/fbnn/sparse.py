@@ -65,3 +65,40 @@ def sparse_lookup_table(layer: Layer) -> SparseLookupTable:
     layer.ignore("nEntities", "nIndices", "sparseGrad")
     rows, entries, _ = layer.tensor("weight").shape
     return layer.put(layer.make(SparseLookupTable, rows, entries), "weight")
+
+
+class SegmentedSparseLinear(nn.Module):
+    """A linear layer of sparse samples, [segments (K,), keys (K,), values (K,)].
+
+    Number k stands in sample segments[k] (1-based) at keys[k] (1-based); as many samples come out as the largest
+    segment says.
+
+    Args:
+        in_features: numbers of a sample.
+        out_features: numbers of a result.
+    """
+
+    def __init__(self, in_features: int, out_features: int) -> None:
+        super().__init__()
+        self.in_features = in_features
+        self.out_features = out_features
+        self.weight = nn.Parameter(torch.empty(in_features, out_features))
+        self.bias = nn.Parameter(torch.empty(out_features))
+
+    def forward(self, x: list[torch.Tensor]) -> torch.Tensor:
+        segments, keys = x[0].long() - 1, x[1].long() - 1
+        rows = self.weight[keys] * x[2].detach().unsqueeze(1)
+        return self.bias.expand(int(segments.max()) + 1, -1).index_add(0, segments, rows)
+
+    def extra_repr(self) -> str:
+        return f"{self.in_features}, {self.out_features}"
+
+
+@converts("fbnn.SegSparseLinear", traits=Traits(picture="weights"))
+def seg_sparse_linear(layer: Layer) -> SegmentedSparseLinear:
+    """fbnn.SegSparseLinear(inputSize, outputSize, [useSparseGrad = false], [learningRateMul = 1]), of facebook/fbnn
+
+    Takes {segments, keys, values}: number k stands in sample segments[k] at keys[k]. The input gets no gradient.
+    """
+    layer.ignore("useSparseGrad", "learningRateMul", "sparseGradWeightPtr", "_sparseBuf", "lastInput")
+    return layer.put_all(layer.make(SegmentedSparseLinear, *layer.tensor("weight").shape), "weight", "bias")

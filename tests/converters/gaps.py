@@ -46,6 +46,11 @@ GAPS: dict[str, str] = {
         f"nn.IndexLinear[{i}]:onnx": "how many entries each sample has is data: it can't be part of a graph"
         for i in (3, 4)
     },
+    **{
+        f"nn.projects_entries[{i}]:onnx": "how many samples there are is data: it can't be part of a graph"
+        for i in (9, 10)
+    },
+    **{f"nn.projects_entries[{i}]:onnx": "its planes are taken for a batch of any size" for i in (6, 7, 8)},
     **{f"nn.found[{i}]:onnx": FRESH for i in (3, 4)},
     **{f"nn.projects_torch_rnn[{i}]:onnx": FRESH for i in (4, 7)},
     "nn.SpatialMaxPooling[7]:onnx": "where a window is empty Torch7 gives the lowest double; the graph has float32",

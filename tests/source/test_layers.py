@@ -25,6 +25,7 @@ PLAIN = {
     "nn.projects_texture_nets[8]": "it gives back its input, a table in a table",
     "nn.projects_densecap[7]": "a part of its input is empty",
     "nn.projects_regions[14]": "a part of its input is empty",
+    "nn.projects_entries[3]": "it gives a table of one tensor",
     "nn.projects_opennmt[13]": "it gives a table of one tensor",
     "nn.projects_scales_and_concepts[2]": "the sizes of its scales follow from each other; its check does not say so",
     "nn.projects_scales_and_concepts[3]": "the sizes of its scales follow from each other; its check does not say so",
