@@ -6,7 +6,7 @@ line breaks; `…` stands for what is left out. `# exit code 4` after a command 
 Names that stand for a file of the reader, such as model.t7, get one by a comment in the document:
 `<!-- files: model.t7=fixtures/models/lenet_mnist.t7 -->`.
 
-A block that the tests can't run has a line `Not run by the tests: <reason>`, which the reader sees too.
+Above a block that the tests can't run stands `<!-- Not run by the tests: <reason> -->`: nothing that is copied with it.
 """
 
 from __future__ import annotations
@@ -31,10 +31,13 @@ from torchmigrate.cli import main as cli
 from torchmigrate.model import registry
 
 ROOT = Path(__file__).parent.parent
-NOT_RUN = re.compile(r"Not run by the tests: \S+")
+NOT_RUN = "<!-- Not run by the tests: "
 #: Languages of blocks that do nothing: what a file holds, or what is printed.
 SHOWN = frozenset({"", "text", "json", "yaml"})
-_FENCE = re.compile(r"^([ ]*)```([\w-]*)[^\n]*\n(.*?)^\1```[ ]*$", re.DOTALL | re.MULTILINE)
+_FENCE = re.compile(
+    r"(^[ ]*<!-- Not run by the tests: [^\n]+ -->\n)?^([ ]*)```([\w-]*)[^\n]*\n(.*?)^\2```[ ]*$",
+    re.DOTALL | re.MULTILINE,
+)
 _FILES = re.compile(r"<!-- files: (.*?) -->", re.DOTALL)
 _EXIT = re.compile(r"#\s*exit code (\d+)\s*$")
 _NUMBER = re.compile(r"\d[\d.,]*(?:e[-+]?\d+)?\b")
@@ -42,15 +45,16 @@ _NUMBER = re.compile(r"\d[\d.,]*(?:e[-+]?\d+)?\b")
 
 @dataclass(frozen=True)
 class Block:
-    """A fenced block: the language after the fence, the text without its indentation, and where it begins."""
+    """A fenced block: its language, the text without its indentation, where it begins, and whether it is excused."""
 
     language: str
     text: str
     line: int
+    excused: bool
 
     @property
     def runs(self) -> bool:
-        return self.language not in SHOWN and not NOT_RUN.search(self.text)
+        return self.language not in SHOWN and not self.excused
 
 
 @dataclass(frozen=True)
@@ -66,7 +70,7 @@ def blocks(document: Path) -> list[Block]:
     """All fenced blocks of a document."""
     text = document.read_text("utf-8")
     return [
-        Block(found[2], textwrap.dedent(found[3]), text.count("\n", 0, found.start()) + 1)
+        Block(found[3], textwrap.dedent(found[4]), text.count("\n", 0, found.start(3)) + 1, bool(found[1]))
         for found in _FENCE.finditer(text)
     ]
 
@@ -137,7 +141,7 @@ def _run(line: str) -> tuple[int, str]:
     if words[0] == "python":
         done = subprocess.run([sys.executable, *words[1:]], capture_output=True, text=True, check=False)
         return done.returncode, done.stdout + done.stderr
-    assert words[0] == "torchmigrate", f"the tests can't run {line!r}: say why with `Not run by the tests: …`"
+    assert words[0] == "torchmigrate", f"the tests can't run {line!r}: say why with `{NOT_RUN}…`"
     out, err = StringIO(), StringIO()
     with _fresh(), redirect_stdout(out), redirect_stderr(err), pytest.raises(SystemExit) as stopped:
         cli.main(words[1:])
