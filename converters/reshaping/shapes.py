@@ -120,7 +120,10 @@ def _sizes(module: View | Reshape, x: Variable) -> ast.expr | None:
     if len({size[0] for _, size in pairs}) < 2:
         return None
     if all(new == old for new, old in pairs):
-        return x
+        # who calls the model may give it what is not flat yet, or flat what is to be
+        rows = "x.size(0)" if isinstance(module, Reshape) else "-1"
+        same = "x.flatten(1)" if len(given) == 2 else f"x.reshape({rows}, *size)"
+        return python(same, x=x, size=output[1:]) if x.given and len(given) > 1 else x
     for start in range(len(given)):
         if all(new == (*old[:start], math.prod(old[start:])) for new, old in pairs):
             return python("x.flatten(start)" if start else "x.flatten()", x=x, start=start)

@@ -32,9 +32,6 @@ _BEFORE_ONE = 9
 #: How many lengths are combined with each other where parts of a table have different ones.
 _FEW_LENGTHS = 20
 
-#: How many sizes are tried with a number of samples that a View fixes.
-_FEW_FIXED = 8
-
 #: How many lengths are tried before one is taken that any other would do for as well.
 ANY_LENGTH = 6
 
@@ -50,6 +47,9 @@ _COLUMNS = 100
 
 #: So many oblong images are named beside one that is likelier.
 _FEW_OBLONG = 4
+
+#: Of fewer rows nobody makes one long row: they are numbers of another kind.
+_LEAST_SIDE = 4
 
 #: The largest side of an oblong image that is looked for.
 _LARGEST = 1024
@@ -71,6 +71,8 @@ class Candidate(NamedTuple):
         arbitrary: is it one size of many that were worth trying?
         samples: the same with two samples, where these are of one, or of one in no batch; they are taken if the model
             gives the same for each; None: there are no such.
+        batch: two samples of what is no batch itself, as the model shows, where no layer tells how many dimensions
+            a sample has; None: there are no such.
     """
 
     sizes: Any
@@ -78,6 +80,7 @@ class Candidate(NamedTuple):
     source: Source = "layers"
     arbitrary: bool = False
     samples: Any = None
+    batch: Any = None
 
 
 def tried_sizes(entry: Entry) -> Iterator[Candidate]:
@@ -171,13 +174,15 @@ def _whole_sizes(entry: Entry) -> Iterator[Candidate]:
 
 
 def _given_by_view(record: LayerRecord) -> Iterator[Candidate]:
-    """What a View of fixed size at the front makes of each sample, without channels of 1, which it may well add."""
+    """What a View of fixed size at the front makes images of: those without a channel of 1, or a row of numbers."""
     size = record.object.get("size")
     if record.traits.keeps_numbers and isinstance(size, Storage) and len(size) > 1 and min(size.data) > 0:
         sizes = [int(n) for n in size.data]
-        sample = sizes[1:] if sizes[0] == 1 else sizes
         told = f"{record.typename} at {record.path or 'the top'} makes {spelled(tuple(sizes))} of each sample"
-        yield Candidate((2, *sample), told)
+        if sizes[0] == 1:
+            yield Candidate((2, *sizes[1:]), told)
+        else:  # of images that have their channels already there would be nothing to make
+            yield Candidate((2, math.prod(sizes)), f"{told} (so does {spelled((2, *sizes))})")
 
 
 def _flattened(entry: Entry) -> Iterator[Candidate]:
@@ -185,25 +190,9 @@ def _flattened(entry: Entry) -> Iterator[Candidate]:
     size = entry.channels
     for channels in (1, 3):
         side = math.isqrt(size // channels)
-        if channels * side * side == size and side > 1:
+        if channels * side * side == size and side >= _LEAST_SIDE:
             told = f"{entry.where} takes {counted(size, 'number')}, an image of {counted(channels, 'channel')}"
             yield Candidate((2, channels, side, side), told)
-
-
-def fixed_batches(conv: ConvertedModel, entry: Entry) -> Iterator[Candidate]:
-    """Likely sizes with as many samples as a View knows of, for networks that take no other number of them."""
-    for record in conv.layers:
-        size = record.object.get("size")
-        within_a_sample = any(record.object.get(name) is not None for name in ("nelement", "numInputDims"))
-        if not record.traits.keeps_numbers or not isinstance(size, Storage) or within_a_sample:
-            continue
-        if len(size) > 1 and size.data[0] > 1:
-            count = int(size.data[0])
-            told = f"{record.typename} at {record.path or 'the top'} fixes the number of samples at {count}"
-            for found in islice(tried_sizes(entry), _FEW_FIXED):
-                axis = 1 if entry.steps else 0
-                sizes = (*found.sizes[:axis], count, *found.sizes[axis + 1 :])
-                yield Candidate(sizes, f"{found.reason}; {told}: it takes no other", "fixed batch")
 
 
 def single_sizes(conv: ConvertedModel, entry: Entry) -> Iterator[Candidate]:

@@ -11,7 +11,7 @@ from typing import Any
 from ..base.errors import UsageError
 from ..base.tensor_trees import shapes
 from ..model.conversion import ConvertedModel, InputSizes
-from .candidates import Candidate, column_sizes, fixed_batches, oblong_sizes, only_along, single_sizes, tried_sizes
+from .candidates import Candidate, column_sizes, oblong_sizes, only_along, single_sizes, tried_sizes
 from .check_sizes import check_sizes
 from .input_readers import IMAGES, VOLUMES, Entries, Entry, entries_of
 from .not_found import unknown
@@ -20,7 +20,7 @@ from .random_input import make_input
 from .recorded import batched, left_by_model, recorded_sizes
 from .search_budget import Budget, Spent
 from .solve import exchanged, other_ranks
-from .solved_sizes import lengths_of_one, solved_sizes
+from .solved_sizes import fixed_batches, lengths_of_one, solved_for_a_batch, solved_sizes
 from .table_sizes import spare_sizes, table_sizes, two_samples
 from .trials import Trials
 
@@ -141,6 +141,7 @@ def _proposed(conv: ConvertedModel, entries: Entries, budget: Budget) -> Iterato
         yield from oblong_sizes(conv, entries, budget)
     if isinstance(entries, dict):
         yield from _beside(conv, entries)
+        yield from solved_for_a_batch(conv, entries, budget)
     else:
         yield from fixed_batches(conv, entries)
     if isinstance(entries, Entry) and entries.kind == IMAGES:
@@ -166,7 +167,10 @@ def _with_few(sizes: Any, reason: str, entries: Entries) -> Iterator[Candidate]:
         told = f"{reason}, of whose {sizes[0]} samples two are taken"
         yield Candidate((2, *sizes[1:]), told, "recorded")
     more = two_samples(batched(sizes, entries))
-    yield Candidate(sizes, reason, "recorded", samples=None if more == sizes else more)
+    unknown = isinstance(sizes, tuple) and isinstance(entries, Entry) and not entries.kind
+    yield Candidate(
+        sizes, reason, "recorded", samples=None if more == sizes else more, batch=(2, *sizes) if unknown else None
+    )
 
 
 def _likely(conv: ConvertedModel, entries: Entries, budget: Budget) -> Iterator[Candidate]:

@@ -43,10 +43,12 @@ class Solver:
     Args:
         runs: runs the model.
         most: how many runs there may be.
+        batch: how many samples there are.
     """
 
-    def __init__(self, runs: Runs, most: int) -> None:
+    def __init__(self, runs: Runs, most: int, batch: int = BATCH) -> None:
         self._runs = runs
+        self._batch = batch
         self._last = runs.count + most
         self._known: dict[str, Observed] = {}
         self._order = count()
@@ -92,7 +94,7 @@ class Solver:
             return
         seen.add(repr(sizes))
         observed = self._run(sizes)
-        odd += sum(BATCH not in leaf for leaf in flat(sizes))  # parts that have no batch
+        odd += sum(self._batch not in leaf for leaf in flat(sizes))  # parts that have no batch
         if observed.fits:
             heappush(heap, (odd or -1, -_ENDED, next(self._order), sizes, 0))
         elif before is None or _comes_further(observed, before):
@@ -106,7 +108,7 @@ class Solver:
 
     def _followed(self, sizes: Any, need: Need, site: Site, *, batch: bool) -> Iterator[Any]:
         """The same sizes, one of them changed so that what was refused is as it was wanted."""
-        groups = _groups(sizes, batch=batch)
+        groups = _groups(sizes, self._batch, inside=batch)
         seen = {size for part in self._run(sizes).at(site) or () for size in part}
         # a size that is seen there again is most likely the same axis
         direct = [axes for axes in groups if _leaf(sizes, axes[0][0])[axes[0][1]] in seen]
@@ -204,13 +206,13 @@ def _with(sizes: Any, axes: Axes, size: int) -> Any:
     return sizes
 
 
-def _groups(sizes: Any, *, batch: bool) -> list[Axes]:
+def _groups(sizes: Any, batch: int, *, inside: bool) -> list[Axes]:
     """Axes that change together: those of equal size, then each alone; only those of the batch, or all others."""
     by_size: dict[tuple[bool, int], list[tuple[int, int]]] = {}
     for number, leaf in enumerate(flat(sizes)):
         for dim, size in enumerate(leaf):
             sides = len(leaf) >= _MAX_RANK and dim > 1
-            if (size == BATCH) is batch:
+            if (size == batch) is inside:
                 by_size.setdefault((size not in LABELS and not sides, size), []).append((number, dim))
     found = sorted(by_size.items())
     groups = [tuple(axes) for _, axes in found]

@@ -1,10 +1,10 @@
-"""Sizes found by following what the layers refuse, where neither a run nor the first layers tell them."""
+"""Sizes found by following what the layers refuse, or with a batch that they fix, where nothing else tells them."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from functools import partial
-from itertools import product
+from itertools import islice, product
 from typing import Any
 
 from ..base.messages import counted
@@ -12,7 +12,7 @@ from ..base.tensor_trees import apply, leaves
 from ..model.conversion import ConvertedModel
 from ..model.layer_record import LayerRecord
 from ..t7 import Storage
-from .candidates import Candidate
+from .candidates import Candidate, tried_sizes
 from .input_readers import FRAMES, IMAGES, INDICES, JOINED, NUMBERS, SEQUENCES, VOLUMES, Entries, Entry, kind_of
 from .observed_run import BATCH, Runs
 from .parse import spelled
@@ -21,6 +21,9 @@ from .solve import LABELS, Solver, flat, replaced
 
 #: How many runs a search may take with a batch, and without.
 _RUNS = {True: 90, False: 30}
+
+#: So many sizes are tried with a number of samples that a View fixes, and so many such numbers.
+_FEW_FIXED, _FIXED = 8, 2
 
 #: Dimensions of a batch of images.
 _IMAGES = 4
@@ -65,6 +68,47 @@ def solved_sizes(
             if mixed is not None:
                 mixed.append(found)
     yield from left
+
+
+def fixed_batches(conv: ConvertedModel, entry: Entry) -> Iterator[Candidate]:
+    """Likely sizes with as many samples as a View knows of, for networks that take no other number of them."""
+    for count, told in counted_samples(conv):
+        for found in islice(tried_sizes(entry), _FEW_FIXED):
+            axis = 1 if entry.steps else 0
+            sizes = (*found.sizes[:axis], count, *found.sizes[axis + 1 :])
+            yield Candidate(sizes, f"{found.reason}; {told}: it takes no other", "fixed batch")
+
+
+def counted_samples(conv: ConvertedModel) -> Iterator[tuple[int, str]]:
+    """How many samples each View fixes that does not know of a batch, and what is said of that."""
+    for record in conv.layers:
+        size = record.object.get("size")
+        within_a_sample = any(record.object.get(name) is not None for name in ("nelement", "numInputDims"))
+        if not record.traits.keeps_numbers or not isinstance(size, Storage) or within_a_sample:
+            continue
+        if len(size) > 1 and size.data[0] > 1:
+            count = int(size.data[0])
+            where = f"{record.typename} at {record.path or 'the top'}"
+            yield count, f"{where} fixes the number of samples at {count}"
+
+
+def solved_for_a_batch(conv: ConvertedModel, entries: Entries, budget: Budget) -> Iterator[Candidate]:
+    """Sizes of the parts of a table that fit all layers, with as many samples as a View fixes.
+
+    Args:
+        conv: the converted model.
+        entries: the layers that read its input.
+        budget: how much may be computed.
+    """
+    for batch, why in islice(dict(counted_samples(conv)).items(), _FIXED):
+
+        def fixed(sizes: tuple[int, ...], batch: int = batch) -> tuple[int, ...]:
+            return tuple(batch if size == BATCH else size for size in sizes)
+
+        roots = [apply(root, fixed, tuple) for root in _roots(entries, batched=True)]
+        for found in Solver(Runs(conv, budget), _RUNS[True], batch).solve(roots):
+            if found not in roots:
+                yield Candidate(found, f"{_told(entries, found)}; {why}: it takes no other", "fixed batch")
 
 
 def lengths_of_one(conv: ConvertedModel, entries: Entries, budget: Budget, mixed: list[Any]) -> Iterator[Candidate]:

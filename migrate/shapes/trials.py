@@ -109,6 +109,10 @@ class Trials:
         if two is not None and (one is None or _twice(one, two)) and not self._mixes(candidate.samples, two):
             return candidate._replace(sizes=candidate.samples)
         self.count += 1
+        if one is not None and candidate.batch is not None and not self.keeps_apart(candidate.sizes)[1]:
+            two = self._answer(candidate.batch)
+            if two is not None and _twice(one, two) and self.keeps_apart(candidate.batch)[0]:
+                return candidate._replace(sizes=candidate.batch)
         return None if one is None else candidate
 
     def _fits_one(self, sizes: Any) -> bool:

@@ -17,16 +17,24 @@ class Variable(ast.expr):
         hint: a name for it.
         type: what it is, as an annotation, where there is no example.
         members: of a list without examples, what is known of its members: a nested list of variables.
+        given: is it an input of the model, which may have other dimensions than in the examples?
     """
 
     def __init__(
-        self, values: tuple[Any, ...] = (), hint: str = "", type_: str = "Tensor", members: Value = None
+        self,
+        values: tuple[Any, ...] = (),
+        hint: str = "",
+        type_: str = "Tensor",
+        members: Value = None,
+        *,
+        given: bool = False,
     ) -> None:
         super().__init__()
         self.values = values
         self.hint = hint
         self.type = type_
         self.members = members
+        self.given = given
 
     @property
     def shapes(self) -> list[tuple[int, ...]] | None:

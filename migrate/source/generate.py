@@ -132,10 +132,10 @@ def evaluating(conv: ConvertedModel) -> Iterator[None]:
 def _structured(conv: ConvertedModel, inputs: list[Any], calls: Calls, sizes: Sizes | None) -> Draft:
     scope = Scope()
     if isinstance(inputs[0], list):  # the members of a table are separate parameters
-        parameters = [Variable(members) for members in zip(*inputs, strict=True)]
+        parameters = [Variable(members, given=True) for members in zip(*inputs, strict=True)]
         entries: Value = [scope.unpack(parameter, parameter.values) for parameter in parameters]
     else:
-        parameters = [Variable(tuple(inputs), hint="x")]
+        parameters = [Variable(tuple(inputs), hint="x", given=True)]
         entries = parameters[0]
     images = [x.shape[:1:-1] for x in inputs if isinstance(x, torch.Tensor)]
     steps = sizes.steps[:1:-1] if sizes is not None else []

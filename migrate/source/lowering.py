@@ -368,10 +368,10 @@ class Lowering:
         """A class with a forward method of its own; of a list it takes the members one by one."""
         scope = Scope(is_block=True, is_step=isinstance(value, list))
         if isinstance(value, list):
-            given: Value = [Variable(member.values, member.hint.replace("step", "x")) for member in value]
+            given: Value = [Variable(m.values, m.hint.replace("step", "x"), given=m.given) for m in value]
             parameters = list(given)
         else:
-            parameters = [Variable(value.values, hint="x", type_=value.type)]
+            parameters = [Variable(value.values, hint="x", type_=value.type, given=value.given)]
             given = scope.unpack(parameters[0], parameters[0].values, value)
         if isinstance(given, list) and not scope.is_step:
             parameters[0].hint = "inputs"

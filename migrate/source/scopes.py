@@ -285,7 +285,8 @@ class Scope:
         lengths = {len(value) if isinstance(value, (list, tuple)) else 0 for value in values}
         if len(lengths) != 1 or 0 in lengths:
             return expression if isinstance(expression, Variable) else self.assign(expression, values)
-        outs = [Variable(members) for members in zip(*values, strict=True)]
+        given = isinstance(expression, Variable) and expression.given
+        outs = [Variable(members, given=given) for members in zip(*values, strict=True)]
         self.statements.append(Statement(outs, expression))
         return [self.unpack(out, out.values) for out in outs]
 

@@ -21,13 +21,16 @@ from torchmigrate.shapes.trials import Trials
 #: What is found: the axes that the layers fix are those of Torch7's input, and so is the number of axes.
 FOUND = {
     "attention": "{2x6,2x11x6}",
+    "attention_of_a_counted_batch": "{3x6,5x3x6}",
     "attention_to_itself": "2x7x5",
+    "choices_of_a_table_used": "2x4x7",
     "choices_of_an_axis": "2x3x5",
     "classifier_of_an_odd_size": "2x1x18x18",
     "concat_of_vectors": "5",
     "distances": "2x5",
     "entries_of_an_axis": "2x3x5",
     "images_of_an_axis": "2x2x9x9",
+    "images_of_long_rows": "2x288",
     "images_of_one_row": "2x4x1x64",
     "images_that_are_added_and_joined": "{2x3x16x16,2x3x16x16,2x10}",
     "join_of_vectors": "{4,6}",
@@ -39,6 +42,7 @@ FOUND = {
     "rows_and_columns_of_a_view": "2x1x16x50",
     "rows_by_index": "{2x4,2}",
     "rows_in_parallel": "2x5",
+    "rows_without_an_image": "2x12",
     "rows_of_a_matrix": "{2x5,2x9x8}",
     "samples_that_a_view_counts": "3x1x224x224",
     "scores_so_far": "{2x5,2x8x7,2x8}",
@@ -57,6 +61,7 @@ SAVED = [
     "attention",
     "attention_to_itself",
     "concat_of_vectors",
+    "images_of_long_rows",
     "images_of_one_row",
     "oblong_images_as_large_as_square_ones",
     "rows_by_index",
@@ -103,7 +108,9 @@ def test_only_sizes_that_torch7_takes_are_said_to_fit(cases: dict[str, Any]) -> 
 
 #: What is said of sizes that fit as well, and of what else the layers fix.
 SAID = {
+    "attention_of_a_counted_batch": "nn.View at 9 fixes the number of samples at 3: it takes no other",
     "attention_to_itself": "nn.Bottle any dimensions before them (so does 2x5)",
+    "images_of_long_rows": "nn.Reshape at 1 makes 2x12x12 of each sample (so does 2x2x12x12)",
     "oblong_images_as_large_as_square_ones": "16x16 was tried and fits (so do 17x17, 8x32, 4x64, 32x8, …)",
     "rows_and_columns_of_a_view": "leaves 8 rows and 25 columns (so do 2x1x20x40, 2x1x40x20, 2x1x50x16: --input-shape",
     "samples_that_a_view_counts": "nn.View at 7 fixes the number of samples at 3: it takes no other",
@@ -128,6 +135,24 @@ def test_the_source_is_as_general_as_the_model(name: str, cases: dict[str, Any],
     tm.convert(case["net"]).save(tmp_path / "found")
     given = tm.to_torch(case["input"])
     assert_alike(answer(tmp_path / "found", given), case["output"])
+
+
+@pytest.mark.parametrize(
+    ("name", "shown", "other"),
+    [
+        ("images_of_long_rows", (2, 2, 12, 12), (288,)),
+        ("rows_without_an_image", (2, 12), (3, 4)),
+    ],
+)
+def test_a_layer_that_does_nothing_for_the_example_stays_for_others(
+    name: str, shown: tuple[int, ...], other: tuple[int, ...], cases: dict[str, Any], tmp_path: Path
+) -> None:
+    """A Reshape at the front gets rows of numbers or what it makes of them: the source takes both, as Torch7 does."""
+    conversion = tm.convert(cases[name]["net"])
+    conversion.save(tmp_path / "out", input_shape=shown)
+    for sizes in (shown[1:], other):
+        x = torch.randn(3, *sizes)
+        assert_alike(answer(tmp_path / "out", x), conversion.module(x))
 
 
 @pytest.mark.parametrize("how", ["example", "input_shape"])
