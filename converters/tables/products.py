@@ -136,7 +136,7 @@ def pairwise_distance(layer: Layer) -> PairwiseDistance:
 class MixtureTable(nn.Module):
     """Of [gater, experts]: adds up the experts, each weighted by its entry of the gater.
 
-    The gater is (K) or (N, K); the experts are a list, or one tensor that holds them along `dim`.
+    The gater is (K) or (N, K); the experts are a list, or one tensor; `dim` is where that holds them.
 
     Args:
         dim: dimension of the experts (0-based); None: 0 for a gater of one dimension, else 1.
