@@ -43,6 +43,11 @@ def tarred(files: dict[str, bytes], mode: str = "w") -> bytes:
     return stream.getvalue()
 
 
+def no_bytes(value: object) -> str | None:
+    """The name of a case: what is packed holds the time, by which processes of the tests would name it differently."""
+    return "data" if isinstance(value, bytes) else None
+
+
 @pytest.mark.parametrize(
     ("data", "packed"),
     [
@@ -65,6 +70,7 @@ def tarred(files: dict[str, bytes], mode: str = "w") -> bytes:
         (tarred({"n" * 300 + ".t7": RAW}), f"tar ({'n' * 97}.t7)"),
         (tarred({"net.t7": RAW})[: -2 * 512], "tar (net.t7)"),  # without the end that some programs leave out
     ],
+    ids=no_bytes,
 )
 def test_one_model_in_an_archive(data: bytes, packed: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
@@ -103,6 +109,7 @@ SEVERAL = {"a.t7": RAW, "b.t7": RAW, "c.txt": b"text"}
         (tarred({"net.t7": b"text"}, "w:gz"), "a gzip archive of a tar archive of a text file", T7Error),
         (zipped({"net.t7": RAW[:-3]}), "In what the zip archive holds", TornFile),
     ],
+    ids=no_bytes,
 )
 def test_what_is_no_archive_around_a_model(data: bytes, said: str, error: type[T7Error]) -> None:
     with pytest.raises(error, match=said):
