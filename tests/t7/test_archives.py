@@ -13,7 +13,6 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
-import golden
 import pytest
 from click.testing import CliRunner
 
@@ -22,7 +21,8 @@ from torchmigrate.base.errors import LimitExceeded, T7Error, TornFile
 from torchmigrate.cli.main import cli
 from torchmigrate.t7 import Limits, load, load_file
 
-RAW = (golden.FIXTURES / "values" / "cyclic.t7").read_bytes()
+FIXTURES = Path(__file__).parents[2] / "fixtures"
+RAW = (FIXTURES / "values" / "cyclic.t7").read_bytes()
 
 
 def zipped(files: dict[str, bytes], method: int = zipfile.ZIP_DEFLATED) -> bytes:
@@ -171,7 +171,7 @@ def test_every_cut_of_an_archive_is_a_clean_answer() -> None:
 )
 def test_commands_open_them(words: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    model, reference = (golden.MODELS / f"mobile_b32{end}" for end in (".t7", ".reference.t7"))
+    model, reference = (FIXTURES / "models" / f"mobile_b32{end}" for end in (".t7", ".reference.t7"))
     Path("net.tar.gz").write_bytes(tarred({"old/net.t7": model.read_bytes(), "old/README": b"text"}, "w:gz"))
     Path("answers.zip").write_bytes(zipped({"answers.t7": reference.read_bytes()}))
     done = CliRunner().invoke(cli, words, standalone_mode=False)
