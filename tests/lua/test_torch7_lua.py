@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import io
-import os
-import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +14,6 @@ pytest.importorskip("lupa")
 import golden
 import numpy as np
 import torch
-from witness_rows import PACKAGES, REASONS
 
 import torchmigrate as tm
 from torchmigrate.base.errors import UsageError
@@ -24,24 +21,11 @@ from torchmigrate.cli.main import main
 from torchmigrate.lua import child
 from torchmigrate.lua.folders import Folders
 from torchmigrate.lua.limits import LuaLimits
-from torchmigrate.lua.result import Results
-from torchmigrate.lua.runtime import LuaStopped, Runtime
+from torchmigrate.lua.runtime import LuaStopped
 from torchmigrate.lua.sandbox import LuaFailed
-from torchmigrate.lua.tensors.handles import LuaFault
 from torchmigrate.lua.witness import run as witness_run
 from torchmigrate.lua.witness.answer import start
-from torchmigrate.lua.witness.reading import Reading
 from torchmigrate.parity.references.choose import choose_reference
-from torchmigrate.parity.references.dump import load_dump
-
-#: Where the machine has checkouts of Torch7's nn, nngraph, rnn, dpnn …, as --torch7-source takes them.
-CHECKOUTS = os.environ.get("TORCHMIGRATE_TORCH7_SOURCE", "")
-needs_checkouts = pytest.mark.skipif(
-    not (Path(CHECKOUTS) / "nn" / "init.lua").is_file(),
-    reason="TORCHMIGRATE_TORCH7_SOURCE names no folder with checkouts of Torch7's nn, nngraph, rnn and dpnn",
-)
-
-REUSE = golden.FIXTURES / "lua" / "reuse"
 
 #: A package of this test's own words, written as Torch7's nn is: modules own one output, kernels are THNN's.
 NN = {
@@ -280,11 +264,6 @@ def test_where_it_can_not_be_had(tmp_path: Path, checkout: Path) -> None:
         start(Folders([], 1 << 20, str(tmp_path)), LuaLimits())
 
 
-def lua_of(source: Path | str) -> Runtime:
-    limits = LuaLimits(lua_bytes=256 << 20, elements=1 << 24, cpu_seconds=20)
-    return start(Folders([], limits.file_bytes, str(source)), limits)
-
-
 @pytest.mark.parametrize(
     "text",
     [
@@ -344,110 +323,3 @@ def test_the_commands(checkout: Path, tmp_path: Path, capsys: pytest.CaptureFixt
     with pytest.raises(SystemExit) as end:
         main(["verify", str(file), *given, "--require-proof"])
     assert end.value.code == 1
-
-
-# ---------------------------------------------------------------- with checkouts of Torch7's packages
-
-
-@pytest.fixture(scope="module")
-def torch7() -> Runtime:
-    lua = lua_of(CHECKOUTS)
-    for name in ("nn", "nngraph", "dpnn", "rnn", "stn"):
-        lua.guarded(lua.host.require, name)
-    lua.host.begin()
-    return lua
-
-
-def golden_rows() -> Iterator[golden.Row]:
-    """The rows of nn, nngraph, rnn, dpnn and stn in evaluation."""
-    for row in golden.layer_rows():
-        if row.package in PACKAGES and row.file.startswith("nn."):
-            case = row.load()
-            if not case.get("train") and ("loss" if "criterion" in case else "output") in case:
-                yield row
-
-
-def answered(lua: Runtime, case: tm.LuaTable) -> Any:
-    """What Torch7's own Lua gives for a golden row."""
-    module = Reading(lua).value(case.get("criterion") or case["module"])
-    given = [Reading(lua).value(case["input"])]
-    if "criterion" in case:
-        given.append(Reading(lua).value(case.get("target")))
-    found = lua.guarded(lua.host.call, module, "forward", *given)
-    return tm.to_torch(Results(lua).value(found[0] if isinstance(found, tuple) else found))
-
-
-def is_single(case: tm.LuaTable) -> bool:
-    """Has a part of the layer numbers in single precision, whatever the type of the result?"""
-    stack: list[Any] = [case.get("criterion") or case["module"]]
-    seen: set[int] = set()
-    while stack:
-        item = stack.pop()
-        if isinstance(item, tm.Tensor) and item.type == "torch.FloatTensor":
-            return True
-        if isinstance(item, (tm.LuaObject, tm.LuaTable)) and id(item) not in seen:
-            seen.add(id(item))
-            stack += [held for _, held in item.items()]
-    return False
-
-
-def compared(rows: list[golden.Row], lua: Runtime) -> dict[str, str]:
-    """The rows that are not equal, and why."""
-    found = {}
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # one number has no deviation, for example
-        for row in rows:
-            case = row.load()
-            name = "loss" if "criterion" in case else "output"
-            allowed = golden.TOLERANCES[torch.float32] if is_single(case) else None
-            try:
-                golden.assert_same(answered(lua, case), tm.to_torch(case[name]), name, allowed)
-            except (AssertionError, LuaStopped, LuaFault) as error:
-                found[str(row)] = str(error)
-    return found
-
-
-@needs_checkouts
-def test_a_sample_of_golden_rows(torch7: Runtime) -> None:
-    rows = [row for row in golden_rows() if str(row) not in REASONS][::40]
-    assert compared(rows, torch7) == {}
-
-
-@needs_checkouts
-@pytest.mark.slow
-def test_all_golden_rows(torch7: Runtime) -> None:
-    rows = list(golden_rows())
-    found = compared(rows, torch7)
-    assert found.keys() == REASONS.keys()
-    for name, text in found.items():
-        assert REASONS[name] in text, name
-    assert len(rows) - len(found) >= 1421
-
-
-@needs_checkouts
-@pytest.mark.slow
-@pytest.mark.parametrize(
-    "file",
-    [
-        pytest.param(golden.MODELS / "googlenet_aux.t7", id="googlenet_aux"),
-        pytest.param(golden.MODELS / "resnet_cifar_A_cudnn.t7", id="resnet_cifar_A_cudnn"),
-        pytest.param(golden.MODELS / "lm_sequencer_fastlstm.t7", id="lm_sequencer_fastlstm"),
-        pytest.param(golden.MODELS / "unet_nngraph.t7", id="unet_nngraph"),
-        pytest.param(golden.MODELS / "enet_unpooling.t7", id="enet_unpooling"),
-        pytest.param(golden.MODELS / "stn_classifier.t7", id="stn_classifier"),
-        # Torch7 overwrites a result that is still needed
-        pytest.param(REUSE / "sentconv_multichannel.t7", id="sentconv_multichannel"),
-        pytest.param(REUSE / "u_reuse_graph.t7", id="u_reuse_graph"),
-        pytest.param(REUSE / "u_reuse_residual.t7", id="u_reuse_residual"),
-    ],
-)
-def test_whole_models(file: Path) -> None:
-    reference = load_dump(file.with_suffix(".reference.t7"))
-    keys = {line["file"]: line["key"] for line in golden.model_rows()}
-    key = None if keys.get(file.name, "-") in ("-", "") else keys[file.name]
-    conversion = tm.convert(file, key=key)
-    report = tm.verify(conversion, reference="lua", torch7_source=CHECKOUTS, input=tm.to_torch(reference["input"]))
-    assert report, report.summary()
-    golden.assert_same(
-        report.reference.output, tm.to_torch(reference["output"]), "output", golden.TOLERANCES[torch.float32]
-    )
