@@ -74,15 +74,19 @@ def write(
     if source is not None:
         config["architectures"] = [source.name]
     if source is not None and example is not None and conv.answers is not None:
-        config.update({"pipeline_tag": task} if (task := task_of(conv, example, _answer(conv, example))) else {})
+        config.update(_pipeline_tag(conv, example))
     (folder / CONFIG).write_text(compact_json(config) + "\n")
     return reason
 
 
-def _answer(conv: ConvertedModel, value: Any) -> Any:
-    """What the model gives, and perhaps gave when its source was written."""
-    with evaluating(conv), torch.no_grad():
-        return ask(conv.answers, conv.module, value, partial(_run, conv, value))
+def _pipeline_tag(conv: ConvertedModel, example: Any) -> dict[str, str]:
+    try:
+        with evaluating(conv), torch.no_grad():
+            answer = ask(conv.answers, conv.module, example, partial(_run, conv, example))
+    except Exception:  # a layer may raise anything, and whether the model runs is the report's to say
+        return {}
+    task = task_of(conv, example, answer)
+    return {"pipeline_tag": task} if task else {}
 
 
 def _run(conv: ConvertedModel, value: Any) -> Any:

@@ -190,6 +190,15 @@ def test_the_front_matter_says_what_is_known(kind: str, task: str, folders: Path
     assert config["architectures"] == [kind.capitalize()]
 
 
+def test_an_example_that_the_model_refuses_is_no_fault(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    statistics = {name: tm.Tensor.from_numpy(np.ones(3)) for name in ("running_mean", "running_var")}
+    layer = lua.module("nn.BatchNormalization", eps=-1e-5, affine=False, momentum=0.1, **statistics)
+    tm.dump(layer, tmp_path / "net.t7")
+    assert run("convert", tmp_path / "net.t7", "-o", tmp_path / "out", "--no-onnx", "--input-shape", "4x3") == 2
+    assert "batch_norm eps must be non-negative" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
 def test_a_license_is_a_name(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     tm.dump(lua.sequential(lua.linear(3, 2)), tmp_path / "net.t7")
     assert run("convert", tmp_path / "net.t7", "-o", tmp_path / "out", "--license", "mit\ntags: [x]") == 2
