@@ -13,6 +13,7 @@ from pathlib import Path
 from types import FrameType
 
 from pebble import ProcessExpired, ProcessPool
+from pebble.pool.process import WORKERS_NAME
 
 from .outcomes import Outcome
 from .worker import PID, set_up
@@ -67,6 +68,10 @@ class Processes:
 
     def stop(self) -> None:
         self._pool.stop()
+        # before pebble takes away the lock that a worker opens as it starts, which it would write an error about
+        for child in active_children():
+            if child.name == WORKERS_NAME:
+                child.terminate()
         self._pool.join()
 
 

@@ -169,3 +169,11 @@ def test_three_single_runs_to_one_place(tmp_path: Path) -> None:
     assert sorted(run.returncode for run in runs) == [0, 2, 2]
     assert all("meanwhile" in error or "exists already" in error for error in errors if error)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["net.t7", "out"]
+
+
+@pytest.mark.slow
+def test_a_worker_that_starts_when_the_run_ends_is_silent() -> None:
+    """It finds the locks of the pool gone, which wrote an error of Python's to the terminal."""
+    words = [sys.executable, Path(__file__).with_name("slow_to_leave.py"), *("0.2", "0.4", "0.7", "1", "1.4")]
+    done = subprocess.run([str(word) for word in words], capture_output=True, text=True, timeout=120, check=False)
+    assert (done.stdout, done.stderr, done.returncode) == ("", "", 0)
