@@ -104,12 +104,11 @@ def extract(scope: Scope, taken: set[str]) -> list[Class]:
             if id(call) not in seen and (call.block is not None or alike):
                 seen.add(id(call))
                 found.setdefault(height(call), []).append(call)
-    owners = {
-        id(attr): (skeleton(call), name)
-        for call in (call for level in found.values() for call in level)
-        if call.block is not None
-        for name, attr in call.block.scope.attrs.items()
-    }
+    owners: dict[int, tuple[Any, str]] = {}
+    for call in (call for level in found.values() for call in level):
+        if call.block is not None:
+            kind = skeleton(call)
+            owners.update({id(attr): (kind, name) for name, attr in call.block.scope.attrs.items()})
     classes: list[Class] = []
     for level in sorted(found):
         groups: dict[Any, list[Constructor]] = {}

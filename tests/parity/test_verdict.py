@@ -15,7 +15,7 @@ from torchmigrate.parity.reference_numbers import Reference
 from torchmigrate.parity.report.comparison import BackendResult, ModelLayer
 from torchmigrate.parity.report.report import ParityReport
 from torchmigrate.parity.report.verdict import is_summary
-from torchmigrate.parity.runs.unseen_weights import has_unseen_weights
+from torchmigrate.parity.runs.unseen_weights import UnseenWeights
 
 
 def result(name: str, status: str, *, decides: bool = True) -> BackendResult:
@@ -124,7 +124,7 @@ def test_an_output_that_is_the_same_for_all_samples_proves_nothing(given: Any, a
 )
 def test_weights_that_multiply_zeros_only_are_not_seen(module: nn.Module, given: torch.Tensor, unseen: bool) -> None:
     before = {name: p.detach().clone() for name, p in module.named_parameters()}
-    assert has_unseen_weights(module, given) is unseen
+    assert UnseenWeights().has(module, given) is unseen
     assert all(torch.equal(p, before[name]) for name, p in module.named_parameters())
 
 

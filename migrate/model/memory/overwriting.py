@@ -44,6 +44,7 @@ class SymbolicRun:
         self.opaque: dict[int, LayerRecord] = {}
         self.views: list[LayerRecord] = []
         self._outputs: dict[Any, Value] = {}
+        self._flows: dict[int, tuple[LayerRecord, Flow | None]] = {}
         self._pushed: list[Pair] = []
         self._left = BUDGET
         self.output = self.layer(root, (Buffer(("input",)), ("input",)), ())
@@ -96,8 +97,14 @@ class SymbolicRun:
         flow = self.flow(record)
         return flow(self, record, given, place) if flow else self.leaf(record, given, place)
 
-    def flow(self, record: LayerRecord) -> Callable[[SymbolicRun, LayerRecord, Pair, Place], Pair] | None:
+    def flow(self, record: LayerRecord) -> Flow | None:
         """How to run a container through whose children values go in a known way."""
+        known = self._flows.get(id(record))
+        if known is None:
+            known = self._flows[id(record)] = record, self._flow(record)
+        return known[1]
+
+    def _flow(self, record: LayerRecord) -> Flow | None:
         flow, children = record.traits.flow, self.layers.children(record)
         if flow in _PICKERS:
             return _PICKERS[flow]
@@ -314,9 +321,9 @@ class SymbolicRun:
         return self.leaf(record, (Table([value for value, _ in everything]), [s for _, s in everything]), place)
 
 
-_Flow = Callable[[SymbolicRun, LayerRecord, Pair, Place], Pair]
+Flow = Callable[[SymbolicRun, LayerRecord, Pair, Place], Pair]
 
-_FLOWS: dict[str, _Flow] = {
+_FLOWS: dict[str, Flow] = {
     "chain": SymbolicRun.chain,
     "branches": SymbolicRun.branches,
     "entries": SymbolicRun.entries,
@@ -325,7 +332,7 @@ _FLOWS: dict[str, _Flow] = {
     "graph": SymbolicRun.graph,
 }
 
-_PICKERS: dict[str, _Flow] = {
+_PICKERS: dict[str, Flow] = {
     "same": SymbolicRun.same,
     "select": SymbolicRun.select,
     "narrow": SymbolicRun.narrow,

@@ -26,7 +26,7 @@ from ..trace import LayerRun, trace
 from .noise_beneath import noise_of_step, noise_with
 from .rounded_means import Explained, RoundedMeans, rounded_means, together
 from .summaries import compare_summary
-from .unseen_weights import NO_PART, has_unseen_weights
+from .unseen_weights import NO_PART, UnseenWeights
 
 
 @dataclass
@@ -151,6 +151,7 @@ class _Comparison:
         self.whole: dict[int, weakref.ref[torch.Tensor]] = {}
         self.known = Known(exact=False)
         self.choices = Choices(network.layers)
+        self.unseen = UnseenWeights()
         self.numbers = RandomNumbers() if may_draw(network.layers) else None
         self.made: TensorMemo[torch.Tensor] = TensorMemo()
 
@@ -262,7 +263,7 @@ class _Comparison:
             elif step.index in self.reference.training:
                 found.remark = TRAINING
             masks = [self.reference.masks[step.key].remark] if step.key in self.reference.masks and found.own else []
-            unseen = NO_PART if has_unseen_weights(self.spare.layers[step.index].module, step.input) else ""
+            unseen = NO_PART if self.unseen.has(self.spare.layers[step.index].module, step.input) else ""
             found.remark = "; ".join(filter(None, (found.remark, way, *masks, unseen)))
         if expected is None or passed_on(step, found.own) or self.is_made_of(expected, step.output):
             return None

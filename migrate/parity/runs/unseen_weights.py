@@ -10,24 +10,37 @@ from torch import nn
 from torch.func import functional_call
 
 from ...base.random_state import random_state_of_our_own
-from ...base.tensor_trees import leaves, moved
+from ...base.tensor_trees import leaves, moved, shapes
 from ...model.recurrent_state import forget
 
 #: Said of such a layer, although it was compared.
 NO_PART = "what it got is 0 everywhere, so that not all its weights have a part in what it gave"
 
 
-def has_unseen_weights(module: nn.Module, given: Any) -> bool:
-    """Are there parameters that may have any value without changing what a layer gives, since all that it got is 0?
+class UnseenWeights:
+    """Tells of the layers of one network whether weights of theirs are unseen; of each size of its input once."""
 
-    Args:
-        module: the layer; it is left as it is.
-        given: what it got.
-    """
-    tensors = [tensor for _, tensor in leaves(given) if tensor.numel()]
-    held = dict(module.named_parameters())
-    if not held or not tensors or any(bool(tensor.any()) for tensor in tensors):
-        return False
+    def __init__(self) -> None:
+        self._known: dict[tuple[nn.Module, str], bool] = {}
+
+    def has(self, module: nn.Module, given: Any) -> bool:
+        """Are there parameters that may have any value without changing what a layer gives, since it got 0 only?
+
+        Args:
+            module: the layer; it is left as it is.
+            given: what it got.
+        """
+        tensors = [tensor for _, tensor in leaves(given) if tensor.numel()]
+        held = dict(module.named_parameters())
+        if not held or not tensors or any(bool(tensor.any()) for tensor in tensors):
+            return False
+        key = module, shapes(given)
+        if key not in self._known:
+            self._known[key] = _changes_nothing(module, held, given)
+        return self._known[key]
+
+
+def _changes_nothing(module: nn.Module, held: dict[str, nn.Parameter], given: Any) -> bool:
     with suppress(Exception):  # a plugin's module may raise anything
         as_it_is = _given_by(module, {}, given)
         return any(_same(as_it_is, _given_by(module, {name: p.detach() + 1}, given)) for name, p in held.items())

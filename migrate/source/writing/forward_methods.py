@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import keyword
 import re
+from bisect import bisect_right
 from collections import Counter
 from collections.abc import Iterator, Sequence
 
@@ -83,6 +84,8 @@ class Forward:
         self.bases: dict[Variable, list[Variable]] = {}
         self.random = {name for name, call in scope.attrs.items() if call.draws}
         self.replaced = {statement.replaces for statement in scope.statements}
+        # no value is written behind these, if it was made before them
+        self.barriers = [at for at, other in enumerate(scope.statements) if other.changes_input or other.comment]
         nameless = [value for value in inputs if not value.hint]
         numbered = {value: f"x{i}" if len(nameless) > 1 else "x" for i, value in enumerate(nameless, 1)}
         names = [self._name(value, -1, default=numbered.get(value, "x")) for value in inputs]
@@ -144,7 +147,8 @@ class Forward:
         if self.uses[out] != 1 or statement.changes_input or statement.comment or len(text) > _INNER:
             return False
         user = self.last[out]
-        if any(other.changes_input or other.comment for other in statements[place + 1 : user + 1]):
+        later = bisect_right(self.barriers, place)
+        if later < len(self.barriers) and self.barriers[later] <= user:
             return False
         if out in self.replaced or not self.random.isdisjoint(statement.attributes):
             return False
