@@ -48,8 +48,8 @@ class LSTMCell(nn.Module):
     def forward(self, x: Tensor, h: Tensor, c: Tensor) -> tuple[Tensor, Tensor]:
         f = self.linear1(x) + self.linear2(h) + self.c_mul1(c)
         i = self.linear3(x) + self.linear4(h) + self.c_mul2(c)
-        x2 = torch.tanh(self.linear5(x) + self.linear6(h))
-        c = torch.sigmoid(f) * c + torch.sigmoid(i) * x2
+        g = torch.tanh(self.linear5(x) + self.linear6(h))
+        c = torch.sigmoid(f) * c + torch.sigmoid(i) * g
         o = self.linear7(x) + self.linear8(h) + self.c_mul3(c)
         return torch.sigmoid(o) * torch.tanh(c), c
 

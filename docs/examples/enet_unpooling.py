@@ -64,7 +64,7 @@ class ConvBlock(nn.Sequential):
         )
 
 
-class Bottleneck(nn.Module):
+class DownsamplingBottleneck(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.branch = ConvBlock(8, 4, 8, kernel_size=2, p=0.01)
@@ -76,7 +76,7 @@ class Bottleneck(nn.Module):
         return self.prelu(self.branch(x) + x2), indices
 
 
-class Bottleneck2(nn.Module):
+class Bottleneck(nn.Module):
     def __init__(self, in_channels: int, branch: nn.Module) -> None:
         super().__init__()
         self.prelu = nn.PReLU(in_channels)
@@ -86,7 +86,7 @@ class Bottleneck2(nn.Module):
         return self.prelu(x + self.branch(x))
 
 
-class Bottleneck3(nn.Module):
+class DownsamplingBottleneck2(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.branch = ConvBlock(8, 4, 16, kernel_size=2, p=0.01)
@@ -99,7 +99,7 @@ class Bottleneck3(nn.Module):
         return self.prelu(x), indices
 
 
-class Bottleneck4(nn.Module):
+class UpsamplingBottleneck(nn.Module):
     def __init__(self, in_channels: int) -> None:
         super().__init__()
         self.branch = nn.Sequential(
@@ -130,12 +130,12 @@ class EnetUnpooling(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.layer1 = nn.Sequential(Branches(), BatchNorm2d(8, eps=0.001), nn.PReLU(8))
-        self.block1 = Bottleneck()
-        self.block2 = Bottleneck2(8, ConvBlock(8, 2, 8))
-        self.block3 = Bottleneck3()
+        self.block1 = DownsamplingBottleneck()
+        self.block2 = Bottleneck(8, ConvBlock(8, 2, 8))
+        self.block3 = DownsamplingBottleneck2()
         self.layer2 = nn.Sequential(
-            Bottleneck2(16, ConvBlock(16, 4, 16, dilation=2)),
-            Bottleneck2(
+            Bottleneck(16, ConvBlock(16, 4, 16, dilation=2)),
+            Bottleneck(
                 16,
                 nn.Sequential(
                     nn.Conv2d(16, 4, 1, bias=False),
@@ -150,11 +150,11 @@ class EnetUnpooling(nn.Module):
                     FeatureDropout(0.1),
                 ),
             ),
-            Bottleneck2(16, ConvBlock(16, 4, 16, dilation=4)),
+            Bottleneck(16, ConvBlock(16, 4, 16, dilation=4)),
         )
-        self.block4 = Bottleneck4(16)
-        self.block5 = Bottleneck2(8, ConvBlock(8, 2, 8))
-        self.block6 = Bottleneck4(8)
+        self.block4 = UpsamplingBottleneck(16)
+        self.block5 = Bottleneck(8, ConvBlock(8, 2, 8))
+        self.block6 = UpsamplingBottleneck(8)
         self.deconv = nn.ConvTranspose2d(8, 6, 2, stride=2)
 
     def forward(self, x: Tensor) -> Tensor:

@@ -24,10 +24,10 @@ class Block(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.linear = nn.Linear(24, 8)
-        self.branch = nn.Sequential(nn.Linear(24, 8), nn.Softmax(dim=1))
+        self.attention = nn.Sequential(nn.Linear(24, 8), nn.Softmax(dim=1))
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.linear(x) * (self.branch(x) * 8.0)
+        return self.linear(x) * (self.attention(x) * 8.0)
 
 
 class MultitaskTables(nn.Module):
@@ -45,14 +45,12 @@ class MultitaskTables(nn.Module):
             nn.AdaptiveMaxPool2d(3),
             nn.Flatten(),
         )
-        self.classifier1 = nn.Sequential(
-            nn.Linear(5, 12), BatchNorm1d(12), nn.Hardtanh()
-        )
-        self.classifier2 = nn.Sequential(nn.Linear(84, 24), nn.ReLU())
-        self.branch1 = nn.Sequential(nn.Linear(24, 6), nn.LogSoftmax(dim=1))
-        self.linear = nn.Linear(24, 4)
-        self.branch2 = nn.Sequential(nn.Linear(24, 1), nn.Sigmoid())
-        self.branch3 = Block()
+        self.linear1 = nn.Sequential(nn.Linear(5, 12), BatchNorm1d(12), nn.Hardtanh())
+        self.linear2 = nn.Sequential(nn.Linear(84, 24), nn.ReLU())
+        self.head1 = nn.Sequential(nn.Linear(24, 6), nn.LogSoftmax(dim=1))
+        self.head2 = nn.Linear(24, 4)
+        self.head3 = nn.Sequential(nn.Linear(24, 1), nn.Sigmoid())
+        self.head4 = Block()
 
     def forward(
         self, x1: Tensor, x2: Tensor
@@ -61,12 +59,12 @@ class MultitaskTables(nn.Module):
             (x1.dim() == 4) & (x1.size(1) == 3) & (x2.shape[1:] == torch.Size([5])),
             "not (N, 3, H, W), (N, 5)",
         )
-        x = torch.cat([self.features(x1), self.classifier1(x2)], 1)
-        x = self.classifier2(x)
-        x2 = self.branch1(x)
-        x3 = self.linear(x)
-        x4 = self.branch2(x)
-        return x2, (x3, x4), self.branch3(x)
+        x = torch.cat([self.features(x1), self.linear1(x2)], 1)
+        x = self.linear2(x)
+        x2 = self.head1(x)
+        x3 = self.head2(x)
+        x4 = self.head3(x)
+        return x2, (x3, x4), self.head4(x)
 
     @classmethod
     def from_pretrained(cls, folder: str, device: str | None = None) -> "Model":

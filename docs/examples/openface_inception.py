@@ -59,7 +59,7 @@ class Inception(nn.Module):
         )
 
 
-class Inception2(nn.Module):
+class DownsamplingInception(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.branch1 = nn.Sequential(
@@ -94,7 +94,7 @@ class OpenfaceInception(nn.Module):
             nn.LocalResponseNorm(5),
             nn.MaxPool2d(3, stride=2, padding=1),
             Inception(),
-            Inception2(),
+            DownsamplingInception(),
             nn.AvgPool2d(3, stride=1),
         )
         self.linear = nn.Linear(128, 32)

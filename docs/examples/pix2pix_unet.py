@@ -20,44 +20,44 @@ class Pix2pixUnet(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.features1 = nn.Sequential(
+        self.encoder1 = nn.Sequential(
             nn.Conv2d(3, 6, 4, stride=2, padding=1), nn.LeakyReLU(0.2)
         )
-        self.features2 = nn.Sequential(
+        self.encoder2 = nn.Sequential(
             nn.Conv2d(6, 12, 4, stride=2, padding=1), BatchNorm2d(12), nn.LeakyReLU(0.2)
         )
-        self.features3 = nn.Sequential(
+        self.encoder3 = nn.Sequential(
             nn.Conv2d(12, 24, 4, stride=2, padding=1),
             BatchNorm2d(24),
             nn.LeakyReLU(0.2),
         )
-        self.features4 = nn.Sequential(
+        self.bottleneck = nn.Sequential(
             nn.Conv2d(24, 24, 4, stride=2, padding=1),
             nn.ReLU(),
             nn.ConvTranspose2d(24, 24, 4, stride=2, padding=1),
             BatchNorm2d(24),
             nn.Dropout(),
         )
-        self.features5 = nn.Sequential(
+        self.decoder1 = nn.Sequential(
             nn.ReLU(),
             nn.ConvTranspose2d(48, 12, 4, stride=2, padding=1),
             BatchNorm2d(12),
         )
-        self.features6 = nn.Sequential(
+        self.decoder2 = nn.Sequential(
             nn.ReLU(), nn.ConvTranspose2d(24, 6, 4, stride=2, padding=1), BatchNorm2d(6)
         )
-        self.features7 = nn.Sequential(
+        self.decoder3 = nn.Sequential(
             nn.ReLU(), nn.ConvTranspose2d(12, 3, 4, stride=2, padding=1), nn.Tanh()
         )
 
     def forward(self, x: Tensor) -> Tensor:
         torch._assert((x.dim() == 4) & (x.size(1) == 3), "not (N, 3, H, W)")
-        x = self.features1(x)  # Torch7 activates in place, so skip connections too
-        x2 = self.features2(x)
-        x3 = self.features3(x2)
-        x3 = self.features5(torch.cat([self.features4(x3), x3], 1))
-        x = torch.cat([self.features6(torch.cat([x3, x2], 1)), x], 1)
-        return self.features7(x)
+        skip1 = self.encoder1(x)  # Torch7 activates in place, so skip connections too
+        skip2 = self.encoder2(skip1)
+        skip3 = self.encoder3(skip2)
+        x = torch.cat([self.bottleneck(skip3), skip3], 1)
+        x = self.decoder2(torch.cat([self.decoder1(x), skip2], 1))
+        return self.decoder3(torch.cat([x, skip1], 1))
 
     @classmethod
     def from_pretrained(cls, folder: str, device: str | None = None) -> "Model":

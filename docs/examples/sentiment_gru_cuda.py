@@ -14,9 +14,9 @@ class GRUCell(nn.Module):
         self.linear4 = nn.Linear(14, 14, bias=False)
 
     def forward(self, x: Tensor, h: Tensor) -> Tensor:
-        x2, x3 = (self.linear1(x) + self.linear2(h)).chunk(2, 1)
-        z = torch.sigmoid(x3)
-        x = self.linear3(x) + self.linear4(h * torch.sigmoid(x2))
+        r, z = (self.linear1(x) + self.linear2(h)).chunk(2, 1)
+        z = torch.sigmoid(z)
+        x = self.linear3(x) + self.linear4(h * torch.sigmoid(r))
         return torch.tanh(x) * (1.0 - z) + z * h
 
 

@@ -29,21 +29,21 @@ class UnetNngraph(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.features1 = nn.Sequential(ConvBlock(1, 6), ConvBlock(6, 6))
-        self.features2 = nn.Sequential(
+        self.encoder1 = nn.Sequential(ConvBlock(1, 6), ConvBlock(6, 6))
+        self.encoder2 = nn.Sequential(
             nn.MaxPool2d(2), ConvBlock(6, 12), ConvBlock(12, 12)
         )
-        self.features3 = nn.Sequential(
+        self.bottleneck = nn.Sequential(
             nn.MaxPool2d(2),
             ConvBlock(12, 24),
             ConvBlock(24, 24),
             nn.Dropout(),
             nn.ConvTranspose2d(24, 12, 2, stride=2),
         )
-        self.features4 = nn.Sequential(
+        self.decoder1 = nn.Sequential(
             ConvBlock(24, 12), ConvBlock(12, 12), nn.ConvTranspose2d(12, 6, 2, stride=2)
         )
-        self.features5 = nn.Sequential(
+        self.decoder2 = nn.Sequential(
             ConvBlock(12, 6), ConvBlock(6, 6), nn.Conv2d(6, 1, 1), nn.Sigmoid()
         )
 
@@ -51,10 +51,10 @@ class UnetNngraph(nn.Module):
         _, c, h, w = x.shape
         fits = (c == 1) & (h % 4 == 0) & (w % 4 == 0)
         torch._assert(fits, "not (N, 1, H, W) with H and W a multiple of 4")
-        x = self.features1(x)
-        x2 = self.features2(x)
-        x2 = self.features4(torch.cat([self.features3(x2), x2], 1))
-        return self.features5(torch.cat([x2, x], 1))
+        skip1 = self.encoder1(x)
+        skip2 = self.encoder2(skip1)
+        x = torch.cat([self.bottleneck(skip2), skip2], 1)
+        return self.decoder2(torch.cat([self.decoder1(x), skip1], 1))
 
     @classmethod
     def from_pretrained(cls, folder: str, device: str | None = None) -> "Model":

@@ -10,7 +10,8 @@ from string import ascii_letters
 from typing import Any
 
 from .motifs import forward_of, group_motifs, is_plain, is_short, saves, skeleton, splice
-from .recurrent_names import name_states
+from .naming.attributes import resizing
+from .naming.states import name_states
 from .scopes import Argument, Constructor, Scope, free, literal
 from .simplify import tidy
 from .writing.forward_methods import Forward
@@ -104,8 +105,9 @@ def extract(scope: Scope, taken: set[str]) -> list[Class]:
             if id(call) not in seen and (call.block is not None or alike):
                 seen.add(id(call))
                 found.setdefault(height(call), []).append(call)
+    calls = [call for level in found.values() for call in level]
     owners: dict[int, tuple[Any, str]] = {}
-    for call in (call for level in found.values() for call in level):
+    for call in calls:
         if call.block is not None:
             kind = skeleton(call)
             owners.update({id(attr): (kind, name) for name, attr in call.block.scope.attrs.items()})
@@ -121,13 +123,32 @@ def extract(scope: Scope, taken: set[str]) -> list[Class]:
             groups.setdefault(skeleton(call), []).append(call)
         for group in _united(list(groups.values())):
             if group[0].block is not None:
-                classes.append(_class_of_blocks(group, taken))
+                classes.append(_class_of_blocks(group, _title(group, calls), taken))
             elif saves(len({owners.get(id(call), id(call)) for call in group}), len(group[0].kids)):
                 classes.append(_class_of_chains(group, taken))
     for attr in scope.attrs.values():
         splice(attr, is_plain)
     return classes
 
+
+def _title(group: list[Constructor], calls: list[Constructor]) -> str:
+    """The name of a class of blocks; it says that they resize images where others of their kind do not, or otherwise.
+
+    Args:
+        group: the blocks.
+        calls: all in the model.
+    """
+    kind = group[0].block.kind if group[0].block is not None else ""
+    alike = [call for call in calls if call.block is not None and call.block.kind == kind]
+    found = {_RESIZES.get(resizing(call), "") for call in group}
+    others = {_RESIZES.get(resizing(call), "") for call in alike}
+    prefix = found.pop() if len(found) == 1 < len(others) else ""
+    return f"{prefix}{_KINDS.get(kind, kind)}"
+
+
+#: What classes of blocks of a kind are called, if not as the kind, and what stands before that.
+_KINDS = {"Dense": "DenseLayer", "Residual": "ResidualBlock"}
+_RESIZES = {"smaller": "Downsampling", "larger": "Upsampling"}
 
 #: Longest module that is passed to a class which takes different ones.
 _PASSED = 60
@@ -302,7 +323,7 @@ def _chain_name(call: Constructor) -> str:
     return "LinearBlock" if "nn.Linear" in names else "Layers"
 
 
-def _class_of_blocks(group: list[Constructor], taken: set[str]) -> Class:
+def _class_of_blocks(group: list[Constructor], title: str, taken: set[str]) -> Class:
     blocks = [call.block for call in group if call.block is not None]
     first = blocks[0]
     shortcuts = [block.scope.attrs.get("shortcut") for block in blocks]
@@ -336,8 +357,7 @@ def _class_of_blocks(group: list[Constructor], taken: set[str]) -> Class:
             types = ("nn.Module | None", "None") if some else ("nn.Module", "")
             parameters.append(Parameter("shortcut", *types, [_Difference("shortcut", arguments)]))
             attrs["shortcut"] = "nn.Identity() if shortcut is None else shortcut" if some else "shortcut"
-    name = {"Dense": "DenseLayer", "Residual": "ResidualBlock"}.get(first.kind, first.kind)
-    return _class(group, name, parameters, attrs, [], taken)
+    return _class(group, title, parameters, attrs, [], taken)
 
 
 def projection(shortcuts: list[Constructor], parameters: list[Parameter]) -> str | None:

@@ -25,7 +25,7 @@ from .examples import Calls, Example, several_sizes
 from .expressions import Value, Variable, type_of, variables
 from .input_tree import members, tree_of, type_taken
 from .lowering import Lowering
-from .recurrent_names import name_states
+from .naming.states import name_states
 from .scopes import Draft, Scope
 from .simplify import tidy
 from .sizes import Sizes, kinds_of, sizes_of

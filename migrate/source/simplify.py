@@ -7,6 +7,7 @@ from collections import Counter
 from dataclasses import replace
 
 from .expressions import Value, Variable, is_in_place, python, replaced, variables, with_attributes
+from .naming.attributes import name_skips, roles
 from .scopes import Constructor, Loop, Scope, Statement, free, module_call
 from .statements.rows import walk_rows
 
@@ -38,7 +39,7 @@ def tidy(scope: Scope, result: Value) -> None:
     _chunk(scope, uses, made_by)
     _keep_last(scope, result)
     walk_rows(scope, result)
-    _rename(scope)
+    _rename(scope, result)
 
 
 def count_uses(scope: Scope, result: Value) -> Counter[Variable]:
@@ -201,9 +202,9 @@ def _keep_last(scope: Scope, result: Value) -> None:
                             del body[-1]
 
 
-def _rename(scope: Scope) -> None:
+def _rename(scope: Scope, result: Value) -> None:
     """Names chains and groups by what they are, and numbers what there is several of."""
-    names = roles(scope)
+    names = roles(scope, result)
     counts = Counter(names.values())
     taken: Counter[str] = Counter()
     renamed: dict[str, str] = {}
@@ -223,34 +224,4 @@ def _rename(scope: Scope) -> None:
         statement.expression = with_attributes(statement.expression, renamed)
         if isinstance(statement, Loop):
             statement.body = with_attributes(statement.body, renamed)
-
-
-def roles(scope: Scope) -> dict[str, str]:
-    """Attribute -> what it is called by its role."""
-    chains = [
-        name
-        for name, constructor in scope.attrs.items()
-        if constructor.is_chain and name.rstrip("0123456789") in ("chain", "layers")
-    ]
-    groups = [name for name in chains if any(kid.block or kid.is_chain for kid in scope.attrs[name].kids)]
-    found: dict[str, str] = {}
-    for name, constructor in scope.attrs.items():
-        base = name.rstrip("0123456789") or name
-        if name in scope.given:
-            found[name] = name
-            continue
-        if scope.is_block or name not in chains:
-            found[name] = "layers" if base == "chain" else base
-            continue
-        kinds = {kid.cls for kid in constructor.kids}
-        if name in groups and len(groups) > 1:
-            found[name] = "layer"
-        elif "nn.Linear" in kinds and not any(kind.startswith("nn.Conv") for kind in kinds):
-            found[name] = "classifier" if len(chains) > 1 else "layers"
-        elif groups and name == chains[0] and name not in groups:
-            found[name] = "stem"
-        elif any("Conv" in kind for kind in kinds) or name in groups:
-            found[name] = "features"
-        else:
-            found[name] = "layers"
-    return found
+    name_skips(scope)

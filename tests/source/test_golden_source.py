@@ -47,6 +47,9 @@ SHOWN = {
     "hourglass_stacked": "self.layer2 = nn.Sequential(Hourglass(), nn.Conv2d(12, 5, 1))",
     "sentiment_gru_cuda": "h = self.cell(step, h)",
     "pix2pix_unet": "# Torch7 activates in place, so skip connections too",
+    "unet_nngraph": "torch.cat([self.bottleneck(skip2), skip2], 1)",
+    "multitask_tables": "self.attention(x) * 8.0",
+    "openface_inception": "DownsamplingInception(),",
     "enet_unpooling": "F.max_unpool2d(self.layers(x), indices, 2)",
 }
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import ast
 
-from .expressions import Variable, called_method, variables
-from .scopes import Scope
+from ..expressions import Variable, called_method, variables
+from ..scopes import Scope
 
 #: What made a value.
 _MadeBy = dict[Variable, ast.expr]
@@ -66,7 +66,7 @@ def _lstm(out: Variable, made_by: _MadeBy) -> _Cell | None:
         (forget, previous), enter = kept, new[0]
         if _inside(previous, "tanh", made_by) is not None:
             continue
-        roles = [(previous, "c"), (forget, "f"), (enter, "i"), (candidate, "g"), (out, "c")]
+        roles = [(previous, "c"), (forget, "f"), (enter, "i"), (candidate, "g"), (new[1], "g"), (out, "c")]
         for other in made_by:
             found = _gated(other, made_by)
             if found is not None and _inside(found[1], "tanh", made_by) is out:
@@ -82,8 +82,12 @@ def _gru(out: Variable, made_by: _MadeBy) -> _Cell | None:
             for rest, _ in _orders(new, ast.Mult, made_by):
                 match made_by.get(rest):
                     case ast.BinOp(ast.Constant(1.0), ast.Sub(), other) if other is gate:
-                        if _inside(gate, "sigmoid", made_by) is not None:
-                            return [(gate, "z"), (previous, "h"), (out, "h")]
+                        update = _inside(gate, "sigmoid", made_by)
+                        if update is not None:
+                            resets = [_gated(value, made_by) for value in made_by]
+                            reset = [found[0] for found in resets if found and found[1] is previous]
+                            roles = [(value, "r") for value in reset if value is not update]
+                            return [(gate, "z"), (previous, "h"), (update, "z"), *roles, (out, "h")]
     return None
 
 

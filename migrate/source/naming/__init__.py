@@ -1,0 +1,1 @@
+"""What the attributes, values and classes of model.py are called."""
