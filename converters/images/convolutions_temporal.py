@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from dataclasses import replace
+
 import torch
 from torch import nn
 
 from ...model.layer import Layer
 from ...model.registry import converts
 from ...model.traits import Traits
+from ...t7 import LuaObject
+
+FRAME_WEIGHTS = Traits(reads="frames", picture="weights", zeros_by_chance=True)
+
+#: No layer has larger windows, and so many lengths at most give the same output.
+_LARGEST, _FEW = 2**31, 64
 
 
 class TemporalConv1d(nn.Conv1d):
@@ -15,6 +24,17 @@ class TemporalConv1d(nn.Conv1d):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         return super().forward(x.transpose(-1, -2)).transpose(-1, -2)
+
+
+def sizes_before_frames(obj: LuaObject, output: tuple[int, ...]) -> Iterator[tuple[int, ...]]:
+    """The sizes (batch x) time x features from which windows of kW frames in steps of dW give `output`."""
+    window, step, features = obj.get("kW"), obj.get("dW", 1.0), obj.get("inputFrameSize")
+    if len(output) not in (2, 3) or not all(isinstance(n, float) and 1 <= n < _LARGEST for n in (window, step)):
+        return
+    inside = int(features) if isinstance(features, float) and 1 <= features < _LARGEST else output[-1]
+    least = (output[-2] - 1) * int(step) + int(window)
+    for length in range(least, min(least + int(step), least + _FEW)):
+        yield (*output[:-2], length, inside)
 
 
 def temporal(layer: Layer, kernel: int, stride: int, padding: int) -> TemporalConv1d:
@@ -27,13 +47,13 @@ def temporal(layer: Layer, kernel: int, stride: int, padding: int) -> TemporalCo
     return layer.put_all(module, "bias")
 
 
-@converts("nn.TemporalConvolution", traits=Traits(reads="frames", picture="weights", zeros_by_chance=True))
+@converts("nn.TemporalConvolution", traits=replace(FRAME_WEIGHTS, sizes_before=sizes_before_frames))
 def temporal_convolution(layer: Layer) -> TemporalConv1d:
     """nn.TemporalConvolution(inputFrameSize, outputFrameSize, kW, [dW])"""
     return temporal(layer, layer.integer("kW"), layer.integer("dW", 1), 0)
 
 
-@converts("cudnn.TemporalConvolution", traits=Traits(reads="frames", picture="weights", zeros_by_chance=True))
+@converts("cudnn.TemporalConvolution", traits=FRAME_WEIGHTS)
 def cudnn_temporal_convolution(layer: Layer) -> TemporalConv1d:
     """cudnn.TemporalConvolution(inputFrameSize, outputFrameSize, kH, [dH], [padH])"""
     if layer.integer("groups", 1) != 1:

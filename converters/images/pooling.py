@@ -15,6 +15,7 @@ from ...model.layer import Layer
 from ...model.registry import converts, module_form
 from ...model.traits import Traits
 from .convolutions import padding_of, sizes_before_windows, steps_of
+from .convolutions_temporal import sizes_before_frames
 
 IMAGE_POOLING = Traits(reads="images", picture="pooling")
 IMAGE_WINDOWS = replace(IMAGE_POOLING, sizes_before=sizes_before_windows)
@@ -268,7 +269,7 @@ class TemporalMaxPool1d(nn.MaxPool1d):
         return y.transpose(-1, -2)
 
 
-@converts("nn.TemporalMaxPooling", traits=Traits(reads="frames", picture="pooling"))
+@converts("nn.TemporalMaxPooling", traits=Traits(reads="frames", picture="pooling", sizes_before=sizes_before_frames))
 def temporal_max_pooling(layer: Layer) -> TemporalMaxPool1d:
     """nn.TemporalMaxPooling(kW, [dW = kW])"""
     layer.ignore("indices")

@@ -13,7 +13,7 @@ from torch import nn
 
 from ...model.layer import Layer
 from ...model.recurrent_state import Remembering
-from ...model.registry import converts, module_form
+from ...model.registry import converts, module_form, traits_of
 from ...model.traits import Traits
 from ...onnx.operators.cells import OnnxStep
 from ...source.forms import Structure
@@ -87,6 +87,31 @@ module_form("cell part", nn.Sequential, nn.Identity, nn.Sigmoid, nn.Tanh, nn.Dro
 module_form("cell part", nn.Linear)("matrix")
 
 
+class IndexLSTMStep(Remembering):
+    """One step of an LSTM whose cell looks up x itself, indices (N): it begins from a zero state for each of them.
+
+    Args:
+        module: the cell, which turns [x, output, cell] into the next [output, cell].
+        hidden_size: size of output and cell.
+    """
+
+    def __init__(self, module: nn.Module, hidden_size: int) -> None:
+        super().__init__()
+        self.module = module
+        self.hidden_size = hidden_size
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        if self.state is None:
+            dtype = next((each.dtype for each in self.module.parameters()), x.dtype)
+            self.state = [x.new_zeros(*x.shape, self.hidden_size, dtype=dtype) for _ in range(2)]
+        self.state = self.module([x, *self.state])
+        output: torch.Tensor = self.state[0]
+        return output
+
+
+module_form("state names", IndexLSTMStep)(("lstm", ("h", "c")))
+
+
 @module_form("onnx", LSTMStep)
 class OnnxLSTMStep(OnnxStep, LSTMStep):
     """As `LSTMStep`."""
@@ -96,7 +121,7 @@ class OnnxLSTMStep(OnnxStep, LSTMStep):
 
 # nn.LSTM itself is registered in projects_language.py, since torch-rnn has another class of that name
 @converts("nn.FastLSTM", traits=Traits(reads="numbers", picture="recurrent"))
-def lstm(layer: Layer) -> LSTMStep | FastLSTM:
+def lstm(layer: Layer) -> LSTMStep | FastLSTM | IndexLSTMStep:
     """nn.FastLSTM(inputSize, outputSize, [rho], [cell2gate = true], [p], [mono])
 
     A call is one time step; `forget(module)` starts a new sequence. In a sequencer that happens by itself. It runs on
@@ -115,12 +140,26 @@ def lstm(layer: Layer) -> LSTMStep | FastLSTM:
         stock.state = remembered(layer, "outputs", "cells")
         return stock
     initial_size = list(layer.tensor("userPrevOutput").shape) if given else None
+    if not given and looks_up(cell):
+        layer.note("its cell takes indices: its state is a row for each, as in karthikncode/text-world-player")
+        layer.traits(reads="indices")
+        begun = IndexLSTMStep(cell_of(layer), layer.integer("outputSize"))
+        begun.state = remembered(layer, "outputs", "cells")
+        return begun
     module = layer.make(LSTMStep, cell_of(layer), layer.integer("outputSize"), initial_size)
     if given:
         layer.put(module, "initial_output", field="userPrevOutput")
         layer.put(module, "initial_cell", field="userPrevCell")
     module.state = remembered(layer, "outputs", "cells")
     return module
+
+
+def looks_up(cell: Value) -> bool:
+    """Does a cell look up the indices in its first entry before anything else?"""
+    first = cell
+    while isinstance(first, LuaObject) and isinstance(children := first.get("modules"), LuaTable) and len(children):
+        first = children.get(1)
+    return isinstance(first, LuaObject) and traits_of(first.typename).reads == "indices"
 
 
 class GRUStep(Remembering):

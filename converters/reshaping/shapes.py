@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import math
+from collections.abc import Iterator
 from dataclasses import replace
 
 import torch
@@ -14,6 +15,7 @@ from ...model.registry import converts, converts_to, module_form
 from ...model.traits import Traits
 from ...source.expressions import Variable, python
 from ...source.forms import Structure
+from ...t7 import LuaObject
 
 PASSES = Traits(output="pass")
 
@@ -195,7 +197,17 @@ class Unsqueeze(nn.Module):
         return f"position={self.position}, num_input_dims={self.num_input_dims}"
 
 
-@converts("nn.Unsqueeze", traits=PASSES)
+def sizes_before_unsqueeze(obj: LuaObject, output: tuple[int, ...]) -> Iterator[tuple[int, ...]]:
+    """The sizes without the dimension of 1 that an nn.Unsqueeze made."""
+    place, dims = obj.get("pos"), obj.get("numInputDims")
+    if not isinstance(place, float):
+        return
+    axis = int(place) - 1 + (isinstance(dims, float) and len(output) == dims + 2)  # a batch of such
+    if 0 <= axis < len(output) and output[axis] == 1:
+        yield (*output[:axis], *output[axis + 1 :])
+
+
+@converts("nn.Unsqueeze", traits=replace(PASSES, sizes_before=sizes_before_unsqueeze))
 def unsqueeze(layer: Layer) -> Unsqueeze:
     """nn.Unsqueeze(pos, [numInputDims])
 

@@ -27,6 +27,7 @@ from ..parity.runs.pytorch import require_devices
 from ..parity.torch7_lua import torch7_lua
 from ..parity.verify.verify import verify
 from ..shapes.infer import input_of
+from ..shapes.parse import spelled
 from ..shapes.random_layers import drawn_numbers
 from ..t7.limits import DEFAULT_LIMITS, Limits
 from .card import check_license, write_card
@@ -112,6 +113,11 @@ class ConvertedFolder:
         return f"there is no proof of parity, which --require-proof asks for: {found}"
 
     @property
+    def input_found(self) -> str:
+        """Says which input was looked for and found, and why this one; "" where it was known."""
+        return found_input(self.conversion)
+
+    @property
     def exit_code(self) -> int:
         """What `torchmigrate convert` exits with."""
         return EXIT_OK if self.passed and not self.unproven else EXIT_PARITY
@@ -127,6 +133,7 @@ class ConvertedFolder:
             "notes": [list(note) for note in self.conversion.notes],
             "preprocessing": self.conversion.preprocessing.to_json(),
             "unread_fields": self.conversion.unread,
+            "input": self.input_found,
             "onnx": None if self.onnx is None else self.onnx.to_json(),
             "parity": None if self.report is None else self.report.to_json(),
             "not_run": self.not_run,
@@ -229,10 +236,16 @@ def _write(
         if not report:
             (made / PARITY_FAILED).write_text(report.summary() + "\n")
     if not options.source_only:
-        more = [note for note in (source_note, notes) if note]
+        more = [note for note in (source_note, notes, found_input(conversion)) if note]
         write_card(made, conversion, exported, report, more, options.license)
     files = {path.name: path.stat().st_size for path in sorted(made.iterdir())}
     return ConvertedFolder(folder, files, conversion, exported, report, not_run, source_note, options.require_proof)
+
+
+def found_input(conversion: ConvertedModel) -> str:
+    """Says which input was looked for and found, and why this one; "" where it was known."""
+    found = conversion.input_sizes
+    return "" if found is None or found.sizes is None else f"input found: {spelled(found.sizes)}: {found.reason}"
 
 
 def _reference(conversion: ConvertedModel, beside: Path | None, options: ConvertOptions) -> Reference:

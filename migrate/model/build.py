@@ -29,7 +29,7 @@ MAX_DEPTH = 150
 #: What is said of classes of which no number was recorded.
 NEVER_COMPARED = "read from the Lua source, never compared with Torch7"
 
-#: What is said of an object of a project's class that holds more than that class.
+#: What is said of an object that holds parameters, or of a project's class a setting, which its class has not.
 NAMESAKE = (
     "it has {}, which the class known by this name has not: it may be another author's. "
     "--alias {}={} converts it all the same"
@@ -203,8 +203,11 @@ class Build:
             # a file's fields can contradict each other in any way; the cause is chained to the final error
             self._cause = self._cause or error
             return self._refuse(layer, f"its fields do not fit together ({said(error)})")
-        if obj.typename not in self.aliases and registry.is_of_project(known_as) and layer.unread_settings:
-            return self._refuse(layer, NAMESAKE.format(", ".join(layer.unread_settings), known_as, known_as))
+        more = layer.unread_settings if registry.is_of_project(known_as) else layer.unread_parameters
+        if known_as in self.provided or (layer.has("modules") and not registry.is_of_project(known_as)):
+            more = []  # what computes is the user's Lua, or the layers inside
+        if more and obj.typename not in self.aliases:
+            return self._refuse(layer, NAMESAKE.format(", ".join(more), known_as, known_as))
         if replaced := [name for name in layer.replaced_methods if name in FORWARD]:
             return self._refuse(layer, f"the file replaces its {', '.join(replaced)} by a Lua function")
         if replaced := [name for name in layer.replaced_methods if name in BACKWARD]:

@@ -290,13 +290,15 @@ class Layer:
     @property
     def unread_settings(self) -> list[str]:
         """Those of the unread fields that may say what the layer computes: numbers, booleans, modules, parameters."""
+        values = {name: self.object.get(name) for name in self.unread}
+        settings = [name for name, value in values.items() if isinstance(value, (bool, float, int, LuaObject))]
+        return [name for name in values if name in (*settings, *self.unread_parameters)]
 
-        def says(name: str) -> bool:
-            value = self.object.get(name)
-            parameter = name in _OF_THE_LAYERS_TYPE and isinstance(value, Tensor) and value.numel() > 0
-            return parameter or isinstance(value, (bool, float, int, LuaObject))
-
-        return [name for name in self.unread if says(name)]
+    @property
+    def unread_parameters(self) -> list[str]:
+        """Those of the unread fields that hold parameters, as no class has that computes without them."""
+        values = {name: self.object.get(name) for name in self.unread if name in _OF_THE_LAYERS_TYPE}
+        return [name for name, value in values.items() if isinstance(value, Tensor) and value.numel() > 0]
 
     @property
     def replaced_methods(self) -> list[str]:

@@ -9,7 +9,7 @@ from ..model.conversion import ConvertedModel
 from ..model.layer_record import LayerRecord
 from ..t7 import LuaObject, LuaTable, Storage, Tensor, Value
 from ..t7.nested import nested_count
-from .input_readers import FRAMES, IMAGES, INDICES, NUMBERS, VOLUMES, Entries, Entry, kind_of
+from .input_readers import FRAMES, IMAGES, INDICES, NUMBERS, VOLUMES, Entries, Entry, channels_of, kind_of
 
 #: Dimensions of a batch of what a layer takes.
 _DIMENSIONS = {IMAGES: 4, VOLUMES: 5, FRAMES: 3, NUMBERS: 2}
@@ -44,8 +44,18 @@ def recorded_sizes(entry: Entry) -> Iterator[tuple[Any, str]]:
                     yield sizes, told
                 for sizes in before(record, batched(output.size, Entry(kind=kind_of(record)))):
                     yield sizes, told
+            elif record.traits.flow == "steps" and (steps := list(_before_steps(chain, sizes_of(output)))):
+                yield steps, f"the outputs of {where} for {len(steps)} steps were left in the file"
             if not record.traits.keeps_size:
                 break
+
+
+def _before_steps(chain: list[LayerRecord], outputs: Any) -> Iterator[tuple[int, ...]]:
+    """What a layer got at each step, if the list of its outputs has these sizes; nothing where that is not known."""
+    inside = chain[1:2]  # one layer runs at each step
+    if inside and isinstance(outputs, list) and all(isinstance(sizes, tuple) for sizes in outputs):
+        found = [next(before(inside[0], sizes), None) for sizes in outputs]
+        yield from (sizes for sizes in found if sizes is not None) if None not in found else ()
 
 
 def left_by_model(conv: ConvertedModel) -> Iterator[tuple[Any, str]]:
@@ -82,6 +92,8 @@ def before(record: LayerRecord, output: tuple[int, ...]) -> Iterator[tuple[int, 
         yield from traits.sizes_before(record.object, output)
     elif traits.reads == INDICES:
         yield output[:-1]
+    elif traits.recurrent and traits.reads == NUMBERS and (width := channels_of(record)):
+        yield (*output[:-1], width)
 
 
 def sizes_of(value: Value) -> Any:

@@ -46,6 +46,7 @@ class Trials:
         self.oblong: list[Candidate] = []
         self.too_large: Any = None
         self._recorded: set[str] = set()
+        self._answers: dict[str, Any] = {}
         memo: dict[int, Any] = {}
         self._module = on_meta(conv.module, memo)
         self._requirements = Requirements(conv.layers, memo)
@@ -202,6 +203,15 @@ class Trials:
         """What the model gives; None if it does not take these sizes, or if the budget ends before that is known."""
         if self.budget.spent or sum(map(prod, _tensors(sizes))) > _MAX_NUMBERS:
             return None
+        tried = str(sizes)
+        if tried in self._answers:
+            return self._answers[tried]
+        answer = self._run(sizes)
+        if answer is None or all(tensor.is_meta for _, tensor in leaves(answer)):  # others take memory
+            self._answers[tried] = answer
+        return answer
+
+    def _run(self, sizes: Any) -> Any:
         empty, full = self.empty(sizes), partial(make_input, self.conv, sizes)
         try:
             with self.budget, self._requirements:

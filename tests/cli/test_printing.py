@@ -92,6 +92,7 @@ ROWS: list[tuple[str, int, list[str]]] = [
         "convert alone.t7 -o alone --no-onnx --require-proof",
         EXIT_PARITY,
         [
+            "input found: 2x*; --input-shape takes another",
             "NOT COMPARED against itself in float64: *",
             "not proven: there is no proof of parity, which --require-proof asks for: NOT COMPARED",
         ],

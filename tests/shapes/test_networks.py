@@ -46,14 +46,18 @@ FOUND = {
     "rows_of_a_matrix": "{2x5,2x9x8}",
     "samples_that_a_view_counts": "3x1x224x224",
     "scores_so_far": "{2x5,2x8x7,2x8}",
+    "sentences_of_one_sample_ran": "{9x4,6x4}",
     "sentences_of_two_lengths": "{5x4,11x4}",
     "size_of_a_target": "2x2x224x224",
     "slices_of_a_state": "{2x12,2x5}",
+    "spectra_without_a_channel_ran": "2x14x25",
+    "steps_of_a_list": "{2x4,2x4,2x4}",
     "texts_of_two_lengths": "{2x16,2x16}",
     "the_least_of_the_sizes_that_fit": "2x1x48x48",
     "vectors_of_two_trees": "{5,5}",
     "view_at_the_front": "2x1x6x6",
     "weights_by_class": "{2x6,2}",
+    "words_of_steps": "{3,3}",
 }
 
 #: Their model.py takes what Torch7's input is, though other sizes were found.
@@ -67,17 +71,21 @@ SAVED = [
     "rows_by_index",
     "samples_that_a_view_counts",
     "sentences_of_two_lengths",
+    "spectra_without_a_channel_ran",
+    "steps_of_a_list",
     "texts_of_two_lengths",
     "the_least_of_the_sizes_that_fit",
     "vectors_of_two_trees",
     "view_at_the_front",
     "weights_by_class",
+    "words_of_steps",
 ]
 
 
 @pytest.fixture(scope="module")
 def cases() -> dict[str, Any]:
-    return {case["name"]: case for case in tm.load(golden.FIXTURES / "shapes.t7").list()}
+    files = [golden.FIXTURES / f"{name}.t7" for name in ("shapes", "shapes_of_steps")]
+    return {case["name"]: case for file in files for case in tm.load(file).list()}
 
 
 def test_every_case_is_tested(cases: dict[str, Any]) -> None:

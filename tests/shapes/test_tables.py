@@ -128,7 +128,7 @@ def test_without_numbers_a_transposed_convolution_takes_only_its_channels() -> N
 
 def test_a_search_ends_when_its_budget_is_spent() -> None:
     trials = Trials(tm.convert(chain(linear(7, 5), linear(5, 3))), Budget(3))
-    assert [trials.fits((2, 7)) for _ in range(3)] == [True, False, False]
+    assert [trials.fits((samples, 7)) for samples in (2, 3, 4)] == [True, False, False]
     assert trials.count == 2
     assert trials.budget.spent
 

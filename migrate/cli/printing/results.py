@@ -35,6 +35,8 @@ def show_result(result: ConvertedFolder) -> None:
         console.print(f"  [yellow]fields not read[/] at {printable(line)}")
     for line in conversion.preprocessing.lines() if not conversion.is_criterion else ():
         console.print(f"  {printable(line)}")
+    if result.input_found:
+        console.print(f"  {printable(result.input_found)}; --input-shape takes another", soft_wrap=True)
     refusals = ((each.path or "the top", f"{each.typename}: {each.reason}") for each in conversion.refusals)
     for line in repeated(refusals):
         console.print(f"  [red]not converted[/]: {remark(line)}")
