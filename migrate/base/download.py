@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import ipaddress
 import json
@@ -12,6 +13,7 @@ import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -139,7 +141,7 @@ def local_copy(text: str, step: Callable[[str], None] | None = None, most: int =
     folder = cache_folder() / hashlib.sha256(address.url.encode()).hexdigest()[:32]
     target, note = folder / address.file, folder / _NOTE
     system, path = _file_system(address.url)
-    info = _asked(system, path, address)
+    info = _asked(system, path)
     version = _version(info)
     if (kept := _kept(target, note)) is not None and _still_good(kept, address, version):
         return target
@@ -199,22 +201,30 @@ def _time_outs(url: str) -> dict[str, Any]:
         from aiohttp import ClientTimeout
 
         # no bound of the whole: a large file takes as long as it takes
-        return {
-            "client_kwargs": {
-                "timeout": ClientTimeout(total=None, sock_connect=CONNECT_TIMEOUT, sock_read=READ_TIMEOUT)
-            }
-        }
+        timeout = ClientTimeout(total=None, sock_connect=CONNECT_TIMEOUT, sock_read=READ_TIMEOUT)
+        return {"client_kwargs": {"timeout": timeout, "response_class": _bounded_response()}}
     if protocol == "s3":
         return {"config_kwargs": {"connect_timeout": CONNECT_TIMEOUT, "read_timeout": READ_TIMEOUT}}
     return {}
 
 
-def _asked(system: Any, path: str, address: Address) -> Mapping[str, Any] | str:
+@cache
+def _bounded_response() -> type:
+    """A response whose headers are there in time as a whole: they may come byte by byte, which ends no time-out."""
+    from aiohttp import ClientResponse
+
+    class BoundedResponse(ClientResponse):
+        async def start(self, connection: Any) -> ClientResponse:
+            async with asyncio.timeout(READ_TIMEOUT):
+                return await super().start(connection)
+
+    return BoundedResponse
+
+
+def _asked(system: Any, path: str) -> Mapping[str, Any] | str:
     """What a server says of a file; a text if it did not answer in time. Nothing of other errors."""
-    # of the whole question: headers may come byte by byte
-    options = {"timeout": CONNECT_TIMEOUT + READ_TIMEOUT} if address.is_web else {}
     try:
-        info: Mapping[str, Any] = system.info(path, **options)
+        info: Mapping[str, Any] = system.info(path)
     except Exception as error:  # each file system has errors of its own; the download will show what is wrong
         return _timed_out(error) or {}
     return info

@@ -279,16 +279,22 @@ def test_a_server_that_takes_no_connection_is_given_up(monkeypatch: pytest.Monke
 
 
 class Drip(Endless):
-    """Sends a byte now and then, without end; of the headers too where the address says so."""
+    """Sends a byte now and then, without end; of all headers or the second answer's too where the address says so."""
 
     def do_HEAD(self) -> None:
         if "headers" in self.path:
             self.wfile.write(b"HTTP/1.0 200 OK\r\nX-")
             return self.drip()
+        if "answer" in self.path:
+            self.wfile.write(b"HTTP/1.0 200 OK\r\nContent-Length: 1000\r\nAccept-Ranges: none\r\n\r\n")
+            return None
         return super().do_HEAD()
 
     def do_GET(self) -> None:
-        self.do_HEAD()
+        if "answer" in self.path:
+            self.wfile.write(b"HTTP/1.0 200 OK\r\nX-")
+        else:
+            self.do_HEAD()
         self.drip()
 
     def drip(self) -> None:
@@ -299,7 +305,12 @@ class Drip(Endless):
 
 
 @pytest.mark.parametrize(
-    ("path", "said"), [("net.t7", "less than 1,000 bytes a second"), ("headers.t7", "did not answer in time")]
+    ("path", "said"),
+    [
+        ("net.t7", "less than 1,000 bytes a second"),
+        ("headers.t7", "did not answer in time"),
+        ("answer.t7", "did not answer in time"),
+    ],
 )
 def test_a_server_that_sends_byte_by_byte_is_given_up(
     path: str, said: str, cache: Path, monkeypatch: pytest.MonkeyPatch
