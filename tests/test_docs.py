@@ -14,8 +14,15 @@ PAGES = sorted((ROOT / "docs").glob("*.md"))
 ALL = [*PAGES, ROOT / "README.md", ROOT / "CONTRIBUTING.md"]
 
 
-#: Pages that start many processes.
-SLOW = {"custom-layers-in-lua.md", "from-lua.md", "zoo.md"}
+#: Pages that take many seconds.
+SLOW = {
+    "custom-layers-in-lua.md",
+    "face-embedding.md",
+    "from-lua.md",
+    "gan-checkpoint.md",
+    "style-transfer.md",
+    "zoo.md",
+}
 
 
 @pytest.mark.parametrize(
