@@ -25,10 +25,12 @@ def pytest_configure() -> None:
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Leaves out what is slow, unless -m says what to run, and skips what needs a GPU where there is none."""
-    if not config.getoption("markexpr") and not _named(config):
-        slow = [item for item in items if "slow" in item.keywords]
-        items[:] = [item for item in items if "slow" not in item.keywords]
-        config.hook.pytest_deselected(items=slow)
+    if not _named(config):
+        asked = config.getoption("markexpr")
+        left = {*(() if asked else ("slow",)), *(() if "runtimes" in asked else ("runtimes",))}
+        out = [item for item in items if not left.isdisjoint(item.keywords)]
+        items[:] = [item for item in items if left.isdisjoint(item.keywords)]
+        config.hook.pytest_deselected(items=out)
     if TORCH:
         import torch
 
