@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from dataclasses import replace
-from functools import partial
 from typing import Any
 
 from ..t7 import LuaObject, LuaTable, Value
@@ -17,8 +16,9 @@ from .loading import loaded
 from .result import Results
 from .running import outputs_of
 from .runtime import DIALECTS, LuaStopped, Runtime, told
-from .search import Tools, Way, search
+from .search import search
 from .sizes import counted_as, give_options
+from .ways import Tools, Way
 
 #: Packages that a file may use without requiring them, since the script that it belongs to did.
 _LOADED_BY_SCRIPTS = ("cudnn", "cunn", "cutorch", "optim", "paths", "xlua", "sys", "image", "rnn", "dpnn", "nngraph")
@@ -103,8 +103,11 @@ def _searched(
             return None
         return counted_as(job.get("wanted") or {}, made["parameters"].list())
 
+    def started(changed: dict[str, Any]) -> Runtime:
+        return _started(job | changed, require, folders, bounds, 0)
+
     tools = Tools(
-        start=partial(_started, job, require, folders, bounds, 0),
+        start=started,
         build=built,
         brings=brings,
     )
@@ -141,16 +144,22 @@ def _started(job: dict[str, Any], require: list[str], folders: Folders, limits: 
     runtime.guarded(runtime.text, f"torch.setdefaulttensortype('{_TYPES[job.get('default_type', 'float')]}')", "setup")
     if job.get("arguments") is not None:
         host.set_global("arg", runtime.value(job["arguments"]))
-    elif job.get("options") is not None and not (job.get("caller") and is_expression(job.get("call") or "")):
+    elif job.get("options") is not None and not (job.get("caller") and _are_told(job)):
         host.set_global(lua_text(job.get("options_as") or "opt"), runtime.value(job["options"]))
     for name in ("nn", "nngraph", *require):
         runtime.guarded(host.require, lua_text(name))
     if job.get("setup"):
         runtime.text(lua_text(job["setup"]), "setup")
+    host.go_on()
     host.remember_globals()
     for name in job.get("before") or ():
         runtime.guarded(host.run_file, lua_text(name))
     return runtime
+
+
+def _are_told(job: dict[str, Any]) -> bool:
+    """Do the options stand for what only data tell a script, or names in an expression?"""
+    return is_expression(job.get("call") or "") or set(job["options"]) <= set(job.get("named") or ())
 
 
 def _one(
@@ -165,6 +174,8 @@ def _one(
             raise LuaStopped(error)
 
     model = from_caller(runtime, job, complete) if job.get("caller") else _model(runtime, job, folders)
+    if (cause := runtime.guarded(host.not_whole, model)) is not None:
+        raise LuaStopped(f"the network is not whole where a statement stopped: {told(cause)}")
     made = _parts(runtime, model)
     if (method := host.replaced_method()) is not None:
         raise LuaStopped(f"the files put a method of their own in place of {method}: a network of that is not nn's")

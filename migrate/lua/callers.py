@@ -52,7 +52,47 @@ def run_caller(runtime: Runtime, job: dict[str, Any], wanted: str | None = None)
         wanted: the function at whose first network the script ends.
     """
     runtime.guarded(runtime.host.watch, lua_text(job["file"]), None if wanted is None else lua_text(wanted))
+    for name in job.get("named") or ():
+        runtime.host.tell(lua_text(name), runtime.value((job.get("options") or {}).get(name)))
     return stop_of(runtime, runtime.host.run_caller, job["caller"])
+
+
+def lost_by(runtime: Runtime) -> list[str]:
+    """What stopped statements of the scripts that ran, in their order."""
+    lost, count = runtime.host.lost()
+    return [told(lost[index]) for index in range(1, count + 1)]
+
+
+def asked_by(runtime: Runtime) -> list[str]:
+    """The values that layers were to be made with, and that only data tell."""
+    found = (re.search(r"only data tell ([A-Za-z_][\w.]*), which \S+ is given$", text) for text in lost_by(runtime))
+    return list(dict.fromkeys(name[1] for name in found if name))
+
+
+def is_unknown(runtime: Runtime, script: str, name: str) -> bool:
+    """Does a variable of a script, or a field of one, stand for what only data tell?"""
+    base, *fields = name.split(".")
+    value = runtime.host.variable(lua_text(script), lua_text(base))
+    for field in fields:
+        if not _is_table(runtime, value):
+            break
+        value = runtime.host.get(value, lua_text(field))
+    return bool(runtime.host.is_unknown(value))
+
+
+def unknown_fields(runtime: Runtime, name: str, options: Any) -> list[str]:
+    """The fields of a table of options, called `name`, that only data tell."""
+    if not _is_table(runtime, options):
+        return []
+    keys, values, count = runtime.host.entries(options)
+    pairs = ((keys[index], values[index]) for index in range(1, count + 1))
+    fields = sorted(told(key) for key, value in pairs if isinstance(key, str) and runtime.host.is_unknown(value))
+    return [f"{name}.{field}" for field in fields]
+
+
+def _is_table(runtime: Runtime, value: Any) -> bool:
+    kind = runtime.host.kind(value)
+    return bool((kind[0] if isinstance(kind, tuple) else kind) == "table")
 
 
 def got_by(runtime: Runtime) -> list[Got]:

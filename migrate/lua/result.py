@@ -8,7 +8,7 @@ import torch
 
 from ..t7 import LuaFunction, LuaObject, LuaTable, Storage, Tensor, Value
 from ..t7.bodies import BODIES, ONE_TABLE
-from .runtime import Runtime
+from .runtime import Runtime, told
 from .tensors.handles import NumberHandle, StorageHandle, TensorHandle
 
 
@@ -95,7 +95,8 @@ class Results:
         if kind in ("table", "object"):
             return _COMPOUND
         if kind == "absent":
-            raise CantLeave(f"{path} comes from a package that is not there")
+            label = told(self._host.label(given) or "")
+            raise CantLeave(f"{path} comes from a package that is not there, or from data that are not: {label}")
         raise CantLeave(f"{path} is a {kind}, which no .t7 file can hold")
 
     def _compound(self, given: Any, path: str) -> tuple[Value, list[Any]]:

@@ -11,7 +11,8 @@ from .folders import Folders
 from .kernels import convolutions, criterions, normalization, pooling, resampling
 from .kernels import pointwise as pointwise_kernels
 from .limits import LuaLimits
-from .script_text import with_marked_tables
+from .script_text import is_whole, targets_in, with_marked_tables
+from .syntax.guards import guarded
 from .tensors import indexing, making, numbers, pointwise, products, randoms, reductions, storages, types, views
 from .tensors.engine import FUNCTIONS, KERNELS, METHODS, STORAGE_METHODS, Engine
 from .tensors.handles import DTYPES, Handle, LuaFault
@@ -21,7 +22,7 @@ OPERATIONS = (indexing, making, pointwise, numbers, products, randoms, reduction
 OF_THNN = (convolutions, criterions, normalization, pointwise_kernels, pooling, resampling)
 
 _TABLES = {"method": METHODS, "function": FUNCTIONS, "storage": STORAGE_METHODS, "kernel": KERNELS}
-_SCRIPTS = ("classes", "tensors", "torch", "libraries", "files", "watching")
+_SCRIPTS = ("classes", "tensors", "torch", "libraries", "absent", "files", "watching")
 
 #: The product's packages that define no layers, which Torch7's own Lua may use.
 _BESIDE_TORCH7 = (
@@ -127,6 +128,9 @@ class Runtime:
                 "find_below_name": self._find_below_name,
                 "entries": self._entries,
                 "source": self._source,
+                "guarded": self._guarded,
+                "only_used": self._only_used,
+                "targets": self._targets,
                 "package": self._package,
                 "torch7_package": self.folders.torch7_package,
                 "kernels": self.folders.is_not_lua,
@@ -137,7 +141,13 @@ class Runtime:
             }
         )
         private = self.lua.table_from(
-            {"bridge": bridge, "run": run, "own": f"={_OWN}", "cpu_seconds": self.limits.cpu_seconds}
+            {
+                "bridge": bridge,
+                "run": run,
+                "own": f"={_OWN}",
+                "cpu_seconds": self.limits.cpu_seconds,
+                "computes": self._computes,
+            }
         )
         # the hook that bounds the time does not run in compiled code
         private["run_uncompiled"] = self.lua.eval("jit and jit.off")
@@ -246,6 +256,22 @@ class Runtime:
         self.files.append(file)
         text = self.folders.read(file).decode("latin-1")
         return f"--{text}" if text.startswith("#") else with_marked_tables(text)
+
+    def _guarded(self, text: str, steps: bool) -> str | None:
+        """The text with what asks whether data that are not there decide; None: it is not read, or layers run."""
+        return None if self._computes else guarded(text, steps=steps)
+
+    def _lines(self, file: str, first: float, last: float) -> str:
+        return "\n".join(self.folders.text(file).split("\n")[int(first) - 1 : int(last)])
+
+    def _only_used(self, file: str, first: float, last: float, name: str) -> bool:
+        """Do these lines leave the network in a variable as it is?"""
+        text = self.folders.text(file)
+        return is_whole("\n".join(text.split("\n")[: int(last)]), int(first), [told(name)])
+
+    def _targets(self, file: str, first: float, last: float) -> Any:
+        """The variables and fields that these lines set."""
+        return self.lua.table_from([_text(name) for name in targets_in(self._lines(file, first, last))])
 
     def _package(self, name: str) -> str | None:
         """The text of one of the product's own packages."""

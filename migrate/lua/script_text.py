@@ -150,6 +150,14 @@ def fields_set_between(text: str, name: str, after: int, before: int | None = No
     return [word for words in found for word in re.findall(r"\w+", words)]
 
 
+def targets_in(text: str) -> list[str]:
+    """The variables and fields that a text assigns, by their names; an entry of a table counts as the table."""
+    quiet = without_comments(text, strings=True)
+    found = re.findall(r"(?<![\w.:])([A-Za-z_]\w*(?:\.\w+)*)\s*(?:\[[^\]\n]*\]\s*)?(?:,[^=\n()]*)?=(?!=)", quiet)
+    own = set(re.findall(r"\blocal\s+(\w+)", quiet))
+    return [name for name in dict.fromkeys(found) if name.split(".")[0] not in own | _WORDS]
+
+
 def _lines(text: str, after: int, before: int | None) -> str:
     return "\n".join(without_comments(text, strings=True).split("\n")[after : None if before is None else before])
 

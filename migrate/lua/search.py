@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator
 from pathlib import PurePosixPath
 from typing import Any
 
-from .callers import NoCall, Seen, got_by, look, lua_text, run_caller
+from .callers import NoCall, Seen, asked_by, got_by, is_unknown, look, lua_text, run_caller, unknown_fields
 from .folders import Folders
 from .result import CantLeave
 from .runtime import LuaStopped, Runtime, told
@@ -25,6 +24,7 @@ from .script_text import (
     without_comments,
 )
 from .sizes import OPTIONS, how_to_pass, is_given, option_of, solved, with_option
+from .ways import Tools, Way
 
 #: Options as a file of their own gives them.
 _PARSED = "caller.parse(arg)"
@@ -36,29 +36,6 @@ _OF_TORCH = re.compile(r"(?:nn|cudnn|torch|math|string|table|image|optim|paths|x
 _END = 1 << 30
 _FIRST = re.compile(r"(^|/)(main|train|run|start)\w*\.lua$", re.I)
 _LAST = re.compile(r"(^|/|_)(test|eval|evaluate|sample|demo|predict|infer|convert|extract|example|bench)", re.I)
-
-
-@dataclass(frozen=True)
-class Way:
-    """How a file gives a network: what to add to its job, and the options of the command that say the same."""
-
-    job: dict[str, Any]
-    said: str
-
-
-@dataclass
-class Tools:
-    """What a search needs of the builder.
-
-    Attributes:
-        start: a Lua with what the job sets up, in which no file has run.
-        build: builds once what a job asks for; gives how many parameters the network has, None if it is none.
-        brings: the error came of a package that a script required: it is loaded from now on.
-    """
-
-    start: Callable[[], Runtime]
-    build: Callable[[dict[str, Any]], int | None]
-    brings: Callable[[str], bool]
 
 
 def search(job: dict[str, Any], folders: Folders, tools: Tools, seconds: float, first: LuaStopped | NoCall) -> Way:
@@ -86,6 +63,8 @@ def search(job: dict[str, Any], folders: Folders, tools: Tools, seconds: float, 
                 offered += found
         except _TimeIsOver:
             break
+    if (only := looking.fitting(offered)) is not None:
+        return only
     if offered:
         raise NoCall(looking.offers(), tuple(dict.fromkeys(way.said for way in offered)))
     if isinstance(first, NoCall):
@@ -118,7 +97,7 @@ class _Search:
         if self._seen is None:
             while True:
                 self._in_time()
-                runtime = self.tools.start()
+                runtime = self.tools.start({})
                 self._seen = look(runtime, self.file)
                 if self._seen.error is None or not self.tools.brings(self._seen.error):
                     break
@@ -180,19 +159,25 @@ class _Search:
         job = self.job | {"caller": script}
         while True:
             self._in_time()
-            runtime = self.tools.start()
+            runtime = self.tools.start({"caller": script})
             error = run_caller(runtime, job)
             if (networks := got_by(runtime)) or error is None or not self.tools.brings(error):
                 break
         found = []
-        for got in networks if not self.job.get("options") else []:  # they would be of the script's own options
+        own = all(runtime.host.has_told(lua_text(name)) for name in self.job.get("options") or ())
+        for got in networks if own else []:  # else they would be of the script's own options
             said = f"--caller {script} --call '{got.name}'"
             way = Way({"caller": script, "call": got.name}, said)
             if got.kinds > 1:
                 self.unknown.append(f"{said} (it gives {got.kinds} different networks, the first in {got.where})")
             elif self._gives(way.job):
                 found.append(way)
-        yield found or self._calls(script, runtime, error)
+        found = found or self._calls(script, runtime, error)
+        for name in asked_by(runtime) if not found else []:
+            if option_of(name) not in self.names:
+                self.names.append(option_of(name))
+                self.unknown.append(f"--caller {script} (not known: {name}, with which it makes layers)")
+        yield found
 
     def _calls(self, script: str, runtime: Runtime, error: str | None) -> list[Way]:
         """Calls in the text of the scripts, with the variables that this one had at its end or where it stopped."""
@@ -300,9 +285,16 @@ class _Search:
                     continue
             if variable is None and all_options and given:
                 continue
-            if variable is None or later or (base not in OPTIONS and is_parameter(self._texts()[site.script], base)):
+            if all_options and variable is not None:
+                found += self._unset(unknown_fields(runtime, base, variable))
+            parameter = base not in OPTIONS and is_parameter(self._texts()[site.script], base)
+            if variable is None or later or parameter or is_unknown(runtime, script, name):
                 found.append(name)
         return list(dict.fromkeys(found))
+
+    def _unset(self, fields: list[str]) -> list[str]:
+        """Those that the file reads, and that no option gives."""
+        return [field for field in fields if self._reads(option_of(field)) and not is_given(self.job, field)]
 
     def _fields_set(self, text: str, name: str, after: int, before: int | None) -> list[str]:
         """The fields of a variable that are set there, and that the file reads."""
@@ -339,6 +331,13 @@ class _Search:
 
     # ------------------------------------------------------------------ trying
 
+    def fitting(self, ways: list[Way]) -> Way | None:
+        """The one of several networks that has as many parameters as the weights are."""
+        numbers = (self.job.get("wanted") or {}).get("numbers")
+        fits = [way for way in ways if numbers and self._count(way.job) == numbers]
+        why = f"it alone has the {numbers:,} parameters of the weights" if fits else ""
+        return Way(fits[0].job, f"{fits[0].said} ({why})") if len(fits) == 1 else None
+
     def _whole(self, ways: list[Way]) -> list[Way]:
         """Leaves out functions that the file itself calls, while another is left: what they give is a part."""
         text = self.folders.text(self.file)
@@ -350,13 +349,15 @@ class _Search:
 
     def _gives(self, changed: dict[str, Any]) -> bool:
         self._in_time()
+        return self._count(changed) is not None
+
+    def _count(self, changed: dict[str, Any]) -> int | None:
+        self._error = "it gives no network"
         try:
-            count = self.tools.build(self.job | changed)
+            return self.tools.build(self.job | changed)
         except (LuaStopped, CantLeave, NoCall) as error:
             self._error = str(error)
-            return False
-        self._error = "it gives no network"
-        return count is not None
+            return None
 
     def _none_fits(self, unknown: list[str]) -> str:
         wanted = self.job.get("wanted")
@@ -373,11 +374,7 @@ class _Search:
 
         def built(size: int) -> int | None:
             self._in_time()
-            try:
-                return self.tools.build(self.job | changed | with_option(self.job, name, size))
-            except (LuaStopped, CantLeave, NoCall) as error:
-                self._error = str(error)
-                return None
+            return self._count(changed | with_option(self.job, name, size))
 
         size = solved(wanted["numbers"], built)
         if size is None:

@@ -121,7 +121,10 @@ def test_the_weight_of_groups_is_as_cudnn_lays_it_out() -> None:
         ("nn.gModule({nn.Identity()}, {nn.Identity()()})", "Did you forget a second set of parens"),
         ("nn.Identity()({})", "cannot pass an empty table"),
         ("nn.Linear(3, 2):updateGradInput(torch.zeros(3))", "nn.Linear:updateGradInput is not there for a definition"),
-        ("torch.add(nn.Linear(3, 2):backward(torch.zeros(3)), 1)", "a value .* that is absent was given to torch"),
+        (
+            "torch.zeros(3):add(nn.Linear(3, 2):backward(torch.zeros(3)))",
+            "a value .* that is absent was given to torch",
+        ),
         (
             "(function() local l = nn.Linear(2, 3) nn.Concat(1):add(l):add(l:clone('weight')):getParameters() end)()",
             "check that you are sharing parameters and gradParameters",

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from attacks import FAULTS, NOT_THERE, RECURSIVE_GSUB, REFUSED, SEARCH
+from attacks import FAULTS, NOT_READ, NOT_THERE, RECURSIVE_GSUB, REFUSED, SEARCH
 from lua_runtimes import evaluated, runtime
 
 import torchmigrate as tm
@@ -60,15 +60,21 @@ def test_errors_of_python_are_text(text: str, dialect: str) -> None:
     assert evaluated(untouched(dialect), text) == ["string"]
 
 
+@pytest.mark.parametrize("text", NOT_READ)
+def test_what_can_not_be_read_is_not_known(text: str, dialect: str) -> None:
+    with pytest.raises(CantLeave, match="from data that are not"):
+        evaluated(runtime(dialect=dialect), f"return {text}")
+    with pytest.raises(LuaStopped, match="only data tell"):
+        evaluated(runtime(dialect=dialect), f"local x = {text} if x then return 1 end return 2")
+
+
 def test_what_stands_behind_a_tensor_is_not_seen(dialect: str) -> None:
     assert evaluated(runtime(dialect=dialect), SEARCH) == [""]
 
 
 def test_what_is_absent_does_nothing_and_enters_no_result() -> None:
     lua = runtime()
-    assert evaluated(lua, "local ffi = require 'ffi' ffi.cdef('int getpid();') return tostring(ffi.C.getpid())") == [
-        "<absent>"
-    ]
+    assert evaluated(lua, "local ffi = require 'ffi' ffi.cdef('int getpid();') return tostring(ffi)") == ["<ffi>"]
     assert lua.missing == ["ffi"]
     with pytest.raises(CantLeave, match=r"the result\.a comes from a package that is not there"):
         evaluated(lua, "return {a = require('ffi').C}")

@@ -81,7 +81,7 @@ def test_two_are_named(tmp_path: Path) -> None:
     main_lua = "dofile('net.lua') local data = torch.load('x.t7')\nlocal x = net(data.words, classes)"
     with pytest.raises(NoCall) as error:
         found(tmp_path, {"net.lua": text, "main.lua": main_lua}, "net.lua", wanted={"numbers": 20})
-    assert "not known: data.words, classes;" in error.value.ways[0]
+    assert "not known: data.words, classes)" in error.value.ways[0]
     assert error.value.unknown == ("words", "classes")
     said, model = found(tmp_path, {}, "net.lua", options={"words": 4, "classes": 3}, named=["words", "classes"])
     assert said == "--caller main.lua --call 'net(data.words, classes)'"

@@ -146,8 +146,14 @@ function torch.class(name, parent, module)
    local above
    if parent then above = classes[parent] or error('unknown parent class <' .. tostring(parent) .. '>', 2) end
    local class = object_class(name, above)
-   if P.in_package then P.own_classes[#P.own_classes + 1] = class else P.bridge.on_class(name) end
+   local own = P.in_package
+   if own then P.own_classes[#P.own_classes + 1] = class else P.bridge.on_class(name) end
    local function make(...)
+      if own and P.some_unknown then
+         -- a loss is no part of a network
+         if P.has_unknown(...) and torch.isTypeOf(setmetatable({}, class), 'nn.Criterion') then return P.not_known(name) end
+         P.may_be_given(name, ...)
+      end
       local self = setmetatable({}, class)
       torch.pointer(self)      -- numbered as they are made, so that two runs write them in one order
       local init = class.__init

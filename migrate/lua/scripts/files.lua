@@ -1,36 +1,19 @@
 -- require, dofile and their like: the product's own packages, then files below the folders that were named.
 local P = ...
 local bridge = P.bridge
-local type, error, tostring, xpcall, unpack, select, ipairs = type, error, tostring, xpcall, unpack, select, ipairs
+local type, error, tostring, unpack, select, ipairs = type, error, tostring, unpack, select, ipairs
 local own_name = string.sub(P.own, 2)
 local find, match, sub, gsub, gmatch = string.find, string.match, string.sub, string.gsub, string.gmatch
 local loaded, running = {}, {}
 P.has_run = {}
-local rawget, rawset, newproxy = rawget, rawset, newproxy or P.newproxy
-
--- Something that is not there: it can be called, indexed and combined, but what comes of it may not enter a model.
-local absent = P.newproxy(true)
-do
-   local mt = P.metatable_of(absent)
-   local function itself()
-      if P.absent_raises then error(P.where() .. 'a package that is not there is used', 0) end
-      return absent
-   end
-   for _, name in ipairs{'index', 'call', 'add', 'sub', 'mul', 'div', 'mod', 'pow', 'unm', 'concat'} do mt['__' .. name] = itself end
-   mt.__newindex = function() end
-   mt.__len = function() return 0 end
-   mt.__tostring = function() return '<absent>' end
-   mt.__metatable = false
-   P.payload[absent] = false
-   P.absent = absent
-end
+local rawget, rawset = rawget, rawset
 
 -- what is absent can be named while packages load, and not be used while layers run
 function P.begin() P.absent_raises = true end
 
 -- LuaJIT takes a bracket on a new line for a call, Lua 5.1 refuses it: the line break moves behind the bracket
-local function compile(text, name)
-   local f, message = P.compile(text, name)
+local function compile(text, name, behind)
+   local f, message = P.compile(text, name, behind)
    for _ = 1, 100 do
       local line = not f and match(message or '', ':(%d+): ambiguous syntax')
       if not line then break end
@@ -38,7 +21,7 @@ local function compile(text, name)
       for _ = 2, tonumber(line) do at = find(text, '\n', at, true) + 1 end
       local bracket = find(text, '(', at, true)
       text = sub(text, 1, at - 2) .. ' ' .. sub(text, at, bracket) .. '\n' .. sub(text, bracket + 1)
-      f, message = P.compile(text, name)
+      f, message = P.compile(text, name, behind)
    end
    return f, message
 end
@@ -49,6 +32,7 @@ local function placed(message)
    if type(message) == 'string' and find(message, own_name, 1, true) == 1 then
       message = P.where() .. gsub(message, '^[^:]*:%d+: ', '')
    end
+   P.stops(message)
    return message
 end
 function P.protected(f, ...)
@@ -58,7 +42,7 @@ function P.protected(f, ...)
       n, results = select('#', ...), {...}
       return ok
    end
-   if not keep(xpcall(function() return f(unpack(arguments, 1, count)) end, placed)) then return false, results[1] end
+   if not keep(P.xpcall(function() return f(unpack(arguments, 1, count)) end, placed)) then return false, results[1] end
    return true, unpack(results, 1, n)
 end
 local function given(file, ok, ...)
@@ -68,9 +52,10 @@ local function given(file, ok, ...)
 end
 local function run(file, ...)
    local text, f, message = bridge.source(file)
-   if P.end_of_file then
+   -- what data that are not there stop is one statement, where the layers are the product's, which say what they change
+   if P.end_of_file or P.goes_on then
       -- its variables are seen at its end; a file that returns something takes no further line
-      f = compile(text .. '\nlocal _ = __end_of_file()', '@' .. file)
+      f = P.end_of_file and compile(text, '@' .. file, '\nlocal _ = __end_of_file()') or compile(text, '@' .. file, '')
       rawset(_G, '__end_of_file', P.end_of_file)
    end
    if not f then f, message = compile(text, '@' .. file) end
@@ -177,12 +162,15 @@ function require(name)
       local file = found(name)
       if not file then
          -- a library in C is not run
-         if bridge.kernels(name) or match(name, '^lib[%w_]+$') or P.absent_packages[name] or P.absent_packages[match(name, '^[^.]+')] then
+         -- nor is a package that a script has beside Torch7; a definition's own files must be there
+         local known = P.absent_packages[name] or P.absent_packages[match(name, '^[^.]+')]
+         if bridge.kernels(name) or match(name, '^lib[%w_]+$') or known or P.end_of_file and match(name, '^%a[%w_-]*$') then
             bridge.missing(name)
-            loaded[name] = absent
+            loaded[name] = P.absent_package(name)
             -- many packages leave a global of their name
-            if find(name, '^%a[%w_]*$') and rawget(_G, name) == nil then rawset(_G, name, absent) end
-            return absent
+            local left = match(name, '^%a[%w_]*')
+            if rawget(_G, left) == nil and (left == name or known) then rawset(_G, left, loaded[name]) end
+            return loaded[name]
          end
          error("module '" .. name .. "' not found: no file of that name below the folder of the definition", 2)
       end

@@ -45,6 +45,14 @@ function H.is_authors(object, name) return P.is_authors(object, name) end
 function H.read(object, version, parts) return P.read(object, version, parts) end
 function H.unread_function() return P.unread_function() end
 function H.begin() P.begin() end
+function H.label(value) return P.label(value) end
+-- what stopped statements of scripts, and whether a value stands for what is not there
+function H.lost() return P.lost, #P.lost end
+function H.is_unknown(value) return P.is_unknown(value) end
+function H.has_told(name) return P.has_told[name] == true end
+-- statements that need data stop alone; not where the layers are a checkout's, which do not say what they change
+function H.go_on() P.goes_on = not P.bridge.torch7_package('nn') end
+function H.tell(name, value) P.tell(name, value) end
 function H.allow_more() P.allow_more() end
 function H.copied(value) return P.copied(value) end
 function H.reference(files, arguments) P.reference(files, arguments) end
@@ -130,6 +138,12 @@ function H.set_variable(file, name, value)
    local scope = file and P.scopes[P.located(file)]
    if scope and scope.values[name] ~= nil then scope.values[name] = value else rawset(_G, name, value) end
 end
+-- was a statement that stopped adding to a network, or to a part of it?
+function H.not_whole(model)
+   for _, module in ipairs(P.is_a(model, 'nn.Module') and model:listModules() or {}) do
+      if P.not_whole[module] then return P.lost[#P.lost] end
+   end
+end
 -- the line where a file stopped, nil if it did not; and its variables that hold networks, those of others left out
 function H.networks(file)
    local scope = P.scopes[P.located(file)]
@@ -149,6 +163,11 @@ function H.networks(file)
    end
    table.sort(others)
    for _, name in ipairs(others) do note(name, _G[name]) end
+   -- where statements stopped, what is left of a network that they would have changed is none
+   for at = #found, 1, -1 do
+      local held = found[at][2]
+      if H.not_whole(held) or #P.lost > 0 and P.is_part[held] then table.remove(found, at) end
+   end
    for _, each in ipairs(found) do
       local modules = each[2]:listModules()
       for i = 2, #modules do inside[modules[i]] = true end
@@ -179,4 +198,5 @@ function H.statistics(model)
    end
    return pairs_of
 end
+P.lift_functions()
 return H

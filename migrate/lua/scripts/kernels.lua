@@ -10,7 +10,7 @@ for i = 1, #names do
    functions[names[i]] = function(...)
       local n, arguments = select('#', ...), {...}
       for k = 1, n do
-         if arguments[k] == P.absent then arguments[k] = nil end      -- a generator in C
+         if P.is_unknown(arguments[k]) then arguments[k] = nil end      -- a generator in C
       end
       run(unpack(arguments, 1, n))
    end

@@ -5,7 +5,7 @@ local type, error, tostring, tonumber, select, ipairs, pairs, next = type, error
 local rawget, setmetatable = rawget, setmetatable
 local pcall, xpcall, unpack, concat, byte, floor = pcall, xpcall, unpack, table.concat, string.byte, math.floor
 local sethook, getinfo, clock = debug.sethook, debug.getinfo, os.clock
-P.getinfo, P.getlocal, P.setfenv = getinfo, debug.getlocal, setfenv
+P.getinfo, P.getlocal, P.getupvalue, P.setfenv = getinfo, debug.getlocal, debug.getupvalue, setfenv
 
 -- Lua 5.1 can't stop a loop in a coroutine from outside: each one gets the hook
 local deadline = clock() + P.cpu_seconds
@@ -40,14 +40,27 @@ local function passed(ok, ...)
    end
    return ok, ...
 end
-function _G.pcall(f, ...) return passed(pcall(f, ...)) end
+function P.xpcall(f, handler) return passed(xpcall(f, handler)) end
+local function caught(ok, ...)
+   if not ok then P.not_caught((...)) end
+   return passed(ok, ...)
+end
+function _G.pcall(f, ...) return caught(pcall(f, ...)) end
 function _G.xpcall(f, handler, ...)
    local n, arguments = select('#', ...), {...}
-   return passed(xpcall(function() return f(unpack(arguments, 1, n)) end, handler))
+   return caught(xpcall(function() return f(unpack(arguments, 1, n)) end, handler))
 end
-function P.compile(text, name)
+-- behind: what is put behind the text, whose statements may stop one by one; nil: none may
+function P.compile(text, name, behind)
    if byte(text, 1) == 27 then return nil, 'compiled code (bytecode) is not loaded' end
-   return P.loadstring(text, name)
+   local guarded = bridge.guarded(text, behind ~= nil and P.goes_on == true)
+   local f = guarded and P.loadstring(guarded .. (behind or ''), name)
+   if not f and behind then
+      guarded = bridge.guarded(text, false)
+      f = guarded and P.loadstring(guarded .. behind, name)
+   end
+   if f then return f end
+   return P.loadstring(text .. (behind or ''), name)
 end
 function _G.loadstring(text, name)
    if type(text) ~= 'string' then error('bad argument #1 to \'loadstring\' (string expected)', 2) end
@@ -192,10 +205,17 @@ io = {
       if type(mode) == 'string' and string.find(mode, '^[wa]') then
          return {write = function(self) return self end, flush = stream.flush, close = stream.close, setvbuf = stream.setvbuf}
       end
-      return nil, tostring(name) .. ': files are closed'
+      -- for those who ask it is not there; what is read of it is not known
+      return not P.computes and P.absent_file(tostring(name)) or nil, tostring(name) .. ': files are closed'
    end,
 }
-for _, name in ipairs{'popen', 'lines', 'input', 'output', 'tmpfile'} do
+for _, name in ipairs{'popen', 'lines'} do
+   io[name] = function(what)
+      if P.computes then error('io.' .. name .. ' is closed', 2) end
+      return P.not_known('io.' .. name .. '(' .. tostring(what) .. ')')
+   end
+end
+for _, name in ipairs{'input', 'output', 'tmpfile'} do
    io[name] = function() error('io.' .. name .. ' is closed', 2) end
 end
 function print(...)

@@ -17,7 +17,7 @@ local wrap
 local function open(value, depth)
    local kind = type(value)
    if kind == 'userdata' then
-      return payload[value] or error('a value of a package that is absent was given to torch', 0)
+      return payload[value] or error('a value of a package that is absent was given to torch (' .. (P.label(value) or '?') .. ')', 0)
    end
    if kind ~= 'table' then return value end
    if depth > 16 then error('a table is nested too deeply for torch', 0) end
@@ -73,9 +73,25 @@ local function opened(n, ...)
    return unpack(arguments, 1, n)
 end
 
+-- is something among the arguments that only data tell, and nothing that would be changed by it?
+local function is_of_unknown(n, ...)
+   local found = false
+   for i = 1, n do
+      local value = (select(i, ...))
+      local kind = type(value)
+      if kind == 'userdata' then
+         if payload[value] then return false end
+         found = true
+      elseif kind == 'table' and not P.typename(value) then
+         for _, held in P.raw_pairs(value) do found = found or (type(held) == 'userdata' and not payload[held]) end
+      end
+   end
+   return found
+end
 -- a function of Lua that runs an operation of Python
 local function operation(how, name)
    return function(...)
+      if P.some_unknown and is_of_unknown(select('#', ...), ...) then return P.not_known('torch.' .. name .. '(…)') end
       return finish(call(how, name, opened(select('#', ...), ...)))
    end
 end

@@ -54,7 +54,7 @@ local function described(module)
       parts[#parts + 1] = P.typename(layer) or '?'
       for _, name in ipairs{'weight', 'bias'} do
          local held = rawget(layer, name)
-         if P.torch.isTensor(held) then parts[#parts + 1] = concat(held:size():totable(), 'x') end
+         if not P.is_unknown(held) and P.torch.isTensor(held) then parts[#parts + 1] = concat(held:size():totable(), 'x') end
       end
    end
    return concat(parts, ' ')

@@ -6,6 +6,7 @@ local ipairs, error, type, select, tostring, concat = ipairs, error, type, selec
 local Container = class('Container', nil, function(self) self.modules = {} end)
 
 function Container:add(module)
+   P.is_changing(self, module)
    self.modules[#self.modules + 1] = module
    return self
 end
@@ -67,6 +68,7 @@ local Sequential = class('Sequential', 'Container')
 function Sequential:__len() return #self.modules end
 Sequential.__len__ = Sequential.__len
 function Sequential:add(module)
+   P.is_changing(self, module)
    if #self.modules == 0 then self.gradInput = module.gradInput end
    self.modules[#self.modules + 1] = module
    self.output = module.output
@@ -81,12 +83,14 @@ local function ends(self)
    end
 end
 function Sequential:insert(module, index)
+   P.is_changing(self, module)
    index = index or #self.modules + 1
    if index > #self.modules + 1 or index < 1 then error(P.where() .. 'index should be contiguous to existing modules', 0) end
    table.insert(self.modules, index, module)
    ends(self)
 end
 function Sequential:remove(index)
+   P.is_changing(self)
    index = index or #self.modules
    if index > #self.modules or index < 1 then error(P.where() .. 'index out of range', 0) end
    local module = table.remove(self.modules, index)

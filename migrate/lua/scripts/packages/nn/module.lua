@@ -8,7 +8,7 @@ local Module = torch.class('nn.Module')
 Module.__init = P.module_fields
 
 -- a backward pass leaves nothing in a network that says what it computes; its result may not be used
-function Module:backward() return P.absent end
+function Module:backward() return P.swallowed('a gradient') end
 for _, name in ipairs{'updateGradInput', 'accGradParameters', 'accUpdateGradParameters',
                       'sharedAccUpdateGradParameters', 'backwardUpdate', 'updateParameters'} do
    Module[name] = function(self)
@@ -123,6 +123,7 @@ end
 
 function Module:replace(callback)
    local made = callback(self)
+   P.is_changing(self)
    if self.modules then
       for i, module in ipairs(self.modules) do self.modules[i] = module:replace(callback) end
    end
@@ -213,7 +214,7 @@ function Criterion:__init()
    self.gradInput = torch.Tensor()
    self.output = 0
 end
-function Criterion:forward() return P.absent end
+function Criterion:forward() return P.swallowed('a loss') end
 Criterion.backward, Criterion.updateGradInput = Criterion.forward, Criterion.forward
 Criterion.updateOutput = Criterion.forward
 for _, name in ipairs{'clone', 'float', 'double', 'cuda'} do Criterion[name] = Module[name] end
