@@ -72,6 +72,7 @@ def build(job: dict[str, Any], folders: Folders, limits: LuaLimits) -> tuple[dic
         "printed": runtime.printed,
         "missing": runtime.missing,
         "own_classes": runtime.own_classes,
+        "class_files": runtime.class_files,
         "required": require,
         "differences": structure[:20],
         "found": found,

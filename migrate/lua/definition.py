@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from ..base.errors import UsageError
@@ -42,6 +42,7 @@ class Definition:
         missing: packages that it required and that are not there; nothing of theirs is in the model.
         own_classes: classes that its files define.
         found: where neither a call nor a variable was given: the options of the command by which it came out.
+        class_files: which file defines each of its own classes.
     """
 
     model: Value
@@ -52,6 +53,7 @@ class Definition:
     missing: tuple[str, ...]
     own_classes: tuple[str, ...]
     found: str = ""
+    class_files: Mapping[str, str] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
         """What is known of it besides the network, as JSON values."""
@@ -236,6 +238,7 @@ def define_with_details(
         tuple(said["missing"]),
         tuple(said["own_classes"]),
         said["found"],
+        {name: os.path.join(folder, file) for name, file in said["class_files"].items()},
     )
 
 

@@ -76,6 +76,7 @@ class Runtime:
         files: the author's files that were run.
         missing: packages that it required and that are not there.
         own_classes: classes that the author's files define.
+        class_files: the file that was running when one was defined.
         outputs_of: runs a network that was built so far; None: none is run.
         loaded: reads a `.t7` below the folders; None: none is read.
         child_of: a pass of a module of nn that an author's layer runs; None: no layer is run.
@@ -99,6 +100,7 @@ class Runtime:
         self.files: list[str] = []
         self.missing: list[str] = []
         self.own_classes: list[str] = []
+        self.class_files: dict[str, str] = {}
         self.outputs_of: Callable[[Runtime, Any, Any], Any] | None = None
         self.loaded: Callable[[Runtime, str], Any] | None = None
         self.child_of: Callable[..., Any] | None = None
@@ -236,8 +238,10 @@ class Runtime:
         if name not in self.missing:
             self.missing.append(name)
 
-    def _on_class(self, name: str) -> None:
+    def _on_class(self, name: str, file: str | None = None) -> None:
         self.own_classes.append(name)
+        if file is not None:
+            self.class_files[name] = file.encode("latin-1").decode("utf-8", "surrogateescape")
 
     def _find(self, name: str) -> str | None:
         return self.folders.find(name.encode("latin-1").decode("utf-8", "surrogateescape"))

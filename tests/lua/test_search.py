@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from click.testing import CliRunner
 
 import torchmigrate as tm
@@ -269,6 +270,27 @@ def test_the_command_looks_in_the_folder_of_the_project(tmp_path: Path) -> None:
     assert run.exit_code == 0, run.output
     assert "--caller opts.lua --call 'definition(caller.parse(arg))'" in " ".join(run.output.split())
     assert "it was never trained" in (tmp_path / "out" / "README.md").read_text()
+
+
+@pytest.mark.slow
+def test_the_command_takes_the_files_of_own_classes(tmp_path: Path) -> None:
+    (tmp_path / "Twice.lua").write_text(
+        "local Twice, parent = torch.class('my.Twice', 'nn.Module')\n"
+        "function Twice:updateOutput(x) self.output:resizeAs(x):copy(x):mul(2) return self.output end\n"
+        "function Twice:updateGradInput(x, g) self.gradInput:resizeAs(g):copy(g):mul(2) return self.gradInput end\n"
+    )
+    (tmp_path / "net.lua").write_text("dofile 'Twice.lua' return nn.Sequential():add(nn.Linear(3, 2)):add(my.Twice())")
+    out = str(tmp_path / "out")
+    run = CliRunner().invoke(
+        cli, ["convert", str(tmp_path / "net.lua"), "--fresh-weights", "-o", out, "--input-shape", "2x3"]
+    )
+    assert run.exit_code == 0, run.output
+    assert "classes of its own: my.Twice" in run.output
+    network = tm.lua.define("net.lua", folder=tmp_path)
+    module = tm.convert(network, lua=[tmp_path / "Twice.lua"]).module
+    x = torch.tensor([[1.0, 2.0, -3.0], [0.5, 0.0, 4.0]])
+    linear = tm.convert(network["modules"][1]).module
+    assert torch.equal(module(x), 2 * linear(x))
 
 
 def test_tables_that_are_written_with_numbers() -> None:

@@ -175,6 +175,7 @@ def _convert_definition(
         written = Path(folder) / Path(file).with_suffix(".t7").name
         dump(found.model, written)
         notes = [definition.origin(Path(file), lua, found.found)]
+        settings = definition.with_own_classes(found, settings)
         result = convert_file(written, target, settings, step, notes=notes)
     if as_json:
         console.print_json(result.to_json() | {"definition": found.to_json()})

@@ -129,6 +129,25 @@ def origin(file: Path, given: dict[str, Any], found: str = "") -> str:
     return f"{', '.join(said)}; the sha256 of the model is that of the .t7 file that these make"
 
 
+def with_own_classes(found: Definition, settings: ConvertOptions) -> ConvertOptions:
+    """The settings with the files that define classes of the network that no converter knows, as `--lua` names them."""
+    from ...lua.layers.provider import converters
+    from ...lua.layers.session import classes_in
+    from ...lua.sandbox import LuaFailed
+    from ...model.registry import find, load_all
+
+    if settings.lua or settings.plugins or settings.allow_unsupported:
+        return settings
+    load_all()
+    known = {*settings.aliases, *(name for name in found.class_files if find(name) is not None)}
+    held = set(classes_in(found.model)) - known
+    files = list(dict.fromkeys(Path(file) for name, file in found.class_files.items() if name in held))
+    try:
+        return replace(settings, lua=files) if files and converters(files) else settings
+    except LuaFailed:  # a file that needs others does not run by itself
+        return settings
+
+
 def inputs(folder: Path, given: dict[str, Any]) -> list[Path | None]:
     """What is read beside the file to make a network; the folder of the output may neither be nor hold any of it.
 

@@ -105,7 +105,7 @@ class Session:
         if value.typename not in self.runtime.own_classes:
             defined = ", ".join(self.runtime.own_classes[:12]) or "no class"
             raise LuaStopped(f"the Lua files define no class {value.typename}; they define {defined}")
-        for name in dict.fromkeys(_classes(value)):
+        for name in dict.fromkeys(classes_in(value)):
             if not self.host.has_class(name):
                 self.runtime.guarded(self.host.stand_in, name)
         return self.value(value)
@@ -205,7 +205,7 @@ class Session:
         return Pass(output, found, gradients)
 
 
-def _classes(value: Value) -> Iterator[str]:
+def classes_in(value: Value) -> Iterator[str]:
     """The classes of all objects in a value."""
     stack, seen = [value], set()
     while stack:

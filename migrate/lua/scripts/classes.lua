@@ -147,7 +147,7 @@ function torch.class(name, parent, module)
    if parent then above = classes[parent] or error('unknown parent class <' .. tostring(parent) .. '>', 2) end
    local class = object_class(name, above)
    local own = P.in_package
-   if own then P.own_classes[#P.own_classes + 1] = class else P.bridge.on_class(name) end
+   if own then P.own_classes[#P.own_classes + 1] = class else P.bridge.on_class(name, P.running_file()) end
    local function make(...)
       if own and P.some_unknown then
          -- a loss is no part of a network

@@ -6,6 +6,7 @@ local own_name = string.sub(P.own, 2)
 local find, match, sub, gsub, gmatch = string.find, string.match, string.sub, string.gsub, string.gmatch
 local loaded, running = {}, {}
 P.has_run = {}
+function P.running_file() return running[#running] end
 local rawget, rawset = rawget, rawset
 
 -- what is absent can be named while packages load, and not be used while layers run
