@@ -56,6 +56,10 @@ _LOAD = """function(text, name, P)
 end"""
 
 
+#: A pass of a module takes as long as so many operations.
+_OF_A_CHILD = 20
+
+
 class LuaStopped(Exception):
     """The Lua ended with an error; the message is Lua's, with its file and line."""
 
@@ -80,6 +84,7 @@ class Runtime:
         outputs_of: runs a network that was built so far; None: none is run.
         loaded: reads a `.t7` below the folders; None: none is read.
         child_of: a pass of a module of nn that an author's layer runs; None: no layer is run.
+        operations: how many operations ran, as Lua called them; a pass of a module counts as some.
     """
 
     def __init__(
@@ -104,6 +109,7 @@ class Runtime:
         self.outputs_of: Callable[[Runtime, Any, Any], Any] | None = None
         self.loaded: Callable[[Runtime, str], Any] | None = None
         self.child_of: Callable[..., Any] | None = None
+        self.operations = 0
         self.lua = lupa.LuaRuntime(
             encoding="latin-1",
             unpack_returned_tuples=True,
@@ -170,6 +176,7 @@ class Runtime:
 
     def _call(self, how: str, name: str, *arguments: Any) -> Any:
         """Runs an operation; errors come back as text, so that no exception of Python is seen in Lua."""
+        self.operations += 1
         try:
             if how == "construct":
                 result: Any = making.construct(self.engine, name, *arguments)
@@ -199,6 +206,7 @@ class Runtime:
         """What a module of nn gives that an author's layer runs: its output, or a gradient."""
         if self.child_of is None:
             return False, "no layer is run while a model is built"
+        self.operations += _OF_A_CHILD
         try:
             return True, self._nested(self.child_of(how, module, *arguments))
         except LuaFault as fault:

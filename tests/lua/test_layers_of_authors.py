@@ -270,3 +270,109 @@ def test_an_empty_tensor_of_a_list_is_a_kind_of_its_own(tmp_path: Path) -> None:
     assert torch.equal(conv.module([x, torch.ones(0)]), x)
     assert torch.equal(conv.module([x, torch.ones(0, 5)]), x)
     assert "if x1.dim() == 2 and x2.numel() == 0" in text_of(conv)
+
+
+VARIATION = """local L = torch.class('my.L', 'nn.Module')
+function L:updateOutput(x) self.output = x return x end
+function L:updateGradInput(x, g)
+   local d = x.new(x:size(1), 3, x:size(3) - 1, x:size(4)):copy(x[{{}, {}, {1, -2}}]):add(-1, x[{{}, {}, {2, -1}}])
+   self.gradInput:resizeAs(x):zero()
+   self.gradInput[{{}, {}, {1, -2}}]:add(d)
+   self.gradInput:add(g)
+   return self.gradInput
+end"""
+
+
+@pytest.mark.slow
+def test_a_backward_pass_that_takes_fewer_sizes_than_the_output_is_recorded(tmp_path: Path) -> None:
+    empty = tm.Tensor.from_numpy(torch.ones(0).numpy())
+    conv = converted(tmp_path, VARIATION, {"gradInput": empty})
+    x, grad = torch.randn(2, 3, 4, 5, requires_grad=True), torch.randn(2, 3, 4, 5)
+    conv.module(x).backward(grad)
+    wanted = grad.clone()
+    wanted[:, :, :-1] += (x[:, :, :-1] - x[:, :, 1:]).detach()
+    assert x.grad is not None
+    assert torch.allclose(x.grad, wanted)
+
+
+CHANGED = """local L = torch.class('my.L', 'nn.Module')
+function L:updateOutput(x)
+   self.scale.constant_scalar = %s
+   self.output = self.scale:forward(x)
+   return self.output
+end"""
+
+
+@pytest.mark.parametrize(
+    ("lua", "text", "wanted"), [("x:size(1)", "x * x.shape[0]", 3.0), ("x:dim() == 2 and 2 or 5", "x * 5", 5.0)]
+)
+def test_a_module_whose_fields_the_layer_changes_is_recorded_as_it_then_is(
+    tmp_path: Path, lua: str, text: str, wanted: float
+) -> None:
+    fields = {"constant_scalar": 2.0, "inplace": False, "train": False}
+    conv = converted(tmp_path, CHANGED % lua, {"scale": tm.LuaObject("nn.MulConstant", tm.LuaTable([*fields.items()]))})
+    assert text in text_of(conv)
+    assert torch.equal(conv.module(torch.ones(3, 4, 2)), torch.full((3, 4, 2), wanted))
+
+
+@pytest.mark.slow
+def test_a_loss_of_a_list_is_not_taken_for_one_of_a_tensor_whose_rows_it_reads(tmp_path: Path) -> None:
+    conv = converted(
+        tmp_path,
+        """local L = torch.class('my.L', 'nn.Criterion')
+        function L:updateOutput(x, target)
+           assert(x[1]:dim() == 1)
+           self.output = x[1]:dot(x[2])
+           return self.output
+        end
+        function L:updateGradInput(x, target)
+           self.gradInput = {x[2]:clone(), x[1]:clone()}
+           return self.gradInput
+        end""",
+        {"gradInput": tm.Tensor.from_numpy(torch.ones(0).numpy())},
+    )
+    x, y = torch.randn(5, requires_grad=True), torch.randn(5)
+    conv.module([x, y], torch.zeros(1)).backward()  # it reads no target, which may be of any size
+    assert x.grad is not None
+    assert torch.equal(x.grad, y)
+
+
+@pytest.mark.slow
+def test_no_sizes_are_taken_at_which_a_gradient_is_memory_that_nothing_was_written_to(tmp_path: Path) -> None:
+    conv = converted(
+        tmp_path,
+        """local L = torch.class('my.L', 'nn.Module')
+        function L:updateOutput(x) self.output = x[1] / x[2][1] return self.output end
+        function L:updateGradInput(x, g)
+           self.gradInput = {g / x[2][1], x[2].new():resizeAs(x[2])}
+           self.gradInput[2][1] = -torch.cmul(g, x[1]):sum() / (x[2][1] * x[2][1])
+           return self.gradInput
+        end""",
+        {},
+    )
+    assert "return x1 / x2.reshape(())" in text_of(conv)
+    x, scale = torch.randn(3, 4), torch.full((1,), 2.0, requires_grad=True)
+    conv.module([x, scale]).sum().backward()
+    assert scale.grad is not None
+    assert torch.allclose(scale.grad, -x.sum().reshape(1) / 4)
+
+
+@pytest.mark.slow
+def test_a_batch_normalization_that_gathers_nothing_keeps_no_state(tmp_path: Path) -> None:
+    conv = converted(
+        tmp_path,
+        """local L = torch.class('my.L', 'nn.Module')
+        function L:updateOutput(x)
+           local planes = x:size(1) * x:size(2)
+           if not self.bn or self.planes ~= planes then
+              self.bn, self.planes = nn.SpatialBatchNormalization(planes), planes
+           end
+           self.bn.weight:fill(2)
+           self.bn:training()
+           self.output = self.bn:forward(x:view(1, planes, x:size(3), x:size(4))):viewAs(x)
+           return self.output
+        end""",
+        {},
+    )
+    x = torch.randn(2, 3, 4, 5)  # Torch7 passes a batch of one through the running statistics, which are 0 and 1
+    assert torch.allclose(conv.module(x), x * 2 / (1 + 1e-5) ** 0.5)

@@ -14,6 +14,10 @@ from ...t7 import LuaObject, LuaTable, Tensor
 from ..result import CantLeave, Results
 from ..runtime import Runtime
 from ..tensors.handles import LuaFault, TensorHandle, entries, is_table
+from .fields import fields_of
+
+#: So many states of one module are kept as they were converted.
+_MOST_KEPT = 8
 
 _KINDS = {torch.float32: "Float", torch.float64: "Double", torch.int64: "Long"}
 
@@ -27,12 +31,12 @@ class Children:
 
     def __init__(self, runtime: Runtime) -> None:
         self._runtime = runtime
-        self._made: dict[Any, tuple[ConvertedModel, list[torch.Tensor]]] = {}
+        self._made: dict[Any, list[tuple[Any, ConvertedModel, list[torch.Tensor]]]] = {}
         self._places: dict[float, Any] = {}
         self._kept: list[Any] = []
 
     def know(self, places: dict[float, Any]) -> None:
-        """Says where modules are in an object of the layer: those of another object are not converted again."""
+        """Says where modules are in an object of the layer: those alike of another object are not converted again."""
         self._places |= places
 
     def converted(self, child: Any, inherited: str | None = None) -> ConvertedModel:
@@ -52,12 +56,17 @@ class Children:
     def _converted(self, child: Any) -> tuple[ConvertedModel, list[torch.Tensor]]:
         identity = self._runtime.host.identity(child)
         place = self._places.get(identity, identity)
-        if place not in self._made:
-            results = Results(self._runtime)
-            made = self._made_of(results, child, None)
-            self._made[place] = made, self._leaves(child, made, results)
-            self._kept.append(child)
-        return self._made[place]
+        results = Results(self._runtime)
+        state = fields_of(self.value(results, child), numbers=True)  # its layer may have changed them since
+        known = self._made.setdefault(place, [])
+        for one in known:
+            if one[0] == state:
+                return one[1:]
+        made = self._made_of(results, child, None)
+        known.append((state, made, self._leaves(child, made, results)))
+        del known[:-_MOST_KEPT]
+        self._kept.append(child)
+        return known[-1][1:]
 
     def _made_of(self, results: Results, child: Any, inherited: str | None) -> ConvertedModel:
         try:

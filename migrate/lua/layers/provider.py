@@ -16,10 +16,11 @@ from ...base.errors import LimitExceeded, TorchMigrateError, UsageError
 from ...model.convert import convert_model, to_torch
 from ...model.layer import Layer
 from ...model.registry import Converter, find
-from ...t7 import LuaObject, LuaTable, Storage, Tensor, Value
+from ...t7 import LuaObject, LuaTable, Tensor, Value
 from ..limits import DEFAULT_LUA_LIMITS, LuaLimits
 from ..sandbox import LuaFailed
 from .classes import class_of
+from .fields import fields_of
 from .run import ask, lua_files
 from .session import tensor_kind
 from .sources.cases import Written
@@ -95,7 +96,7 @@ class _Provider:
         return module
 
     def _explored(self, layer: Layer) -> tuple[dict[str, Any], list[LuaTable], Written]:
-        key = _signature(layer.object)
+        key = fields_of(layer.object)
         if key in self._found:
             return self._found[key]
         try:
@@ -113,7 +114,7 @@ class _Provider:
             )
         examples = [example for example in examples if example["pattern"] in source.kinds]
         if difference := self._not_the_derivative(layer, said, examples, source):
-            said, source = self._with_own_backward(layer, parameters, difference)
+            said, source, examples = self._with_own_backward(layer, parameters, difference)
             examples = [example for example in examples if example["pattern"] in source.kinds]
         source.text = self._named_apart(source)
         self._found[key] = said, examples, source
@@ -138,14 +139,15 @@ class _Provider:
 
     def _with_own_backward(
         self, layer: Layer, parameters: list[tuple[Any, ...]], difference: str
-    ) -> tuple[dict[str, Any], Written]:
-        """The layer with the author's backward pass, recorded as its forward pass was."""
+    ) -> tuple[dict[str, Any], Written, list[LuaTable]]:
+        """The layer with the author's backward pass, recorded as its forward pass was, and examples of its kinds."""
         task = LuaTable([("layer", layer.object), ("backward", True)])
         try:
-            recorded, _ = ask("explore", self._files, task, self._limits)
+            recorded, results = ask("explore", self._files, task, self._limits)
+            examples = [example for example in results.list() if isinstance(example, LuaTable)]
             file = self._defined[layer.typename]
             dtype = _DTYPES[tensor_kind(layer.object)]
-            return recorded, written(recorded, layer.typename, file, parameters, dtype, difference)
+            return recorded, written(recorded, layer.typename, file, parameters, dtype, difference), examples
         except (LuaFailed, Unexplained, LimitExceeded) as error:
             reason = str(error)
         except (IndexError, KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
@@ -244,24 +246,3 @@ def _tensor(layer: Layer, path: tuple[Any, ...]) -> Tensor:
 def _child(layer: Layer, path: tuple[Any, ...]) -> tuple[Value, str]:
     parts = path[1:] if path[0] == "modules" and len(path) > 1 else path
     return _at(layer, path), ".".join(map(str, parts))
-
-
-def _signature(value: Value) -> Any:
-    """What an object's computation may depend on: all but the numbers in tensors, and what runs leave."""
-    seen: dict[int, int] = {}
-
-    def one(item: Value) -> Any:
-        if isinstance(item, Tensor):
-            return "tensor", item.type, item.size
-        if isinstance(item, Storage):
-            return "storage", item.typename, tuple(item.data.tolist()) if len(item.data) <= 64 else len(item.data)
-        if isinstance(item, (LuaObject, LuaTable)):
-            if id(item) in seen:
-                return "again", seen[id(item)]
-            seen[id(item)] = len(seen)
-            name = item.typename if isinstance(item, LuaObject) else ""
-            pairs = [(one(key), one(held)) for key, held in item.items() if key not in ("output", "gradInput")]
-            return name, tuple(sorted(pairs, key=repr))
-        return type(item).__name__, repr(item)
-
-    return one(value)

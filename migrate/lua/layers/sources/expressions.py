@@ -269,7 +269,7 @@ class Body:
         for other in self._all:
             if other.op == INPUT and shapes_of(other) == shapes_of(node) and len(set(shapes_of(node))) > 1:
                 return [ast.Attribute(self._written[id(other)], "shape")]
-        return [self._value(part) for part in given]
+        return [self._value(part) for part in given] or [ast.Tuple([])]
 
     def _selected(self, node: Node) -> ast.expr:
         """`x[0]` or `x[:, 0]`."""
@@ -293,7 +293,8 @@ class Body:
         if node.dtype not in (self._dtype, "int64", "bool", "uint8", "float64"):
             raise Unexplained(f"numbers of the type {node.dtype} can't be written")
         size = self._size(node, node.args[0])
-        whole = size[0] if isinstance(size[0], ast.Attribute) and size[0].attr == "shape" else ast.Tuple(size)
+        known = isinstance(size[0], ast.Tuple) or (isinstance(size[0], ast.Attribute) and size[0].attr == "shape")
+        whole = size[0] if known else ast.Tuple(size)
         return ast.Call(
             ast.Attribute(ast.Name(self._inputs[0]), "new_full"),
             [whole, self._value(node.args[1])],

@@ -126,7 +126,7 @@ def written(
     if written_not and not any(isinstance(size, str) for case in cases for sizes in case.sizes for size in sizes):
         raise Unexplained(written_not)  # what is left are inputs of one size, for which it was not made
     if not cases:
-        found_none = _UNWRITTEN if said.get("unwritten") else "no input was found that its Lua takes"
+        found_none = said.get("unwritten") or "no input was found that its Lua takes"
         raise Unexplained(made.refused[0].partition(": ")[2] if made.refused else found_none)
     if len(memories) > 1:
         raise Unexplained("whether it gives the memory of its input depends on the kind of input")

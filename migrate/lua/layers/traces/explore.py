@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from itertools import product
 from typing import Any
 
 import torch
@@ -12,6 +13,7 @@ from ....model.convert import to_torch
 from ....t7 import LuaObject, LuaTable
 from ...runtime import LuaStopped
 from ...tensors.handles import LuaFault
+from ..children import flat
 from ..graph import INPUT, Node, ordered, written
 from ..run import to_lua
 from ..session import FRESH, Session, of_results, tensor_kind
@@ -20,6 +22,12 @@ from .probing import LEAST, NORMAL, Pattern, Shape, chosen_sizes, example, numbe
 from .tracing import CantTrace, Tracer
 
 _DTYPES = {"Float": torch.float32, "Double": torch.float64}
+
+#: As many operations take as long as it takes to make the object of a layer.
+_OF_AN_OBJECT = 10
+
+#: So many operations run at sizes that the Lua names, for all kinds of inputs together.
+_MOST_AT_EDGES = 30_000
 
 #: Larger inputs are not tried.
 _MOST_ELEMENTS = 1 << 20
@@ -44,17 +52,19 @@ def explore(session: Session, layer: LuaObject, task: LuaTable) -> tuple[dict[st
     examples: list[LuaTable] = []
     made = session.object(layer)
     criterion = session.is_criterion(made)
-    found_kinds = [] if not criterion and explorer.last_run_unwritten() else patterns(layer, explorer.runs, criterion)
-    for number, pattern in enumerate(found_kinds):
-        one = explorer.graphs(pattern)
-        said.append(one)
+    found_kinds: list[Pattern] = []
+    if criterion or not explorer.last_run_unwritten():
+        found_kinds = patterns(layer, explorer.runs, explorer.work, criterion)
+    while explorer.found_changed():  # a module is recorded alike for all kinds of inputs
+        said = [explorer.graphs(pattern) for pattern in found_kinds]
+    for number, (pattern, one) in enumerate(zip(found_kinds, said, strict=True)):
         if "graphs" in one:
-            for found in explorer.examples(pattern, one["sizes_traced"]):
+            for found in explorer.examples(pattern, one["sizes_traced"], _MOST_AT_EDGES // len(found_kinds)):
                 found["pattern"] = float(number)
                 examples.append(found)
     names = explorer.parameter_paths()
     about = {"backward": session.has_backward(made), "parameters": names, "criterion": criterion}
-    about["unwritten"] = explorer.unwritten
+    about["unwritten"] = explorer.unwritten and f"{explorer.unwritten} depends on memory that nothing was written to"
     return {"patterns": said, **about}, LuaTable.from_list(examples)
 
 
@@ -62,7 +72,7 @@ class _Explorer:
     """Runs one layer.
 
     Attributes:
-        unwritten: did it give, on an input, what was in memory that nothing was written to?
+        unwritten: what gave, on an input, what was in memory that nothing was written to; "" if nothing did.
     """
 
     def __init__(self, session: Session, layer: LuaObject, backward: bool) -> None:
@@ -72,13 +82,16 @@ class _Explorer:
         self._tracer = Tracer(session, layer)
         self._dtype = _DTYPES[tensor_kind(layer)]
         self._known: dict[Any, bool] = {}
-        self.unwritten = False
+        self._objects = 0
+        self._changed = -1
+        self.unwritten = ""
         named = [*session.numbers(), *numbers_in(layer)[:6]]
         self._limits = sorted({extent for number in named for extent in (number, number + 1)} - {0, 1} | {67, 260})[
             -16:
         ]
 
     def _made(self, training: bool = False) -> Any:
+        self._objects += 1
         made = self._tracer.object()
         self._session.set_mode(made, training)
         return made
@@ -96,22 +109,33 @@ class _Explorer:
                 self._known[key] = False
         return self._known[key]
 
+    def work(self) -> int:
+        """How many operations of Lua ran so far; making an object counts as some."""
+        return self._session.runtime.operations + _OF_AN_OBJECT * self._objects
+
     def _gives(self, given: Any) -> bool:
-        """Does it give tensors, or a number, and the same whatever is in memory that nothing was written to?"""
+        """Does it give tensors, or a number, and the same whatever is in memory that nothing was written to?
+
+        Where its backward pass is recorded, that must run as well.
+        """
         first = self._given(given, FRESH)
-        if first is None or (isinstance(given, torch.Tensor) and self._takes_a_list(given)):
+        if first is None or self._takes_a_list(given):
             return False
         if _differ(first, self._given(given, -FRESH)):
-            self.unwritten = True
+            self.unwritten = "what it gives"
             return False
-        return True
+        kind, gradient = self._gradient(given, FRESH)
+        if kind and _differ(gradient, self._gradient(given, -FRESH)[1]):
+            self.unwritten = self.unwritten or "its backward pass"
+            return False
+        return not self._backward or bool(kind)
 
     def last_run_unwritten(self) -> bool:
         """Does it give such memory on the sizes of its last run? Then no other sizes are looked for."""
         known = recorded_sizes(self._layer)
         if known is not None:
             self.runs(known[1], ["list"] * known[0] + [NORMAL] * len(known[1]))
-        return self.unwritten
+        return bool(self.unwritten)
 
     def _given(self, given: Any, fresh: float) -> Any:
         """Its output, where memory that nothing was written to holds a number; None: no tensor, and no number."""
@@ -125,22 +149,40 @@ class _Explorer:
         kind = session.host.kind(output)
         return found if (kind[0] if isinstance(kind, tuple) else kind) in ("tensor", "table", "number") else None
 
-    def _takes_a_list(self, given: torch.Tensor) -> bool:
+    def _takes_a_list(self, given: Any) -> bool:
         """Are several inputs meant, though it took the rows of one for them?
 
-        Its gradients tell that or, without a backward pass, that it gives the same for a list of the rows.
+        Its gradients tell that or, where there are none, that it gives the same for a list of the rows.
+        """
+        if len(given) != 2 if self._session.is_criterion(self._made()) else isinstance(given, list):
+            return False
+        kind, _ = self._gradient(given, FRESH)
+        return kind == "table" or (not kind and isinstance(given, torch.Tensor) and self._takes_rows(given))
+
+    def _gradient(self, given: Any, fresh: float) -> tuple[str, Any]:
+        """What its backward pass gives, "tensor" or "table", and the tensors; "" if it is no such, or ends in an error.
+
+        Args:
+            given: the input.
+            fresh: the number in memory that nothing was written to.
         """
         session, made = self._session, self._made()
         if not session.has_backward(made):
-            return self._takes_rows(given)
+            return "", None
+        session.runtime.engine.fresh = fresh
         try:
             lua = session.value(to_lua(given))
             output = session.output(made, lua)
             grad = session.value(_like(of_results(session, output), torch.Generator().manual_seed(1)))
-            kind = session.host.kind(session.backward(made, lua, grad))
+            made = session.backward(made, lua, grad)
+            found = to_torch(of_results(session, made))
         except (LuaStopped, LuaFault):
-            return False
-        return bool((kind[0] if isinstance(kind, tuple) else kind) == "table")
+            return "", None
+        finally:
+            session.runtime.engine.fresh = FRESH
+        kind = session.host.kind(made)
+        of_tensors = all(isinstance(part, torch.Tensor) for part in flat(found))
+        return (str(kind[0]) if isinstance(kind, tuple) else str(kind)) if of_tensors else "", found
 
     def _takes_rows(self, given: torch.Tensor) -> bool:
         """Does it give the same for a list of the rows of a tensor?"""
@@ -151,6 +193,11 @@ class _Explorer:
         except (LuaStopped, LuaFault):
             return False
         return listed is not None and not _differ(listed, self._given(given, FRESH))
+
+    def found_changed(self) -> bool:
+        """Was another module found, since the last call, whose fields the layer changes? True at first."""
+        before, self._changed = self._changed, len(self._tracer.changed)
+        return self._changed > before
 
     def graphs(self, pattern: Pattern) -> dict[str, Any]:
         """The graphs of a kind of input at several sizes, in evaluation and in training."""
@@ -185,29 +232,39 @@ class _Explorer:
             ]
         return said
 
-    def examples(self, pattern: Pattern, traced: list[dict[str, int]]) -> list[LuaTable]:
-        """What the Lua gives on numbers and sizes that were not traced, forward and backward."""
+    def examples(self, pattern: Pattern, traced: list[dict[str, int]], at_edges: int) -> list[LuaTable]:
+        """What the Lua gives on numbers and sizes that were not traced, forward and backward.
+
+        Args:
+            pattern: the kind of input.
+            traced: the sizes that were traced.
+            at_edges: so many operations run at sizes that the Lua names.
+        """
         chosen = [size for size in chosen_sizes(pattern, self.runs, 4 * len(_CHECKS), 17) if size not in traced]
         chosen = (chosen or traced)[: len(_CHECKS)]
         cases = [(chosen[number % len(chosen)], how) for number, how in enumerate(_CHECKS)]
         # sizes of 1 are what Lua drops or expands
         for name in pattern.values:
             one = {**chosen[0], name: 1}
-            if self.runs(pattern.shapes(one), ["list", *pattern.holds] if pattern.nested else pattern.holds):
+            if self._takes(pattern, one):
                 cases.append((one, ""))
+        found = [self._example(pattern, size, how, 100 + number) for number, (size, how) in enumerate(cases)]
         # a branch over a size lies where numbers of the fields, or of the Lua, say
         least = {name: min(values) for name, values in pattern.values.items()}
-        for name in pattern.values:
-            for extent in self._limits:
-                one = {**least, name: extent}
-                if sum(map(math.prod, pattern.shapes(one))) <= _MOST_ELEMENTS and self.runs(
-                    pattern.shapes(one), ["list", *pattern.holds] if pattern.nested else pattern.holds
-                ):
-                    cases.append((one, ""))
-        found = [self._example(pattern, size, how, 100 + number) for number, (size, how) in enumerate(cases)]
+        most = self.work() + at_edges
+        for extent, name in product(self._limits, pattern.values):
+            one = {**least, name: extent}
+            if self.work() < most and self._takes(pattern, one):
+                found.append(self._example(pattern, one, "", 100 + len(found)))
         for one_more in found[len(_CHECKS) :]:  # sizes at which a size is 1 or one that the Lua names
             one_more["edge"] = True
         return found
+
+    def _takes(self, pattern: Pattern, size: dict[str, int]) -> bool:
+        shapes = pattern.shapes(size)
+        if sum(map(math.prod, shapes)) > _MOST_ELEMENTS:
+            return False
+        return self.runs(shapes, ["list", *pattern.holds] if pattern.nested else pattern.holds)
 
     def _example(self, pattern: Pattern, size: dict[str, int], how: str, seed: int) -> LuaTable:
         session = self._session

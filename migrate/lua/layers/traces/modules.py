@@ -15,13 +15,12 @@ from ....t7 import LuaObject, LuaTable, Storage, Tensor, Value
 from ...result import CantLeave, Results
 from ...tensors.handles import LuaFault, NumberHandle, TensorHandle, is_table
 from ..children import handles, leaves, rebuilt
+from ..fields import fields_of
 from ..graph import CHILD, GRADIENT, ITEM, VARIABLE, Node
 from ..session import Session
 from .memory import Memory, View
 from .recording import Recorder
 
-#: What a batch normalization has gathered; it can't be written.
-STATISTICS = "running statistics"
 #: Whole numbers up to here are exact in single precision.
 _EXACT = 1 << 24
 
@@ -33,6 +32,8 @@ class RecordedModules:
         session: the Lua with the author's files.
         recorder: what records.
         places: identity of a module -> where it is in the object.
+        modules: identity of a module -> it, as it is before the layer runs.
+        changed: where modules are whose fields the layer changes; those that are found are added.
         tensors_of: gives the tensors of an object of Lua.
         training: is the layer in training?
         inlined: are modules in its fields recorded by what they compute, too?
@@ -43,6 +44,8 @@ class RecordedModules:
         session: Session,
         recorder: Recorder,
         places: dict[float, tuple[Any, ...]],
+        modules: dict[float, Any],
+        changed: set[tuple[Any, ...]],
         tensors_of: Callable[[Any], list[TensorHandle]],
         training: bool,
         inlined: bool,
@@ -50,6 +53,8 @@ class RecordedModules:
         self._session = session
         self._recorder = recorder
         self._places = places
+        self._changed = changed
+        self._before = {identity: self._fields_of(module) for identity, module in modules.items()}
         self._tensors_of = tensors_of
         self._training = training
         self._all_inlined = inlined
@@ -68,14 +73,28 @@ class RecordedModules:
         return self._inlined(how, child, inherited, given)
 
     def _is_as_before(self, child: Any) -> bool:
-        """Is it a field of the layer whose tensors nothing was written to, in the mode of the layer?"""
-        if self._places.get(self._session.host.identity(child)) is None:
+        """Is it a field of the layer whose tensors and fields nothing was written to, in the mode of the layer?"""
+        identity = self._session.host.identity(child)
+        place = self._places.get(identity)
+        if place is None or place in self._changed:
+            return False
+        before = self._before[identity]
+        if before is None or self._fields_of(child) != before:
+            self._changed.add(place)
             return False
         if child["train"] is not None and bool(child["train"]) != self._training:
             return False
         with torch._C.DisableTorchFunction():
             views = [self._recorder.view(handle.value) for handle in self._tensors_of(child)]
         return all(view is not None and not view.memory.written for view in views)
+
+    def _fields_of(self, module: Any) -> Any:
+        """What is in a module, with its numbers left out; None if it can't be said."""
+        try:
+            with torch._C.DisableTorchFunction():
+                return fields_of(self._session.children.value(Results(self._session.runtime), module))
+        except (CantLeave, LuaFault):
+            return None
 
     def _as_module(self, child: Any, given: Any) -> Any:
         """A node that runs the module as it is."""
@@ -122,10 +141,6 @@ class RecordedModules:
                 output = torch.func.functional_call(module, replaced, tuple(x) if how.startswith("loss") else (x,))
         except (RuntimeError, TypeError, ValueError, IndexError, AttributeError, NotImplementedError) as error:
             raise self._recorder.refuse(f"a module that it runs can't be recorded: {_first_line(error)}") from None
-        if module.training:  # Torch7 changes them, which is not known here
-            for name in replaced.keys() & {name for name, _ in module.named_buffers()}:
-                if "running" in name and (view := self._recorder.view(replaced[name])) is not None:
-                    view.memory.node = Node(STATISTICS, (view.memory.node,), None, view.memory.shape, "")
         return output
 
     # ------------------------------------------------------------------ backward

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from itertools import combinations, product
+from itertools import combinations, islice, product
 from typing import Any
 
 import torch
@@ -22,7 +21,12 @@ _POOL = (*range(2, 21), 24, 28, 30, 32)
 _SMALL = (2, 3, 4, 1, 6, 8, 9, 16)
 #: So many sizes must do before a dimension is free: graphs are compared at as many.
 LEAST = 5
-_SECONDS = 20.0
+#: More sizes that do are not looked for.
+_MOST_SIZES = 12
+#: So many operations run in search of inputs: as many seconds would find others on another machine.
+_MOST_WORK = 200_000
+#: Sizes that are tried all together have no more elements than these.
+_WIDEST = 1 << 15
 
 #: Numbers that a tensor of the input may hold.
 NORMAL, POSITIVE, INDICES = "normal", "positive", "indices"
@@ -95,12 +99,13 @@ def tensors_expected(layer: LuaObject) -> int | None:
     return len(value) if isinstance(value, LuaTable) and len(value) else None
 
 
-def patterns(layer: LuaObject, runs: Runs, criterion: bool = False) -> list[Pattern]:
+def patterns(layer: LuaObject, runs: Runs, work: Callable[[], int], criterion: bool = False) -> list[Pattern]:
     """The kinds of inputs that a layer takes, the recorded one first.
 
     Args:
         layer: the layer.
         runs: does its Lua run on tensors of these sizes, with such numbers, one tensor or a list (its third argument)?
+        work: how many operations ran so far.
         criterion: is it a loss? Then the last tensor of the list is the target.
     """
     numbers = numbers_in(layer)
@@ -119,12 +124,12 @@ def patterns(layer: LuaObject, runs: Runs, criterion: bool = False) -> list[Patt
     if criterion:
         known, kinds = None, [(True, expected + 1)] if expected else [(True, 2), (True, 3)]
     for nested, count in kinds:
-        clock = time.process_time() + _SECONDS / len(kinds)
+        most = work() + _MOST_WORK // len(kinds)
         for holds, together in product(_holdings(count), (1, 2)):
             if known is not None:
                 _add(found, nested, known[1], holds, runs)
             for shapes in [*(_own_sizes(layer) if count == 1 and not nested else []), *_starts(count)]:
-                if time.process_time() > clock:
+                if work() > most:
                     break
                 ranks = [len(shape) for shape in shapes]
                 if not any([len(sizes) for sizes in pattern.sizes] == ranks for pattern in found):
@@ -132,7 +137,7 @@ def patterns(layer: LuaObject, runs: Runs, criterion: bool = False) -> list[Patt
                     if start is not None:
                         _add(found, nested, start, holds, runs)
             if found:
-                return found if criterion else found + _with_one_empty(found, runs)
+                return found + (_with_any_target(found, runs) if criterion else _with_one_empty(found, runs))
     return found
 
 
@@ -147,6 +152,17 @@ def _with_one_empty(found: Sequence[Pattern], runs: Runs) -> list[Pattern]:
             known = any([len(sizes) * (0 not in sizes) for sizes in other.sizes] == ranks for other in more)
             if not known and runs(shapes, _asked(pattern.nested, pattern.holds)):
                 more.append(_freed(pattern.nested, shapes, pattern.holds, runs))
+    return more
+
+
+def _with_any_target(found: Sequence[Pattern], runs: Runs) -> list[Pattern]:
+    """The same kinds with a target of one number, which authors give where a loss reads none."""
+    more: list[Pattern] = []
+    for pattern in found:
+        start = pattern.shapes({name: works[0] for name, works in pattern.values.items()})
+        ranks = [*map(len, start[:-1]), 1]
+        if not any(list(map(len, other.sizes)) == ranks for other in [*found, *more]):
+            _add(more, pattern.nested, [*start[:-1], (1,)], pattern.holds, runs)
     return more
 
 
@@ -173,10 +189,10 @@ def _holdings(count: int) -> Iterator[tuple[str, ...]]:
 
 
 def _own_sizes(layer: LuaObject) -> list[list[Shape]]:
-    """The sizes of a layer's tensors: an input may be compared with one, such as a target."""
+    """The sizes of a layer's tensors, and those of a batch: an input may be compared with one, such as a target."""
     held = [value for key, value in layer.items() if key not in ("output", "gradInput")]
-    sizes = dict.fromkeys(value.size for value in held if isinstance(value, Tensor))
-    return [[size] for size in sizes if size][:6]
+    sizes = list(dict.fromkeys(value.size for value in held if isinstance(value, Tensor) and value.size))[:6]
+    return [[size] for size in [*sizes, *[(_BASE[0], *size) for size in sizes if len(size) > 1]]]
 
 
 def _starts(count: int) -> Iterator[list[Shape]]:
@@ -190,7 +206,7 @@ def _starts(count: int) -> Iterator[list[Shape]]:
             continue
         rest: list[Shape] = [first, (*first[:-1], 9), first[:-1], first[:1], (1,), (3, 9), (3,)]
         if rank > 1:
-            rest += [(first[0], 9, first[-1]), (first[-1], 9), (*first[:-2], first[-1])]
+            rest += [(first[0], 9, first[-1]), (first[-1], 9), (*first[:-2], first[-1]), (*first, 9)]
         for other in dict.fromkeys(shape for shape in rest if shape):
             yield [first, *[other] * (count - 1)]
 
@@ -220,10 +236,20 @@ def _freed(nested: bool, start: list[Shape], holds: Sequence[str], runs: Runs) -
     _free(start, sizes, values, asked, runs)
     if values and any(isinstance(size, int) for shape in sizes for size in shape):
         # one may be bounded by another, such as how many rows are kept by how many there are
-        wide = [tuple(size if isinstance(size, int) else values[size][-1] for size in shape) for shape in sizes]
-        if runs(wide, asked):
+        wide = _widest(sizes, values)
+        if wide != start and runs(wide, asked):
             _free(wide, sizes, values, asked, runs)
     return Pattern(nested, sizes, list(holds), values)
+
+
+def _widest(sizes: list[list[int | str]], values: dict[str, list[int]]) -> list[Shape]:
+    """The largest sizes that were found, or smaller ones where such a tensor would be large."""
+    wide: list[Shape] = []
+    for down in range(1, max(map(len, values.values())) + 1):
+        wide = [tuple(e if isinstance(e, int) else values[e][-min(down, len(values[e]))] for e in one) for one in sizes]
+        if max(map(math.prod, wide)) <= _WIDEST:
+            break
+    return wide
 
 
 def _free(
@@ -242,7 +268,7 @@ def _free(
                 if e == extent and not isinstance(sizes[p][a], str)
             }
             for group in (alone, same) if same != alone else (alone,):
-                works = [size for size in _POOL if runs(_with(start, group, size), asked)]
+                works = list(islice((size for size in _POOL if runs(_with(start, group, size), asked)), _MOST_SIZES))
                 if len(works) >= LEAST:
                     name = f"s{len(values)}"
                     values[name] = works
@@ -266,7 +292,7 @@ def chosen_sizes(pattern: Pattern, runs: Runs, count: int, seed: int) -> list[di
                 return found
             chosen: dict[str, int] = {}
             for name, values in pattern.values.items():
-                chosen[name] = values[int(torch.randint(min(len(values), 12), (), generator=generator))]
+                chosen[name] = values[int(torch.randint(len(values), (), generator=generator))]
             fixed = [size for sizes in pattern.sizes for size in sizes if not isinstance(size, str)]
             alike = len(set(chosen.values())) < len(chosen) or bool(set(chosen.values()) & set(fixed))
             if strict and (alike or any(chosen[name] == other[name] for other in found for name in chosen)):
@@ -300,5 +326,5 @@ def example(pattern: Pattern, chosen: dict[str, int], dtype: torch.dtype, seed: 
             value = value * 30
         if holds == POSITIVE or (how == POSITIVE and holds == NORMAL):
             value = value.abs() + 0.1
-        made.append(value.to(dtype))
+        made.append((value + 0.0).to(dtype))  # Lua's numbers come back from there without the sign of a zero
     return made if pattern.nested else made[0]

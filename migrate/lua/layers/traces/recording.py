@@ -69,6 +69,9 @@ _NAMES = {
     "__isub__": "sub_", "__imul__": "mul_", "__itruediv__": "div_", "true_divide": "div", "negative": "neg",
     "double": "to", "float": "to", "long": "to", "bool": "to", "int": "to",
 }  # fmt: skip
+_OF_BATCH_NORM = ("input", "running_mean", "running_var", "weight", "bias", "training")
+#: What a batch normalization has gathered; it can't be written.
+STATISTICS = "running statistics"
 _TO = {"double": "float64", "float": "float32", "long": "int64", "bool": "bool", "int": "int32"}
 
 
@@ -185,7 +188,16 @@ class Recorder(TorchFunctionMode):
         node_args = self._arguments(args, kwargs, name)
         result = func(*args, **kwargs)
         self._made(op, result, before, *node_args)
+        if name == "batch_norm":
+            self._gathered(args, kwargs)
         return result
+
+    def _gathered(self, args: Sequence[Any], kwargs: dict[str, Any]) -> None:
+        """What a batch normalization gathers in training: Torch7 changes it, to what is not known here."""
+        given = dict(zip(_OF_BATCH_NORM, args, strict=False)) | kwargs
+        for name in ("running_mean", "running_var") if given.get("training") else ():
+            if given.get(name) is not None and (view := self.view(given[name])) is not None:
+                view.memory.node = Node(STATISTICS, (view.memory.node,), None, view.memory.shape, "")
 
     def _arguments(
         self, args: Sequence[Any], kwargs: dict[str, Any], name: str

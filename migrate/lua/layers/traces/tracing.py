@@ -36,9 +36,13 @@ class Tracer:
     Args:
         session: the Lua with the author's files.
         layer: the layer of the file.
+
+    Attributes:
+        changed: where the modules are whose fields it was seen to change; what such a module computes is recorded.
     """
 
     def __init__(self, session: Session, layer: LuaObject) -> None:
+        self.changed: set[Path] = set()
         self._session = session
         self._layer = layer
 
@@ -73,7 +77,10 @@ class Tracer:
         engine = runtime.engine
         places = self._places(made, recorder)
         runtime.engine = RecordingEngine(recorder, engine)
-        runtime.child_of = RecordedModules(session, recorder, places, self.tensors_of, training, backward)
+        modules = {identity: _at(made, path) for identity, path in places.items()}
+        runtime.child_of = RecordedModules(
+            session, recorder, places, modules, self.changed, self.tensors_of, training, backward
+        )
         found = []
         try:
             with recorder:
@@ -197,6 +204,13 @@ class Tracer:
                 raise CantTrace("its output is a table that is no list")
             return [self._nodes(entries[place], recorder) for place in range(1, len(entries) + 1)]
         raise CantTrace(f"its output is a {kind}")
+
+
+def _at(made: Any, path: Path) -> Any:
+    item = made
+    for key in path:
+        item = item[key]
+    return item
 
 
 def _entries(host: Any, table: Any) -> Iterator[tuple[Any, Any]]:
