@@ -105,7 +105,9 @@ def _searched(
         return counted_as(job.get("wanted") or {}, made["parameters"].list())
 
     def started(changed: dict[str, Any]) -> Runtime:
-        return _started(job | changed, require, folders, bounds, 0)
+        # a script that has its networks may go on for ever
+        most = min(10, bounds.cpu_seconds) if changed.get("caller") else bounds.cpu_seconds
+        return _started(job | changed, require, folders, replace(bounds, cpu_seconds=most), 0)
 
     tools = Tools(
         start=started,
