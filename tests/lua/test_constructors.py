@@ -43,6 +43,18 @@ def test_as_in_torch7(package: str, row: tm.LuaTable) -> None:
     assert differences(row.get("result"), made(package, row["text"]), zeros_are_any=True) == []
 
 
+@pytest.mark.parametrize("name", ["SpatialSubtractiveNormalization", "SpatialDivisiveNormalization"])
+def test_memory_that_nothing_wrote_is_none(name: str) -> None:
+    # Torch7 leaves what the memory held, until its first run: no network depends on it
+    text = f"nn.{name}(2, torch.ones(3)).coef"
+    made_twice = []
+    for run in (0, 1):
+        lua = runtime(run=run)
+        lua.guarded(lua.host.require, "nn")
+        made_twice.append(Results(lua).value(lua.text(f"return {text}", "row")).numpy().tolist())
+    assert made_twice == [[[[0]]]] * 2
+
+
 def test_a_difference_is_seen() -> None:
     linear = made("nn", "nn.Linear(3, 2)")
     assert differences(linear, made("nn", "nn.Linear(3, 2):reset(9)")) != []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -159,6 +160,16 @@ def test_a_file_that_is_not_below_the_folder_is_not_known(name: str, tmp_path: A
         evaluated(reading(tmp_path), f"return torch.load('{name}').size")
     with pytest.raises(LuaStopped, match=f"only data tell the file {name}, which nn.Linear is given"):
         evaluated(reading(tmp_path), f"return nn.Linear(3, torch.load('{name}'))")
+
+
+def test_kernels_of_image() -> None:
+    seven, one = evaluated(
+        runtime(),
+        "require 'image' return image.gaussian1D(7), image.gaussian1D{size = 3, amplitude = 2, normalize = true}",
+    )
+    bell = [math.exp(-(((i - 4) / 1.75) ** 2) / 2) for i in range(1, 8)]  # the formula of torch/image
+    assert seven.numpy().tolist() == pytest.approx(bell, rel=1e-15)
+    assert one.numpy().sum() == pytest.approx(1, rel=1e-15)
 
 
 def test_torch_load_in_a_process_of_its_own(tmp_path: Any) -> None:

@@ -213,6 +213,8 @@ function P.run_torch7(file, name)
          ['nn.Reshape'] = {'batchsize'},
          ['nn.SpatialUpSamplingNearest'] = {'inputSize', 'outputSize'},
          ['nn.SpatialUpSamplingBilinear'] = {'inputSize', 'outputSize'},
+         ['nn.SpatialSubtractiveNormalization'] = {'coef'},
+         ['nn.SpatialDivisiveNormalization'] = {'coef'},
       } do
          local class = P.classes[name]
          local init = class and class.__init
@@ -221,7 +223,7 @@ function P.run_torch7(file, name)
                init(self, ...)
                for _, field in ipairs(fields) do
                   if field == 'batchsize' and P.torch.isStorage(self[field]) then self[field][1] = 0
-                  elseif P.torch.isStorage(self[field]) then self[field]:fill(0) end
+                  elseif P.torch.isStorage(self[field]) or P.torch.isTensor(self[field]) then self[field]:fill(0) end
                end
             end
          end

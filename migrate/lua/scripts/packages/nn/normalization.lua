@@ -45,7 +45,7 @@ class('SpatialSubtractiveNormalization', nil, function(self, planes, kernel)
    checked(self, planes, kernel)
    self.meanestimator = add_mean(self, nn.Sequential())
    self.subtractor, self.divider = nn.CSubTable(), nn.CDivTable()
-   self.coef = torch.Tensor(1, 1, 1)
+   self.coef = torch.zeros(1, 1, 1)      -- Torch7 leaves there what the memory held until its first run
 end)
 class('SpatialDivisiveNormalization', nil, function(self, planes, kernel, threshold, value)
    checked(self, planes, kernel, true)
@@ -55,7 +55,7 @@ class('SpatialDivisiveNormalization', nil, function(self, planes, kernel, thresh
    self.stdestimator = add_mean(self, nn.Sequential():add(nn.Square())):add(nn.Sqrt())
    self.normalizer, self.divider = nn.CDivTable(), nn.CDivTable()
    self.thresholder = nn.Threshold(self.threshold, self.thresval)
-   self.coef = torch.Tensor(1, 1, 1)
+   self.coef = torch.zeros(1, 1, 1)      -- Torch7 leaves there what the memory held until its first run
 end)
 class('SpatialContrastiveNormalization', nil, function(self, planes, kernel, threshold, value)
    checked(self, planes, kernel)
