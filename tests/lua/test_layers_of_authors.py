@@ -376,3 +376,39 @@ def test_a_batch_normalization_that_gathers_nothing_keeps_no_state(tmp_path: Pat
     )
     x = torch.randn(2, 3, 4, 5)  # Torch7 passes a batch of one through the running statistics, which are 0 and 1
     assert torch.allclose(conv.module(x), x * 2 / (1 + 1e-5) ** 0.5)
+
+
+LOOPS = [
+    (  # what is added up
+        "local s = 0 for i = 1, x:size(1) do s = s + torch.exp(x[i]):sum() end return x / s",
+        "torch.stack(parts, 0).sum(0)",
+        lambda x: x / x.exp().sum(),
+    ),
+    (  # what nothing is added to in the first turn
+        """local s, all = x.new(x:size(2)):zero(), x.new(x:size(1), x:size(2))
+        for i = 1, x:size(1) do s = torch.tanh(s + x[i]) all[i]:copy(s) end
+        return all""",
+        "state",
+        lambda x: torch.stack([x[0].tanh(), (x[0].tanh() + x[1]).tanh()]),
+    ),
+    (  # one tensor as often as there are rows
+        """local all = x.new(x:size(1), 3)
+        for i = 1, x:size(1) do all[i]:copy(self.base) end
+        return torch.cmul(all, x)""",
+        "self.base",
+        lambda x: x * torch.tensor([1.0, 2.0, 3.0]),
+    ),
+]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("lua", "text", "wanted"), LOOPS)
+def test_a_loop_that_adds_up_or_copies_is_written_for_every_size(
+    tmp_path: Path, lua: str, text: str, wanted: Any
+) -> None:
+    head = "local L = torch.class('my.L', 'nn.Module')\nfunction L:updateOutput(x) assert(x:dim() == 2)"
+    base = tm.Tensor.from_numpy(torch.tensor([1.0, 2.0, 3.0]).numpy())
+    conv = converted(tmp_path, f"{head}\n{lua}\nend", {"base": base})
+    assert text in text_of(conv)
+    x = torch.randn(2, 3)
+    assert torch.allclose(conv.module(x), wanted(x))

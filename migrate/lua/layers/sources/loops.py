@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
-from itertools import pairwise
+from collections import Counter
+from collections.abc import Collection, Mapping, Sequence
+from itertools import pairwise, product
 from typing import Any
 
-from ..graph import Node, ordered
+from ..graph import Node, nodes_in, ordered
 from .lockstep import Unexplained, merged
 
 #: A loop: how its parts are joined, along which dimension, how many there are, from the last to the first?, a part, and
@@ -35,8 +36,6 @@ def merged_with_loops(graphs: Sequence[Any], sizes: Sequence[Sequence[Sequence[i
         alike = [{extent for shape in shapes for extent in shape} for shapes in sizes]
         counts = [{each + more for each in extents for more in (-1, 0, 1)} - {0, 1} for extents in alike]
         with_loops = [rolled(graph, count) for graph, count in zip(graphs, counts, strict=True)]
-        if not any(node.op == LOOP for graph in with_loops for node in ordered(graph)):
-            raise
         try:
             return merged(with_loops)
         except Unexplained:
@@ -57,10 +56,14 @@ def rolled(outputs: Any, counts: Collection[int]) -> Any:
             return made[id(value)]
         return [again(part) for part in value] if isinstance(value, (list, tuple)) else value
 
+    outputs = _with_sums(outputs, counts)
     for node in ordered(outputs):
         kwargs = {name: again(value) for name, value in node.kwargs.items()}
         new = made[id(node)] = Node(node.op, tuple(again(list(node.args))), kwargs, node.shape, node.dtype)
         if node.op in ("stack", "cat") and len(node.args[0]) > 1 and len(node.args[0]) in counts:
+            if (alike := _all_the_same(new)) is not None:
+                made[id(node)] = alike
+                continue
             loop = _loop(new)
             if loop is not None:
                 made[id(node)] = loop
@@ -70,12 +73,65 @@ def rolled(outputs: Any, counts: Collection[int]) -> Any:
     return again(outputs)
 
 
+def _all_the_same(node: Node) -> Node | None:
+    """One tensor many times, as one that is expanded; None if it is not that."""
+    axis = node.args[1] if len(node.args) > 1 else 0
+    part: Node = node.args[0][0]
+    if any(other is not part for other in node.args[0]):
+        return None
+    if node.op == "stack":
+        part = Node("unsqueeze", (part, axis), None, (*part.shape[:axis], 1, *part.shape[axis:]), part.dtype)
+    if part.shape[axis] != 1:
+        return None
+    return Node("expand", (part, list(node.shape)), None, node.shape, node.dtype)
+
+
+def _with_sums(outputs: Any, counts: Collection[int]) -> Any:
+    """The same graph where what is added up one after another is the sum of one tensor of all."""
+    nodes = ordered(outputs)
+    used = Counter(id(source) for node in nodes for source in node.sources())
+    used.update(id(node) for node in nodes_in(outputs))
+    made: dict[int, Node] = {}
+
+    def again(value: Any) -> Any:
+        if isinstance(value, Node):
+            return made[id(value)]
+        return [again(part) for part in value] if isinstance(value, (list, tuple)) else value
+
+    for node in nodes:
+        added, first = _added_up(node, used)
+        if len(added) > 1 and len(added) in counts:
+            whole = Node("stack", ([made[id(part)] for part in added], 0), None, (len(added), *node.shape), node.dtype)
+            total = Node("sum", (whole, 0), None, node.shape, node.dtype)
+            start = None if first is None else made[id(first)]
+            made[id(node)] = total if start is None else Node("add", (start, total), None, node.shape, node.dtype)
+            continue
+        kwargs = {name: again(value) for name, value in node.kwargs.items()}
+        made[id(node)] = Node(node.op, tuple(again(list(node.args))), kwargs, node.shape, node.dtype)
+    return again(outputs)
+
+
+def _added_up(node: Node, used: Mapping[int, int]) -> tuple[list[Node], Node | None]:
+    """What is added up, in its order, and what it is added to; None for 0."""
+    added: list[Node] = []
+    at = node
+    while at.op == "add" and len(at.args) == 2 and not at.kwargs and (at is node or used[id(at)] == 1):
+        total, part = at.args
+        if isinstance(total, Node) and not isinstance(part, Node) and part == 0 and total.dtype == node.dtype:
+            return [total, *reversed(added)], None  # the first of them
+        if not all(isinstance(one, Node) and (one.shape, one.dtype) == (node.shape, node.dtype) for one in at.args):
+            break
+        added.append(part)
+        at = total
+    return list(reversed(added)), at
+
+
 def _loop(node: Node) -> Node | None:
     parts: list[Node] = list(node.args[0])
     axis = node.args[1] if len(node.args) > 1 else 0
     level = 1 + max([each.args[0] for each in ordered(node) if each.op == TURN], default=0)
-    for backwards in (False, True):
-        roll = _Roll(level)
+    for from_zero, backwards in product((False, True), repeat=2):
+        roll = _Roll(level, from_zero)
         try:
             part = roll.whole(tuple(reversed(parts) if backwards else parts))
         except (_NoLoop, RecursionError):
@@ -89,13 +145,18 @@ def _loop(node: Node) -> Node | None:
 class _Roll:
     """Makes one part that stands for all.
 
+    Args:
+        level: of the loop.
+        from_zero: is 0 carried into the first turn, where what is added to it stands alone?
+
     Attributes:
         first: what is carried at first.
         next: what it becomes.
     """
 
-    def __init__(self, level: int) -> None:
+    def __init__(self, level: int, from_zero: bool = False) -> None:
         self._level = level
+        self._from_zero = from_zero
         self._made: dict[tuple[int, ...], Node] = {}
         self._known: list[tuple[int, ...]] = []
         self._slots: list[tuple[tuple[int, ...], Node, Node]] = []
@@ -124,6 +185,10 @@ class _Roll:
             raise _NoLoop
         if any(known[:-1] == key[1:] for known in self._known):
             return self._carried(key, first)
+        if self._from_zero and first.op != like.op == "add" and len(like.args) == 2 and not like.kwargs:
+            zero = Node("full", (list(like.shape), 0), {"dtype": like.dtype}, like.shape, like.dtype)
+            first = Node("add", (zero, first), None, like.shape, like.dtype)
+            nodes = (first, *nodes[1:])
         others = any(node.op != like.op for node in nodes[1:])
         if others or any(node.kwargs.keys() != like.kwargs.keys() for node in nodes):
             raise _NoLoop

@@ -64,6 +64,7 @@ def explore(session: Session, layer: LuaObject, task: LuaTable) -> tuple[dict[st
                 examples.append(found)
     names = explorer.parameter_paths()
     about = {"backward": session.has_backward(made), "parameters": names, "criterion": criterion}
+    about["error"] = explorer.error
     about["unwritten"] = explorer.unwritten and f"{explorer.unwritten} depends on memory that nothing was written to"
     return {"patterns": said, **about}, LuaTable.from_list(examples)
 
@@ -72,6 +73,7 @@ class _Explorer:
     """Runs one layer.
 
     Attributes:
+        error: with which error it ended on the first input on which it did; "" if on none.
         unwritten: what gave, on an input, what was in memory that nothing was written to; "" if nothing did.
     """
 
@@ -82,6 +84,7 @@ class _Explorer:
         self._tracer = Tracer(session, layer)
         self._dtype = _DTYPES[tensor_kind(layer)]
         self._known: dict[Any, bool] = {}
+        self.error = ""
         self._objects = 0
         self._changed = -1
         self.unwritten = ""
@@ -105,7 +108,8 @@ class _Explorer:
             given = example(pattern, {}, self._dtype, 1)
             try:
                 self._known[key] = self._gives(given)
-            except (LuaStopped, LuaFault):
+            except (LuaStopped, LuaFault) as error:
+                self.error = self.error or str(error)
                 self._known[key] = False
         return self._known[key]
 

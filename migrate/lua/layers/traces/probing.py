@@ -207,6 +207,8 @@ def _starts(count: int) -> Iterator[list[Shape]]:
         rest: list[Shape] = [first, (*first[:-1], 9), first[:-1], first[:1], (1,), (3, 9), (3,)]
         if rank > 1:
             rest += [(first[0], 9, first[-1]), (first[-1], 9), (*first[:-2], first[-1]), (*first, 9)]
+        if rank > 2:
+            rest.append((*first[:2], *[1] * (rank - 2)))  # a number for each plane
         for other in dict.fromkeys(shape for shape in rest if shape):
             yield [first, *[other] * (count - 1)]
 
