@@ -122,16 +122,23 @@ def _sizes(module: View | Reshape, x: Variable) -> ast.expr | None:
     if len({size[0] for _, size in pairs}) < 2:
         return None
     if all(new == old for new, old in pairs):
-        # who calls the model may give it what is not flat yet, or flat what is to be
-        rows = "x.size(0)" if isinstance(module, Reshape) else "-1"
-        same = "x.flatten(1)" if len(given) == 2 else f"x.reshape({rows}, *size)"
-        return python(same, x=x, size=output[1:]) if x.given and len(given) > 1 else x
+        if not x.given or len(given) < 2:
+            return x
+        return python("x.flatten(1)", x=x) if len(given) == 2 else _kept(module, x, output)
     for start in range(len(given)):
         if all(new == (*old[:start], math.prod(old[start:])) for new, old in pairs):
             return python("x.flatten(start)" if start else "x.flatten()", x=x, start=start)
     if any(new != (old[0], *output[1:]) for new, old in pairs):
         return None
+    if x.given and len(given) == 2:
+        return _kept(module, x, output)
     return python("x.unflatten(1, size)" if len(given) == 2 else "x.reshape(-1, *size)", x=x, size=output[1:])
+
+
+def _kept(module: View | Reshape, x: Variable, output: tuple[int, ...]) -> ast.expr:
+    """A view of an input of the model, which its caller may give flat, or not flat any more."""
+    rows = "x.size(0)" if isinstance(module, Reshape) else "-1"
+    return python(f"x.reshape({rows}, *size)", x=x, size=output[1:])
 
 
 @module_form("stock", View, Reshape)

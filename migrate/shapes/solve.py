@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from heapq import heappop, heappush
-from itertools import count, permutations
+from itertools import chain, count, permutations
 from typing import Any
 
 from ..base.tensor_trees import apply
@@ -44,10 +44,12 @@ class Solver:
         runs: runs the model.
         most: how many runs there may be.
         batch: how many samples there are.
+        lengths: how long a list of equal sizes may be.
     """
 
-    def __init__(self, runs: Runs, most: int, batch: int = BATCH) -> None:
+    def __init__(self, runs: Runs, most: int, batch: int = BATCH, lengths: Sequence[int] = ()) -> None:
         self._runs = runs
+        self._lengths = lengths
         self._batch = batch
         self._last = runs.count + most
         self._known: dict[str, Observed] = {}
@@ -78,7 +80,7 @@ class Solver:
             if stage == len(needs):
                 for deeper in _deeper(sizes):  # from there the way is another
                     self._push(heap, seen, deeper, odd=odd + 1)
-                found = other_ranks(sizes)
+                found: Iterator[Any] = chain(self._other_lengths(sizes), other_ranks(sizes))
             else:  # first with the batch as it is, then with another
                 batch = stage > len(needs)
                 found = self._followed(sizes, needs[stage - batch - batch * len(needs)], site, batch=batch)
@@ -94,7 +96,7 @@ class Solver:
             return
         seen.add(repr(sizes))
         observed = self._run(sizes)
-        odd += sum(self._batch not in leaf for leaf in flat(sizes))  # parts that have no batch
+        odd += sum(self._batch not in leaf for leaf in flat(_with_one(sizes)))  # parts that have no batch
         if observed.fits:
             heappush(heap, (odd or -1, -_ENDED, next(self._order), sizes, 0))
         elif before is None or _comes_further(observed, before):
@@ -120,6 +122,12 @@ class Solver:
             if size is not None:
                 found += 1
                 yield _with(sizes, axes, size)
+
+    def _other_lengths(self, sizes: Any) -> Iterator[Any]:
+        """The same sizes, with another length of the lists in the table that have equal entries."""
+        lists = [part for part in sizes if _is_alike(part)] if isinstance(sizes, list) else []
+        for length in self._lengths if lists else ():
+            yield [part[:1] * length if _is_alike(part) else part for part in sizes]
 
     def _size(self, sizes: Any, axes: Axes, need: Need, site: Site) -> int | None:
         """The size of some axes with which a need is met; None if there is none."""
@@ -169,6 +177,16 @@ class Solver:
         if off(low) != 0:
             return None
         return next((size for size in _ROUND if low <= size < low + 32 and off(size) == 0), low)
+
+
+def _is_alike(part: Any) -> bool:
+    """Is it a list of tensors of the same sizes?"""
+    return isinstance(part, list) and len(part) > 1 and isinstance(part[0], tuple) and part.count(part[0]) == len(part)
+
+
+def _with_one(sizes: Any) -> Any:
+    """The same sizes, with one entry of each list of equal ones."""
+    return [part[:1] if _is_alike(part) else part for part in sizes] if isinstance(sizes, list) else sizes
 
 
 def _comes_further(observed: Observed, before: Observed) -> bool:

@@ -7,6 +7,8 @@ from functools import partial
 from itertools import islice, product
 from typing import Any
 
+from torch import nn
+
 from ..base.messages import counted
 from ..base.tensor_trees import apply, leaves
 from ..model.conversion import ConvertedModel
@@ -24,6 +26,12 @@ _RUNS = {True: 90, False: 30}
 
 #: So many sizes are tried with a number of samples that a View fixes, and so many such numbers.
 _FEW_FIXED, _FIXED = 8, 2
+
+#: So many entries have lists of which only that is known that they are lists: what is joined can then be shared out.
+_ENTRIES = 4
+
+#: Lists of so many entries at most are looked for, and so many such lengths.
+_LONGEST, _FEW_LENGTHS = 64, 4
 
 #: Dimensions of a batch of images.
 _IMAGES = 4
@@ -48,9 +56,9 @@ def solved_sizes(
         mixed: gets the sizes that fit, but of which the model makes no answer for each sample.
     """
     runs = Runs(conv, budget)
-    solver = Solver(runs, _RUNS[batched])
+    solver = Solver(runs, _RUNS[batched], lengths=_list_lengths(conv))
     left: list[Candidate] = []
-    roots = list(_roots(entries, batched=batched))
+    roots = [*_with_lists(conv, entries, batched=batched), *_roots(entries, batched=batched)]
     joined = list(_as_images(entries, conv.layers)) if batched else []
     known_images = isinstance(entries, dict) or not joined  # else they are likelier than what is known of nothing
     for found in solver.solve([*roots, *joined] if known_images else [*joined, *roots]):
@@ -105,8 +113,9 @@ def solved_for_a_batch(conv: ConvertedModel, entries: Entries, budget: Budget) -
         def fixed(sizes: tuple[int, ...], batch: int = batch) -> tuple[int, ...]:
             return tuple(batch if size == BATCH else size for size in sizes)
 
-        roots = [apply(root, fixed, tuple) for root in _roots(entries, batched=True)]
-        for found in Solver(Runs(conv, budget), _RUNS[True], batch).solve(roots):
+        begun = [*_with_lists(conv, entries, batched=True), *_roots(entries, batched=True)]
+        roots = [apply(root, fixed, tuple) for root in begun]
+        for found in Solver(Runs(conv, budget), _RUNS[True], batch, _list_lengths(conv)).solve(roots):
             if found not in roots:
                 yield Candidate(found, f"{_told(entries, found)}; {why}: it takes no other", "fixed batch")
 
@@ -151,7 +160,9 @@ def _square(sizes: Any) -> bool:
 def _told(entries: Entries, sizes: Any) -> str:
     """What is known of the input, and where its sizes are from, in words that a comma can follow."""
     if isinstance(entries, dict):
-        return f"it takes a table of {len(entries)}; {spelled(sizes)} follows from what the layers refuse"
+        told = f"it takes a table of {len(entries)}; {spelled(sizes)} follows from what the layers refuse"
+        lists = [str(number) for number, part in sorted(entries.items()) if _is_list(part)]
+        return f"{told}, but no layer tells how long the lists at {', '.join(lists)} are" if lists else told
     kind = {IMAGES: "images", VOLUMES: "volumes", FRAMES: "frames", INDICES: "indices", NUMBERS: "numbers"}
     taken = kind.get(entries.kind, "")
     if entries.kind == IMAGES and _square(sizes) and sizes[1] == entries.channels:
@@ -205,6 +216,47 @@ def _roots(entries: Entries, *, batched: bool) -> Iterator[Any]:
     if isinstance(entries, Entry) and not entries.kind:
         for rank in (2, 3, 4, 1) if batched else (1, 2, 3):
             yield (BATCH, *LABELS[1:rank]) if batched else LABELS[:rank]
+
+
+def _with_lists(conv: ConvertedModel, entries: Entries, *, batched: bool) -> Iterator[Any]:
+    """A table in which each list of any length has entries of the same sizes, as what is joined or added mostly has."""
+    if not isinstance(entries, dict) or not any(map(_is_list, entries.values())):
+        return
+    known = {*_channels(entries), LABELS[0]}  # other sizes, so that what is equal has been made equal
+    labels = iter([label for label in LABELS if label not in known] * 50)
+    width = next(_widths_of_views(conv), 0)
+    parts = [
+        [(BATCH, width or next(labels))] * _ENTRIES if _is_list(part) else _start(part, labels, inside=True)
+        for _, part in sorted(entries.items())
+    ]
+    yield parts if batched else apply(parts, _single, tuple)
+
+
+def _widths_of_views(conv: ConvertedModel) -> Iterator[int]:
+    """How many numbers the rows have that Views make of what was joined."""
+    for record in conv.layers:
+        size = record.object.get("size")
+        if record.traits.keeps_numbers and isinstance(size, Storage) and len(size) > 1 and size.data[-1] > 1:
+            yield int(size.data[-1])
+
+
+def _list_lengths(conv: ConvertedModel) -> list[int]:
+    """How long a list may be: as many weights as a Linear gives for its entries."""
+    widths = {record.module.out_features for record in conv.layers if isinstance(record.module, nn.Linear)}
+    return sorted(width for width in widths if 2 < width <= _LONGEST)[:_FEW_LENGTHS]
+
+
+def _channels(entries: Entries) -> Iterator[int]:
+    """How many channels or numbers the layers take that read the parts."""
+    for part in entries.values() if isinstance(entries, dict) else ():
+        yield from _channels(part)
+    if isinstance(entries, Entry):
+        yield entries.channels
+
+
+def _is_list(entries: Entries) -> bool:
+    """Is it a table of which no layer tells more than that it has two entries or more?"""
+    return isinstance(entries, dict) and not any(map(_known, entries.values()))
 
 
 def _as_images(entries: Entries, layers: Sequence[LayerRecord]) -> Iterator[Any]:

@@ -24,8 +24,8 @@ from .search_budget import Budget, Spent
 _MAX_NUMBERS = 1 << 27
 
 
-#: So many sizes are tried at most, beside those that follow from what layers refuse.
-_MOST = 80
+#: So many sizes are tried at most, and so many more of those that follow from what layers refuse.
+_MOST, _MORE = 80, 16
 
 
 class Trials:
@@ -118,14 +118,19 @@ class Trials:
 
     def _fits_one(self, sizes: Any) -> bool:
         """Does the model take one sample of these sizes, and make no batch of it?"""
-        if not self.fits(sizes):
+        if not self.fits(sizes, _MORE):
             return False
         observed = self._runs.on(sizes)
         return observed.fits and not observed.splits
 
-    def fits(self, sizes: Any) -> bool:
-        """Does the model take them, without mixing the samples of a batch of images? No, once the budget is spent."""
-        if self.budget.spent or self.count >= _MOST:
+    def fits(self, sizes: Any, more: int = 0) -> bool:
+        """Does the model take them, without mixing the samples of a batch of images? No, once the budget is spent.
+
+        Args:
+            sizes: a tuple, or a nested list of them.
+            more: so many more than usual may be tried.
+        """
+        if self.budget.spent or self.count >= _MOST + more:
             return False
         self.count += 1
         answer = self._answer(sizes)
@@ -136,7 +141,7 @@ class Trials:
 
     def _fixes_batch(self, sizes: Any) -> bool:
         """Does the model give an answer for each of these samples, but takes no other number of them?"""
-        answer, more = (self._answer(sizes), self._answer(_grown(sizes))) if self.fits(sizes) else (None, None)
+        answer, more = (self._answer(sizes), self._answer(_grown(sizes))) if self.fits(sizes, _MORE) else (None, None)
         rows, others = [
             None if given is None else [tuple(tensor.shape[:1]) for _, tensor in leaves(given)]
             for given in (answer, more)

@@ -51,3 +51,9 @@ def test_a_convolution_whose_linear_layer_has_other_weights_is_refused() -> None
     sizes = {"kW": 2, "dW": 1, "pad": 0, "inputFrameSize": 3, "outputFrameSize": 2}
     made = lua.module("nn.UnfoldedTemporalConvolution", weight=weight, linear=linear, **sizes)
     assert "not that of its linear layer" in checks.refused(made)
+
+
+def test_what_is_computed_in_c_is_refused_with_the_reason() -> None:
+    reason = checks.refused(lua.module("nn.KMaxPooling", k=2.0, k_dynamic=-1.0))
+    assert "compute it in C++ or CUDA" in reason
+    assert "--alias nn.KMaxPooling=nn." in reason

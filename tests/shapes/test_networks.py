@@ -35,6 +35,8 @@ FOUND = {
     "images_that_are_added_and_joined": "{2x3x16x16,2x3x16x16,2x10}",
     "join_of_vectors": "{4,6}",
     "join_of_vectors_used": "{4,6}",
+    "list_beside_a_counted_batch": "{2x5,{2x6,2x6,2x6,2x6}}",
+    "mixture_of_a_list": "{6,{5,5,5,5}}",
     "noise_beside_an_image": "{2x7x1x1,2x1x128x128}",
     "oblong_images_as_large_as_square_ones": "2x1x16x16",
     "oblong_images_beside_numbers": "{2x3x12x10,2x5}",
@@ -67,6 +69,7 @@ SAVED = [
     "concat_of_vectors",
     "images_of_long_rows",
     "images_of_one_row",
+    "mixture_of_a_list",
     "oblong_images_as_large_as_square_ones",
     "rows_by_index",
     "samples_that_a_view_counts",
@@ -119,6 +122,7 @@ SAID = {
     "attention_of_a_counted_batch": "nn.View at 9 fixes the number of samples at 3: it takes no other",
     "attention_to_itself": "nn.Bottle any dimensions before them (so does 2x5)",
     "images_of_long_rows": "nn.Reshape at 1 makes 2x12x12 of each sample (so does 2x2x12x12)",
+    "list_beside_a_counted_batch": "but no layer tells how long the lists at 2 are; nn.View at",
     "oblong_images_as_large_as_square_ones": "16x16 was tried and fits (so do 17x17, 8x32, 4x64, 32x8, …)",
     "rows_and_columns_of_a_view": "leaves 8 rows and 25 columns (so do 2x1x20x40, 2x1x40x20, 2x1x50x16: --input-shape",
     "samples_that_a_view_counts": "nn.View at 7 fixes the number of samples at 3: it takes no other",
@@ -149,6 +153,7 @@ def test_the_source_is_as_general_as_the_model(name: str, cases: dict[str, Any],
     ("name", "shown", "other"),
     [
         ("images_of_long_rows", (2, 2, 12, 12), (288,)),
+        ("images_of_long_rows", (2, 288), (2, 12, 12)),
         ("rows_without_an_image", (2, 12), (3, 4)),
     ],
 )
@@ -188,9 +193,9 @@ def test_only_one_input_is_given(cases: dict[str, Any], tmp_path: Path) -> None:
 def counted(search: Any, tried: list[Any]) -> Any:
     """The same method, which notes the sizes that it is given."""
 
-    def noting(self: Any, sizes: Any) -> Any:
+    def noting(self: Any, sizes: Any, *more: int) -> Any:
         tried.append(sizes)
-        return search(self, sizes)
+        return search(self, sizes, *more)
 
     return noting
 
