@@ -256,8 +256,12 @@ def spatial_convolution_local(layer: Layer) -> LocalConv2d:
 @module_form("typed", FullConvolution2d, FullConvolution3d)
 def _of_tensor(module: FullConvolution2d | FullConvolution3d, taken: str) -> nn.Module | None:
     """That of torch.nn, with the same weights, where no size is given."""
-    if taken != "Tensor":
-        return None
+    return _with_size_given(module) if taken == "Tensor" else None
+
+
+@module_form("sized", FullConvolution2d, FullConvolution3d)
+def _with_size_given(module: FullConvolution2d | FullConvolution3d) -> nn.Module:
+    """That of torch.nn, with the same weights, which takes the size of its output beside its input."""
     stock: Any = copy.copy(module)
     stock.__class__ = nn.ConvTranspose2d if isinstance(module, FullConvolution2d) else nn.ConvTranspose3d
     found: nn.Module = stock

@@ -68,8 +68,16 @@ class MaskDropout(nn.Module):
         return ", ".join(f"{name}={getattr(self, name)}" for name in names)
 
 
-class FreshMaskDropout(nn.Module):
-    """A `MaskDropout` that takes a new mask each time, as TorchScript compiles it, which keeps none between calls."""
+class Dropout(nn.Module):
+    """Dropout with the options that nn.Dropout of PyTorch lacks; each call takes a new mask.
+
+    Args:
+        p: probability of dropping an element.
+        rescale: divide by 1-p in training; if not, multiply by 1-p in evaluation.
+        inplace: overwrite the input.
+        stochastic_inference: drop in evaluation too.
+        mono: one mask for all samples of a batch.
+    """
 
     def __init__(self, p: float, rescale: bool, inplace: bool, stochastic_inference: bool, mono: bool) -> None:
         super().__init__()
@@ -91,10 +99,14 @@ class FreshMaskDropout(nn.Module):
 
 
 @module_form("typed", MaskDropout)
-def _fresh(module: MaskDropout, taken: str) -> FreshMaskDropout | None:
+def _typed(module: MaskDropout, taken: str) -> Dropout | None:
     options = (module.p, module.rescale, module.inplace, module.stochastic_inference, module.mono)
-    made = FreshMaskDropout(*options).train(module.training)
-    return None if module.lazy else made
+    return None if module.lazy else Dropout(*options).train(module.training)
+
+
+@module_form("plain", MaskDropout)
+def _plain(module: MaskDropout) -> Dropout | None:
+    return _typed(module, "") if type(module) is MaskDropout else None
 
 
 @module_form("structure", MaskDropout)

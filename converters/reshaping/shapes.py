@@ -128,11 +128,21 @@ def _sizes(module: View | Reshape, x: Variable) -> ast.expr | None:
     for start in range(len(given)):
         if all(new == (*old[:start], math.prod(old[start:])) for new, old in pairs):
             return python("x.flatten(start)" if start else "x.flatten()", x=x, start=start)
-    if any(new != (old[0], *output[1:]) for new, old in pairs):
-        return None
-    if x.given and len(given) == 2:
-        return _kept(module, x, output)
-    return python("x.unflatten(1, size)" if len(given) == 2 else "x.reshape(-1, *size)", x=x, size=output[1:])
+    for place in range(1, len(output)):
+        inserted = all(new == (*old[:place], 1, *old[place:]) for new, old in pairs)
+        if inserted and (not x.given or -1 in module.size):
+            return python("x.unsqueeze(place)", x=x, place=place)
+    if all(new == (old[0], *output[1:]) for new, old in pairs) and len(given) == 2:
+        return _kept(module, x, output) if x.given else python("x.unflatten(1, size)", x=x, size=output[1:])
+    if all(new[1:] == output[1:] for new, _ in pairs):
+        return python("x.reshape(-1, *size)", x=x, size=output[1:])
+    rest = -math.prod(module.size)  # of what a -1 stands for
+    samples = [
+        (old[0], *(math.prod(old[1:]) // rest if n == -1 else n for n in module.size)) for _, old in pairs if rest > 0
+    ]
+    if samples == [new for new, _ in pairs]:
+        return python("x.reshape(x.size(0), *size)", x=x, size=module.size)
+    return None
 
 
 def _kept(module: View | Reshape, x: Variable, output: tuple[int, ...]) -> ast.expr:

@@ -54,9 +54,15 @@ def _transpose_any(module: Transpose, x: Variable) -> ast.expr | None:
 @module_form("python", Transpose)
 def _transpose(module: Transpose, x: Variable) -> ast.expr:
     batch = 0 if module.num_input_dims is None or x.dims is None else x.dims - module.num_input_dims
+    swaps = [(first + batch, second + batch) for first, second in module.swaps]
+    if len(swaps) > 1 and x.dims is not None:
+        order = list(range(x.dims))
+        for first, second in swaps:
+            order[first], order[second] = order[second], order[first]
+        return python("x.permute(*order).contiguous()", x=x, order=order)
     swapped: ast.expr = x
-    for first, second in module.swaps:
-        swapped = python("x.transpose(a, b)", x=swapped, a=first + batch, b=second + batch)
+    for first, second in swaps:
+        swapped = python("x.transpose(a, b)", x=swapped, a=first, b=second)
     return python("x.contiguous()", x=swapped)
 
 
@@ -158,6 +164,22 @@ class Narrow(nn.Module):
 
     def extra_repr(self) -> str:
         return f"dim={self.dim}, offset={self.offset}, length={self.length}"
+
+
+module_form("structure", Narrow)(Structure(operator=True))
+
+
+@module_form("python of any size", Narrow)
+@module_form("python", Narrow)
+def _narrow(module: Narrow, x: Variable) -> ast.expr | None:
+    if module.offset < 0 and module.length < 0:
+        return None
+    start = max(module.offset - 1, 0)
+    rest = module.length if module.offset < 0 else start - module.length - 1  # what is left out of the dimension
+    length = python("x.size(dim) - rest" if rest else "x.size(dim)", x=x, dim=module.dim, rest=rest)
+    if module.offset > 0 <= module.length:
+        length = python("n", n=module.length)
+    return python("x.narrow(dim, start, length).clone()", x=x, dim=module.dim, start=start, length=length)
 
 
 @converts("nn.Narrow", traits=Traits(safe_on_own_output=True))

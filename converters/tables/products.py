@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import ast
 from typing import Any
 
 import torch
 from torch import nn
 
 from ...model.layer import Layer
-from ...model.registry import converts, converts_to
+from ...model.registry import converts, converts_to, module_form
 from ...model.traits import Traits
+from ...source.expressions import Value, Variable, python
 from ..reshaping.shapes import optional_integer
 from ..reshaping.slices import zero_based
 
@@ -161,6 +163,26 @@ class MixtureTable(nn.Module):
 
     def extra_repr(self) -> str:
         return f"dim={self.dim}"
+
+
+@module_form("python of a list", MixtureTable)
+def _mixture(module: MixtureTable, value: Value) -> ast.expr | None:
+    gater, experts = value if isinstance(value, list) and len(value) == 2 else (None, None)
+    if not isinstance(gater, Variable) or gater.dims not in (1, 2):
+        return None
+    dim = gater.dims - 1
+    if isinstance(experts, list) and all(isinstance(expert, Variable) and expert.dims for expert in experts):
+        dims, stacked = experts[0].dims + 1, python("torch.stack(x, dim)", x=experts, dim=dim)
+    elif isinstance(experts, Variable) and experts.dims is not None:
+        dims, stacked = experts.dims, experts
+    else:
+        return None
+    if module.dim not in (None, dim):
+        return None
+    weights: ast.expr = gater
+    for _ in range(dims - dim - 1):
+        weights = python("x.unsqueeze(-1)", x=weights)
+    return python("(w * x).sum(dim)", w=weights, x=stacked, dim=dim)
 
 
 @converts("nn.MixtureTable")

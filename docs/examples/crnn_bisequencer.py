@@ -112,7 +112,7 @@ class CrnnBisequencer(nn.Module):
         x, _ = self.lstm(x)
         xs = [self.linear(step) for step in x]
         xs = [self.log_softmax(step) for step in xs]
-        return torch.cat([step.unflatten(1, (1, 11)) for step in xs], 1)
+        return torch.cat([step.unsqueeze(1) for step in xs], 1)
 
     @classmethod
     def from_pretrained(cls, folder: str, device: str | None = None) -> "Model":

@@ -16,6 +16,8 @@
 - "unpooling": `form(module)` gives an `Unpooling`; None: the unpooling can't be written with indices.
 - "plain": `form(module)` gives a module that does the same, in training too, and reads better; None: there is none.
 - "embedding": `form(module)` gives the nn.Embedding that has its rows, counted from 0; None: it has none.
+- "sized": `form(module)` gives a layer of torch.nn that, called with x and the last sizes of y, does with them what the
+  module does with [x, y].
 
 What has no form is called, and its class copied into the source.
 """
@@ -209,7 +211,7 @@ def loop_of(module: nn.Module) -> Loop | None:
     return loop
 
 
-def stock_layer(aspect: Literal["recurrent", "embedding"], module: nn.Module) -> Any:
+def stock_layer(aspect: Literal["recurrent", "embedding", "sized"], module: nn.Module) -> Any:
     """The layer of torch.nn that is registered for a module, if there is one."""
     form = form_of(aspect, module)
     return form and form(module)

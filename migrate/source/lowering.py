@@ -15,19 +15,20 @@ from torch import nn
 from ..base.tensor_trees import apply
 from ..model.memory.overwritten import Overwritten
 from ..model.recurrent_state import forget
+from ..model.registry import form_of
 from ..shapes.dry_run import on_meta, run_without_numbers
-from .check import same
 from .constructors import constructor_of
 from .examples import Calls
 from .expressions import Value, Variable, is_unknown, python, type_of
-from .forms import as_python, is_chain, is_operator, loop_of, plain_of, result_type, results, stock_layer, structure_of
+from .forms import as_python, is_chain, is_operator, loop_of, plain_of, result_type, structure_of
 from .input_tree import members, tree_of
 from .roles import is_pair, is_pure, is_structured, is_unit, kind_of, role, signature, size_of
-from .scopes import Block, Constructor, Scope, Statement, examples_of, module_call
+from .scopes import Block, Constructor, Scope, examples_of
 from .statements.graphs import entries, newer_of, taken, users_of
 from .statements.joins import filled, fillings
 from .statements.loops import for_each, run_through, state_of
 from .statements.sequences import over_sequence
+from .statements.stock_calls import call_embedding, call_recurrent, call_sized
 from .statements.unpoolings import Unpoolings
 from .stock import first_input, stock_module
 
@@ -115,13 +116,15 @@ class Lowering:
 
     def call(self, module: nn.Module, value: Value, scope: Scope, name: str = "") -> Value:
         """Adds a call of a module."""
+        if (sized := call_sized(module, value, scope, self.run)) is not None:
+            return sized
         if isinstance(value, Variable):
-            lowered = self.embedding(module, value, scope) or self.recurrent(module, value, scope)
+            lowered = call_embedding(module, value, scope) or call_recurrent(module, value, scope, self.run)
             if lowered is not None:
                 return lowered
         if is_chain(module) and isinstance(value, Variable):
             layers = self.layers(module)
-            operators = [is_operator(child, value) for child in layers]
+            operators = self.operators(layers, value)
             if any(operators):
                 return self.runs(layers, operators, value, scope, name or self.names.get(id(module), ""))
         constructor, result = self.constructor(module, value)
@@ -134,8 +137,9 @@ class Lowering:
         return called
 
     def is_pure(self, chain: nn.Sequential) -> bool:
-        """Does each member of a chain make one value of one value, and nothing else?"""
-        return is_pure(chain) and not self.unpoolings.inside(chain)
+        """Does each member of a chain make one value of one value, and have no name of its own?"""
+        named = any(id(child) in self.names for child in chain)
+        return is_pure(chain) and not named and not self.unpoolings.inside(chain)
 
     def layers(self, chain: nn.Sequential) -> list[nn.Module]:
         """The layers of a chain, those of chains within it included, but for those that do nothing."""
@@ -144,6 +148,17 @@ class Lowering:
             for child in chain
         ]
         return [layer for layers in inside for layer in layers if not structure_of(layer).nothing]
+
+    def operators(self, layers: list[nn.Module], value: Variable) -> list[bool]:
+        """Which layers of a chain read better as expressions: those that no module of torch.nn is equal to, too."""
+        found = [is_operator(layer, value) for layer in layers]
+        last = max((i for i, layer in enumerate(layers) if form_of("python", layer)), default=-1)
+        for i, layer in enumerate(layers[: last + 1] if value.shapes else ()):
+            result = self.run(layer, value.values)
+            if form_of("python", layer) and stock_module(layer, value.values, result.values) is layer:
+                found[i] = found[i] or as_python(layer, value, Scope()) is not None
+            value = result
+        return found
 
     def runs(self, layers: list[nn.Module], operators: list[bool], value: Value, scope: Scope, name: str) -> Value:
         """Calls of the runs of layers between operators; the longest of them has the name."""
@@ -157,29 +172,6 @@ class Lowering:
                 chain = nn.Sequential(*(layers[place] for place in run))
                 value = self.call(chain, value, scope, name if run is longest else "")
         return value
-
-    def embedding(self, module: nn.Module, value: Variable, scope: Scope) -> Value | None:
-        """The rows of a nn.Embedding, which counts from 0; None if there is none."""
-        layer = stock_layer("embedding", module)
-        if layer is None:
-            return None
-        rows = scope.assign(python("x.long() - 1", x=value), tuple(v.long() - 1 for v in value.values))
-        return scope.call(constructor_of(layer), rows, Variable(results(layer, rows)), "embedding")
-
-    def recurrent(self, module: nn.Module, value: Variable, scope: Scope) -> Variable | None:
-        """A call of a recurrent layer of torch.nn, whose last state nobody reads; None if its numbers are others."""
-        layer = stock_layer("recurrent", module)
-        if layer is None or not (value.shapes or is_unknown(value)):
-            return None
-        tried = value if value.values else Variable(_sequences(layer))
-        outputs = tuple(output for output, _ in results(layer, tried))
-        if not all(same(a, b) for a, b in zip(outputs, self.run(module, tried.values).values, strict=True)):
-            return None
-        outputs = outputs if value.values else ()
-        attribute = scope.attribute(constructor_of(layer), type(layer).__name__.lower())
-        out = Variable(outputs)
-        scope.statements.append(Statement([out, Variable()], module_call(attribute, value)))
-        return out
 
     def sequence(self, module: nn.Sequential, value: Value, scope: Scope, *, top: bool) -> Value:
         """Child after child; a ConcatTable and what joins its results is a class where that happens often."""
@@ -386,9 +378,3 @@ class Lowering:
         body = Block(scope, parameters, [result, *left] if left else result, kind or kind_of(module))
         constructor = Constructor("", block=body)
         return constructor, Variable(examples_of(result), type_=type_of(result), members=result)
-
-
-def _sequences(layer: nn.RNNBase) -> tuple[torch.Tensor, ...]:
-    """Two inputs of a recurrent layer, to see what it makes of them."""
-    kind = next(layer.parameters()).dtype
-    return tuple(torch.randn(*sizes, layer.input_size, dtype=kind) for sizes in ((3, 2), (4, 3)))

@@ -39,6 +39,7 @@ def tidy(scope: Scope, result: Value) -> None:
     _chunk(scope, uses, made_by)
     _keep_last(scope, result)
     walk_rows(scope, result)
+    _drop_copies(scope, result)
     _rename(scope, result)
 
 
@@ -200,6 +201,29 @@ def _keep_last(scope: Scope, result: Value) -> None:
                     match loop.body[-1]:
                         case ast.For(body=body):
                             del body[-1]
+
+
+def _drop_copies(scope: Scope, result: Value) -> None:
+    """Takes no copy of a part of a tensor where nothing changes in place and only new tensors are made of it."""
+    if any(statement.changes_input or isinstance(statement, Loop) for statement in scope.statements):
+        return
+    kept = variables(result)
+    for statement in scope.statements:
+        match statement.expression:
+            case ast.Call(ast.Attribute(part, "clone"), []) if not set(kept) & set(statement.outs):
+                readers = [other for other in scope.statements if statement.outs[0] in other.ins]
+                if all(map(_makes_new, readers)):
+                    statement.expression = part
+
+
+def _makes_new(statement: Statement) -> bool:
+    """Does a statement make a new tensor, of the same bits however its operands lie in memory?"""
+    match statement.expression:
+        case ast.BinOp(Variable(), ast.Add() | ast.Sub() | ast.Mult() | ast.Div(), Variable()):
+            return True
+        case ast.Call(ast.Attribute(ast.Name("torch"), "relu" | "cat" | "stack")):
+            return True
+    return False
 
 
 def _rename(scope: Scope, result: Value) -> None:

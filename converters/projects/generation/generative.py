@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import math
 from typing import Any
 
@@ -9,8 +10,9 @@ import torch
 from torch import nn
 
 from ....model.layer import Layer
-from ....model.registry import converts
+from ....model.registry import converts, module_form
 from ....model.traits import Traits
+from ....source.expressions import Variable, python
 from ...images.convolutions import spatial_convolution
 from ...pointwise.softmax import SoftMax
 from ...recurrent.masks import AddLoss
@@ -120,6 +122,13 @@ class NormalNoise(nn.Module):
 
     def extra_repr(self) -> str:
         return f"mean={self.mean}, std={self.std}"
+
+
+@module_form("python", NormalNoise)
+def _noise(module: NormalNoise, x: Variable) -> ast.expr:
+    noise = python("torch.randn_like(x)", x=x)
+    scaled = noise if module.std == 1 else python("noise * std", noise=noise, std=module.std)
+    return scaled if module.mean == 0 else python("noise + mean", noise=scaled, mean=module.mean)
 
 
 @converts("nn.Gaussian", traits=Traits(random=True))

@@ -42,8 +42,9 @@ def returned_type(value: Value) -> str:
 
 
 def _stored(statement: ast.stmt) -> Iterator[str]:
-    """The names that a statement gives a value."""
-    targets = statement.targets if isinstance(statement, ast.Assign) else []
+    """The names that a statement gives a value, and those in a loop."""
+    assigned = [node for node in ast.walk(statement) if isinstance(node, ast.Assign)]
+    targets = [target for node in assigned for target in node.targets]
     return (node.id for target in targets for node in ast.walk(target) if isinstance(node, ast.Name))
 
 
@@ -90,7 +91,8 @@ class Forward:
         numbered = {value: f"x{i}" if len(nameless) > 1 else "x" for i, value in enumerate(nameless, 1)}
         names = [self._name(value, -1, default=numbered.get(value, "x")) for value in inputs]
         self.signature = ", ".join(["self", *map("{}: {}".format, names, map(type_of, inputs))])
-        self.lines += [ast.unparse(ast.fix_missing_locations(replaced(statement, self.shown))) for statement in check]
+        for line in check:
+            self.lines += ast.unparse(ast.fix_missing_locations(replaced(line, self.shown))).splitlines()
         for place, statement in enumerate(scope.statements):
             self._write(scope.statements, place, statement)
         is_list = scope.is_block and not scope.is_step

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import ast
+from dataclasses import replace
 
-from ..expressions import Variable, python
+from ..expressions import Variable, python, tree_of
 from ..size_trials import Axis
 from ..sizes import Sizes, letters_of, notes_of, tupled
 
 #: With so many conditions, sizes get names in the check of them, so that it stays short.
 _WITH_NAMES = range(3, 7)
+
+#: With more conditions, inputs that have to fulfil the same are checked in a loop.
+_MOST = 4
 
 
 def size_check(sizes: Sizes, parameters: list[Variable]) -> list[ast.stmt]:
@@ -19,25 +23,45 @@ def size_check(sizes: Sizes, parameters: list[Variable]) -> list[ast.stmt]:
     """
     if not all(sizes.sure):
         return []
-    conditions: list[ast.expr] = []
-    for number, (parameter, shape) in enumerate(zip(parameters, sizes.inputs, strict=True)):
-        free = _free(sizes, number)
-        if len(shape) > 1 and set(free) <= {0}:
-            fixed = [int(size) for size in shape[1:]]
-            conditions.append(python("x.shape[1:] == torch.Size(fixed)", x=parameter, fixed=fixed))
-            if not free:
-                conditions.append(python("x.size(0) == n", x=parameter, n=int(shape[0])))
-            continue
-        conditions.append(python("x.dim() == n", x=parameter, n=len(shape)))
-        for dim in range(len(shape)):
-            conditions += _conditions(sizes, number, dim, python("x.size(d)", x=parameter, d=dim))
+    conditions = [c for number, parameter in enumerate(parameters) for c in _of_input(sizes, number, parameter)]
+    x_is_free = not any(parameter.hint for parameter in parameters)  # they are x1, x2, … then
+    if len(conditions) > _MOST and x_is_free and _is_alike(sizes):
+        check = _each(replace(sizes, inputs=sizes.inputs[:1]), ast.Name("x"))
+        return [ast.For(ast.Name("x"), tree_of(tuple(parameters)), check, [], lineno=0)]
+    if len(sizes.inputs) == 1:
+        return _each(sizes, parameters[0])
+    return [_assertion(_all_of(conditions), sizes)]
+
+
+def _of_input(sizes: Sizes, number: int, parameter: ast.expr) -> list[ast.expr]:
+    """What an input has to fulfil."""
+    shape = sizes.inputs[number]
+    free = _free(sizes, number)
+    if len(shape) > 1 and set(free) <= {0}:
+        fixed = python("x.shape[1:] == torch.Size(fixed)", x=parameter, fixed=[int(size) for size in shape[1:]])
+        return [fixed] if free else [fixed, python("x.size(0) == n", x=parameter, n=int(shape[0]))]
+    conditions = [python("x.dim() == n", x=parameter, n=len(shape))]
+    for dim in range(len(shape)):
+        conditions += _conditions(sizes, number, dim, python("x.size(d)", x=parameter, d=dim))
+    return conditions
+
+
+def _is_alike(sizes: Sizes) -> bool:
+    """Has each input to fulfil the same?"""
+    found = [[ast.unparse(c) for c in _of_input(sizes, n, ast.Name("x"))] for n in range(len(sizes.inputs))]
+    return all(conditions == found[0] for conditions in found)
+
+
+def _each(sizes: Sizes, parameter: ast.expr) -> list[ast.stmt]:
+    """The check of the only input, with names for its sizes where that makes it short."""
+    conditions = _of_input(sizes, 0, parameter)
     named = _named(sizes) if len(conditions) in _WITH_NAMES else {}
     if not named:
         return [_assertion(_all_of(conditions), sizes)]
     targets = ast.Tuple([ast.Name(named.get(dim, "_")) for dim in range(len(sizes.inputs[0]))])
     conditions = [c for dim, name in named.items() for c in _conditions(sizes, 0, dim, ast.Name(name))]
     return [
-        _assignment(targets, python("x.shape", x=parameters[0])),
+        _assignment(targets, python("x.shape", x=parameter)),
         _assignment(ast.Name("fits"), _all_of(conditions)),
         _assertion(ast.Name("fits"), sizes),
     ]

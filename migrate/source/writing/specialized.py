@@ -9,6 +9,9 @@ from typing import Any
 
 from .folding import folded, return_at_once
 
+#: How long a value may be that a docstring says in place of the name of an argument.
+_SHORT = 20
+
 #: Bases that read no attribute of the classes that extend them.
 _BASES = {"nn.Module", "nn.ModuleList", "nn.Sequential", "nn.LSTM"}
 
@@ -183,7 +186,7 @@ def _said(text: str, name: str, value: Any) -> str:
     """A docstring with the value of an argument in its place; without the clause on an option that is off."""
     if value is None or value is False:
         return re.sub(rf"; [^;.]*`{name}`[^;.]*(?=[;.])", "", text)
-    if isinstance(value, bool):
+    if isinstance(value, bool) or len(repr(value)) > _SHORT:
         return text
     noun = {"dim": "dimension ", "position": "position "}.get(name.rpartition("_")[2], "")
     return re.sub(rf"({noun})?`{name}`", f"{noun}{value}", text)
