@@ -39,6 +39,8 @@ def check_config(config: Mapping[str, Any]) -> None:
     _check(config.get("frozen", []), [str], "frozen")
     _check(config.get("architectures", []), [str], "architectures")
     _check(config.get("pipeline_tag", ""), str, "pipeline_tag")
+    for i, layer in enumerate(config["layers"]):
+        _check(layer.get("name", ""), str, f"layers[{i}].name")
     for i, note in enumerate(config["notes"]):
         if len(note) != 2:
             raise wrong(f"notes[{i}]", "a pair of texts")

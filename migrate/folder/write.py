@@ -166,7 +166,12 @@ def config_of(conv: ConvertedModel, names: Mapping[str, str]) -> dict[str, Any]:
         "torch7_classes": conv.classes,
         "preprocessing": conv.preprocessing.to_json(),
         "layers": [
-            {"path": record.path, "class": record.typename, "module": modules.get(record.path)}
+            {
+                "path": record.path,
+                "class": record.typename,
+                **({"name": record.name} if record.name else {}),
+                "module": modules.get(record.path),
+            }
             for record in conv.layers
         ],
         "notes": [list(note) for note in conv.notes],

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from ..model.contents.children import children_of, parameters_of
 from ..model.contents.kinds import size_text
-from ..model.leftover_fields import RECORDED
+from ..model.leftover_fields import RECORDED, author_name
 from ..t7 import LuaObject, LuaTable, Tensor, Value
 from ..t7.nested import nested_count
 
@@ -30,6 +30,7 @@ class ModuleNode:
         tensors: name -> size, such as {"weight": "16x3x3x3"}.
         dtype: element type of its parameters, such as "Float"; None if it has none.
         convertible: has the class a converter?
+        name: what its author, or loadcaffe, called it; "" if it has no name.
         train: its `train` field; None if it has none.
         output: size of the output that its last run left in the file, or that was computed; None if not known.
         became: class of the PyTorch module that it was converted to; None if it was not converted.
@@ -46,6 +47,7 @@ class ModuleNode:
     tensors: dict[str, str]
     dtype: str | None
     convertible: bool
+    name: str = ""
     train: bool | None = None
     output: str | None = None
     became: str | None = None
@@ -152,6 +154,7 @@ class _ModelWalk:
             {name: size_text(tensor) for name, tensor in own.items()},
             None,
             convertible,
+            name=author_name(obj),
             train=train if isinstance(train, bool) else None,
             output=nested_size(obj.get("output")),
             recorded=[str(name) for name, value in obj.items() if name in RECORDED and nested_size(value)],

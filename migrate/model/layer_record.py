@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from torch import nn
 
 from ..t7 import LuaObject
+from .leftover_fields import author_name
 from .traits import NO_TRAITS, Traits
 
 
@@ -35,3 +36,8 @@ class LayerRecord:
     paths: list[str]
     object: LuaObject
     traits: Traits = NO_TRAITS
+
+    @property
+    def name(self) -> str:
+        """The name that its author, or loadcaffe, gave it; "" if it has none."""
+        return author_name(self.object)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from ..t7 import LuaObject
+
 # fmt: off
 #: What a forward or backward pass leaves in any module, and `clearState()` takes away.
 _ACTIVATIONS = frozenset((
@@ -37,3 +39,9 @@ LEFTOVERS = _ACTIVATIONS | frozenset((
     "weight_offset",
 ))
 # fmt: on
+
+
+def author_name(obj: LuaObject) -> str:
+    """The name that its author, or loadcaffe, gave a module; "" if it has none."""
+    name = obj.get("name")
+    return name if isinstance(name, str) else ""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -9,6 +10,7 @@ from functools import partial
 from typing import Any
 
 import torch
+from torch import nn
 
 from ..base.errors import TorchMigrateError
 from ..base.memory import is_out_of_memory
@@ -23,6 +25,7 @@ from .classes import extract
 from .constructors import constructor_of
 from .examples import Calls, Example, several_sizes
 from .expressions import Value, Variable, type_of, variables
+from .forms import is_chain
 from .input_tree import members, tree_of, type_taken
 from .lowering import Lowering
 from .naming.states import name_states
@@ -140,7 +143,7 @@ def _structured(conv: ConvertedModel, inputs: list[Any], calls: Calls, sizes: Si
     images = [x.shape[:1:-1] for x in inputs if isinstance(x, torch.Tensor)]
     steps = sizes.steps[:1:-1] if sizes is not None else []
     unpoolings = Unpoolings(conv.module, images, steps)
-    result = Lowering(conv.module, _node_names(conv), calls, unpoolings).lower(conv.module, entries, scope, top=True)
+    result = Lowering(conv.module, _author_names(conv), calls, unpoolings).lower(conv.module, entries, scope, top=True)
     return Draft(scope, parameters, result)
 
 
@@ -156,7 +159,7 @@ def _of_any_size(conv: ConvertedModel) -> Draft:
             parameters[place] = Variable(type_=type_of(part), members=part)
     entries = [scope.unpack(parameter, (), parameter) for parameter in parameters]
     given = entries if isinstance(tree, list) else entries[0]
-    result = Lowering(conv.module, _node_names(conv), Calls()).lower(conv.module, given, scope, top=True)
+    result = Lowering(conv.module, _author_names(conv), Calls()).lower(conv.module, given, scope, top=True)
     return Draft(scope, parameters, result)
 
 
@@ -168,8 +171,28 @@ def _plain(conv: ConvertedModel, inputs: list[Any] | None) -> Draft:
     return Draft(scope, variables(value), result)
 
 
+def _author_names(conv: ConvertedModel) -> dict[int, str]:
+    """The id of a module -> the name that its author gave to its node in a graph, or to itself."""
+    names = _field_names(conv) | _node_names(conv)
+    return {key: f"{name}_" if hasattr(nn.Module, name) else name for key, name in names.items()}
+
+
+def _field_names(conv: ConvertedModel) -> dict[int, str]:
+    """The names that layers have themselves, as in files of loadcaffe, where no two have the same.
+
+    Layers of branches and blocks are left out: a class of what occurs several times has one name for each layer.
+    """
+    chains = {path for record in conv.layers if is_chain(record.module) for path in record.paths}
+    found = {}
+    for record in conv.layers:
+        parts = record.path.split(".")
+        if record.name and all(".".join(parts[:i]) in chains for i in range(len(parts))):
+            found[id(record.module)] = identifier(record.name, "layer")
+    counts = Counter(found.values())
+    return {key: name for key, name in found.items() if counts[name] == 1}
+
+
 def _node_names(conv: ConvertedModel) -> dict[int, str]:
-    """The id of a module -> the name that the author gave to it."""
     modules = {id(record.object): record.module for record in conv.layers}
     forms = [(form_of("node names", record.module), record.object) for record in conv.layers]
     pairs = [pair for form, graph in forms if form for pair in form(graph)]

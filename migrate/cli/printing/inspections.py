@@ -183,6 +183,8 @@ def _grow(tree: Tree, node: ModuleNode, depth: int | None) -> None:
 def _line(node: ModuleNode) -> str:
     colour = "" if node.convertible else "[red]"
     text = f"{printable(node.path)} {colour}{printable(node.typename)}{'[/]' if colour else ''}"
+    if node.name:
+        text += f" {printable(repr(node.name))}"
     if node.shared is not None:
         text += f" [dim]the same object as {printable(node.shared or 'the model')}[/]"
     if node.tensors:
