@@ -98,3 +98,18 @@ def test_skips_are_what_not_only_the_next_encoder_reads() -> None:
     scope.statements.append(Statement([Variable()], python("a + b", a=first, b=value)))
     name_skips(scope)
     assert [first.hint, value.hint] == ["skip", ""]
+
+
+def test_a_sampled_vector_has_a_mean_and_a_log_variance() -> None:
+    scope, x = Scope(), Variable()
+    for name in ("linear", "linear2"):
+        scope.attrs[name] = linear(4, 3)
+    mean, half = scope.assign(module_call("linear", x), ()), scope.assign(module_call("linear2", x), ())
+    deviation = scope.assign(python("(x * 0.5).exp()", x=half), ())
+    assert "mean" not in roles(scope, deviation).values()
+    scope.statements.pop()
+    halved = scope.assign(python("x * 0.5", x=half), ())
+    deviation, noise = (scope.assign(python(text, x=halved), ()) for text in ("x.exp()", "torch.randn_like(x)"))
+    spread = scope.assign(python("a * b", a=deviation, b=noise), ())
+    result = scope.assign(python("a + b", a=mean, b=spread), ())
+    assert roles(scope, result) == {"linear": "mean", "linear2": "log_variance"}

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import ast
 
-from ..expressions import Value, Variable, variables
+from ..expressions import Value, Variable, called_method, variables
 from ..scopes import Constructor, Scope, Statement
+from .states import operands
 
 #: Classes of layers that make an image larger.
 _ENLARGES = ("Upsample", "PixelShuffle", "Unpool")
@@ -25,6 +26,7 @@ def roles(scope: Scope, result: Value) -> dict[str, str]:
         found |= _kinds(scope, result, chains)
         found |= _heads(scope, result)
         found |= _encoders(scope, chains) or _of_vectors(scope, chains)
+        found |= _of_normal_numbers(scope)
     return found | _factors(scope) | {name: name for name in scope.given if name in scope.attrs}
 
 
@@ -159,6 +161,24 @@ def _of_vectors(scope: Scope, chains: list[str]) -> dict[str, str]:
     (first, *_), (*_, last) = widths
     begin, end = widths[0][-1][1], widths[1][0][0]
     return dict(zip(chains, ("encoder", "decoder"), strict=True)) if begin < first[0] == last[1] > end else {}
+
+
+def _of_normal_numbers(scope: Scope) -> dict[str, str]:
+    """Names of what makes the mean and the logarithm of the variance of normal random numbers, as in a VAE."""
+    made_by = {out: statement.expression for statement in scope.statements for out in statement.outs}
+    for mean, spread in [pair for out in made_by for pair in operands(out, ast.Add, made_by)]:
+        for deviation, noise in operands(spread, ast.Mult, made_by):
+            match made_by.get(deviation), made_by.get(noise):
+                case ast.Call(ast.Attribute(Variable() as half, "exp"), []), ast.Call() as drawn:
+                    if called_method(drawn, of="torch") != "randn_like":
+                        continue
+                    match made_by.get(half):
+                        case ast.BinOp(Variable() as log_variance, ast.Mult(), ast.Constant(0.5)):
+                            parts = [mean, log_variance]
+                            calls = [called_method(made_by[v], of="self") if v in made_by else "" for v in parts]
+                            if all(name and _call_of(scope, name) for name in calls):
+                                return dict(zip(calls, ("mean", "log_variance"), strict=True))
+    return {}
 
 
 def _features(call: Constructor) -> tuple[int, int]:

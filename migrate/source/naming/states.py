@@ -30,7 +30,7 @@ def name_states(scope: Scope, inputs: list[Variable]) -> None:
             named.add(value)
 
 
-def _orders(value: Variable, operator: type[ast.operator], made_by: _MadeBy) -> list[tuple[Variable, Variable]]:
+def operands(value: Variable, operator: type[ast.operator], made_by: _MadeBy) -> list[tuple[Variable, Variable]]:
     """The two operands of an operator that made a value, in both orders."""
     match made_by.get(value):
         case ast.BinOp(Variable() as a, found, Variable() as b) if isinstance(found, operator):
@@ -50,7 +50,7 @@ def _inside(value: Variable, function: str, made_by: _MadeBy) -> Variable | None
 
 def _gated(value: Variable, made_by: _MadeBy) -> tuple[Variable, Variable] | None:
     """Of a product with the sigmoid of a value: that value, and the other factor."""
-    for gate, other in _orders(value, ast.Mult, made_by):
+    for gate, other in operands(value, ast.Mult, made_by):
         inner = _inside(gate, "sigmoid", made_by)
         if inner is not None:
             return inner, other
@@ -59,7 +59,7 @@ def _gated(value: Variable, made_by: _MadeBy) -> tuple[Variable, Variable] | Non
 
 def _lstm(out: Variable, made_by: _MadeBy) -> _Cell | None:
     """`c = sigmoid(f) * c + sigmoid(i) * tanh(g)`, in any order, and then `h = sigmoid(o) * tanh(c)`."""
-    for first, second in _orders(out, ast.Add, made_by):
+    for first, second in operands(out, ast.Add, made_by):
         kept, new = _gated(first, made_by), _gated(second, made_by)
         if kept is None or new is None or (candidate := _inside(new[1], "tanh", made_by)) is None:
             continue
@@ -77,9 +77,9 @@ def _lstm(out: Variable, made_by: _MadeBy) -> _Cell | None:
 
 def _gru(out: Variable, made_by: _MadeBy) -> _Cell | None:
     """`h = z * h + (1.0 - z) * candidate`, in any order."""
-    for kept, new in _orders(out, ast.Add, made_by):
-        for gate, previous in _orders(kept, ast.Mult, made_by):
-            for rest, _ in _orders(new, ast.Mult, made_by):
+    for kept, new in operands(out, ast.Add, made_by):
+        for gate, previous in operands(kept, ast.Mult, made_by):
+            for rest, _ in operands(new, ast.Mult, made_by):
                 match made_by.get(rest):
                     case ast.BinOp(ast.Constant(1.0), ast.Sub(), other) if other is gate:
                         update = _inside(gate, "sigmoid", made_by)
