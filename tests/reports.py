@@ -29,6 +29,11 @@ def verified(depth: int = 4, **options: Any) -> ParityReport:
     return tm.verify(tm.convert(lua.sequential(*modules)), input_shape="3x6", **options)
 
 
+def judged_by_record(file: Path) -> ParityReport:
+    """The report of a model against the activations that its file holds."""
+    return tm.verify(tm.convert(file), reference="recorded", batches=())
+
+
 def dumped(folder: Path, *, broken: bool = False) -> ParityReport:
     """The report of a model in a file against a reference file with two outputs."""
     model = lua.module("nn.ConcatTable", modules=[lua.linear(7, 9), lua.linear(7, 3, seed=4)])

@@ -6,9 +6,7 @@ from itertools import islice
 
 from ..base.messages import counted, visible
 from ..model.conversion import ConvertedModel
-from ..t7.display import Row, folded
-
-_MOST_ROWS = 2000
+from ..t7.display import MOST_ROWS, Row, folded
 
 
 def in_words(conv: ConvertedModel) -> str:
@@ -28,11 +26,11 @@ def in_words(conv: ConvertedModel) -> str:
 def in_html(conv: ConvertedModel) -> str:
     """The layers of a conversion as a tree that folds, with what each became."""
     rows = [Row(0, "", in_words(conv)[1:-1])]
-    for record in islice(conv.layers, _MOST_ROWS):
+    for record in islice(conv.layers, MOST_ROWS):
         if record.path:
             depth = min(record.path.count(".") + 1, rows[-1].depth + 1)
             became = type(record.module).__name__
             rows.append(Row(depth, "", f"{visible(record.path)} {visible(record.typename)} → {became}"))
-    if len(conv.layers) > _MOST_ROWS:
-        rows.append(Row(1, "", f"… {len(conv.layers) - _MOST_ROWS:,} more"))
+    if len(conv.layers) > MOST_ROWS:
+        rows.append(Row(1, "", f"… {len(conv.layers) - MOST_ROWS:,} more"))
     return f'<div style="font-family:monospace">{"".join(folded(rows))}</div>'

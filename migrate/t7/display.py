@@ -13,7 +13,7 @@ from .keys import join
 
 #: How many entries of one table are shown, how many of all together, and how long the text of one may be.
 MOST_ENTRIES = 40
-_MOST_ROWS = 2000
+MOST_ROWS = 2000
 _LONGEST = 120
 
 #: Down to which depth a notebook shows a value; what is below the first level is folded.
@@ -101,9 +101,9 @@ def _line(value: Any) -> str:
 def _shown(value: Displayed, depth: int) -> Iterator[Row]:
     """The rows below a value, and what is said where too many are left out."""
     found = _rows(value, depth, 1, "", {id(value)})
-    yield from islice(found, _MOST_ROWS)
+    yield from islice(found, MOST_ROWS)
     if next(found, None) is not None:
-        yield Row(1, "", f"… what comes after these {_MOST_ROWS:,} lines is not shown")
+        yield Row(1, "", f"… what comes after these {MOST_ROWS:,} lines is not shown")
 
 
 def _rows(value: Displayed, levels: int, depth: int, indent: str, above: set[int]) -> Iterator[Row]:

@@ -5,8 +5,7 @@ from __future__ import annotations
 import golden
 import pytest
 from planted_faults import FAULTS, planted
-
-import torchmigrate as tm
+from reports import judged_by_record
 
 FOLDER = golden.FIXTURES / "parity"
 
@@ -44,14 +43,10 @@ SAID = {
 }
 
 
-def verify(name: str) -> tm.ParityReport:
-    return tm.verify(tm.convert(FOLDER / f"{name}.t7"), reference="recorded", batches=())
-
-
 @pytest.mark.parametrize("name", SAID)
 def test_a_right_conversion_does_not_fail(name: str) -> None:
     title, path, remark = SAID[name]
-    report = verify(name)
+    report = judged_by_record(FOLDER / f"{name}.t7")
     assert report, report.summary()
     assert report.verdict.title == title
     (layer,) = [layer for layer in report.backends[0].layers if layer.path == path]
@@ -71,7 +66,7 @@ def test_a_right_conversion_does_not_fail(name: str) -> None:
 @pytest.mark.parametrize("fault", ["weight x 1.01", "bias + 0.001", "rows reversed"])
 def test_a_fault_is_found_and_located(name: str, typename: str, path: str, fault: str) -> None:
     with planted(FAULTS[fault], typename, path) as applied:
-        report = verify(name)
+        report = judged_by_record(FOLDER / f"{name}.t7")
     assert any(applied)
     assert not report
     assert next(layer.path for layer in report.backends[0].layers if not layer.passed) == path
@@ -88,14 +83,14 @@ def test_a_fault_is_found_and_located(name: str, typename: str, path: str, fault
 @pytest.mark.parametrize("fault", ["weight x 1.01", "rows reversed"])
 def test_a_fault_that_a_step_may_have_made_is_not_passed(name: str, typename: str, path: str, fault: str) -> None:
     with planted(FAULTS[fault], typename, path) as applied:
-        report = verify(name)
+        report = judged_by_record(FOLDER / f"{name}.t7")
     assert any(applied)
     assert not report.proven
 
 
 @pytest.mark.parametrize(("name", "path"), [("last", "6"), ("one_number", "5"), ("decayed", "4"), ("tenth", "3.1.1.4")])
 def test_clipped_gradients_that_were_zeroed_make_no_right_layer_fail(name: str, path: str) -> None:
-    report = verify(f"clipped_{name}")
+    report = judged_by_record(FOLDER / f"clipped_{name}.t7")
     assert report, report.summary()
     assert not report.proven
     (layer,) = [layer for layer in report.backends[0].layers if layer.path == path]
@@ -103,10 +98,10 @@ def test_clipped_gradients_that_were_zeroed_make_no_right_layer_fail(name: str, 
 
 
 def test_clipped_gradients_of_the_first_layer_make_it_no_failure() -> None:
-    report = verify("clipped_kept")
+    report = judged_by_record(FOLDER / "clipped_kept.t7")
     assert report, report.summary()
     (layer,) = [layer for layer in report.backends[0].layers if layer.path == "1"]
     assert layer.own is None
     assert layer.remark.endswith("its gradInput shows that its weight is right, but nothing judges its bias")
     with planted(FAULTS["bias + 0.001"], "nn.Linear", "1"):
-        assert not verify("clipped_kept")  # which is more than larger gradients explain
+        assert not judged_by_record(FOLDER / "clipped_kept.t7")  # which is more than larger gradients explain

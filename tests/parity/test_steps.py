@@ -5,8 +5,7 @@ from __future__ import annotations
 import golden
 import pytest
 from planted_faults import FAULTS, planted
-
-import torchmigrate as tm
+from reports import judged_by_record
 
 FOLDER = golden.FIXTURES / "parity"
 
@@ -28,14 +27,10 @@ SAID = {
 }
 
 
-def verify(name: str) -> tm.ParityReport:
-    return tm.verify(tm.convert(FOLDER / f"step_{name}.t7"), reference="recorded", batches=())
-
-
 @pytest.mark.parametrize("name", SAID)
 def test_a_right_conversion_does_not_fail(name: str) -> None:
     title, path, remark = SAID[name]
-    report = verify(name)
+    report = judged_by_record(FOLDER / f"step_{name}.t7")
     assert report, report.summary()
     assert report.verdict.title == title
     assert [layer for layer in report.backends[0].layers if layer.path == path][-1].remark.startswith(remark)
@@ -58,7 +53,7 @@ def test_a_right_conversion_does_not_fail(name: str) -> None:
 )
 def test_a_fault_is_found_and_located(name: str, typename: str, path: str, fault: str) -> None:
     with planted(FAULTS[fault], typename, path) as applied:
-        report = verify(name)
+        report = judged_by_record(FOLDER / f"step_{name}.t7")
     assert any(applied)
     assert not report
     assert next(layer.path for layer in report.backends[0].layers if not layer.passed) == path

@@ -178,33 +178,16 @@ def _rounded(x: torch.Tensor) -> torch.Tensor:
     return torch.where(x < 0, (x - 0.5).ceil(), (x + 0.5).floor())
 
 
-_UNARY: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
-    name: getattr(torch, name)
-    for name in (
-        "abs",
-        "acos",
-        "asin",
-        "atan",
-        "ceil",
-        "cos",
-        "cosh",
-        "exp",
-        "floor",
-        "log",
-        "log1p",
-        "lgamma",
-        "neg",
-        "rsqrt",
-        "sigmoid",
-        "sign",
-        "sin",
-        "sinh",
-        "sqrt",
-        "tan",
-        "tanh",
-        "trunc",
-    )
-} | {"cinv": torch.reciprocal, "frac": _frac, "round": _rounded}
+#: Functions of one tensor that PyTorch has under the same names, as functions and as methods.
+UNARY = (
+    "abs", "acos", "asin", "atan", "ceil", "cos", "cosh", "exp", "floor", "log", "log1p", "lgamma", "neg", "rsqrt",
+    "sigmoid", "sign", "sin", "sinh", "sqrt", "tan", "tanh", "trunc",
+)  # fmt: skip
+_UNARY: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {name: getattr(torch, name) for name in UNARY} | {
+    "cinv": torch.reciprocal,
+    "frac": _frac,
+    "round": _rounded,
+}
 
 
 def _unary(compute: Callable[[torch.Tensor], torch.Tensor]) -> Compute:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 from typing import Any
 
+from ...tensors.pointwise import UNARY
 from ..graph import CHILD
 
 #: Written as operators.
@@ -19,28 +20,7 @@ COMPARISONS: dict[str, Any] = {
 #: Written as methods of their first argument.
 METHODS = frozenset(
     [
-        "abs",
-        "acos",
-        "asin",
-        "atan",
-        "ceil",
-        "cos",
-        "cosh",
-        "exp",
-        "floor",
-        "log",
-        "log1p",
-        "lgamma",
-        "neg",
-        "rsqrt",
-        "sigmoid",
-        "sign",
-        "sin",
-        "sinh",
-        "sqrt",
-        "tan",
-        "tanh",
-        "trunc",
+        *UNARY,
         "reciprocal",
         "clamp",
         "sum",
