@@ -14,6 +14,7 @@ import torch
 import torchmigrate as tm
 from torchmigrate.base.errors import GraphDiffers, UsageError
 from torchmigrate.base.tensor_trees import leaves
+from torchmigrate.cli.main import _run
 from torchmigrate.onnx.operators import recurrent
 from torchmigrate.onnx.runtime import open_session
 from torchmigrate.parity.runs.onnx_runtime import OnnxRuntime
@@ -120,3 +121,20 @@ def test_a_lost_state_is_seen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
 
 def give_back(state: Any, tensors: list[torch.Tensor]) -> Any:
     return recurrent.like(state, [tensor + 0.0 for tensor in state])
+
+
+@pytest.mark.slow
+def test_the_command_says_which_states_there_are(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["export", str(golden.FIXTURES / "sequenced" / "remembers.t7"), "--key", "module", "--stateful"]
+    assert _run([*words, "-o", str(tmp_path / "m.onnx")]) == 0
+    printed = capsys.readouterr().out
+    assert "lstm2_c_in: batchx5\n" in printed
+    assert "states: lstm1_h_in -> lstm1_h_out, lstm1_c_in -> lstm1_c_out" in " ".join(printed.split())
+    assert _run([*words, "-o", str(tmp_path / "again.onnx"), "--json"]) == 0
+    made = json.loads(capsys.readouterr().out)
+    assert made["states"][0] == {"input": "lstm1_h_in", "output": "lstm1_h_out", "layer": "3.1.1.1"}
+    assert made["inputs"]["lstm1_h_in"] == ["batch", 5]
+    words = ["export", str(golden.FIXTURES / "sequenced" / "forgets.t7"), "--key", "module", "--stateful"]
+    assert _run([*words, "-o", str(tmp_path / "none.onnx")]) == 2
+    assert "keeps no state from one call to the next" in capsys.readouterr().err
+    assert not (tmp_path / "none.onnx").exists()

@@ -34,7 +34,8 @@ def run(script: Path) -> tuple[int, str]:
 @pytest.mark.parametrize(
     ("name", "key", "index", "path", "exact"),
     [
-        ("lenet_mnist", "", 1, "1", True),  # of its output the reference keeps a summary
+        # of its output the reference keeps a summary
+        pytest.param("lenet_mnist", "", 1, "1", True, marks=pytest.mark.slow),
         ("vgg_checkpoint", "model", 11, "", True),  # of its input too: the whole model is shown
     ],
 )

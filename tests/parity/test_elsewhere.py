@@ -204,6 +204,7 @@ def test_a_folder_is_verified_without_its_file(name: str, tmp_path: Path) -> Non
     assert sum(layer.own is not None for layer in against.backends[0].layers) > 20
 
 
+@pytest.mark.slow
 def test_the_smallest_part_that_fails_is_written_and_fails_alone(tmp_path: Path) -> None:
     right = tm.convert(model())
     value = torch.linspace(-1, 1, 14).reshape(2, 7)
