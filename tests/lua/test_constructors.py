@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from golden import FIXTURES
 from lua_objects import differences
-from lua_runtimes import runtime
+from lua_runtimes import evaluated, runtime
 
 import torchmigrate as tm
 
@@ -53,6 +53,14 @@ def test_memory_that_nothing_wrote_is_none(name: str) -> None:
         lua.guarded(lua.host.require, "nn")
         made_twice.append(Results(lua).value(lua.text(f"return {text}", "row")).numpy().tolist())
     assert made_twice == [[[[0]]]] * 2
+
+
+def test_the_text_of_a_container() -> None:
+    lua = runtime()
+    lua.guarded(lua.host.require, "nn")
+    text = "local c = torch.class('nn.RD', 'nn.Container') function c:__init() self.modules = {nn.Tanh()} end "
+    text += "return tostring(nn.RD()), tostring(nn.Sequential()):sub(1, 13), tostring(nn.Concat(1)):sub(1, 11)"
+    assert evaluated(lua, text) == ["nn.RD", "nn.Sequential", "nn.Concat {"]
 
 
 def test_a_difference_is_seen() -> None:

@@ -162,6 +162,12 @@ def test_a_file_that_is_not_below_the_folder_is_not_known(name: str, tmp_path: A
         evaluated(reading(tmp_path), f"return nn.Linear(3, torch.load('{name}'))")
 
 
+@pytest.mark.parametrize("run", [0, 1])
+def test_what_a_file_is_read_into_differs_from_run_to_run(run: int) -> None:
+    text = "local s = torch.zeros(2) torch.DiskFile('x'):readDouble(s:storage()) return s[1], s[2]"
+    assert evaluated(runtime(run=run), text) == [run + 1, run + 1]
+
+
 def test_kernels_of_image() -> None:
     seven, one = evaluated(
         runtime(),

@@ -78,7 +78,14 @@ do
       end
       return not_known(labels[self] .. '[…]')
    end
-   mt.__call = function(self) return not_known(find(labels[self], '%)$') and labels[self] or labels[self] .. '(…)') end
+   mt.__call = function(self, ...)
+      -- what a file would have been read into holds other numbers in the second run
+      for i = 1, find(labels[self], '%.read%w*$') and select('#', ...) or 0 do
+         local into = (select(i, ...))
+         if P.payload[into] then into:fill(P.run + 1) end
+      end
+      return not_known(find(labels[self], '%)$') and labels[self] or labels[self] .. '(…)')
+   end
    local function combined(a, b) return not_known(labels[a] or labels[b]) end
    for _, name in ipairs{'add', 'sub', 'mul', 'div', 'mod', 'pow', 'unm', 'concat'} do mt['__' .. name] = combined end
    mt.__newindex = function() end
@@ -150,6 +157,9 @@ P.lost = {}                                        -- what stopped statements
 P.is_part = setmetatable({}, {__mode = 'k'})
 function P.is_changing(module, part)
    if touched then touched[module] = true end
+   if labels[part] and not packages[part] then
+      error(P.where() .. phrase .. labels[part] .. ', which is added to ' .. P.typename(module), 0)
+   end
    if part ~= nil then P.is_part[part] = true end
 end
 local function results(before, count, names, ok, ...)

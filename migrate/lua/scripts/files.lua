@@ -88,7 +88,10 @@ local function located(name)
    for _, folder in ipairs(file and {} or places()) do file = file or bridge.find(join(folder, name)) end
    -- some name their own project below their home
    local below = not file and match(name, '^/home/author/[^/]+/(.+)$')
-   if below then file = bridge.find(below) end
+   while below and not file do
+      file = bridge.find(below)
+      below = match(below, '^[^/]+/(.+)$')
+   end
    return file or error('cannot open ' .. name .. ' (it must lie below the folder of the definition)', 3)
 end
 

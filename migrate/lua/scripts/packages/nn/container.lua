@@ -57,7 +57,8 @@ end
 local function indented(module)
    return (tostring(module):gsub('\n', '\n  '))
 end
-function Container:__tostring__()
+-- not of all containers: that of an author's class is its name
+local function listed(self)
    local lines = {torch.type(self) .. ' {'}
    for i, module in ipairs(self.modules) do lines[#lines + 1] = '  (' .. i .. '): ' .. indented(module) end
    lines[#lines + 1] = '}'
@@ -137,7 +138,9 @@ local MapTable = container('MapTable', function(self, module, shared)
    self.output, self.gradInput = {}, {}
    if module then self:add(module) end
 end)
+for _, name in ipairs{'Concat', 'ConcatTable', 'ParallelTable', 'Parallel', 'MapTable'} do nn[name].__tostring__ = listed end
 function MapTable:add(module)
+   P.is_changing(self, module)
    if self.module then error(P.where() .. 'Single module required', 0) end
    self.module = module
    self.modules[1] = module
