@@ -173,11 +173,25 @@ class _Search:
             elif self._gives(way.job):
                 found.append(way)
         found = found or self._calls(script, runtime, error)
-        for name in asked_by(runtime) if not found else []:
+        asked = asked_by(runtime)
+        if not found and len(asked) == 1 and (solution := self._told(script, asked[0])) is not None:
+            found = [solution]
+        for name in asked if not found else []:
             if option_of(name) not in self.names:
                 self.names.append(option_of(name))
                 self.unknown.append(f"--caller {script} (not known: {name}, with which it makes layers)")
         yield found
+
+    def _told(self, script: str, name: str) -> Way | None:
+        """What a script gets once it is told the one number that it had not, if the weights tell that."""
+        if self.job.get("wanted") is None or self.job.get("options"):
+            return None
+        job = {"caller": script} | with_option(self.job, name, 64)
+        runtime = self.tools.start(job)
+        run_caller(runtime, self.job | job)
+        calls = [got.name for got in got_by(runtime) if got.kinds == 1]
+        said = f"--caller {script} --call '{calls[0]}'" if len(calls) == 1 else ""
+        return self._solved({"caller": script, "call": calls[0]}, [name], said) if said else None
 
     def _calls(self, script: str, runtime: Runtime, error: str | None) -> list[Way]:
         """Calls in the text of the scripts, with the variables that this one had at its end or where it stopped."""

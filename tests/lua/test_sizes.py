@@ -76,6 +76,21 @@ def test_none_fits(tmp_path: Path) -> None:
     assert error.value.unknown == ("words",)
 
 
+def test_a_number_that_a_script_reads_in_a_branch(tmp_path: Path) -> None:
+    text = "local M = {} function M.net(words, width) return nn.Linear(words, width) end return M"
+    main_lua = """local M = require 'net' local data = torch.load('x.t7') opt = {width = 3}
+    if opt.width > 5 then opt.width = data.width else net = M.net(data.words, opt.width) end"""
+    files = {"net.lua": text, "main.lua": main_lua}
+    with pytest.raises(NoCall) as error:
+        found(tmp_path, files, "net.lua")
+    assert "words" in error.value.unknown
+    said, model = found(tmp_path, files, "net.lua", options={"words": 4}, named=["words"])
+    assert (said, model["weight"].size) == ("--caller main.lua --call 'model.net'", (3, 4))
+    said, model = found(tmp_path, files, "net.lua", wanted={"numbers": 3 * 7 + 3})
+    assert said.startswith("--caller main.lua --call 'model.net' --opt words=7 (7 is the only")
+    assert model["weight"].size == (3, 7)
+
+
 def test_two_are_named(tmp_path: Path) -> None:
     text = "function net(words, classes) return nn.Linear(words, classes) end"
     main_lua = "dofile('net.lua') local data = torch.load('x.t7')\nlocal x = net(data.words, classes)"
