@@ -71,6 +71,9 @@ def test_heads_are_what_makes_the_results() -> None:
     assert list(roles(scope, [*outs, value]).values()) == ["features", "conv", "conv"]
     scope.given.add("conv1")
     assert list(roles(scope, [*outs]).values()) == ["features", "head", "conv1"]
+    scope.given.clear()
+    scope.statements[1].expression = module_call("conv0", Variable())
+    assert list(roles(scope, [*outs]).values()) == ["features", "conv", "conv"]
 
 
 @pytest.mark.parametrize(

@@ -86,6 +86,7 @@ def test_claims_hold_at_any_size(name: str) -> None:
     source = source_of(tm.convert(golden.MODELS / ROWS[name]["file"], key=key, plugins=plugins), example)
     docstring = re.search(rf'class {source.name}\(.*?"""(.*?)"""', source.text, re.S)
     assert docstring is not None
+    assert docstring[1].partition("\n")[0].endswith(".")  # the first line is a sentence
     text = " ".join(docstring[1].split())
     if "Output" not in text:
         assert text == "The whole network."  # nothing is claimed

@@ -120,6 +120,13 @@ def test_indices() -> None:
     assert "Input: (N, T) indices from 1 to 7. Output: (N, 3) float32." in source.text
 
 
+def test_many_inputs_do_not_fit_the_first_line() -> None:
+    network = lua.module("nn.ParallelTable", modules=[lua.linear(3, 4, dtype="f4") for _ in range(9)])
+    text = generate(tm.convert(network), [torch.randn(2, 3) for _ in range(9)]).text
+    assert '"""The whole network.\n\n    Inputs: (N, 3), ' in text
+    assert "self.linear9 = nn.Linear(3, 4)" in text  # no heads, since they stand on nothing
+
+
 def test_the_check_can_be_traced_scripted_exported_and_compiled() -> None:
     source = generate(tm.convert(skipping()), image(2, 3, 8, 12))
     model, x = instance(source.text, source.state), image(3, 3, 16, 8)

@@ -89,7 +89,10 @@ def _heads(scope: Scope, result: Value) -> dict[str, str]:
     makers = {statement.outs[0]: statement for statement in scope.statements if len(statement.outs) == 1}
     calls = [makers[value].calls if value in makers else "" for value in results]
     read = {value for statement in scope.statements for value in statement.ins}
-    if not all(calls) or not read.isdisjoint(results) or any(_call_of(scope, name) is None for name in calls):
+    made = {out for statement in scope.statements for out in statement.outs}
+    if not all(calls) or not made.issuperset(value for result in results for value in makers[result].ins):
+        return {}  # a head stands on what the others made of the input
+    if not read.isdisjoint(results) or any(_call_of(scope, name) is None for name in calls):
         return {}
     return dict.fromkeys(calls, "head")
 

@@ -135,7 +135,10 @@ def _sizes(draft: Draft, sizes: Sizes | None) -> list[str]:
     both = f"{given} {made}".rstrip()
     if len(both) <= _WIDTH - 10:
         return [f'    """{both}"""']
-    first, *rest = [line for part in (given, made) for line in textwrap.wrap(part, _WIDTH - 7)]
+    lines, outputs = textwrap.wrap(given, _WIDTH - 7), textwrap.wrap(made, _WIDTH - 4)
+    if len(lines) > 1:  # the first line of a docstring is a sentence
+        lines = ["The whole network.", *textwrap.wrap(given, _WIDTH - 4)]
+    first, *rest = [*lines, *outputs]
     return [f'    """{first}', "", *(f"    {line}" for line in rest), '    """'] if rest else [f'    """{first}"""']
 
 
