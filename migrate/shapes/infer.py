@@ -33,6 +33,9 @@ _FEW = 8
 #: So many sizes with a dimension more or less are tried, to say that there are such.
 _OTHERS = 24
 
+#: In no batch so many sizes are followed at least, and as many as were not tried before.
+_SINGLE, _UNTRIED = 30, 100
+
 #: How many likely sizes are tried of a tensor, and of a table, before what the layers refuse is followed.
 _LIKELY, _LIKELY_VOLUMES, _LIKELY_TABLES = 20, 70, 16
 
@@ -110,7 +113,7 @@ def _found(conv: ConvertedModel) -> InputSizes:
     entries = entries_of(conv)
     trials = Trials(conv, budget, steps=isinstance(entries, Entry) and entries.steps)
     try:
-        chosen = trials.choose(_proposed(conv, entries, budget))
+        chosen = trials.choose(_proposed(conv, entries, budget, trials))
     except Spent:
         chosen = None
     if chosen is None:
@@ -131,7 +134,7 @@ def _of_other_ranks(trials: Trials, sizes: Any) -> str:
     return "" if other is None else f" (so does {spelled(other)}: --input-shape chooses what the model is for)"
 
 
-def _proposed(conv: ConvertedModel, entries: Entries, budget: Budget) -> Iterator[Candidate]:
+def _proposed(conv: ConvertedModel, entries: Entries, budget: Budget, trials: Trials) -> Iterator[Candidate]:
     """Sizes that the model may take, the surest first; they are worked out as they are asked for."""
     yield from _recorded(conv, entries)
     yield from _likely(conv, entries, budget)
@@ -146,7 +149,7 @@ def _proposed(conv: ConvertedModel, entries: Entries, budget: Budget) -> Iterato
         yield from fixed_batches(conv, entries)
     if isinstance(entries, Entry) and entries.kind == IMAGES:
         yield from single_sizes(conv, entries)
-    yield from solved_sizes(conv, entries, budget, batched=False)
+    yield from solved_sizes(conv, entries, budget, batched=False, most=max(_SINGLE, _UNTRIED - trials.count))
     yield from lengths_of_one(conv, entries, budget, mixed)
 
 

@@ -21,8 +21,8 @@ from .parse import spelled
 from .search_budget import Budget
 from .solve import LABELS, Solver, flat, replaced
 
-#: How many runs a search may take with a batch, and without.
-_RUNS = {True: 90, False: 30}
+#: How many runs a search may take.
+_RUNS = 90
 
 #: So many sizes are tried with a number of samples that a View fixes, and so many such numbers.
 _FEW_FIXED, _FIXED = 8, 2
@@ -44,7 +44,13 @@ _PLANES, _JOINED = (3, 1, 2), 3
 
 
 def solved_sizes(
-    conv: ConvertedModel, entries: Entries, budget: Budget, *, batched: bool, mixed: list[Any] | None = None
+    conv: ConvertedModel,
+    entries: Entries,
+    budget: Budget,
+    *,
+    batched: bool,
+    mixed: list[Any] | None = None,
+    most: int = _RUNS,
 ) -> Iterator[Candidate]:
     """Sizes that fit all layers.
 
@@ -54,9 +60,10 @@ def solved_sizes(
         budget: how much may be computed.
         batched: does each part have a batch dimension? Otherwise none does.
         mixed: gets the sizes that fit, but of which the model makes no answer for each sample.
+        most: how many runs it may take.
     """
     runs = Runs(conv, budget)
-    solver = Solver(runs, _RUNS[batched], lengths=_list_lengths(conv))
+    solver = Solver(runs, most, lengths=_list_lengths(conv))
     left: list[Candidate] = []
     roots = [*_with_lists(conv, entries, batched=batched), *_roots(entries, batched=batched)]
     joined = list(_as_images(entries, conv.layers)) if batched else []
@@ -115,7 +122,7 @@ def solved_for_a_batch(conv: ConvertedModel, entries: Entries, budget: Budget) -
 
         begun = [*_with_lists(conv, entries, batched=True), *_roots(entries, batched=True)]
         roots = [apply(root, fixed, tuple) for root in begun]
-        for found in Solver(Runs(conv, budget), _RUNS[True], batch, _list_lengths(conv)).solve(roots):
+        for found in Solver(Runs(conv, budget), _RUNS, batch, _list_lengths(conv)).solve(roots):
             if found not in roots:
                 yield Candidate(found, f"{_told(entries, found)}; {why}: it takes no other", "fixed batch")
 
@@ -255,8 +262,12 @@ def _channels(entries: Entries) -> Iterator[int]:
 
 
 def _is_list(entries: Entries) -> bool:
-    """Is it a table of which no layer tells more than that it has two entries or more?"""
-    return isinstance(entries, dict) and not any(map(_known, entries.values()))
+    """Is it a table of which no layer tells more than that all of its entries are joined, added or multiplied?"""
+    if not isinstance(entries, dict) or any(map(_known, entries.values())):
+        return False
+    first = entries.get(1)
+    chains = [first.passed, *first.beside] if isinstance(first, Entry) else []
+    return any(chain[:1] and chain[0].traits.flow == "operands" for chain in chains)
 
 
 def _as_images(entries: Entries, layers: Sequence[LayerRecord]) -> Iterator[Any]:

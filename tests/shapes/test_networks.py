@@ -49,7 +49,7 @@ FOUND = {
     "samples_that_a_view_counts": "3x1x224x224",
     "scores_so_far": "{2x5,2x8x7,2x8}",
     "sentences_of_one_sample_ran": "{9x4,6x4}",
-    "sentences_of_two_lengths": "{5x4,11x4}",
+    "sentences_of_two_lengths": "{11x4,5x4}",
     "size_of_a_target": "2x2x224x224",
     "slices_of_a_state": "{2x12,2x5}",
     "spectra_without_a_channel_ran": "2x14x25",
