@@ -27,11 +27,16 @@ class Children:
 
     Args:
         runtime: the Lua in which the layer is.
+
+    Attributes:
+        unsure: why a backward pass that was asked for is not known; "" if none is unknown.
     """
 
     def __init__(self, runtime: Runtime) -> None:
         self._runtime = runtime
         self._made: dict[Any, list[tuple[Any, ConvertedModel, list[torch.Tensor]]]] = {}
+        self.unsure = ""
+        self._affine: dict[str, bool] = {}
         self._places: dict[float, Any] = {}
         self._kept: list[Any] = []
 
@@ -124,6 +129,8 @@ class Children:
                     return float(conv.module(*x))
             with torch.enable_grad():
                 output = flat(conv.run_tracked(*(x if how == "loss gradient" else [x])))
+            if inherited is not None and how != "loss gradient":
+                self._check_output(child, inherited, conv, x, output)
             if how == "loss gradient":
                 return handles(rebuilt(x[0], iter(_gradients(output, [torch.ones_like(output[0])], flat(x[0])))))
             grads = flat(leaves(grad, False))
@@ -134,6 +141,33 @@ class Children:
         except (RuntimeError, TypeError, ValueError, IndexError) as error:
             raise LuaFault(f"a module that it runs failed: {(str(error).splitlines() or [''])[0]}") from None
         return None
+
+    def _check_output(
+        self, child: Any, inherited: str, conv: ConvertedModel, x: Any, output: list[torch.Tensor]
+    ) -> None:
+        """Refuses to run a class of Torch7 backward that may read its output, where the layer has another there."""
+        held = self._tensors_in(child["output"])
+        same = len(held) == len(output) and all(
+            one.shape == other.shape and torch.equal(one, other.detach())
+            for one, other in zip(held, output, strict=True)
+        )
+        if same:
+            return
+        key = f"{inherited} {conv.module} {[part.dim() for part in flat(x)]}"
+        if key not in self._affine:
+            self._affine[key] = _is_affine(conv, x)
+        if not self._affine[key]:
+            self.unsure = f"the backward pass of {inherited} may read its output, which the layer changes"
+            raise LuaFault(self.unsure)
+
+    def _tensors_in(self, value: Any) -> list[torch.Tensor]:
+        """The tensors of a value of Lua, a tensor or nested lists of such."""
+        kind = self._runtime.host.kind(value)
+        if isinstance(kind, tuple):
+            return [kind[1].value] if isinstance(kind[1], TensorHandle) else []
+        if kind != "table":
+            return []
+        return [part for place in range(1, len(value) + 1) for part in self._tensors_in(value[place])]
 
     def _accumulated(
         self, child: Any, conv: ConvertedModel, inherited: str | None
@@ -165,6 +199,22 @@ class Children:
         if not isinstance(kind, tuple) or not isinstance(kind[1], TensorHandle):
             raise LuaFault(f"it has no gradient of its {field}")
         return kind[1]
+
+
+def _is_affine(conv: ConvertedModel, x: Any) -> bool:
+    """Is it a sum of its inputs times numbers, plus numbers? Then its derivative is the same whatever it gives."""
+    generator = torch.Generator().manual_seed(1)
+    given = flat(x)
+    if not all(part.is_floating_point() for part in given):
+        return False
+    first, second = ([torch.randn(part.shape, generator=generator, dtype=part.dtype) for part in given] for _ in "12")
+    inputs = [first, second, [a + b for a, b in zip(first, second, strict=True)], [part * 0 for part in given]]
+    with torch.no_grad():
+        a, b, both, zero = (flat(conv.module(rebuilt(x, iter(parts)))) for parts in inputs)
+    return all(
+        torch.allclose(one + other, whole + start, rtol=1e-4, atol=1e-4)
+        for one, other, whole, start in zip(a, b, both, zero, strict=True)
+    )
 
 
 def _gradients(

@@ -96,6 +96,8 @@ def written(
     Raises:
         Unexplained: it can't be written; the message is the reason.
     """
+    if said.get("unsure"):
+        raise Unexplained(said["unsure"])
     attributes = Attributes()
     made = Written(_class_name(typename), backward=backward, criterion=bool(said.get("criterion")))
     cases: list[Case] = []
