@@ -128,7 +128,7 @@ def written(
     if written_not and not any(isinstance(size, str) for case in cases for sizes in case.sizes for size in sizes):
         raise Unexplained(written_not)  # what is left are inputs of one size, for which it was not made
     if not cases:
-        ended = f'; on the first that was tried it ends with "{said["error"]}"' if said.get("error") else ""
+        ended = f'; on the first that was tried it ends with "{said["ended"]}"' if said.get("ended") else ""
         found_none = said.get("unwritten") or f"no input was found that its Lua takes{ended}"
         raise Unexplained(made.refused[0].partition(": ")[2] if made.refused else found_none)
     if len(memories) > 1:

@@ -64,7 +64,7 @@ def explore(session: Session, layer: LuaObject, task: LuaTable) -> tuple[dict[st
                 examples.append(found)
     names = explorer.parameter_paths()
     about = {"backward": session.has_backward(made), "parameters": names, "criterion": criterion}
-    about["error"], about["unsure"] = explorer.error, session.children.unsure
+    about["ended"], about["unsure"] = explorer.error, session.children.unsure
     about["unwritten"] = explorer.unwritten and f"{explorer.unwritten} depends on memory that nothing was written to"
     return {"patterns": said, **about}, LuaTable.from_list(examples)
 
