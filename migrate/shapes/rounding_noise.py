@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from functools import reduce
 from typing import Any
@@ -161,6 +161,7 @@ class _Noisy:
         self.largest = 0.0
         self.generator: torch.Generator | None = None
         self.signs = torch.empty(0)
+        self.opposed = False
         self.terms: dict[int, float] = {}
         memo: dict[int, Any] = {}
         for weight in module.parameters():  # cast as they are copied
@@ -183,6 +184,8 @@ class _Noisy:
             self.generator = None
             if seed is not None:
                 self.generator = torch.Generator().manual_seed(seed)
+                # two entries that nearly cancel move apart in one trial at least, which chance does not promise
+                self.opposed = seed == 0
                 signs = torch.empty(_SIGNS, dtype=torch.float64).bernoulli_(0.5, generator=self.generator)
                 self.signs = signs.mul_(2.0).sub_(1.0)
             for tensor, kept in self.weights:
@@ -211,11 +214,20 @@ class _Noisy:
         """The same numbers, each up or down by as much as a sum of so many terms is rounded."""
         return self.times(tensor, 1.0, _STEP * math.sqrt(terms))
 
-    def times(self, tensor: torch.Tensor, one: float, step: float) -> torch.Tensor:
+    def apart(self, tensors: Sequence[torch.Tensor], terms: float) -> list[torch.Tensor]:
+        """Likewise, but of entries of the same size every second one moves against the one before."""
+        step, start = _STEP * math.sqrt(terms), self.start(tensors[0].numel())
+        return [self.times(tensor, 1.0, -step if i % 2 else step, start) for i, tensor in enumerate(tensors)]
+
+    def start(self, numel: int) -> int:
+        """From which sign on a tensor of so many numbers takes them."""
+        return int(torch.randint(_SIGNS if numel >= _SIGNS else _SIGNS - numel, (), generator=self.generator))
+
+    def times(self, tensor: torch.Tensor, one: float, step: float, start: int | None = None) -> torch.Tensor:
         """Each number times `one`, plus or minus a step."""
         numbers = tensor.reshape(-1)
         rows, rest = divmod(len(numbers), _SIGNS)
-        start = int(torch.randint(_SIGNS if rows else _SIGNS - rest, (), generator=self.generator))
+        start = self.start(len(numbers)) if start is None else start
         signs = self.signs.roll(-start) if rows else self.signs[start : start + rest]
         factors = (signs * step).add_(one).to(numbers.dtype)
         made, whole = torch.empty_like(numbers), rows * _SIGNS
@@ -231,10 +243,16 @@ class _Noisy:
             weight = max([1.0, *(_size(weight) for weight in part.parameters(recurse=False))])
             self.largest = max([self.largest, *(weight * _size(tensor) for _, tensor in leaves(given))])
 
+        found = [tensor for _, tensor in leaves(given)]
+        moving = [] if self.generator is None else [t for t in found if t.is_floating_point() and not _whole(t)]
+        if self.opposed and len({tensor.shape for tensor in moving}) == 1 < len(moving):
+            moved_ones = self.apart(moving, terms)
+        else:
+            moved_ones = [self.changed(tensor, terms) for tensor in moving]
+        new = dict(zip(map(id, moving), moved_ones, strict=True))
+
         def change(tensor: torch.Tensor) -> torch.Tensor:
-            if self.generator is None or not tensor.is_floating_point() or _whole(tensor):
-                return tensor.clone()
-            return self.changed(tensor, terms)
+            return new[id(tensor)] if id(tensor) in new else tensor.clone()
 
         return tuple(apply(item, change) for item in given)
 

@@ -145,6 +145,27 @@ def test_noise_of_single_layers(module: nn.Module, value: torch.Tensor, least: f
     assert least <= float(found.max()) <= most
 
 
+class Combine(nn.Module):
+    """Adds two entries, one of them with a factor."""
+
+    def __init__(self, factor: float) -> None:
+        super().__init__()
+        self.factor = factor
+
+    def forward(self, x: list[torch.Tensor]) -> torch.Tensor:
+        return x[0] + self.factor * x[1]
+
+
+@pytest.mark.parametrize("factor", [1.0, -1.0])
+def test_two_entries_that_nearly_cancel_are_noisy_everywhere(factor: float) -> None:
+    """Chance alone moves both the same way in all three trials for one number in eight."""
+    x = torch.linspace(0.5, 2.0, 40)
+    given = [x, -factor * (x - 0.001)]
+    for seed in range(3):
+        torch.manual_seed(seed)
+        assert (rounding_noise(Combine(factor), given) >= 1.9 * x.double()).all()
+
+
 def test_noise_leaves_all_as_it_was() -> None:
     torch.manual_seed(3)
     module = nn.Sequential(nn.Linear(3, 4), nn.BatchNorm1d(4), nn.ReLU(inplace=True)).train()
