@@ -69,3 +69,10 @@ def test_every_page_is_in_the_navigation() -> None:
 def test_every_public_name_is_in_the_reference() -> None:
     page = (ROOT / "docs" / "api.md").read_text("utf-8")
     assert sorted(re.findall(r"^::: torchmigrate\.(\w+)$", page, re.MULTILINE)) == sorted(tm.__all__)
+
+
+def test_the_page_of_layers_has_its_filter() -> None:
+    assert '<div class="filter-tables"></div>' in (ROOT / "docs" / "layers.md").read_text("utf-8")
+    script = ROOT / "docs" / "assets" / "filter-tables.js"
+    assert f"- assets/{script.name}\n" in (ROOT / "mkdocs.yml").read_text("utf-8")
+    assert 'querySelectorAll(".filter-tables")' in script.read_text("utf-8")
