@@ -256,17 +256,18 @@ def _unpool(layer: Layer, axes: tuple[str, ...], plain: type[nn.Module], paired:
     sizes = [int(n) for n in size if isinstance(n, float)]
     module = layer.make(MaxUnpool, pooling, sizes, list(saved.size))
     indices = layer.numbers_of(saved).long()
-    layer.put(module, "indices", indices - 1 if len(axes) == 2 else _unpacked(indices, lua, sizes), field="pooling")
+    flat = indices - 1 if len(axes) == 2 else _unpacked(layer, indices, lua, sizes)
+    layer.put(module, "indices", flat, field="pooling")
     return module
 
 
-def _unpacked(packed: torch.Tensor, pooling: LuaObject, size: list[int]) -> torch.Tensor:
+def _unpacked(layer: Layer, packed: torch.Tensor, pooling: LuaObject, size: list[int]) -> torch.Tensor:
     """Flat indices from VolumetricMaxPooling's, which hold three bytes: the place inside the window."""
     flat = torch.zeros_like(packed)
     for axis, name in enumerate(("T", "H", "W")):
         step, pad = pooling.get(f"d{name}", 1.0), pooling.get(f"pad{name}", 0.0)
-        assert isinstance(step, float)
-        assert isinstance(pad, float)
+        if not isinstance(step, float) or not isinstance(pad, float):
+            layer.refuse(f"the step and the padding of its pooling along {name} are {step!r} and {pad!r}")
         shape = [1] * packed.dim()
         shape[axis - 3] = packed.shape[axis - 3]
         start = torch.arange(packed.shape[axis - 3]).reshape(shape) * int(step) - int(pad)

@@ -63,6 +63,6 @@ def _twice(tensor: torch.Tensor) -> torch.Tensor:
 
 def _is_twice(one: torch.Tensor, two: torch.Tensor) -> bool:
     """Is each of two rows what one sample gives, with or without a dimension for the batch?"""
-    if two.dim() not in (one.dim(), one.dim() + 1) or two.shape[0] != 2 or two[0].numel() != one.numel():
+    if two.dim() not in (one.dim(), one.dim() + 1) or two.shape[:1] != (2,) or two[0].numel() != one.numel():
         return False
     return all(torch.allclose(row.reshape(one.shape), one, rtol=1e-4, atol=1e-5, equal_nan=True) for row in two)

@@ -11,7 +11,7 @@ from torch.nn import functional as F
 from ....model.layer import Layer
 from ....model.registry import converts, converts_to, module_form
 from ....model.traits import Traits
-from ....t7 import LuaObject
+from ....t7 import LuaObject, LuaTable
 from ...criterions.classification import cross_entropy_criterion
 from .densecap import PROJECT, BoxToAffine
 
@@ -73,7 +73,11 @@ def bilinear_roi_pooling(layer: Layer) -> RoiSample:
     layer.note(
         "it keeps the size of the image that the file holds; Torch7 wants it anew before each call (setImageSize)"
     )
-    grid = layer.value("net").get("modules").get(1.0).get("modules").get(2.0).get("modules").get(2.0)
+    grid = layer.value("net")
+    for place in ("modules", 1.0, "modules", 2.0, "modules", 2.0):
+        grid = grid.get(place) if isinstance(grid, (LuaObject, LuaTable)) else None
+    if not isinstance(grid, LuaObject):
+        layer.refuse("its field 'net' does not hold the grid generator that its class puts at 1.2.2")
     return RoiSample(nn.Sequential(BoxToAffine(int(size[0]), int(size[1])), layer.convert(grid, "net.1.2.2")))
 
 
