@@ -222,13 +222,14 @@ def _batch_norm(
 
 
 def _elementwise(func: Any, x: torch.Tensor, other: Any, *args: Any, **kwargs: Any) -> torch.Tensor:
-    """Of operands of the same sizes, or one number, as most are."""
-    alike = isinstance(other, torch.Tensor) and other.is_meta and (other.shape, other.dtype) == (x.shape, x.dtype)
+    """Of operands of one type that lie in order, or one number, as most are."""
+    alike = isinstance(other, torch.Tensor) and other.is_meta and other.dtype == x.dtype and other.dim() > 0
     if args or kwargs or not x.is_contiguous() or not x.is_floating_point():
         return func(x, other, *args, **kwargs)  # type: ignore[no-any-return]
     if type(other) not in (int, float) and not (alike and other.is_contiguous()):
         return func(x, other)  # type: ignore[no-any-return]
-    return torch.empty(x.shape, dtype=x.dtype, device=x.device)
+    shape = torch.broadcast_shapes(x.shape, other.shape) if alike else x.shape
+    return torch.empty(shape, dtype=x.dtype, device=x.device)
 
 
 def _relu(x: torch.Tensor, inplace: bool = False) -> torch.Tensor:

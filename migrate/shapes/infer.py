@@ -18,7 +18,7 @@ from .not_found import unknown
 from .parse import parse_shape, spelled
 from .random_input import make_input
 from .recorded import batched, left_by_model, recorded_sizes
-from .search_budget import Budget, Spent
+from .search_budget import MOST_HELD, Budget, Spent
 from .solve import exchanged, other_ranks
 from .solved_sizes import fixed_batches, lengths_of_one, solved_for_a_batch, solved_sizes
 from .table_sizes import spare_sizes, table_sizes, two_samples
@@ -109,7 +109,7 @@ def infer_input(conv: ConvertedModel, seed: int = 0) -> Guess:
 
 def _found(conv: ConvertedModel) -> InputSizes:
     """What the model says of its input, what follows from that, and which of it the model takes."""
-    budget = Budget(limits=conv.limits)
+    budget = Budget(limits=conv.limits, held=MOST_HELD)
     entries = entries_of(conv)
     trials = Trials(conv, budget, steps=isinstance(entries, Entry) and entries.steps)
     try:

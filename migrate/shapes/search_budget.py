@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 from math import prod
 from typing import Any
@@ -18,8 +19,11 @@ from ..t7.limits import DEFAULT_LIMITS, Limits
 #: How many operators a search may run; on a usual processor that takes up to 20 seconds.
 _OPERATORS = 60_000
 
-#: So much arithmetic, or so many numbers that are written, count as one operator more.
-_ARITHMETIC, _NUMBERS = 10_000_000, 1_000_000
+#: So much arithmetic, or so many numbers that are written to new memory, take as long as one operator more.
+_ARITHMETIC, _NUMBERS = 10_000_000, 50_000
+
+#: No value with numbers has more while sizes are looked for: several are held at once.
+MOST_HELD = 1 << 25
 
 #: So many tensors in tables take as long to go through as one operator takes to run.
 _TENSORS = 20
@@ -63,6 +67,19 @@ _POOLING = {
 _PRODUCTS_PER_NUMBER = 1 << 14
 
 _META = torch.device("meta")
+
+
+def _first(output: Any) -> Any:
+    return output[0] if isinstance(output, (tuple, list)) and output else output
+
+
+def _arithmetic(func: Any, args: Any, kwargs: Any, output: Any) -> int:
+    """How many additions and multiplications an operator takes that has many of them."""
+    if func.overloadpacket == torch.ops.aten.mkldnn_rnn_layer:
+        x, *weights = args[:3]
+        return 2 * prod(x.shape[:-1]) * sum(weight.numel() for weight in weights)
+    count = flop_registry.get(func.overloadpacket)
+    return int(count(*args, **kwargs, out_val=output)) if count and isinstance(output, torch.Tensor) else 0
 
 
 def _on_meta(item: Any) -> Any:
@@ -133,6 +150,7 @@ class Budget(TorchDispatchMode):  # type: ignore[no-untyped-call]
     Args:
         operators: how many may run.
         limits: how many numbers one value may have, and how many tensors the tables of one run.
+        held: a run with numbers ends, without a refusal, where one value has more.
 
     Attributes:
         left: how many may still run.
@@ -141,9 +159,12 @@ class Budget(TorchDispatchMode):  # type: ignore[no-untyped-call]
         refused: what had more; None if nothing had.
     """
 
-    def __init__(self, operators: float = _OPERATORS, limits: Limits = DEFAULT_LIMITS) -> None:
+    def __init__(
+        self, operators: float = _OPERATORS, limits: Limits = DEFAULT_LIMITS, held: float = math.inf
+    ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.left = operators
+        self.held = held
         self.most = limits.expanded_elements
         self.most_tensors = limits.runs
         self.most_products = self.most * _PRODUCTS_PER_NUMBER
@@ -191,19 +212,16 @@ class Budget(TorchDispatchMode):  # type: ignore[no-untyped-call]
         if self.spent:
             raise Spent
         kwargs = kwargs or {}
-        self._try(func, args, kwargs)
+        counted = self._try(func, args, kwargs)
         output = func(*args, **kwargs)
         self.left -= 1
-        first = output[0] if isinstance(output, tuple) and output else output
+        first = _first(output)
         if isinstance(first, torch.Tensor):
             self._check(func, first, args)
-        if isinstance(output, torch.Tensor):
-            count = flop_registry.get(func.overloadpacket)
-            arithmetic = count(*args, **kwargs, out_val=output) if count else 0
-            if not output.is_meta:
-                self.left -= output.numel() / _NUMBERS + arithmetic / _ARITHMETIC
-            elif arithmetic:
+            if first.is_meta and (arithmetic := _arithmetic(func, args, kwargs, output)):
                 self._multiply(arithmetic // 2)  # the rest are additions
+            elif not first.is_meta and not counted:
+                self.left -= first.numel() / _NUMBERS
         return output
 
     def _multiply(self, count: int) -> None:
@@ -212,20 +230,29 @@ class Budget(TorchDispatchMode):  # type: ignore[no-untyped-call]
             self.refused = TooManyProducts(count, self.products)
             raise self.refused
 
-    def _try(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        """Runs an operator that has numbers without them first, since it would take the memory before it is checked."""
+    def _try(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
+        """Runs an operator that has numbers without them first: it would take memory and time before it is counted."""
         given = [part for item in (*args, *kwargs.values()) for part in (item if isinstance(item, list) else [item])]
         given = [part for part in given if isinstance(part, torch.Tensor)]
         if any(tensor.is_meta for tensor in given) or kwargs.get("device") == _META:
-            return
+            return False
         sized = tuple(map(_on_meta, args))
         named = {name: _on_meta(item) for name, item in kwargs.items()} | ({} if given else {"device": _META})
         try:
             output = func(*sized, **named)
         except Exception:  # it needs numbers
-            return
-        if isinstance(output, torch.Tensor):
-            self._check(func, output, args)
+            return False
+        first = _first(output)
+        if not isinstance(first, torch.Tensor):
+            return False
+        self._check(func, first, args)
+        if first.numel() > self.held:
+            raise TooLarge(tuple(first.shape))  # no refusal: others may do
+        written = 0 if func.is_view else first.numel()
+        self.left -= written / _NUMBERS + _arithmetic(func, sized, named, output) / _ARITHMETIC
+        if self.spent:
+            raise Spent
+        return True
 
     def _check(self, func: Any, output: torch.Tensor, args: tuple[Any, ...]) -> None:
         window = 1

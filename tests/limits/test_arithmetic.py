@@ -18,7 +18,7 @@ import torchmigrate as tm
 from torchmigrate.base.errors import LimitExceeded
 from torchmigrate.cli.main import cli
 from torchmigrate.shapes.dry_run import on_meta, run_without_numbers
-from torchmigrate.shapes.search_budget import Budget
+from torchmigrate.shapes.search_budget import Budget, Spent, TooLarge
 from torchmigrate.source import examples
 from torchmigrate.source.examples import Calls, several_sizes
 from torchmigrate.source.scopes import Constructor, Scope
@@ -115,6 +115,21 @@ def test_products_are_those_that_run(layer: nn.Module, size: tuple[int, ...], co
     with Budget() as budget:
         run_without_numbers(on_meta(layer), torch.empty(*size))
     assert budget.products == count
+
+
+def test_a_run_with_numbers_ends_before_what_is_too_much_for_a_search() -> None:
+    steps, lstm = torch.ones(2000, 30, 100), nn.LSTM(100, 80)
+    with Budget() as budget, torch.no_grad():
+        lstm(steps)
+    # two multiplications and additions per weight and step, and what is written
+    assert 60_000 - budget.left > 2 * 2000 * 30 * 4 * 80 * (100 + 80) / 10_000_000
+    small = Budget(500)
+    with pytest.raises(Spent), small, torch.no_grad():
+        lstm(steps)
+    held = Budget(held=2000 * 30 * 80 - 1)
+    with pytest.raises(TooLarge), held, torch.no_grad():
+        lstm(steps)
+    assert held.refused is None
 
 
 class Asked(dict[str, Constructor]):
