@@ -236,6 +236,12 @@ def _relu(x: torch.Tensor, inplace: bool = False) -> torch.Tensor:
     return x if inplace else _like(x)
 
 
+def _cumulative(func: Any, x: torch.Tensor, dim: Any = None, **kwargs: Any) -> torch.Tensor:
+    if kwargs or type(dim) is not int or not -x.dim() <= dim < x.dim() or not x.is_floating_point():
+        return func(x, dim, **kwargs)  # type: ignore[no-any-return]
+    return torch.empty(x.shape, dtype=x.dtype, device=x.device)
+
+
 def _threshold(x: torch.Tensor, threshold: float, value: float, inplace: bool = False) -> torch.Tensor:
     return _relu(x, inplace)
 
@@ -294,6 +300,10 @@ _KNOWN: Mapping[Any, Callable[..., torch.Tensor]] = {
     functional.linear: _linear,
     functional.batch_norm: _batch_norm,
     functional.relu: _relu,
+    torch.relu: _like,
+    torch.Tensor.relu: _like,
+    torch.cumsum: partial(_cumulative, torch.cumsum),
+    torch.Tensor.cumsum: partial(_cumulative, torch.Tensor.cumsum),
     functional.threshold: _threshold,
     functional.hardtanh: _hardtanh,
     functional.elu: _elu,

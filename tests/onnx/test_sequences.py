@@ -93,6 +93,16 @@ def test_only_a_cell_that_is_an_lstm_becomes_one(other: str, tmp_path: Path) -> 
     assert exported.max_difference < 1e-6
 
 
+def test_a_cell_that_takes_nothing_becomes_no_lstm() -> None:
+    """A list where one tensor is meant raises when it runs, and not while it is converted."""
+    found = tm.load(golden.FIXTURES / "layers" / "nn.Sequencer.t7")[5]["module"]
+    (cell,) = objects(found, "nn.FastLSTM")
+    for tanh in objects(cell["recurrentModule"], "nn.Tanh"):
+        tanh.typename = "nn.SplitTable"
+        tanh.fields["dimension"] = 1
+    assert not any(isinstance(part, nn.LSTM) for part in tm.convert(found).module.modules())
+
+
 @pytest.mark.parametrize(
     ("order", "axis", "operators"),
     [

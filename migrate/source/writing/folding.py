@@ -189,14 +189,15 @@ def value_of(node: ast.expr) -> tuple[bool, Any]:
 
 def folded(method: ast.FunctionDef, names: Mapping[str, Any], attributes: Mapping[str, Any]) -> None:
     """Puts constants into a method, in place, with all that follows."""
-    known = dict(names)
+    known, before = dict(names), ast.dump(method)
     while True:
-        before = ast.dump(method)
         folder = Folder(known, attributes)
         method.body = _reachable([found for statement in method.body for found in _several(folder.visit(statement))])
         known |= _locals(method)
-        if ast.dump(method) == before:
+        after = ast.dump(method)
+        if after == before:
             break
+        before = after
     method.body = [s for s in method.body if not _assigns(s, known)] or [ast.Pass()]
 
 
