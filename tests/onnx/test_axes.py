@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import exports
+import lua
+import numpy as np
 import pytest
 import torch
 
@@ -72,6 +75,37 @@ def test_a_batch_of_one_keeps_its_dimension(tmp_path: Path) -> None:
     given, expected = exports.reference("vgg_checkpoint")
     (got,) = run_session(open_session(exported.path), {"input": given[:1].float()})
     torch.testing.assert_close(got, expected[:1].float(), atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("typename", "fields", "given", "sizes"),
+    [
+        ("nn.SpatialConvolution", {}, "2x2x9x8", [("batch", 2, "height", "width")]),
+        ("nn.MM", {"transB": True}, "{5x4,6x4}", [("length_1", 4), ("length_2", 4)]),
+        ("nn.MM", {"transB": True}, "{2x5x4,2x6x4}", [("batch", "time_1", 4), ("batch", "time_2", 4)]),
+        ("nn.CAddTable", {}, "{2x5x3,2x5x3}", [("batch", "time", 3)] * 2),
+        ("nn.CAddTable", {}, "{2x1x3,2x1x3}", [("batch", 1, 3)] * 2),  # one entry tells nothing of more
+        (
+            "nn.View",
+            {"size": tm.Storage("torch.LongStorage", np.array([24])), "numElements": 24.0},
+            "2x2x3x4",
+            [("batch", 2, 3, 4)],
+        ),
+    ],
+)
+def test_axes_that_the_layers_leave_free_have_any_size(
+    typename: str, fields: dict[str, Any], given: str, sizes: list[tuple[int | str, ...]], tmp_path: Path
+) -> None:
+    if typename == "nn.SpatialConvolution":
+        numbers = {"weight": lua.numbers(4, 2, 3, 3), "bias": lua.numbers(4)}
+        fields = {"nInputPlane": 2, "nOutputPlane": 4, "kW": 3, "kH": 3, "dW": 2, "dH": 2, **numbers}
+    conversion = tm.convert(lua.module(typename, **fields))
+    exported = tm.export_onnx(conversion, tmp_path / "m.onnx", input_shape=given)
+    assert list(exported.inputs.values()) == sizes
+    for name, found in exported.inputs.items():
+        for dim, size in enumerate(found):
+            assert len({run[name][dim] for run in exported.runs}) == 1 or not isinstance(size, int)
+            assert len({run[name][dim] for run in exported.runs}) > 1 or not isinstance(size, str)
 
 
 def test_nothing_dynamic(tmp_path: Path) -> None:

@@ -36,7 +36,7 @@ def sequencer(case: int) -> tuple[tm.Conversion, Any]:
     ],
 )
 def test_one_operator_for_each_layer_and_direction(name: str, wanted: dict[str, int], tmp_path: Path) -> None:
-    exported, model = exports.export(name, tmp_path)
+    exported, model = exports.export(name, tmp_path, dynamic=("batch",))
     found = exports.operators(model)
     assert {kind: found.count(kind) for kind in wanted} == wanted
     assert not {"Sigmoid", "Tanh", "Shape"} & set(found)

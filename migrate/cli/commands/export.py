@@ -14,7 +14,7 @@ from .sources import file_name, local_path, opened, without_ending
 DYNAMIC = click.option(
     "--dynamic",
     metavar="AXES",
-    help="Axes of free size: of batch,time,height,width, or none. Default: the batch, if the model allows it.",
+    help="Axes of free size: of batch,time,height,width, or none. Default: those that the layers leave free.",
 )
 
 

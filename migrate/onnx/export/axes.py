@@ -42,7 +42,7 @@ def require_running(module: nn.Module, example: Any, layers: LayerNames) -> None
     Raises:
         UsageError: it does not run on the example; the message names the layer that refuses it.
     """
-    observed = _observe(module, example)
+    observed = observe(module, example)
     if observed.error is not None:
         raise UsageError(
             f"the model does not run on an input of size {shapes(example)}: {_refusal(observed, layers)}. "
@@ -164,12 +164,12 @@ def explore(
         (dim, name) == (0, "batch") for (_, dim), name in named.items()
     )
     rows_stay = axis != "batch" and batched
-    expected = _observe(module, example, sizes_only)
+    expected = observe(module, example, sizes_only)
     # a larger size shows what a fixed View does; the next one only whether rounding hides it
     complaint = ""
     fits = []
     for other in (2 * size, *(size + step for step in _STEPS if step < size)):
-        observed = _observe(module, resized(example, named, {axis: other}), sizes_only)
+        observed = observe(module, resized(example, named, {axis: other}), sizes_only)
         complaint = _complaint(expected, observed, layers, rows_stay=rows_stay)
         if complaint and other == 2 * size:
             return Freedom(forbidden=complaint)
@@ -181,7 +181,7 @@ def explore(
 
 
 @dataclass
-class _Observed:
+class Observed:
     """One run: what each module gave, in the order in which they ended, as (rank, first size) of each tensor."""
 
     made: list[tuple[str, list[tuple[int, int]]]]
@@ -189,7 +189,8 @@ class _Observed:
     error: Exception | None = None
 
 
-def _observe(module: nn.Module, value: Any, sizes_only: bool = False) -> _Observed:
+def observe(module: nn.Module, value: Any, sizes_only: bool = False) -> Observed:
+    """Runs a model and notes what its modules give."""
     made: list[tuple[str, list[tuple[int, int]]]] = []
 
     def after(name: str, part: nn.Module, args: tuple[Any, ...], output: Any) -> None:
@@ -202,16 +203,16 @@ def _observe(module: nn.Module, value: Any, sizes_only: bool = False) -> _Observ
         try:
             run_without_numbers(module, value) if sizes_only else run(module, moved(value))
         except Exception as error:
-            return _Observed(made, watch.running[-1] if watch.running else "", error)
-    return _Observed(made)
+            return Observed(made, watch.running[-1] if watch.running else "", error)
+    return Observed(made)
 
 
-def _refusal(observed: _Observed, layers: LayerNames) -> str:
+def _refusal(observed: Observed, layers: LayerNames) -> str:
     assert observed.error is not None
     return f"{layers.layer(observed.running)} refuses it ({cause(observed.error)})"
 
 
-def _complaint(expected: _Observed, observed: _Observed, layers: LayerNames, *, rows_stay: bool) -> str:
+def _complaint(expected: Observed, observed: Observed, layers: LayerNames, *, rows_stay: bool) -> str:
     """Why the model can't take an input of another size; "" if it can."""
     if observed.error is not None:
         return _refusal(observed, layers)
@@ -224,7 +225,7 @@ def _complaint(expected: _Observed, observed: _Observed, layers: LayerNames, *, 
     return ""
 
 
-def _first_change(expected: _Observed, observed: _Observed, layers: LayerNames, rows: bool) -> str:
+def _first_change(expected: Observed, observed: Observed, layers: LayerNames, rows: bool) -> str:
     """The first layer that gives tensors of other ranks, or with other first sizes."""
     for (name, before), (_, after) in zip(expected.made, observed.made, strict=False):
         if (before != after) if rows else ([rank for rank, _ in before] != [rank for rank, _ in after]):

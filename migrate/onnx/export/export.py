@@ -34,8 +34,9 @@ from ..quiet_exporter import quiet
 from ..result import OnnxExport
 from ..settings import Settings
 from .check import TOLERANCES, Checker, check_graph
+from .free_axes import LENGTH
 from .metadata import describe_file, paths_of, sizes_in
-from .plan import FixedBatch, Plan, Run, as_taken
+from .plan import FixedAxes, FixedBatch, Plan, Run, as_taken
 from .save import LARGEST_FILE, Stored, is_external, store, write
 from .stateful import Stateful, compare_runs, make_stateful
 from .trace import Untraceable, trace
@@ -69,7 +70,7 @@ def export_onnx(
         opset: ONNX opset, from 18 to the newest that the installed onnx has; the file has exactly this one.
         dtype: "float32", "float16", or "keep" for the type of the weights (ONNX Runtime has few float64 kernels).
         dynamic: axes of free size, of "batch", "time", "height", "width"; () for none. Each is run at two sizes or
-            more. None: the batch, if the model allows it.
+            more. None: the batch, and every other of them that the layers leave free.
         input_names: one name per input tensor; by default `input`, or `input_1`, `input_2_1` for tables.
         output_names: the same of the outputs.
         outputs: Torch7 paths of layers whose outputs the file gives, such as ["7", "9.2"], in place of the model's own.
@@ -102,17 +103,36 @@ def export_onnx(
             notes.append(f"the input shape was inferred: {guess.reason}")
     if (drawn := drawn_numbers(conv, example_input)).outputs:
         raise ExportError(f"{drawn}: ONNX Runtime can't be compared with PyTorch")
-    try:
-        return _export(conv, settings, list(notes), example_input, Path(path), force=force)
-    except FixedBatch as error:
-        notes.append(str(error))
-        return _export(conv, replace(settings, dynamic=()), notes, example_input, Path(path), force=force)
+    find_free, fixed = dynamic is None and not stateful, ""
+    while True:
+        try:
+            made = _export(conv, settings, notes[:], example_input, Path(path), force=force, find_free=find_free)
+        except FixedBatch as error:
+            settings, fixed = replace(settings, dynamic=()), str(error)
+        except FixedAxes:
+            find_free = False
+        else:
+            first = {sizes[0] for sizes in made.inputs.values() if sizes}
+            told = fixed and not any(str(size).startswith(LENGTH) for size in first)  # there may be no batch
+            return replace(made, notes=(*made.notes, fixed)) if told else made
 
 
 def _export(
-    conv: ConvertedModel, settings: Settings, notes: list[str], given: Any, path: Path, *, force: bool
+    conv: ConvertedModel,
+    settings: Settings,
+    notes: list[str],
+    given: Any,
+    path: Path,
+    *,
+    force: bool,
+    find_free: bool,
 ) -> OnnxExport:
-    """Writes the file."""
+    """Writes the file.
+
+    Raises:
+        FixedBatch: the batch can't be dynamic, which nobody asked for.
+        FixedAxes: the same of axes beside it.
+    """
     release_file(conv)
     reference = shared_copy(conv.module, settings.reference_type)
     stateful = None
@@ -120,7 +140,7 @@ def _export(
         stateful = make_stateful(conv, reference, as_taken(conv, given, settings.reference_type))
         conv, reference, given = stateful.conv, stateful.reference, stateful.given
         notes.append(stateful.note())
-    plan = Plan(conv, settings, notes, reference, given, stateful.named if stateful else {})
+    plan = Plan(conv, settings, notes, reference, given, stateful.named if stateful else {}, find_free)
     if warning := mixed(plan.example, plan.outputs):
         notes.append(warning)
     own, outputs = (plan.example[0], plan.outputs[0]) if stateful else (plan.example, plan.outputs)
@@ -151,7 +171,12 @@ def _export(
 
     def compare(graph: Stored | Path) -> None:
         nonlocal worst
-        worst = _compare(plan, graph, checked, *names, path, stateful)
+        try:
+            worst = _compare(plan, graph, checked, *names, path, stateful)
+        except ExportError as error:
+            if plan.free_axes():
+                raise FixedAxes from error
+            raise
 
     if is_external(stored, settings.external_data):
         compare(stored)  # its weights need not be copied
@@ -266,7 +291,10 @@ def _trace(plan: Plan, module: nn.Module, input_names: list[str], output_names: 
                 factors=factors,
             )
         except Untraceable as error:
-            if error.unsolved and not factors and (factors := plan.find_factors()):
+            if error.unsolved and not factors and not plan.find_free and (factors := plan.find_factors()):
+                continue
+            if free := plan.free_axes():
+                plan.fix([axis for axis in error.fixed if axis in free] or free)
                 continue
             # without its axis the model may be traced; what can't be traced at all fails again then
             axis = error.axis or ("batch" if "batch" in plan.axes and settings.dynamic is None else None)

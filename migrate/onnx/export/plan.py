@@ -21,10 +21,15 @@ from ...shapes.rounding_noise import RoundingNoise
 from ..layer_watch import Dynamic, LayerNames
 from ..settings import Settings
 from .axes import Freedom, explore, name_axes, require_running, resized, sizes_of
+from .free_axes import FreeAxes, find_free_axes
 
 
 class FixedBatch(Exception):
     """The batch, which would be dynamic if it could, can't: the reason."""
+
+
+class FixedAxes(Exception):
+    """The model can't be exported with the axes beside the batch that its layers leave free."""
 
 
 @dataclass
@@ -46,12 +51,14 @@ class Plan:
         reference: the model as it runs in PyTorch, to compare with.
         given: the example input as it came.
         named: the axes of the input that have a name; empty: they are found.
+        find_free: look for axes beside the batch that the layers leave free.
         layers: the layers of the model.
         sizes_only: the same on the meta device.
         example: the input on which the graph is traced; free axes have two entries at least.
         outputs: what the reference answers to it.
         wanted: axis -> sizes that it should be able to have.
         axes: those that may be free.
+        free: axes that nobody asked for, and that the layers leave free.
         runs: each with the axis that must be free for it; "" for none.
     """
 
@@ -61,12 +68,14 @@ class Plan:
     reference: nn.Module
     given: Any
     named: Dynamic = field(default_factory=dict)
+    find_free: bool = False
     layers: LayerNames = field(init=False)
     sizes_only: nn.Module = field(init=False)
     example: Any = field(init=False)
     outputs: Any = field(init=False)
     wanted: dict[str, tuple[int, ...]] = field(init=False, default_factory=dict)
     axes: list[str] = field(init=False, default_factory=list)
+    free: FreeAxes | None = field(init=False, default=None)
     runs: list[tuple[str, Run]] = field(init=False, default_factory=list)
 
     def __post_init__(self) -> None:
@@ -126,6 +135,22 @@ class Plan:
             self.runs += [(axis, run) for run in runs]
             if axis == "batch" and (single := self._single(example)) is not None:
                 self.runs.append((axis, single))
+        if self.find_free:
+            free = find_free_axes(
+                self.reference, self.sizes_only, example, self.named, batch_is_free="batch" in self.axes
+            )
+            if free.larger:
+                self.free, self.named = free, free.named
+                self.axes += free.larger
+                self.wanted |= free.wanted()
+
+    def free_axes(self) -> list[str]:
+        """The axes beside the batch that nobody asked for and that are free, as far as is known."""
+        return [axis for axis in self.free.larger if axis in self.axes] if self.free else []
+
+    def fix(self, axes: Sequence[str]) -> None:
+        """Leaves some of these axes at the size of the example."""
+        self.axes = [axis for axis in self.axes if axis not in axes]
 
     def _explored(self, axis: str) -> tuple[Freedom, list[Run]]:
         """What is known of an axis, and the runs at some of its sizes."""
@@ -144,9 +169,15 @@ class Plan:
     def compared(self) -> list[Run]:
         """The runs at sizes that the graph can have."""
         free = {axis: set(sizes) for axis, sizes in self.wanted.items() if axis != "batch"}
-        return [
+        runs = [
             run for axis, run in self.runs if axis not in free or sizes_of(run.inputs, self.named, axis) <= free[axis]
         ]
+        if self.free and (axes := self.free_axes()):
+            try:
+                runs += [self._run(resized(self.example, self.named, sizes)) for sizes in self.free.other_sizes(axes)]
+            except Exception as error:
+                raise FixedAxes from error  # each can have another size alone, but not all together
+        return runs
 
     def forbid(self, axis: str, reason: str) -> NoReturn:
         """Ends the export, because an axis can't be free.

@@ -25,10 +25,12 @@ class Untraceable(ExportError):
 
     Attributes:
         axis: the axis that turned out to be fixed; None: the model can't be exported at all.
+        fixed: all such axes, as far as the model was traced.
         unsolved: what the model asks of sizes is too much for the tracer; it may do for multiples of a number.
     """
 
     axis: str | None = None
+    fixed: tuple[str, ...] = ()
     unsolved = False
 
 
@@ -112,7 +114,7 @@ def _fixed(watch: Watch, layers: LayerNames) -> Untraceable | None:
     """Why the axis that was fixed first can't be of free size; None if all can."""
     for axis, name in watch.fixed_by.items():
         error = Untraceable(f"{layers.layer(name)} fixes the size of the axis {axis!r}")
-        error.axis = axis
+        error.axis, error.fixed = axis, tuple(watch.fixed_by)
         return error
     return None
 
