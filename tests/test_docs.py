@@ -14,6 +14,9 @@ PAGES = sorted((ROOT / "docs").glob("*.md"))
 ALL = [*PAGES, ROOT / "README.md", ROOT / "CONTRIBUTING.md"]
 
 
+#: The page that needs torchvision; tests/matching/test_torchvision.py runs it.
+WITH_TORCHVISION = "fine-tune.md"
+
 #: Pages that take many seconds.
 SLOW = {
     "custom-layers-in-lua.md",
@@ -30,7 +33,7 @@ SLOW = {
     [
         pytest.param(page, id=page.name, marks=[pytest.mark.slow] if page.name in SLOW else [])
         for page in PAGES
-        if "```" in page.read_text("utf-8")
+        if "```" in page.read_text("utf-8") and page.name != WITH_TORCHVISION
     ],
 )
 def test_what_it_says_runs(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

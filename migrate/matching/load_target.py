@@ -10,6 +10,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import torch
 from torch import nn
 
 from ..base.errors import UsageError
@@ -58,10 +59,23 @@ def _module(place: str) -> ModuleType:
         module = importlib.util.module_from_spec(spec)
         spec.loader.exec_module(module)
     except Exception as error:  # the user's own code
-        raise UsageError(
-            f"{place} can't be imported: {type(error).__name__}: {error}. A file is given by its name, with .py."
-        ) from error
+        raise UsageError(f"{place} can't be imported: {type(error).__name__}: {error}.{_hint(place, error)}") from error
     return module
+
+
+def _hint(place: str, error: Exception) -> str:
+    """What to do where an import fails in a way that is known; else ""."""
+    package = place.partition(".")[0]
+    if isinstance(error, ModuleNotFoundError) and not place.endswith(".py"):
+        if error.name in (place, package):
+            return " Install it into this environment; a file is given by its name, with .py."
+        return ""
+    if isinstance(error, RuntimeError) and "torchvision::nms" in str(error):
+        return (
+            f" This torchvision was built for another PyTorch than {torch.__version__}; install both from one place, "
+            "such as https://download.pytorch.org/whl/cpu."
+        )
+    return ""
 
 
 def _argument(text: str) -> tuple[str, Any]:

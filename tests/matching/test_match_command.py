@@ -50,7 +50,12 @@ def test_as_json(capsys: pytest.CaptureFixture[str]) -> None:
         (["--into", f"{TARGETS}:residual", "--kwargs", "nonsense=7"], 2, "unexpected keyword argument 'nonsense'"),
         (["--into", f"{TARGETS}:residual", "--kwargs", "classes"], 2, "--kwargs takes name=value, not 'classes'"),
         (["--into", f"{TARGETS}:nothing"], 2, "has no nothing"),
-        (["--into", "no.such.package:net"], 2, "no.such.package can't be imported"),
+        (["--into", "no.such.package:net"], 2, "no.such.package can't be imported: ModuleNotFoundError: "),
+        (
+            ["--into", "no.such.package:net"],
+            2,
+            "Install it into this environment; a file is given by its name, with .py.",
+        ),
         (["--into", "nofile.py:net"], 2, "There is no file nofile.py"),
         (["--into", "collections:OrderedDict"], 2, "gives a OrderedDict, not a torch.nn.Module"),
         (["--into", TARGETS], 2, "--into takes package.module:callable"),
@@ -60,3 +65,10 @@ def test_it_fails(words: list[str], code: int, said: str, tmp_path: Path, capsys
     assert run(FILE, *words, "-o", str(tmp_path / "out.safetensors")) == code
     assert said in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_torchvision_of_another_pytorch_is_called_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    target = tmp_path / "model.py"
+    target.write_text("raise RuntimeError('operator torchvision::nms does not exist')\n", "utf-8")
+    assert run(FILE, "--into", f"{target}:net") == 2
+    assert f"was built for another PyTorch than {torch.__version__}; install both" in capsys.readouterr().err

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import known
 import pytest
 import torch
+from documents import ROOT, run_document
 from golden import FIXTURES
 from torch import nn
 
@@ -47,3 +49,9 @@ def test_it_gives_what_torch7_gave(name: str) -> None:
     assert result.notes == NOTES.get(name, [])
     assert result.to_the_end == (name != "vgg_bn")
     assert_it_gives_what_torch7_gave(name, module)
+
+
+@pytest.mark.slow
+def test_the_page_on_fine_tuning_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    known.models("resnet")
+    run_document(ROOT / "docs" / "fine-tune.md", tmp_path, monkeypatch)
