@@ -12,62 +12,6 @@ from ...model.traits import Traits
 from ...source.forms import Structure
 
 
-class MaskDropout(nn.Module):
-    """Dropout with the options that nn.Dropout of PyTorch lacks.
-
-    Args:
-        p: probability of dropping an element.
-        rescale: divide by 1-p in training; if not, multiply by 1-p in evaluation.
-        inplace: overwrite the input.
-        stochastic_inference: drop in evaluation too.
-        mono: one mask for all samples of a batch.
-        lazy: keep the mask until a backward pass has used it.
-    """
-
-    def __init__(
-        self,
-        p: float,
-        rescale: bool = True,
-        inplace: bool = False,
-        stochastic_inference: bool = False,
-        mono: bool = False,
-        lazy: bool = False,
-    ) -> None:
-        super().__init__()
-        self.p = p
-        self.rescale = rescale
-        self.inplace = inplace
-        self.stochastic_inference = stochastic_inference
-        self.mono = mono
-        self.lazy = lazy
-        self.mask: torch.Tensor | None = None
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        if not (self.training or self.stochastic_inference):
-            if self.rescale:
-                return x
-            return x.mul_(1 - self.p) if self.inplace else x * (1 - self.p)
-        mask = self.mask
-        if mask is None:
-            mask = torch.empty_like(x[:1] if self.mono else x).bernoulli_(1 - self.p)
-            if self.rescale:
-                mask = mask / (1 - self.p)
-        y = x.mul_(mask) if self.inplace else x * mask
-        if self.lazy:
-            self.mask = mask
-            if y.requires_grad:
-                y.register_hook(self.forget)  # type: ignore[no-untyped-call]
-        return y
-
-    def forget(self, grad: torch.Tensor) -> None:
-        """Takes a new mask next time."""
-        self.mask = None
-
-    def extra_repr(self) -> str:
-        names = ("p", "rescale", "inplace", "stochastic_inference", "mono", "lazy")
-        return ", ".join(f"{name}={getattr(self, name)}" for name in names)
-
-
 class Dropout(nn.Module):
     """Dropout with the options that nn.Dropout of PyTorch lacks; each call takes a new mask.
 
@@ -96,6 +40,50 @@ class Dropout(nn.Module):
         if self.rescale:
             mask = mask / (1 - self.p)
         return x.mul_(mask) if self.inplace else x * mask
+
+
+class MaskDropout(Dropout):
+    """Dropout that may keep its mask from call to call.
+
+    Args:
+        p: probability of dropping an element.
+        rescale: divide by 1-p in training; if not, multiply by 1-p in evaluation.
+        inplace: overwrite the input.
+        stochastic_inference: drop in evaluation too.
+        mono: one mask for all samples of a batch.
+        lazy: keep the mask until a backward pass has used it.
+    """
+
+    def __init__(
+        self,
+        p: float,
+        rescale: bool = True,
+        inplace: bool = False,
+        stochastic_inference: bool = False,
+        mono: bool = False,
+        lazy: bool = False,
+    ) -> None:
+        super().__init__(p, rescale, inplace, stochastic_inference, mono)
+        self.lazy = lazy
+        self.mask: torch.Tensor | None = None
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        if not (self.lazy and (self.training or self.stochastic_inference)):
+            return super().forward(x)
+        if self.mask is None:
+            self.mask = super().forward(torch.ones_like(x[:1] if self.mono else x))
+        y = x.mul_(self.mask) if self.inplace else x * self.mask
+        if y.requires_grad:
+            y.register_hook(self.forget)  # type: ignore[no-untyped-call]
+        return y
+
+    def forget(self, grad: torch.Tensor) -> None:
+        """Takes a new mask next time."""
+        self.mask = None
+
+    def extra_repr(self) -> str:
+        names = ("p", "rescale", "inplace", "stochastic_inference", "mono", "lazy")
+        return ", ".join(f"{name}={getattr(self, name)}" for name in names)
 
 
 @module_form("typed", MaskDropout)

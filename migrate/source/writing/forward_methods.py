@@ -83,6 +83,7 @@ class Forward:
         self.held: dict[str, Variable] = {name: Variable() for name in read}  # script lets a name have one type only
         self.last.update(dict.fromkeys(self.held.values(), len(scope.statements) + 1))
         self.bases: dict[Variable, list[Variable]] = {}
+        self.first: dict[str, tuple[int, int]] = {}  # the first number free behind a name, and up to which line it is
         self.random = {name for name, call in scope.attrs.items() if call.draws}
         self.replaced = {statement.replaces for statement in scope.statements}
         # no value is written behind these, if it was made before them
@@ -176,11 +177,14 @@ class Forward:
     def _name(self, value: Variable, place: int, default: str = "x") -> str:
         default = "xs" if default == "x" and type_of(value).startswith("list") else default
         wanted = identifier(value.hint) if value.hint else default
-        name, number = wanted, 1
         # a name is free again behind the last line that reads its value
-        while self.held.get(name, value) is not value and self.last.get(self.held[name], -1) > place:
-            number += 1
+        number, until = self.first.get(wanted, (1, -1))
+        number, until = (number, until) if place < until else (1, len(self.last) + 1)
+        name = wanted if number == 1 else f"{wanted.rstrip('0123456789')}{number}"
+        while self.held.get(name, value) is not value and (last := self.last.get(self.held[name], -1)) > place:
+            number, until = number + 1, min(until, last)
             name = f"{wanted.rstrip('0123456789')}{number}"
+        self.first[wanted] = number, until
         self.held[name] = value
         self.shown[value] = ast.Name(name)
         self.bases[value] = [value]
