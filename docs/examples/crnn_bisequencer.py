@@ -33,24 +33,24 @@ class CMul(nn.Module):
 class LSTMCell(nn.Module):
     def __init__(self) -> None:
         super().__init__()
-        self.linear1 = nn.Linear(16, 10)
-        self.linear2 = nn.Linear(10, 10, bias=False)
-        self.c_mul1 = CMul([10])
-        self.linear3 = nn.Linear(16, 10)
-        self.linear4 = nn.Linear(10, 10, bias=False)
-        self.c_mul2 = CMul([10])
-        self.linear5 = nn.Linear(16, 10)
-        self.linear6 = nn.Linear(10, 10, bias=False)
-        self.linear7 = nn.Linear(16, 10)
-        self.linear8 = nn.Linear(10, 10, bias=False)
-        self.c_mul3 = CMul([10])
+        self.forget_x = nn.Linear(16, 10)
+        self.forget_h = nn.Linear(10, 10, bias=False)
+        self.forget_c = CMul([10])
+        self.input_x = nn.Linear(16, 10)
+        self.input_h = nn.Linear(10, 10, bias=False)
+        self.input_c = CMul([10])
+        self.candidate_x = nn.Linear(16, 10)
+        self.candidate_h = nn.Linear(10, 10, bias=False)
+        self.output_x = nn.Linear(16, 10)
+        self.output_h = nn.Linear(10, 10, bias=False)
+        self.output_c = CMul([10])
 
     def forward(self, x: Tensor, h: Tensor, c: Tensor) -> tuple[Tensor, Tensor]:
-        f = self.linear1(x) + self.linear2(h) + self.c_mul1(c)
-        i = self.linear3(x) + self.linear4(h) + self.c_mul2(c)
-        g = torch.tanh(self.linear5(x) + self.linear6(h))
+        f = self.forget_x(x) + self.forget_h(h) + self.forget_c(c)
+        i = self.input_x(x) + self.input_h(h) + self.input_c(c)
+        g = torch.tanh(self.candidate_x(x) + self.candidate_h(h))
         c = torch.sigmoid(f) * c + torch.sigmoid(i) * g
-        o = self.linear7(x) + self.linear8(h) + self.c_mul3(c)
+        o = self.output_x(x) + self.output_h(h) + self.output_c(c)
         return torch.sigmoid(o) * torch.tanh(c), c
 
 
@@ -107,12 +107,12 @@ class CrnnBisequencer(nn.Module):
         for step in xs:
             h, c = self.cell(step, h, c)
             outputs.append(h)
-        xs = [list(items) for items in zip(outputs, self.branch(xs), strict=True)]
-        x = torch.stack([torch.cat(step, 1) for step in xs])
+        xs2 = [list(items) for items in zip(outputs, self.branch(xs), strict=True)]
+        x = torch.stack([torch.cat(step, 1) for step in xs2])
         x, _ = self.lstm(x)
-        xs = [self.linear(step) for step in x]
-        xs = [self.log_softmax(step) for step in xs]
-        return torch.cat([step.unsqueeze(1) for step in xs], 1)
+        xs3 = [self.linear(step) for step in x]
+        xs3 = [self.log_softmax(step) for step in xs3]
+        return torch.cat([step.unsqueeze(1) for step in xs3], 1)
 
     @classmethod
     def from_pretrained(cls, folder: str, device: str | None = None) -> "Model":

@@ -8,16 +8,16 @@ from torch import Tensor, nn
 class GRUCell(nn.Module):
     def __init__(self) -> None:
         super().__init__()
-        self.linear1 = nn.Linear(10, 28)
-        self.linear2 = nn.Linear(14, 28, bias=False)
-        self.linear3 = nn.Linear(10, 14)
-        self.linear4 = nn.Linear(14, 14, bias=False)
+        self.gates_x = nn.Linear(10, 28)
+        self.gates_h = nn.Linear(14, 28, bias=False)
+        self.candidate_x = nn.Linear(10, 14)
+        self.candidate_h = nn.Linear(14, 14, bias=False)
 
     def forward(self, x: Tensor, h: Tensor) -> Tensor:
-        r, z = (self.linear1(x) + self.linear2(h)).chunk(2, 1)
+        r, z = (self.gates_x(x) + self.gates_h(h)).chunk(2, 1)
         z = torch.sigmoid(z)
-        x = self.linear3(x) + self.linear4(h * torch.sigmoid(r))
-        return torch.tanh(x) * (1.0 - z) + z * h
+        g = self.candidate_x(x) + self.candidate_h(h * torch.sigmoid(r))
+        return torch.tanh(g) * (1.0 - z) + z * h
 
 
 class SentimentGruCuda(nn.Module):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 import inspect
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from itertools import groupby
@@ -13,7 +13,17 @@ from typing import Any
 import torch
 from torch import nn
 
-from .expressions import Value, Variable, attributes, called_method, is_in_place, python, type_of, variables
+from .expressions import (
+    Value,
+    Variable,
+    attributes,
+    called_method,
+    is_in_place,
+    python,
+    type_of,
+    variables,
+    with_attributes,
+)
 
 #: From so many equal members of a chain on, they are written as one.
 _MANY = 3
@@ -209,6 +219,10 @@ class Statement:
         """The attribute that it calls; "" if it calls no module."""
         return called_method(self.expression, of="self")
 
+    def rename(self, names: Mapping[str, str]) -> None:
+        """Gives attributes of the class, by their names, other names."""
+        self.expression = with_attributes(self.expression, names)
+
 
 @dataclass
 class Loop(Statement):
@@ -231,6 +245,11 @@ class Loop(Statement):
     def attributes(self) -> list[str]:
         """The attributes of the class that they read."""
         return attributes(self.body)
+
+    def rename(self, names: Mapping[str, str]) -> None:
+        """Gives attributes of the class, by their names, other names."""
+        super().rename(names)
+        self.body = with_attributes(self.body, names)
 
 
 @dataclass

@@ -6,7 +6,7 @@ import ast
 from collections import Counter
 from dataclasses import replace
 
-from .expressions import Value, Variable, is_in_place, python, replaced, variables, with_attributes
+from .expressions import Value, Variable, is_in_place, python, replaced, variables
 from .naming.attributes import name_skips, roles
 from .scopes import Constructor, Loop, Scope, Statement, free, module_call
 from .statements.rows import walk_rows
@@ -245,7 +245,5 @@ def _rename(scope: Scope, result: Value) -> None:
     scope.attrs.clear()
     scope.attrs.update(attrs)
     for statement in scope.statements:
-        statement.expression = with_attributes(statement.expression, renamed)
-        if isinstance(statement, Loop):
-            statement.body = with_attributes(statement.body, renamed)
+        statement.rename(renamed)
     name_skips(scope)

@@ -199,9 +199,34 @@ def test_states_and_gates_have_their_names() -> None:
     x, c, h = [graph(None, start, selectindex=i) for i in (1, 2, 3)]
     text = source_of(graph.module(start, *lstm(graph, x, c, h)), [image(2, 5), image(2, 3), image(2, 3)]).text
     assert "def forward(self, x: Tensor, c: Tensor, h: Tensor) -> tuple[Tensor, Tensor]:" in text
-    assert "i, f, o, g = (self.linear1(x) + self.linear2(h)).chunk(4, 1)" in text
+    assert "i, f, o, g = (self.gates_x(x) + self.gates_h(h)).chunk(4, 1)" in text
     assert "c = torch.sigmoid(f) * c + torch.sigmoid(i) * torch.tanh(g)" in text
     assert text.count("return c, torch.sigmoid(o) * torch.tanh(c)") == 1
+
+
+@pytest.mark.parametrize("kept", ["update", "rest"])
+def test_layers_are_called_by_the_gate_that_they_make(kept: str) -> None:
+    """A GRU, whose new state may be `z * h + (1 - z) * g` or the other way round."""
+    graph = Graph()
+    start = graph(None)
+    x, h = [graph(None, start, selectindex=i) for i in (1, 2)]
+
+    def node(kind: str, *sources: tm.LuaObject, **fields: float) -> tm.LuaObject:
+        return graph(lua.module(f"nn.{kind}", inplace=False, **fields), *sources)
+
+    def summed(a: tm.LuaObject, b: tm.LuaObject) -> tm.LuaObject:
+        return node("CAddTable", graph(lua.linear(4, 4, dtype="f4"), a), graph(lua.linear(4, 4, dtype="f4"), b))
+
+    z, r = node("Sigmoid", summed(x, h)), node("Sigmoid", summed(x, h))
+    g = node("Tanh", summed(x, node("CMulTable", r, h)))
+    rest = node("AddConstant", node("MulConstant", z, constant_scalar=-1.0), constant_scalar=1.0)
+    old, new = (z, rest) if kept == "update" else (rest, z)
+    made = node("CAddTable", node("CMulTable", old, h), node("CMulTable", new, g))
+    source = source_of(graph.module(start, made), [image(2, 4), image(2, 4)])
+    assert "z = torch.sigmoid(self.update_x(x) + self.update_h(h))" in source.text
+    assert "r = torch.sigmoid(self.reset_x(x) + self.reset_h(h))" in source.text
+    assert "self.candidate_x(x) + self.candidate_h(r * h)" in source.text
+    assert f"return {'z * h' if kept == 'update' else '(1.0 - z) * h'} + " in source.text
 
 
 def test_places_of_maxima_are_passed_from_class_to_class() -> None:

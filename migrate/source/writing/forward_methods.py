@@ -8,6 +8,7 @@ import re
 from bisect import bisect_right
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from math import inf
 
 from ..expressions import Value, Variable, replaced, tree_of, type_of, variables
 from ..scopes import Loop, Scope, Statement
@@ -83,11 +84,12 @@ class Forward:
         self.held: dict[str, Variable] = {name: Variable() for name in read}  # script lets a name have one type only
         self.last.update(dict.fromkeys(self.held.values(), len(scope.statements) + 1))
         self.bases: dict[Variable, list[Variable]] = {}
-        self.first: dict[str, tuple[int, int]] = {}  # the first number free behind a name, and up to which line it is
+        self.first: dict[str, tuple[int, float]] = {}  # the first number free behind a name, and up to which line it is
         self.random = {name for name, call in scope.attrs.items() if call.draws}
         self.replaced = {statement.replaces for statement in scope.statements}
         # no value is written behind these, if it was made before them
         self.barriers = [at for at, other in enumerate(scope.statements) if other.changes_input or other.comment]
+        self.inputs = inputs
         nameless = [value for value in inputs if not value.hint]
         numbered = {value: f"x{i}" if len(nameless) > 1 else "x" for i, value in enumerate(nameless, 1)}
         names = [self._name(value, -1, default=numbered.get(value, "x")) for value in inputs]
@@ -126,7 +128,9 @@ class Forward:
         text = self._shortened(statement, place, text)
         if statement.replaces is not None:
             self._rename(statement.replaces, statement.outs[0], place)
-        names = [self._name(out, place) if self.uses[out] else "_" for out in statement.outs]
+        defaults = self._defaults(statement, place)
+        pairs = zip(statement.outs, defaults, strict=True)
+        names = [self._name(out, place, default) if self.uses[out] else "_" for out, default in pairs]
         line, comment = f"{', '.join(names)} = {text}", f"# {statement.comment}" if statement.comment else ""
         beside = len(f"{line}  {comment}") <= _BESIDE
         self.lines += [comment] if comment and not beside else []
@@ -167,6 +171,24 @@ class Forward:
                 self.last[base] = max(self.last[base], user)
         return True
 
+    def _defaults(self, statement: Statement, place: int) -> list[str]:
+        """The names of what a statement makes that has no name of its own."""
+        outs, name = statement.outs, ast.unparse(replaced(statement.expression, self.shown))
+        if statement.expression in self.inputs and re.fullmatch(r"x\d+", name):
+            return [f"{name}_{number}" for number in range(1, len(outs) + 1)]
+        return [self._old_name(statement, place)] * len(outs)
+
+    def _old_name(self, statement: Statement, place: int) -> str:
+        """The name of the only value that a statement reads, which nobody reads any more, for what it makes of that."""
+        read = {base for value in statement.ins for base in self.bases[value]}
+        if len(read) != 1 or len(statement.outs) > 1:
+            return "x"
+        (base,) = read
+        name = self.shown[base]
+        is_last = self.last[base] <= place and type_of(base) == type_of(statement.outs[0])
+        numbered = isinstance(name, ast.Name) and re.fullmatch(r"x\d+", name.id) and self.held[name.id] is base
+        return name.id if is_last and numbered and isinstance(name, ast.Name) else "x"
+
     def _rename(self, old: Variable, new: Variable, place: int) -> None:
         """Wants the name of a value for another, if nobody reads it any more."""
         name = self.shown.get(old)
@@ -177,15 +199,21 @@ class Forward:
     def _name(self, value: Variable, place: int, default: str = "x") -> str:
         default = "xs" if default == "x" and type_of(value).startswith("list") else default
         wanted = identifier(value.hint) if value.hint else default
-        # a name is free again behind the last line that reads its value
         number, until = self.first.get(wanted, (1, -1))
-        number, until = (number, until) if place < until else (1, len(self.last) + 1)
+        number, until = (number, until) if place < until else (1, inf)
         name = wanted if number == 1 else f"{wanted.rstrip('0123456789')}{number}"
-        while self.held.get(name, value) is not value and (last := self.last.get(self.held[name], -1)) > place:
-            number, until = number + 1, min(until, last)
+        while (held := self._held_until(name, value)) > place:
+            number, until = number + 1, min(until, held)
             name = f"{wanted.rstrip('0123456789')}{number}"
         self.first[wanted] = number, until
         self.held[name] = value
         self.shown[value] = ast.Name(name)
         self.bases[value] = [value]
         return name
+
+    def _held_until(self, name: str, value: Variable) -> float:
+        """The line behind which another value may have a name: the last that reads its value, if that has its type."""
+        held = self.held.get(name, value)
+        if held is value:
+            return -inf
+        return self.last.get(held, -1) if type_of(held) == type_of(value) else inf
