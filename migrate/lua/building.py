@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -25,11 +26,17 @@ _LOADED_BY_SCRIPTS = ("cudnn", "cunn", "cutorch", "optim", "paths", "xlua", "sys
 _UNKNOWN_GLOBAL = re.compile(r"global '(\w+)' \(a nil value\)")
 #: A class of nn's that one of these packages brings; the last of them brings those before.
 _UNKNOWN_CLASS = re.compile(r"call field '(\w+)' \(a nil value\)|unknown parent class <(?:nn|cudnn)\.(\w+)>")
+#: Seconds of the processor that a search gives a script of the author's; where it reads data, more.
+_RUNS, _READS = 10, 30
+#: How much of the time may be over when the last search ends: the network is built twice after it.
+_OF_THE_TIME = 0.7
 _BRING_CLASSES = ("stn", "inn", "nnx", "dpnn", "rnn")
 
 
 def build(job: dict[str, Any], folders: Folders, limits: LuaLimits) -> tuple[dict[str, Any], Value]:
-    """Builds what a job asks for, twice.
+    """Builds what a job asks for, twice; with the files of data below the folders where nothing comes of it without.
+
+    Where a number is given for what only data tell, no data are read: they may be others than the author's.
 
     Args:
         job: `define` says what is in it.
@@ -43,6 +50,22 @@ def build(job: dict[str, Any], folders: Folders, limits: LuaLimits) -> tuple[dic
     Raises:
         LuaStopped: the Lua ended with an error.
     """
+    until = time.monotonic() + limits.seconds * _OF_THE_TIME
+    try:
+        return _build(job, folders, limits, limits.seconds / 3)
+    except (LuaStopped, NoCall) as error:
+        if job.get("named") or not folders.asked_for_data:
+            raise
+        without = error
+    try:
+        return _build(job | {"data": True}, folders, limits, until - time.monotonic())
+    except LuaStopped:
+        raise without from None
+    except NoCall as error:
+        raise error if error.ways and not error.unknown else without from None
+
+
+def _build(job: dict[str, Any], folders: Folders, limits: LuaLimits, seconds: float) -> tuple[dict[str, Any], Value]:
     require = list(job.get("require") or ())
 
     def attempt(changed: dict[str, Any], bounds: LuaLimits) -> tuple[Runtime, LuaTable]:
@@ -61,7 +84,7 @@ def build(job: dict[str, Any], folders: Folders, limits: LuaLimits) -> tuple[dic
     except (LuaStopped, NoCall) as error:
         if job.get("call") or job.get("global_name") or not job.get("search"):
             raise
-        way = _searched(job, require, folders, limits, attempt, error)
+        way = _searched(job, require, folders, limits, seconds, attempt, error)
         job, found = job | way.job, way.said
         runtime, first = attempt(job, limits)
     _, second = _one(job, require, folders, limits, 1)
@@ -71,6 +94,7 @@ def build(job: dict[str, Any], folders: Folders, limits: LuaLimits) -> tuple[dic
     said = {
         "printed": runtime.printed,
         "missing": runtime.missing,
+        "data": runtime.data_files,
         "own_classes": runtime.own_classes,
         "class_files": runtime.class_files,
         "required": require,
@@ -85,6 +109,7 @@ def _searched(
     require: list[str],
     folders: Folders,
     limits: LuaLimits,
+    seconds: float,
     attempt: Callable[[dict[str, Any], LuaLimits], tuple[Runtime, LuaTable]],
     error: LuaStopped | NoCall,
 ) -> Way:
@@ -106,7 +131,9 @@ def _searched(
 
     def started(changed: dict[str, Any]) -> Runtime:
         # a script that has its networks may go on for ever
-        most = min(10, bounds.cpu_seconds) if changed.get("caller") else bounds.cpu_seconds
+        most = bounds.cpu_seconds
+        if changed.get("caller"):
+            most = min(_READS if job.get("data") else _RUNS, most)
         return _started(job | changed, require, folders, replace(bounds, cpu_seconds=most), 0)
 
     tools = Tools(
@@ -114,7 +141,7 @@ def _searched(
         build=built,
         brings=brings,
     )
-    return search(job, folders, tools, limits.seconds / 3, error)
+    return search(job, folders, tools, seconds, error)
 
 
 def _package_of(error: str, folders: Folders, limits: LuaLimits) -> str | None:
@@ -140,7 +167,8 @@ def _package_of(error: str, folders: Folders, limits: LuaLimits) -> str | None:
 
 def _started(job: dict[str, Any], require: list[str], folders: Folders, limits: LuaLimits, run: int) -> Runtime:
     """A Lua with all that comes before the author's file."""
-    runtime = Runtime(folders, limits, run, dialect=job.get("dialect") or DIALECTS[0])
+    dialect, data = job.get("dialect") or DIALECTS[0], bool(job.get("data"))
+    runtime = Runtime(folders, limits, run, dialect=dialect, data=data)
     runtime.outputs_of = outputs_of
     runtime.loaded = loaded
     host = runtime.host

@@ -43,6 +43,7 @@ class Definition:
         own_classes: classes that its files define.
         found: where neither a call nor a variable was given: the options of the command by which it came out.
         class_files: which file defines each of its own classes.
+        data: the files of data below the folder that it read.
     """
 
     model: Value
@@ -54,6 +55,7 @@ class Definition:
     own_classes: tuple[str, ...]
     found: str = ""
     class_files: Mapping[str, str] = field(default_factory=dict)
+    data: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """What is known of it besides the network, as JSON values."""
@@ -65,6 +67,7 @@ class Definition:
             "missing_packages": list(self.missing),
             "own_classes": list(self.own_classes),
             "found": self.found,
+            "data": list(self.data),
         }
 
     def network(self, file: str | os.PathLike[str]) -> Definition:
@@ -239,6 +242,7 @@ def define_with_details(
         tuple(said["own_classes"]),
         said["found"],
         {name: os.path.join(folder, file) for name, file in said["class_files"].items()},
+        tuple(said["data"]),
     )
 
 

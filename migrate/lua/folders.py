@@ -31,11 +31,15 @@ class Folders:
         most: bytes of one file.
         torch7_source: the user's own checkouts of Torch7's packages, whose files are named with `TORCH7_SOURCE`
             before them.
+
+    Attributes:
+        asked_for_data: the Lua asked for a file of data below them while it could read none.
     """
 
     def __init__(self, folders: Sequence[str], most: int, torch7_source: str | None = None) -> None:
         self.roots = [Path(folder).resolve() for folder in folders]
         self.most = most
+        self.asked_for_data = False
         self._own: dict[str, bool] = {}
         self._checkouts = None if torch7_source is None else Folders([torch7_source], most)
 
@@ -133,7 +137,10 @@ class Folders:
         found = self.find(name)
         if found is None:
             raise LuaFault(f"no file {name} below the folder of the definition")
-        path = self.roots[0] / found
-        if path.stat().st_size > self.most:
+        if self.size(found) > self.most:
             raise LuaFault(f"{name} has more bytes than LuaLimits.file_bytes = {self.most} allow")
-        return path.read_bytes()
+        return (self.roots[0] / found).read_bytes()
+
+    def size(self, name: str) -> int:
+        """How many bytes a file has that `find` gave."""
+        return (self.roots[0] / name).stat().st_size

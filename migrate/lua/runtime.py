@@ -59,6 +59,9 @@ end"""
 #: A pass of a module takes as long as so many operations.
 _OF_A_CHILD = 20
 
+#: The share of Lua's memory that one file of data may take.
+_OF_LUAS_MEMORY = 8
+
 
 class LuaStopped(Exception):
     """The Lua ended with an error; the message is Lua's, with its file and line."""
@@ -74,10 +77,12 @@ class Runtime:
             names the other way round: what it builds differently depends on such things.
         computes: Torch7's own Lua runs layers here: its kernels are there, and no layers of the product.
         dialect: the Lua of `lupa` that runs, one of `DIALECTS`.
+        data: the author's files read the files of data below the folders; what they write stays in memory.
 
     Attributes:
         printed: what the Lua printed.
         files: the author's files that were run.
+        data_files: files of data that it read.
         missing: packages that it required and that are not there.
         own_classes: classes that the author's files define.
         class_files: the file that was running when one was defined.
@@ -95,14 +100,17 @@ class Runtime:
         *,
         computes: bool = False,
         dialect: str = DIALECTS[0],
+        data: bool = False,
     ) -> None:
         lupa = importlib.import_module(f"lupa.{dialect}")
         self.limits = limits
         self.folders = folders
         self._computes = computes
+        self._data = data
         self.engine = Engine(seed=run, fresh=0.0 if run == 0 else 0.0123, elements=limits.elements)
         self.printed = ""
         self.files: list[str] = []
+        self.data_files: list[str] = []
         self.missing: list[str] = []
         self.own_classes: list[str] = []
         self.class_files: dict[str, str] = {}
@@ -145,6 +153,8 @@ class Runtime:
                 "on_class": self._on_class,
                 "forward": self._forward,
                 "load": self._load,
+                "asked": self._asked,
+                "read": self._read,
                 "child": self._child,
             }
         )
@@ -160,17 +170,17 @@ class Runtime:
         # the hook that bounds the time does not run in compiled code
         private["run_uncompiled"] = self.lua.eval("jit and jit.off")
         load = self.lua.eval(_LOAD)
+
+        def run_own(name: str) -> Any:
+            return load((self._scripts / f"{name}.lua").read_bytes().decode("latin-1"), f"={_OWN}{name}", private)
+
         for name in _SCRIPTS:
-            load(self._script(name), f"={_OWN}{name}", private)
+            run_own(name)
             if name == "tensors":
                 private.make_number_types()
-        if self._computes:
-            for name in ("kernels", "reference"):
-                load(self._script(name), f"={_OWN}{name}", private)
-        self.host = load(self._script("host"), f"={_OWN}host", private)
-
-    def _script(self, name: str) -> str:
-        return (self._scripts / f"{name}.lua").read_bytes().decode("latin-1")
+        for name in (*(("kernels", "reference") if self._computes else ()), *(("streams",) if self._data else ())):
+            run_own(name)
+        self.host = run_own("host")
 
     # ------------------------------------------------------------------ what Lua calls
 
@@ -222,6 +232,20 @@ class Runtime:
             return False, str(fault)
         except (MemoryError, RuntimeError, TypeError, ValueError, OverflowError) as error:
             return False, f"torch.load: {(str(error).splitlines() or [type(error).__name__])[0]}"
+
+    def _asked(self, _name: str) -> None:
+        """Notes that a file of data was asked for that is below the folders."""
+        self.folders.asked_for_data = True
+
+    def _read(self, name: str) -> str | None:
+        """A file of data below the folders, as bytes are in Lua; None: there is none, or too much of it."""
+        file = name.encode("latin-1").decode("utf-8", "surrogateescape")
+        found = self.folders.find(file)
+        if found is None or self.folders.size(found) > self.limits.lua_bytes // _OF_LUAS_MEMORY:
+            return None
+        if found not in self.data_files:
+            self.data_files.append(found)
+        return self.folders.read(found).decode("latin-1")
 
     def _nested(self, value: Any) -> Any:
         return self._table(value) if isinstance(value, list) else value

@@ -340,4 +340,4 @@ def test_what_is_written_goes_nowhere(tmp_path: Any) -> None:
 
 
 def test_a_package_that_is_absent_leaves_its_name() -> None:
-    assert evaluated(runtime(), "require 'lfs' return tostring(lfs)") == ["<lfs>"]
+    assert evaluated(runtime(), "require 'hdf5' return tostring(hdf5)") == ["<hdf5>"]

@@ -83,6 +83,9 @@ def show_definition(file: str, found: Definition) -> None:
     console.print(f"{printable(file)} gave {_held(found)}")
     if found.found:
         console.print(f"  it was made as by: {printable(found.found)}")
+    if found.data:
+        named = [*found.data[:4], *(["…"] if len(found.data) > 4 else [])]
+        console.print(f"  its sizes may follow from data that it read: {printable(', '.join(named))}")
     for line in cut(found.printed, 400).splitlines():
         console.print(f"  it printed: {printable(line)}")
     if found.missing:

@@ -180,7 +180,7 @@ local function results(before, count, names, ok, ...)
    if P.has_ended then P.has_ended() end
    if not P.is_of_data(message) then error(message, 0) end
    for module in P.raw_pairs(within) do P.not_whole[module] = true end
-   P.lost[#P.lost + 1] = message
+   P.lost[#P.lost + 1] = labels[message] and phrase .. labels[message] or message
    if count == 0 then return true end
    return unknown_names(count, unpack(names))
 end

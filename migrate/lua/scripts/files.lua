@@ -7,6 +7,7 @@ local find, match, sub, gsub, gmatch = string.find, string.match, string.sub, st
 local loaded, running = {}, {}
 P.has_run = {}
 function P.running_file() return running[#running] end
+function P.is_file(name) return bridge.find(name) ~= nil end
 local rawget, rawset = rawget, rawset
 
 -- what is absent can be named while packages load, and not be used while layers run
@@ -82,10 +83,19 @@ local function places()
    return list
 end
 -- a file by name: in the working folder, else in one of those places
-local function located(name)
-   if type(name) ~= 'string' then error('a name of a file expected', 3) end
+local function in_places(name)
    local file = bridge.find(name)
    for _, folder in ipairs(file and {} or places()) do file = file or bridge.find(join(folder, name)) end
+   return file
+end
+P.in_places = in_places
+-- notes that a script asks for a file of data that is there
+function P.ask(name)
+   if type(name) == 'string' and in_places(name) then bridge.asked(name) end
+end
+local function located(name)
+   if type(name) ~= 'string' then error('a name of a file expected', 3) end
+   local file = in_places(name)
    -- some name their own project below their home
    local below = not file and match(name, '^/home/author/[^/]+/(.+)$')
    while below and not file do
@@ -243,7 +253,7 @@ end
 
 -- what definitions require and do not need
 P.absent_packages = {}
-for name in gmatch([[threads ffi lfs hdf5 cjson json tds threads.threads gnuplot display itorch env trepl qt qtwidget csvigo audio
+for name in gmatch([[threads ffi hdf5 cjson json tds threads.threads gnuplot display itorch env trepl qt qtwidget csvigo audio
    loadcaffe lmdb luasocket socket signal posix async mattorch matio graphicsmagick gm npy4th autograd totem unsup signal
    fbcunn fbnn fb.util fbpython hdf5 torchnet tnt dok camera ffmpeg vips optnet weight-init argcheck tokenizer visdom
    pl penlight cunnx mnist rnnlib nnconv1d libcuda_utils randomkit cephes zmq lzmq sqlite3 pprint logroll gfx stdlib sndfile

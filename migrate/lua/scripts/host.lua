@@ -5,6 +5,7 @@ local H = {}
 function H.kind(value)
    local kind = type(value)
    if kind == 'userdata' then
+      P.flush()
       local handle = P.payload[value]
       return handle and 'tensor' or 'absent', handle or nil
    end

@@ -206,12 +206,14 @@ io = {
          return {write = function(self) return self end, flush = stream.flush, close = stream.close, setvbuf = stream.setvbuf}
       end
       -- for those who ask it is not there; what is read of it is not known
+      P.ask(name)
       return not P.computes and P.absent_file(tostring(name)) or nil, tostring(name) .. ': files are closed'
    end,
 }
 for _, name in ipairs{'popen', 'lines'} do
    io[name] = function(what)
       if P.computes then error('io.' .. name .. ' is closed', 2) end
+      P.ask(what)
       return P.not_known('io.' .. name .. '(' .. tostring(what) .. ')')
    end
 end

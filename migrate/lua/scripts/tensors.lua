@@ -64,7 +64,33 @@ local function finish(ok, a, b, c)
    return wrap(a)
 end
 
+-- Numbers that a script which reads data writes into the places of a tensor, one by one, go to Python together: before
+-- anything else does.
+local filled, places, numbers, count, room = nil, {}, {}, 0, 0
+local most_together = 4096
+local function flush()
+   local into, n, at, what = filled, count, places, numbers
+   filled, count = nil, 0
+   if n == 0 then return end
+   places, numbers = {}, {}
+   finish(call('method', '__set_many', payload[into], n, at, what))
+end
+P.flush = flush
+local function written_together(self, key, value)
+   if filled ~= self then
+      flush()
+      local _, length = call('method', '__length', payload[self])
+      filled, room = self, length
+   end
+   if key < 1 or key > room or key ~= floor(key) then return false end
+   count = count + 1
+   places[count], numbers[count] = key, value
+   if count == most_together then flush() end
+   return true
+end
+
 local function opened(n, ...)
+   if filled then flush() end
    local arguments = {...}
    for i = 1, n do
       local kind = type(arguments[i])
@@ -121,6 +147,8 @@ local function number_type(typename, how)
    end
    mt.__newindex = function(self, key, value)
       if type(key) == 'string' then error('cannot set a field of a tensor or storage', 2) end
+      local plain = P.writes_together and how == 'method' and type(key) == 'number' and type(value) == 'number'
+      if plain and written_together(self, key, value) then return end
       return set(self, key, value)
    end
    local size = class.size

@@ -97,7 +97,7 @@ for _, name in ipairs{'deserialize', 'DiskFile', 'PipeFile'} do
 end
 function torch.load(name)
    if type(name) ~= 'string' then error('bad argument #1 to \'load\' (string expected, got ' .. type(name) .. ')', 2) end
-   local ok, value = bridge.load(name)
+   local ok, value = bridge.load(not P.computes and P.in_places(name) or name)
    if not ok and string.find(value, '^no file ') and not P.computes then return P.not_known('the file ' .. name) end
    if not ok then error(P.where() .. value, 0) end
    return value
@@ -144,7 +144,13 @@ P.copied = function(value) return copied(value, {}) end
 
 do
    local File = torch.class('torch.MemoryFile')
-   function File:__init() self.objects, self.at = {}, 1 end
+   local held = setmetatable({}, {__mode = 'k'})      -- a storage that stands for the bytes -> what was written
+   function File:__init(storage) self.objects, self.at = held[storage or self] or {}, 1 end
+   function File:storage()
+      local bytes = torch.CharStorage(1)
+      held[bytes] = self.objects
+      return bytes
+   end
    function File:writeObject(value) self.objects[#self.objects + 1] = P.copied(value) return self end
    function File:readObject()
       local value = self.objects[self.at]

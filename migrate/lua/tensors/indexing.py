@@ -100,6 +100,24 @@ def put(engine: Engine, x: TensorHandle, key: Any, given: Any) -> None:
         raise LuaFault(f"invalid arguments: a number or tensor expected, got {describe(given)}")
 
 
+@method("__length")
+def length(_engine: Engine, x: TensorHandle) -> int:
+    """How many places a tensor of one dimension has; 0 for others."""
+    return x.size[0] if len(x.size) == 1 else 0
+
+
+@method("__set_many")
+def put_many(engine: Engine, x: TensorHandle, count: Any, places: Any, numbers: Any) -> None:
+    """`x[place] = number` for many places of a tensor of one dimension, in their order."""
+    given = dict(zip(entries(places)[: int(count)], entries(numbers)[: int(count)], strict=True))  # the last one stays
+    values = torch.tensor(list(given.values()), dtype=torch.float64)
+    if x.value.is_floating_point() or (values == values.to(x.value.dtype)).all():
+        x.value[torch.tensor(list(given), dtype=torch.int64) - 1] = values.to(x.value.dtype)
+        return
+    for place, number_ in given.items():
+        put(engine, x, place, number_)
+
+
 def _indices(index: Any, extent: int) -> torch.Tensor:
     """A LongTensor of indices from 1, checked."""
     places = tensor_argument(index, "index").value.long() - 1

@@ -17,7 +17,7 @@ function paths.basename(path, suffix)
 end
 function paths.dirname(path) return path:match('^(.*)/[^/]*$') or '.' end
 function paths.extname(path) return path:match('%.([^./]*)$') end
-function paths.filep(path) return P.bridge.find(path) ~= nil end
+function paths.filep(path) return P.is_file(path) end
 -- a script that runs for its options alone finds the folders of data that these name
 function paths.dirp(path) return P.watched_file ~= nil or P.bridge.entries(path) ~= nil end
 function paths.mkdir() return true end

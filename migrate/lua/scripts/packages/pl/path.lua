@@ -7,7 +7,7 @@ local function text(name)
    if type(name) ~= 'string' then error(P.where() .. 'pl.path: a name of a file expected, got ' .. type(name), 0) end
    return name
 end
-function path.isfile(name) return P.bridge.find(text(name)) ~= nil end
+function path.isfile(name) return P.is_file(text(name)) end
 function path.isdir(name) return P.bridge.entries(text(name)) ~= nil end
 function path.exists(name) return (path.isfile(name) or path.isdir(name)) and name or nil end
 function path.isabs(name) return sub(text(name), 1, 1) == '/' end
