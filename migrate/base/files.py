@@ -17,6 +17,14 @@ from .messages import file_text
 #: The end of the name of a file with what Torch7 answered, beside `NAME.t7`.
 REFERENCE_ENDING = ".reference.t7"
 
+#: What a reference may be called instead of a file; "auto" is the same as saying nothing.
+AUTO, RECORDED, SELF, LUA = REFERENCE_WORDS = "auto", "recorded", "self", "lua"
+
+
+def reference_file(reference: str | Path | None) -> Path | None:
+    """The file that a reference names; None where it is a word or not given."""
+    return None if reference is None or str(reference) in REFERENCE_WORDS else Path(reference)
+
 
 def reference_beside(file: Path) -> Path | None:
     """`NAME.reference.t7` beside `NAME.t7`, which holds what Torch7 answered; None if there is none."""

@@ -23,6 +23,7 @@ from ..base.folder_files import (
 )
 from ..base.messages import repeated
 from ..model.conversion import ConvertedModel
+from ..onnx.export.metadata import FIRST
 from ..onnx.result import OnnxExport
 from ..parity.report.markdown import code, sentence
 from ..parity.report.report import ParityReport
@@ -89,6 +90,8 @@ def write_card(
     lines += ["```python", "import torchmigrate", "", 'module = torchmigrate.load_converted(".")', "```", ""]
     if PREPROCESS in files and conv.preprocessing.mean is not None:
         lines += ["```python", *_PICTURE, "```", ""]
+    if onnx is not None and onnx.states:
+        lines += ["## States", "", *_states(onnx), ""]
     lines += ["## Data", "", *(f"- {code(line)}" for line in conv.preprocessing.lines()), ""]
     limits = [sentence(limit) for limit in (() if report is None else report.verdict.limits)]
     limits += [code(remark) for remark in (*repeated(conv.notes), *notes)]
@@ -107,6 +110,21 @@ _PICTURE = (
     "",
     'output = model(preprocess(Image.open("picture.jpg")))',
 )
+
+
+def _states(onnx: OnnxExport) -> list[str]:
+    """How runs of an ONNX file go on from each other."""
+    begin, later = "zeros as states", ""
+    if FIRST in onnx.inputs:
+        begin, later = f"`{FIRST}` 1, for which no state is read", f"`{FIRST}` 0 and "
+    said = f"Give it {begin}, in the first run, and in each later run {later}what the run before gave:"
+    return [
+        f"`{ONNX}` keeps nothing between two runs. {said}",
+        "",
+        "| input | output of the run before | Torch7 path |",
+        "|---|---|---|",
+        *(f"| `{one['input']}` | `{one['output']}` | {code(one['layer'])} |" for one in onnx.states),
+    ]
 
 
 def _verdict(report: ParityReport | None) -> list[str]:

@@ -10,7 +10,7 @@ from typing import Any
 
 from ..base.download import MAX_DOWNLOAD
 from ..base.errors import EXIT_OK, EXIT_PARITY, ExportError, GraphDiffers, UsageError
-from ..base.files import reference_beside
+from ..base.files import reference_beside, reference_file
 from ..base.folder_files import ONNX, PARITY_FAILED, read_config
 from ..base.output_folder import CONVERTED, SOURCE_ONLY, output_folder
 from ..model.contents.children import inputs_of
@@ -56,7 +56,8 @@ class ConvertOptions:
     input_shape: str | None = None
     opset: int = 20
     dtype: str = "float32"
-    reference: Path | None = None
+    stateful: bool = False
+    reference: str | Path | None = None
     devices: Sequence[str] = ("cpu",)
     atol: Sequence[str] = ()
     rtol: Sequence[str] = ()
@@ -171,11 +172,13 @@ def convert_file(
     for name, words in (("--atol", options.atol), ("--rtol", options.rtol)):
         by_place(words, name)  # says now what is written wrong
     check_license(options.license)
+    if options.stateful and (options.no_onnx or options.source_only):
+        raise UsageError("--stateful is of model.onnx, which --no-onnx and --source-only leave out.")
     if not (options.no_verify or options.source_only):
         require_devices(options.devices)
     kind = SOURCE_ONLY if options.source_only and kind == CONVERTED else kind
     beside = reference_beside(file) if options.reference is None else None
-    inputs = [file, options.reference or beside, *options.plugins, *options.lua, options.labels]
+    inputs = [file, reference_file(options.reference) or beside, *options.plugins, *options.lua, options.labels]
     inputs.append(options.torch7_source)
     with output_folder(folder, kind, force=options.force, inputs=inputs, work=work) as made:
         step("reading and converting")
@@ -281,6 +284,7 @@ def _export(conversion: ConvertedModel, path: Path, options: ConvertOptions, exa
             example_input=example,
             opset=options.opset,
             dtype=options.dtype,
+            stateful=options.stateful,
         )
     except GraphDiffers as error:
         raise ExportError(
@@ -297,8 +301,9 @@ def _example(conversion: ConvertedModel, options: ConvertOptions, reference: Ref
     """The one input for the source, the export and the comparison; None where none is known or needed."""
     if reference is not None:
         return two_samples(conversion, reference.input)
-    if options.reference is not None and options.input_shape is None:
-        return to_torch(load_dump(options.reference)["input"])
+    file = reference_file(options.reference)
+    if file is not None and options.input_shape is None:
+        return to_torch(load_dump(file)["input"])
     if conversion.refusals or conversion.is_criterion:
         return None
     try:

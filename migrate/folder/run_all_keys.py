@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ..base.errors import EXIT_OK, SEVERITY, NoModel, TorchMigrateError, UsageError
+from ..base.files import reference_file
 from ..base.messages import shell_words
 from ..base.output_folder import check_folder
 from ..model import registry
@@ -73,7 +74,7 @@ def convert_all_keys(file: Path, folder: Path, options: ConvertOptions, step: Pr
     """
     if options.key is not None:
         raise UsageError("--key chooses one model, --all-keys takes all of them: give one of the two.")
-    inputs = [file, options.reference, options.labels, *options.plugins]
+    inputs = [file, reference_file(options.reference), options.labels, *options.plugins]
     check_folder(folder, force=options.force, inputs=inputs, members=True)
     step("reading")
     for plugin in options.plugins:

@@ -9,14 +9,14 @@ from pathlib import Path
 from typing import Any
 
 from ..base.errors import EXIT_OK, EXIT_PARITY, UsageError
-from ..base.files import reference_beside
+from ..base.files import reference_beside, reference_file
 from ..base.folder_files import NAMES, ONNX, PARITY, REPORT
 from ..base.output_file import check_file, whole_file
 from ..base.output_folder import check_folder
 from ..base.tensor_trees import position
 from ..model.conversion import ConvertedModel
 from ..parity.reference_numbers import Reference
-from ..parity.references.choose import AUTO, LUA, RECORDED, SELF, read_beside
+from ..parity.references.choose import read_beside
 from ..parity.references.input_files import read_given, read_inputs
 from ..parity.references.saved_runs import save_run
 from ..parity.report.report import ParityReport
@@ -196,7 +196,7 @@ def check_outputs(path: Path | None, options: VerifyOptions) -> None:
         options.torch7_source,
         *options.input,
         *options.expect,
-        options.reference,
+        reference_file(options.reference),
         options.onnx,
         options.compare_run,
     ]
@@ -236,8 +236,7 @@ def _input(options: VerifyOptions, conversion: ConvertedModel) -> Guess | None:
             if value is not None:
                 raise UsageError(f"{name} says how a picture is prepared; give one with --input.")
         return None
-    has_own = options.reference is not None and options.reference not in (AUTO, RECORDED, LUA, SELF)
-    if has_own or options.compare_run is not None:
+    if reference_file(options.reference) is not None or options.compare_run is not None:
         raise UsageError("A reference file brings its own input; --input can't be given beside it.")
     if options.input_shape is not None:
         raise UsageError("--input and --input-shape exclude each other: the input has its own sizes.")

@@ -79,6 +79,28 @@ def test_calls_go_on_as_in_torch7(name: str, tmp_path: Path) -> None:
     assert exported.to_json()["states"][0] == {"input": "lstm1_h_in", "output": "lstm1_h_out", "layer": "3.1.1.1"}
 
 
+@pytest.mark.slow
+def test_a_first_step_that_is_not_one_from_zeros_is_asked_for(tmp_path: Path) -> None:
+    conversion, x, outputs = sequenced("begins")
+    exported = tm.export_onnx(conversion, tmp_path / "m.onnx", example_input=x, stateful=True)
+    assert exported.inputs == {"input": (5, "batch"), "rnn1_h_in": ("batch", 5), "is_first": (1,)}
+    assert exported.notes[-1] == (
+        "states: rnn1_h_in -> rnn1_h_out; give is_first 1, for which no state is read, in the first run, and in each "
+        "later run is_first 0 and what the run before gave"
+    )
+    runs = Runs(exported.path)
+    runs.fed["rnn1_h_in"] = np.full((3, 5), 9, np.float32)
+    for torch7 in outputs:
+        got = np.concatenate(runs(x.long(), 3))
+        np.testing.assert_allclose(got, torch7.numpy().reshape(-1, 11), rtol=1e-5, atol=1e-6)
+    wrong = Runs(exported.path)
+    wrong.first = {"is_first": np.array([0])}
+    got = np.concatenate(wrong(x.long(), 3))
+    assert not np.allclose(got, outputs[0].numpy().reshape(-1, 11), atol=1e-3)
+    first = [part for _, part in leaves(OnnxRuntime(exported.path).outputs(conversion, x))]  # as `verify` asks it
+    torch.testing.assert_close(torch.cat(first), outputs[0].reshape(-1, 11), rtol=1e-5, atol=1e-6)
+
+
 def test_text_is_read_as_torch7_read_it(tmp_path: Path) -> None:
     found = tm.load(golden.FIXTURES / "sequenced" / "sampled_text.t7")
     conversion = tm.convert(found, key="model")
@@ -138,3 +160,26 @@ def test_the_command_says_which_states_there_are(tmp_path: Path, capsys: pytest.
     assert _run([*words, "-o", str(tmp_path / "none.onnx")]) == 2
     assert "keeps no state from one call to the next" in capsys.readouterr().err
     assert not (tmp_path / "none.onnx").exists()
+
+
+@pytest.mark.slow
+def test_convert_writes_such_a_file_too(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file, folder = str(golden.FIXTURES / "sequenced" / "begins.t7"), tmp_path / "made"
+    words = ["convert", file, "--key", "module", "--stateful", "--input-shape", "5x3"]
+    assert _run([*words, "-o", str(folder)]) == 0
+    assert "ONNX: states: rnn1_h_in -> rnn1_h_out; give is_first 1," in " ".join(capsys.readouterr().out.split())
+    card = (folder / "README.md").read_text("utf-8")
+    assert "Give it `is_first` 1, for which no state is read, in the first run, and in each later run" in card
+    assert "| `rnn1_h_in` | `rnn1_h_out` | `3.1` |" in card
+    _, x, outputs = sequenced("begins")
+    got = np.concatenate(Runs(folder / "model.onnx")(x.long(), 3))
+    np.testing.assert_allclose(got, outputs[0].numpy().reshape(-1, 11), rtol=1e-5, atol=1e-6)
+    assert _run(["verify", str(folder), "--reference", "self", "--json"]) == 0
+    backends = json.loads(capsys.readouterr().out)["backends"]
+    assert [one["status"] for one in backends if one["backend"].startswith("onnxruntime")] == ["passed"]
+    assert _run([*words, "-o", str(tmp_path / "no"), "--no-onnx"]) == 2
+    assert "--stateful is of model.onnx, which --no-onnx" in capsys.readouterr().err
+    words = ["convert", file.replace("begins", "forgets"), "--key", "module", "--stateful", "-o", str(tmp_path / "no")]
+    assert _run(words) == 2
+    assert "keeps no state from one call to the next" in capsys.readouterr().err
+    assert not (tmp_path / "no").exists()

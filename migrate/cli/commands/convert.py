@@ -29,6 +29,7 @@ from .options import (
     RUN_LUA,
     SEVERAL_FILES,
     SHAPE,
+    STATEFUL,
     TOLERANCES,
     VERBOSE,
     ZOO,
@@ -70,6 +71,7 @@ if TYPE_CHECKING:
     click.option("--no-onnx", is_flag=True, help="Write no model.onnx."),
     OPSET,
     DTYPE,
+    STATEFUL,
 )
 @in_group(
     "Comparison",

@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from ...base.errors import EXIT_OK
-from .options import CONVERSION, DTYPE, JSON, OPSET, QUIET, SHAPE, VERBOSE, with_model_options
+from .options import CONVERSION, DTYPE, JSON, OPSET, QUIET, SHAPE, STATEFUL, VERBOSE, with_model_options
 from .sources import file_name, local_path, opened, without_ending
 
 DYNAMIC = click.option(
@@ -37,9 +37,7 @@ DYNAMIC = click.option(
 @click.option(
     "--int8", is_flag=True, help="Write a dynamically quantized .int8.onnx beside, and say how far it is off."
 )
-@click.option(
-    "--stateful", is_flag=True, help="Make inputs and outputs of the states that recurrent layers keep between calls."
-)
+@STATEFUL
 @click.option("--force", is_flag=True, help="Replace existing files.")
 @JSON
 @QUIET

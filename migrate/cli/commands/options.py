@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 
 import click
 
+from ...base.files import AUTO
 from ...t7.limits import Limits
 from ..context import MAX_DOWNLOAD_KEY, VERBOSE_KEY
 from .sources import PathOrUrl
@@ -91,6 +92,9 @@ ALIASES = click.option(
 SHAPE = click.option(
     "--input-shape", "input_shape", help="Such as 2x3x224x224; {2x10,2x20} for a table. Default: found by itself."
 )
+STATEFUL = click.option(
+    "--stateful", is_flag=True, help="Make inputs and outputs of the states that recurrent layers keep between calls."
+)
 OPSET = click.option("--opset", type=int, default=20, show_default=True, help="ONNX opset.")
 DTYPE = click.option(
     "--dtype",
@@ -99,12 +103,19 @@ DTYPE = click.option(
     show_default=True,
     help="Numbers in the ONNX file; keep: those of the model.",
 )
+
+
+def _reference(_context: click.Context, _option: click.Parameter, value: str | None) -> str | None:
+    return None if value == AUTO else value
+
+
 REFERENCE = click.option(
     "--reference",
-    metavar="FILE|recorded|lua|self",
-    type=click.Path(path_type=Path),
-    help="What Torch7 answered: see `torchmigrate reference`; lua: what Torch7's own Lua answers on PyTorch's kernels. "
-    "Default: model.reference.t7 beside model.t7, or else the strongest that there is.",
+    metavar="FILE|auto|recorded|lua|self",
+    callback=_reference,
+    help="What Torch7 answered (see `torchmigrate reference`); recorded: the activations in the file; lua: what "
+    "Torch7's own Lua answers on PyTorch's kernels; self: the model in float64. Default, auto: model.reference.t7 "
+    "beside model.t7, or else the strongest that there is.",
 )
 TORCH7_SOURCE = click.option(
     "--torch7-source",

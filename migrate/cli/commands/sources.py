@@ -91,6 +91,7 @@ def target_folder(
     Raises:
         UsageError: nothing may be written there, or nothing says what it should be called.
     """
+    from ...base.files import reference_file
     from ...base.output_folder import check_folder
 
     if output is None:
@@ -99,7 +100,8 @@ def target_folder(
             what = "A file from standard input" if source == "-" else source
             raise click.UsageError(f"{what} has no name that a folder could take; give the folder to write with -o.")
         output = Path(name)
-    read = [local_path(source), settings.reference, settings.labels, *settings.plugins, *settings.lua, *inputs]
+    given = [reference_file(settings.reference), settings.labels, *settings.plugins, *settings.lua]
+    read = [local_path(source), *given, *inputs]
     check_folder(output, force=settings.force, inputs=read, members=members)
     return output
 

@@ -22,6 +22,7 @@ from .options import (
     PLUGINS,
     PROOF,
     QUIET,
+    REFERENCE,
     RUN_LUA,
     SHAPE,
     STD,
@@ -36,13 +37,7 @@ _PATH = click.Path(path_type=Path)
 
 REFERENCES = in_group(
     "Reference",
-    click.option(
-        "--reference",
-        metavar="FILE|auto|recorded|lua|self",
-        help="What Torch7 answered (see `torchmigrate reference`); recorded: the activations in the file; lua: what "
-        "Torch7's own Lua answers on PyTorch's kernels; self: the model in float64. Default: model.reference.t7 beside "
-        "model.t7, or else the strongest that there is.",
-    ),
+    REFERENCE,
     TORCH7_SOURCE,
     click.option("--torch7", metavar="COMMAND", help="Ask a Torch7 of this machine, such as th. For files you trust."),
     click.option(

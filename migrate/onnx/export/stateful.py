@@ -59,8 +59,10 @@ class Stateful:
     def note(self) -> str:
         """What users should know."""
         pairs = ", ".join(f"{one['input']} -> {one['output']}" for one in self.described())
-        begin = f"{FIRST} 1, later 0" if self.reference.asks_for_first else "zeros"
-        return f"states: {pairs}; give {begin} in the first run, and in each later run what the run before gave"
+        begin, later = "zeros", ""
+        if self.reference.asks_for_first:
+            begin, later = f"{FIRST} 1, for which no state is read,", f"{FIRST} 0 and "
+        return f"states: {pairs}; give {begin} in the first run, and in each later run {later}what the run before gave"
 
 
 def make_stateful(conv: ConvertedModel, reference: nn.Module, given: Any) -> Stateful:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ...base.errors import ModelNotFound, UsageError
+from ...base.files import AUTO, LUA, RECORDED, SELF, reference_file
 from ...model.conversion import ConvertedModel
 from ...model.locate import follow
 from ...shapes.check_sizes import check_sizes
@@ -19,9 +20,6 @@ from .live import run_torch7
 from .recorded import read_recorded, require_recorded
 from .saved_runs import read_run
 from .self_reference import compute_self
-
-#: What `reference` may say instead of naming a file.
-AUTO, RECORDED, SELF, LUA = "auto", "recorded", "self", "lua"
 
 
 def read_beside(conv: ConvertedModel, file: Path) -> Reference:
@@ -129,8 +127,8 @@ def _chosen(conv: ConvertedModel, reference: str | Path | None, options: Referen
         found = guess or input_of(conv, options.input_shape, seed)
         how = options.torch7, options.model_file
         return run_torch7(conv, *how, found, gradients=options.gradients, requires=options.requires)
-    if chosen is not None and chosen not in (RECORDED, SELF, LUA):
-        return read_dump(conv, Path(chosen))
+    if (file := reference_file(chosen)) is not None:
+        return read_dump(conv, file)
     if guess is None and options.input_shape is not None:
         guess = input_of(conv, options.input_shape, seed)
     if chosen == RECORDED:

@@ -14,6 +14,7 @@ import torch
 from torch import nn
 
 from ...base.errors import ExportError, UsageError
+from ...base.files import AUTO, LUA
 from ...base.memory import is_out_of_device_memory, is_out_of_memory
 from ...base.random_state import random_state_of_our_own
 from ...base.tensor_trees import apply, leaves, moved, position, shapes
@@ -28,7 +29,7 @@ from ..judge.status import FAILED, NOT_RUN, PASSED
 from ..judge.tolerances import Rules, coarser, depth_of, fan_in_of, operands_of
 from ..network_copies import copy_network
 from ..reference_numbers import Reference
-from ..references.choose import AUTO, LUA, ReferenceOptions, choose_reference
+from ..references.choose import ReferenceOptions, choose_reference
 from ..references.live import without_folder
 from ..references.self_reference import with_layers, with_output
 from ..report.comparison import BackendResult, ModelLayer
