@@ -7,7 +7,7 @@ from html.parser import HTMLParser
 
 from torchmigrate.parity.report.report import ParityReport
 
-_VOID = frozenset({"meta", "input", "br", "hr", "img", "link"})
+_VOID = frozenset({"meta", "input", "br", "hr", "img", "link", "wbr"})
 
 
 class Element:

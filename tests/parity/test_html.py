@@ -50,6 +50,22 @@ def test_numbers_of_the_layers_are_those_of_the_json(tmp_path: Path) -> None:
         assert shown[5].split() == ["✓", "within"]
 
 
+def test_a_remark_of_several_layers_is_a_footnote() -> None:
+    report = reports.by_hand(10)
+    for backend in report.backends:
+        backend.layers[:] = [
+            replace(layer, remark=("once alone in the table", "said of layer after layer")[place > 0])
+            for place, layer in enumerate(backend.layers)
+        ]
+    page = page_of(report)
+    rows = body_rows(tables(page)["All layers"])
+    assert [cells(row)[-1].text.strip() for row in rows] == ["once alone in the table", *["note 1"] * 9]
+    assert {link["href"] for link in rows[-1].all("a")} == {"#remark-1"}
+    assert [
+        (note["id"], note.text) for note in page.all("li") if note.attributes.get("id", "").startswith("remark")
+    ] == [("remark-1", "said of layer after layer")]
+
+
 def test_backends_are_all_listed_with_their_reason() -> None:
     rows = [" ".join(row.text.split()) for row in body_rows(tables(page_of(reports.by_hand()))["Backends"])]
     assert len(rows) == 3

@@ -89,7 +89,7 @@ def test_hostile_names_are_text() -> None:
     assert shown in cells(rows[0])[2].text
     assert f"1.{shown}" in cells(rows[-1])[1].text
     assert shown in next(page.all("h1")).text
-    text = page.text
+    text = page.text.replace("accu\u00admulated", "accumulated")
     assert not [c for c in text if not c.isprintable() and c != "\n"]
     assert text.count(shown) > 15
 

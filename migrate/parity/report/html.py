@@ -21,6 +21,7 @@ from .layer_table import (
     STATES,
     Row,
     chart_series,
+    footnotes,
     layer_rows,
     measure,
     share_of,
@@ -77,6 +78,7 @@ def render(report: Mapping[str, Any]) -> str:
             outputs=list(_outputs(report)),
             watched=[backend["backend"] for backend in watched_backends(report)],
             rows=rows,
+            footnotes=footnotes(rows),
             runs=sum(row.runs for row in rows),
             states=STATES,
             chart=depth_chart(chart_series(report, rows), len(rows), _first(report, rows)),
@@ -103,7 +105,9 @@ def _environment() -> Environment:
         keep_trailing_newline=True,
     )
     filters = (scientific, nine_digits, cosine, of_scale, percent, sizes, measure)
-    environment.filters.update({f.__name__: f for f in filters}, exact=_exact, coordinate=_coordinate)
+    environment.filters.update(
+        {f.__name__: f for f in filters}, exact=_exact, coordinate=_coordinate, breakable=_breakable
+    )
     return environment
 
 
@@ -117,6 +121,11 @@ def _shown(value: Any) -> Any:
 def _exact(value: Any) -> str:
     """A number with all its digits, as parity.json has it."""
     return "" if value is None else str(value)
+
+
+def _breakable(name: str) -> Markup:
+    """A name that may go on in a next line behind its dots."""
+    return Markup(".<wbr>").join(visible(part) for part in name.split("."))
 
 
 def _coordinate(value: float) -> str:

@@ -20,6 +20,10 @@ STATES = {
 }
 
 
+#: A remark of so many letters stands in each row, however often it is made.
+_SHORT_REMARK = 12
+
+
 @dataclass(frozen=True)
 class Measured:
     """One error of a layer.
@@ -186,6 +190,13 @@ def _remark(layer: Mapping[str, Any], cells: Sequence[Cell]) -> str:
         return str(layer["remark"])
     compared = [*own, *accumulated]
     return "by summary" if compared and is_summary(compared[0].difference["shape"], layer["shape"]) else ""
+
+
+def footnotes(rows: Sequence[Row]) -> dict[str, int]:
+    """The remarks that stand below the table, each with its number: those of several layers, in their order."""
+    counts = Counter(row.remark for row in rows)
+    repeated = [remark for remark, count in counts.items() if count > 1 and len(remark) > _SHORT_REMARK]
+    return {remark: place for place, remark in enumerate(repeated, 1)}
 
 
 def chart_series(report: Mapping[str, Any], rows: Sequence[Row]) -> list[Series]:
