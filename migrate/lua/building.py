@@ -36,7 +36,7 @@ _BRING_CLASSES = ("stn", "inn", "nnx", "dpnn", "rnn")
 def build(job: dict[str, Any], folders: Folders, limits: LuaLimits) -> tuple[dict[str, Any], Value]:
     """Builds what a job asks for, twice; with the files of data below the folders where nothing comes of it without.
 
-    Where a number is given for what only data tell, no data are read: they may be others than the author's.
+    A number that is given for what only data tell is taken in their place: they may be others than the author's.
 
     Args:
         job: `define` says what is in it.
@@ -54,7 +54,7 @@ def build(job: dict[str, Any], folders: Folders, limits: LuaLimits) -> tuple[dic
     try:
         return _build(job, folders, limits, limits.seconds / 3)
     except (LuaStopped, NoCall) as error:
-        if job.get("named") or not folders.asked_for_data:
+        if not folders.asked_for_data:
             raise
         without = error
     try:
@@ -183,6 +183,8 @@ def _started(job: dict[str, Any], require: list[str], folders: Folders, limits: 
         runtime.text(lua_text(job["setup"]), "setup")
     host.go_on()
     host.remember_globals()
+    for name in job.get("named") or ():
+        host.tell(lua_text(name), runtime.value((job.get("options") or {}).get(name)))
     for name in job.get("before") or ():
         runtime.guarded(host.run_file, lua_text(name))
     return runtime

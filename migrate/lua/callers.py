@@ -52,8 +52,6 @@ def run_caller(runtime: Runtime, job: dict[str, Any], wanted: str | None = None)
         wanted: the function at whose first network the script ends.
     """
     runtime.guarded(runtime.host.watch, lua_text(job["file"]), None if wanted is None else lua_text(wanted))
-    for name in job.get("named") or ():
-        runtime.host.tell(lua_text(name), runtime.value((job.get("options") or {}).get(name)))
     return stop_of(runtime, runtime.host.run_caller, job["caller"])
 
 
@@ -136,11 +134,18 @@ def from_caller(runtime: Runtime, job: dict[str, Any], complete: Callable[[str],
         return call_with_scope(runtime, job, call)
     error = run_caller(runtime, job, call)
     value = runtime.host.wanted_value()
+    if value is not None and (names := unread(runtime, job)):
+        raise LuaStopped(f"{job['caller']} reads no option {names[0]} before it gets the network")
     if value is None:
         how = "ended" if error is None else "stopped"
         why = "" if error is None else f": {error}"
         raise LuaStopped(f"{job['caller']} {how} before it got a network from {call} of {job['file']}{why}")
     return value
+
+
+def unread(runtime: Runtime, job: dict[str, Any]) -> list[str]:
+    """The options that were given by name, and that nothing read."""
+    return [name for name in job.get("named") or () if not runtime.host.has_told(lua_text(name))]
 
 
 def is_expression(call: str) -> bool:
@@ -177,12 +182,17 @@ def from_variable(runtime: Runtime, job: dict[str, Any], text: str) -> Any:
     """
     host, name = runtime.host, job["global_name"]
     file = lua_text(job["file"])
+    as_options = lua_text(job.get("options_as") or "opt")
+    given = _identity(runtime, host.get_global(as_options))
     runtime.guarded(host.watch, None)
     error = stop_of(runtime, host.run_file, job["file"])
     first, *fields = name.split(".")
     value = host.variable(file, lua_text(first))
     for key in fields:
         value = host.get(value, lua_text(key)) if value is not None else None
+    own = _identity(runtime, host.variable(file, as_options)) != given
+    if value is not None and own and (unused := unread(runtime, job)):
+        raise LuaStopped(f"{job['file']} makes its own options, and reads no option {unused[0]}")
     if error is None:
         return value
     line, _, _, parts, count = runtime.guarded(host.networks, file)
@@ -190,6 +200,11 @@ def from_variable(runtime: Runtime, job: dict[str, Any], text: str) -> Any:
     if value is None or line is None or not is_whole(text, int(line), held):
         raise LuaStopped(f"{error} (before {name} was whole)")
     return value
+
+
+def _identity(runtime: Runtime, value: Any) -> Any:
+    """A number that a table has, and no other one."""
+    return runtime.host.identity(value) if _is_table(runtime, value) else None
 
 
 def lua_text(text: str) -> str:

@@ -85,7 +85,10 @@ class Folders:
                 ):
                     return found
         if len(parts) > 1 and self.is_own_package(parts[0]):
-            return self.find("/".join(parts[1:]))
+            inside = "/".join(parts[1:])
+            # installed, the files of all its folders lie side by side
+            beside = [name for name in self.scripts() if name.endswith(f"/{inside}")]
+            return self.find(inside) or (beside[0] if len(beside) == 1 else None)
         return None
 
     def is_own_package(self, name: str) -> bool:

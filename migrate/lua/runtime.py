@@ -29,6 +29,7 @@ _BESIDE_TORCH7 = (
     "classic",
     "classic.torch",
     "cutorch",
+    "dok",
     "image",
     "moses",
     "nn.THNN",

@@ -20,7 +20,7 @@ from torchmigrate.lua.callers import NoCall
 from torchmigrate.lua.folders import Folders
 from torchmigrate.lua.limits import LuaLimits
 from torchmigrate.lua.result import CantLeave
-from torchmigrate.lua.runtime import Runtime
+from torchmigrate.lua.runtime import LuaStopped, Runtime
 from torchmigrate.lua.sizes import wanted_numbers
 
 NET = """local M = {}
@@ -191,3 +191,55 @@ def test_a_memory_file_is_read_from_its_storage(kept: bool, tmp_path: Path) -> N
     )
     lua = reading(tmp_path) if kept else Runtime(Folders([str(tmp_path)], 1 << 20), LuaLimits(lua_bytes=128 << 20))
     assert evaluated(lua, text) == [3, 2]
+
+
+_NET = "net = nn.Sequential():add(nn.Linear(3, opt.width)):add(nn.Linear(opt.width, 2))"
+_ENV = "opt = {width = 4} for k, v in pairs(opt) do opt[k] = tonumber(os.getenv(k)) or opt[k] end " + _NET
+_CMD = "local cmd = torch.CmdLine() cmd:option('-width', 4, 'units') local opt = cmd:parse(arg) " + _NET
+_LAPP = "local opt = require 'pl.lapp' [[\n --width (default 4) units\n]] " + _NET
+_GLOBAL = "opt = opt or {width = 4} " + _NET
+
+
+@pytest.mark.parametrize("way", [{}, {"global_name": "net"}])
+@pytest.mark.parametrize("text", [_ENV, _CMD, _LAPP, _GLOBAL])
+def test_an_option_of_the_scripts_own(text: str, way: dict[str, str], tmp_path: Path) -> None:
+    for options, width in (({}, 4), ({"width": 7}, 7)) if text != _GLOBAL else (({"width": 7}, 7),):
+        _, model = found(tmp_path, {"main.lua": text}, "main.lua", options=options, named=list(options), **way)
+        assert sizes(model) == [(width, 3), (2, width)]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [({"other": 7}, "makes its own options, and reads no option other"), ({"width": "x"}, "is a number, not x")],
+)
+def test_an_option_that_the_script_does_not_have_is_refused(
+    options: dict[str, Any], message: str, tmp_path: Path
+) -> None:
+    with pytest.raises(LuaStopped, match=message):
+        found(tmp_path, {"main.lua": _CMD}, "main.lua", options=options, named=list(options), global_name="net")
+
+
+def test_classes_of_classic(tmp_path: Path) -> None:
+    text = (
+        "local classic = require 'classic' local A = classic.class('A') function A:_init(n) self.n = n end "
+        "function A:twice() return 2 * self.n end local B, super = classic.class('B', A) "
+        "function B:_init(n) super._init(self, n + 1) end function B.static.of(n) return B(n) end "
+        "local b = B.of(3) return b:twice(), b:class() == B, super == A, B:isSubclassOf(A), classic.isClass(B)"
+    )
+    assert evaluated(reading(tmp_path), text) == [8, True, True, True, True]
+
+
+def test_the_sizes_of_mnist_are_known_and_not_what_it_shows(tmp_path: Path) -> None:
+    text = "local m = require 'mnist' local t = m.traindataset() return t.size, t.data:size(3), t.data:max()"
+    limits = LuaLimits(lua_bytes=128 << 20)
+    lua = [Runtime(Folders([str(tmp_path)], 1 << 20), limits, run) for run in (0, 1)]
+    first, second = (evaluated(each, text) for each in lua)
+    assert first[:2] == second[:2] == [60000, 28]
+    assert first[2] != second[2]
+
+
+def test_a_package_that_is_installed_without_its_folders(tmp_path: Path) -> None:
+    (tmp_path / "init.lua").write_text("own = {}\nrequire('own.part')\n")
+    (tmp_path / "models").mkdir()
+    (tmp_path / "models" / "part.lua").write_text("own.size = 5\n")
+    assert evaluated(reading(tmp_path), "require 'own' return own.size") == [5]

@@ -39,6 +39,17 @@ end
 -- the answer of a call that does nothing here
 function P.swallowed(label) return P.absent_raises and P.absent or not_known(label) end
 function P.tell(name, value) told[name] = value end
+-- what the user gave for an option of the script's own; kind: the type of its default, if it has one
+function P.told(name, kind)
+   local value = told[name]
+   if value == nil then return nil end
+   if kind == 'string' and type(value) == 'number' then value = tostring(value) end
+   if kind and type(value) ~= kind then
+      error(P.where() .. 'the option ' .. name .. ' is a ' .. kind .. ', not ' .. tostring(value), 0)
+   end
+   has_told[name] = true
+   return value
+end
 local function by_name(value, name)
    if labels[value] and not packages[value] and name and told[name] ~= nil then
       has_told[name] = true

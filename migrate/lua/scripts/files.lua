@@ -255,8 +255,8 @@ end
 P.absent_packages = {}
 for name in gmatch([[threads ffi hdf5 cjson json tds threads.threads gnuplot display itorch env trepl qt qtwidget csvigo audio
    loadcaffe lmdb luasocket socket signal posix async mattorch matio graphicsmagick gm npy4th autograd totem unsup signal
-   fbcunn fbnn fb.util fbpython hdf5 torchnet tnt dok camera ffmpeg vips optnet weight-init argcheck tokenizer visdom
-   pl penlight cunnx mnist rnnlib nnconv1d libcuda_utils randomkit cephes zmq lzmq sqlite3 pprint logroll gfx stdlib sndfile
+   fbcunn fbnn fb.util fbpython hdf5 torchnet tnt camera ffmpeg vips optnet weight-init argcheck tokenizer visdom
+   pl penlight cunnx rnnlib nnconv1d libcuda_utils randomkit cephes zmq lzmq sqlite3 pprint logroll gfx stdlib sndfile
    distributions inn.utils fb thrift cutorch.test nn.test lsqlite3 rapidjson turbo protobuf libnn wget crypto md5 base64 dataload image.lena utf8 lua-utf8
    iterm iterm.dot fbtorch clnn cltorch luacov qtuiloader qttorch board gfx.js cutorch.nccl nccl libjpeg liblua_png torchzlib sundown statsd]], '%S+') do
    P.absent_packages[name] = true

@@ -176,7 +176,12 @@ os = {
       return P.run == 0 and 'Fri Jan  1 00:00:00 2010' or 'Sat Feb  5 01:01:01 2011'
    end,
    -- nothing of the user's; paths are made of this one before anything is read
-   getenv = function(name) return name == 'HOME' and '/home/author' or nil end,
+   getenv = function(name)
+      -- some authors take their options from there
+      local told = P.told(name)
+      if told ~= nil then return tostring(told) end
+      return name == 'HOME' and '/home/author' or nil
+   end,
    difftime = function(a, b) return a - b end,
    tmpname = function() return 'tmp' end,
 }

@@ -1,5 +1,6 @@
--- classic (rxi): classes of plain tables, which may hold a network and are none themselves.
-local setmetatable, getmetatable, pairs, type, sub = setmetatable, getmetatable, pairs, type, string.sub
+-- classic, the package of that name of either author: classes of plain tables, which may hold a network and are none
+-- themselves. Object:extend() is rxi's; classic.class('Name', Parent) is DeepMind's.
+local setmetatable, getmetatable, pairs, type, sub, tostring = setmetatable, getmetatable, pairs, type, string.sub, tostring
 local Object = {}
 Object.__index = Object
 function Object:new() end
@@ -33,4 +34,45 @@ function Object:__call(...)
    made:new(...)
    return made
 end
+-- classic.class: objects are made by calling the class, which runs its _init; also the parent, whose methods it has
+function Object.class(name, parent)
+   local class, methods = {_name = name, _parent = parent}, {}
+   for name_, method in pairs(parent and parent._methods or {}) do methods[name_] = method end
+   methods.class = function() return class end
+   class._methods = methods
+   local objects = {__index = methods, __tostring = function() return 'object of ' .. tostring(name) end}
+   function class.name() return name end
+   function class.parent() return parent end
+   function class.mustHave() end
+   function class.include(_, mixin)
+      for name_, method in pairs(mixin._methods or mixin) do
+         if methods[name_] == nil then methods[name_] = method end
+      end
+   end
+   function class.isSubclassOf(_, other)
+      local at = class
+      while at do
+         if at == other then return true end
+         at = at._parent
+      end
+      return false
+   end
+   class.static = class
+   setmetatable(class, {
+      __index = methods,
+      __newindex = function(_, key, value)
+         if sub(key, 1, 2) == '__' and key ~= '__index' then objects[key] = value else methods[key] = value end
+      end,
+      __call = function(_, ...)
+         local made = setmetatable({}, objects)
+         if methods._init then methods._init(made, ...) end
+         return made
+      end,
+   })
+   return class, parent
+end
+function Object.module(name) return {_name = name, class = function(_, other) return (Object.class(other)) end, submodule = function() end, moduleFunction = function() end} end
+function Object.strict() end
+function Object.isClass(value) return type(value) == 'table' and type(value._methods) == 'table' end
+function Object.isObject(value) return type(value) == 'table' and getmetatable(value) ~= nil end
 return Object
