@@ -68,7 +68,7 @@ def model_rows() -> list[dict[str, str]]:
         return list(csv.DictReader(stream, delimiter="\t"))
 
 
-@lru_cache(maxsize=8)
+@lru_cache(maxsize=512)
 def read_cases(file: str) -> list[tm.LuaTable]:
     return tm.load(LAYERS / file).list()
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -59,7 +60,10 @@ def imported(name: str) -> Iterator[str]:
                 yield found if found in MODULES else base
 
 
-IMPORTS = {name: sorted({other for other in imported(name) if other in MODULES}) for name in MODULES}
+@cache
+def imports_of(name: str) -> list[str]:
+    """The same, each once; read when a test asks, since every worker collects this file."""
+    return sorted({other for other in imported(name) if other in MODULES})
 
 
 def package(name: str) -> str:
@@ -72,7 +76,7 @@ def test_no_circle_of_imports() -> None:
     def visit(name: str, way: tuple[str, ...]) -> None:
         assert name not in way, f"a circle: {' -> '.join([*way[way.index(name) :], name])}"
         if name not in done:
-            for other in IMPORTS[name]:
+            for other in imports_of(name):
                 visit(other, (*way, name))
             done.add(name)
 
@@ -83,7 +87,7 @@ def test_no_circle_of_imports() -> None:
 @pytest.mark.parametrize("name", [name for name in MODULES if package(name) != "converters"])
 def test_it_imports_only_lower_packages(name: str) -> None:
     allowed = HIGHEST[: HIGHEST.index(package(name)) + 1]
-    upward = [other for other in IMPORTS[name] if package(other) not in allowed]
+    upward = [other for other in imports_of(name) if package(other) not in allowed]
     assert not upward, f"{name} imports {', '.join(upward)}"
 
 
