@@ -34,6 +34,7 @@ class Sizes:
         readers: what reads each input.
         sure: may each input have no other number of dimensions?
         listed: is the output a list of tensors of one size? The first size is then how many.
+        several: does the number of dimensions of the output depend on the sizes? All is then of one example.
     """
 
     inputs: list[list[str]]
@@ -42,6 +43,7 @@ class Sizes:
     readers: list[Entry]
     sure: list[bool]
     listed: bool = False
+    several: bool = False
 
     @property
     def steps(self) -> list[int]:
@@ -90,8 +92,11 @@ def sizes_of(module: nn.Module, examples: list[Example], readers: list[Entry]) -
     listed = len(set(map(len, made))) > 1 and all(is_listed(example.output) for example in examples)
     if listed:
         made = [stacked(shapes) for shapes in made]
-    if any(len({tuple(map(len, shapes)) for shapes in found}) != 1 for found in (given, made)):
+    if len({tuple(map(len, shapes)) for shapes in given}) != 1:
         return None
+    if len({tuple(map(len, shapes)) for shapes in made}) != 1:
+        words = [[[str(n) for n in shape] for shape in shapes] for shapes in (given[0], made[0])]
+        return Sizes(*words, [], readers, [False] * len(given[0]), several=True)
     axes = _axes(given, readers)
     trial = Trial(module, examples[0], axes, made[0], listed)
     tried = [sample for axis in axes if axis.letter != "N" for sample in _tried(axis, trial)]
@@ -263,6 +268,9 @@ def _relation(axes: list[Axis], samples: list[Sample], output: int, dim: int, ow
 
 def _fitted(axis: Axis, pairs: list[tuple[int, int]]) -> str:
     """The size as `(a * n + b) // c`, for all pairs of sizes; "" if it is none such."""
+    for c in (n for n in range(1, 1 + pairs[0][0]) if pairs[0][0] % n == 0):
+        if all(n % c == 0 and out == n // c for n, out in pairs):
+            return _in_words(axis.letter, 1, 0, c, exact=True)
     for c in range(1, 65):
         for a in range(1, 65):
             low = max(c * out - a * n for n, out in pairs)

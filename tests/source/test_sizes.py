@@ -14,6 +14,8 @@ import torch
 import torchmigrate as tm
 from torchmigrate.source.check import instance
 from torchmigrate.source.generate import Source, generate
+from torchmigrate.source.size_trials import Axis
+from torchmigrate.source.sizes import _fitted
 
 
 def image(*shape: int) -> torch.Tensor:
@@ -125,6 +127,28 @@ def test_many_inputs_do_not_fit_the_first_line() -> None:
     text = generate(tm.convert(network), [torch.randn(2, 3) for _ in range(9)]).text
     assert '"""The whole network.\n\n    Inputs: (N, 3), ' in text
     assert "self.linear9 = nn.Linear(3, 4)" in text  # no heads, since they stand on nothing
+
+
+def test_members_of_tables_are_said_as_they_are_nested() -> None:
+    several = lua.module("nn.ParallelTable", modules=[lua.linear(3, 4, dtype="f4"), lua.linear(5, 2, dtype="f4")])
+    network = lua.module("nn.ParallelTable", modules=[lookup(), several])
+    example = [torch.tensor([[3.0, 7.0, 1.0], [2.0, 2.0, 5.0]]), [torch.randn(2, 3), torch.randn(2, 5)]]
+    text = generate(tm.convert(network), example).text
+    assert "Inputs: (N, T) indices from 1 to 7; [(N, 3), (N, 5)] float32." in text
+    assert "Outputs: (N, 3), [(N, 4), (N, 2)] float32." in text
+
+
+def test_a_model_whose_output_drops_the_batch_of_one_is_described_by_an_example() -> None:
+    conversion = tm.convert(lua.sequential(flat(24), lua.linear(24, 5, dtype="f4")))
+    text = generate(conversion, image(1, 4, 2, 3)).text
+    assert "Input: (1, 4, 2, 3) float32 (for example). Output then: (5,) float32." in text
+
+
+def test_a_size_of_which_only_multiples_fit_is_divided_by_these() -> None:
+    """Of 64, 128, … up to 512 a 57th part, rounded down, is the same as a 64th."""
+    axis = Axis("H", [(0, 2)], (64,))
+    assert _fitted(axis, [(64 * n, n) for n in (1, 2, 3, 8)]) == "H/64"
+    assert _fitted(axis, [(64 * n, 64 * n - 2) for n in (1, 2, 3, 8)]) == "H - 2"
 
 
 def test_the_check_can_be_traced_scripted_exported_and_compiled() -> None:

@@ -9,9 +9,10 @@ import re
 import subprocess
 import sys
 import textwrap
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from itertools import groupby, zip_longest
 from operator import itemgetter
+from typing import Any
 
 import torch
 from torch import nn
@@ -21,14 +22,17 @@ from ...model.conversion import ConvertedModel
 from ...shapes.input_readers import INDICES
 from ...shapes.random_input import floating_type
 from ..classes import Class
-from ..expressions import Variable, variables
-from ..scopes import Draft, Scope
+from ..expressions import Value, variables
+from ..scopes import Draft, Scope, examples_of
 from ..sizes import Sizes, notes_of, tupled
 from .copied_classes import Copies
 from .forward_methods import Forward
 
 #: A call of torch.nn.functional, as the copied classes and expressions have it.
 _FUNCTIONAL = re.compile(r"(?<![\w.])F\.(?=\w)")
+
+#: So many tensors of one size in a list are counted.
+_MANY = 4
 
 #: Longest line of a docstring, as ruff has it.
 _WIDTH = 88
@@ -116,22 +120,24 @@ def _docstring(conv: ConvertedModel) -> str:
 
 def _sizes(draft: Draft, sizes: Sizes | None) -> list[str]:
     """The lines of the docstring of the model: what it takes and gives."""
-    ins, outs = variables(draft.inputs), variables(draft.result)
-    if sizes is None or len(ins) != len(sizes.inputs):
+    if sizes is None or _count(draft.inputs) != len(sizes.inputs):
         return ['    """The whole network."""']
+    outs = variables(draft.result)
     indices = [reader.kind == INDICES for reader in sizes.readers]
     counted = [reader.channels for reader in sizes.readers]
     kinds = [
         f"indices from 1{f' to {largest}' if largest else ''}" if is_index else ""
         for is_index, largest in zip(indices, counted, strict=True)
     ]
-    notes = notes_of(sizes.axes)
-    given = described("Input", ins, sizes.inputs, kinds) + (f" ({notes})" if notes else "") + "."
+    notes = "for example" if sizes.several else notes_of(sizes.axes)
+    given = described("Input", draft.inputs, sizes.inputs, kinds) + (f" ({notes})" if notes else "") + "."
     if sizes.listed:
         (count, *shape), tensors = sizes.outputs[0], [tensor for out in outs for _, tensor in leaves(out.values[0])]
         made = f"Output: a list of {count} tensors {tupled(shape)} {_dtype(tensors[0])}."
     else:
-        made = described("Output", outs, sizes.outputs, []) + "." if len(outs) == len(sizes.outputs) else ""
+        result = draft.result if isinstance(draft.result, list) else [draft.result]
+        made = described("Output", result, sizes.outputs, []) + "." if _count(result) == len(sizes.outputs) else ""
+        made = made.replace(":", " then:", 1) if sizes.several else made
     both = f"{given} {made}".rstrip()
     if len(both) <= _WIDTH - 10:
         return [f'    """{both}"""']
@@ -165,20 +171,38 @@ def printable(text: str) -> str:
     return "".join(c if c.isalnum() or c in " ._-:/()" else "?" for c in text)[:120]
 
 
-def described(name: str, values: list[Variable], sizes: list[list[str]], kinds: list[str]) -> str:
+def described(name: str, values: list[Value], sizes: list[list[str]], kinds: list[str]) -> str:
     """Sizes and types of the inputs or outputs; the type of several is said once.
 
     Args:
         name: what they are.
-        values: their variables.
-        sizes: their sizes, in words.
-        kinds: what they are beside numbers of a type; "" or nothing if no more than that.
+        values: their variables, in lists where they are nested.
+        sizes: the sizes of each tensor, in words.
+        kinds: what the tensors are beside numbers of a type; "" or nothing if no more than that.
     """
-    types = [_dtype(value.values[0]) for value in values]
-    said = [kind or dtype for kind, dtype in zip_longest(kinds[: len(types)], types)]
-    pairs = zip(map(tupled, sizes), said, strict=True)
-    parts = [f"{', '.join(shape for shape, _ in members)} {kind}" for kind, members in groupby(pairs, itemgetter(1))]
-    return f"{name}{'s' * (len(values) > 1)}: {'; '.join(parts)}"
+    said = iter(zip_longest(map(tupled, sizes), kinds[: len(sizes)], fillvalue=""))
+    parts = [_nested(examples_of(value)[0], said) for value in values]
+    together = [f"{', '.join(shape for shape, _ in members)} {kind}" for kind, members in groupby(parts, itemgetter(1))]
+    return f"{name}{'s' * (len(values) > 1)}: {'; '.join(map(str.rstrip, together))}"
+
+
+def _nested(example: Any, said: Iterator[tuple[str, str]]) -> tuple[str, str]:
+    """The size of a tensor and its type, or of the tensors of a list; of a list of several types these are inside."""
+    if isinstance(example, torch.Tensor):
+        shape, kind = next(said)
+        return shape, kind or _dtype(example)
+    parts = [_nested(item, said) for item in example]
+    kinds = {kind for _, kind in parts}
+    texts = [shape if len(kinds) == 1 else f"{shape} {kind}".rstrip() for shape, kind in parts]
+    runs = [(text, len(list(group))) for text, group in groupby(texts)]
+    written = [t for text, count in runs for t in ([f"{count} times {text}"] if count >= _MANY else [text] * count)]
+    return f"[{', '.join(written)}]", kinds.pop() if len(kinds) == 1 else ""
+
+
+def _count(values: Value) -> int:
+    """How many tensors there are in the first example of nested values."""
+    examples = examples_of(values)
+    return len(list(leaves(examples[0]))) if examples else 0
 
 
 def _dtype(tensor: torch.Tensor) -> str:
