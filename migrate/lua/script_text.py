@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 #: Strings and comments, in the order in which they must be looked for.
@@ -31,6 +32,9 @@ _PARAMETERS = re.compile(r"\bfunction\b[^(\n]*\(([^)]*)\)")
 
 #: A table that is written with numbers as keys.
 _HASHED = re.compile(r"(?:[=,({\[;]|\b(?:return|in|and|or|not))\s*(?=\{\s*\[\s*\d+\s*\]\s*=)")
+
+_FIRST = re.compile(r"(^|/)(main|train|run|start)\w*\.lua$", re.I)
+_LAST = re.compile(r"(^|/|_)(test|eval|evaluate|sample|demo|predict|infer|convert|extract|example|bench)", re.I)
 
 
 @dataclass(frozen=True)
@@ -121,6 +125,25 @@ def _closing(text: str, start: int) -> int | None:
         if depth == 0:
             return at + 1
     return None
+
+
+def ranked(texts: Mapping[str, str], stem: str, calling: Collection[str]) -> list[str]:
+    """The scripts that may call a file, those that train first.
+
+    Args:
+        texts: of the scripts, without their comments.
+        stem: by which name they may load the file.
+        calling: those that call a function of it.
+    """
+    found = []
+    for script, text in texts.items():
+        loads = bool(re.search(rf"['\"./]{re.escape(stem)}(?:\.lua)?['\"]", text))
+        options = bool(re.search(r"\bCmdLine\b|\blapp\b|\.parse\s*\(\s*arg\b", text))
+        first, last = bool(_FIRST.search(script)), bool(_LAST.search(script))
+        if loads or options or first or script in calling:
+            score = 3 * loads + 3 * (script in calling) + 3 * options + 3 * first - 5 * last
+            found.append((-score, script.count("/"), script))
+    return [script for _, _, script in sorted(found)]
 
 
 def names_in(expression: str) -> list[str]:

@@ -21,6 +21,7 @@ from .script_text import (
     is_set_between,
     is_whole,
     names_in,
+    ranked,
     without_comments,
 )
 from .sizes import OPTIONS, how_to_pass, is_given, option_of, solved, with_option
@@ -34,8 +35,6 @@ _MOST_CALLS = 8
 _OF_TORCH = re.compile(r"(?:nn|cudnn|torch|math|string|table|image|optim|paths|xlua)\.\w+")
 #: The line of a call that stands in no text.
 _END = 1 << 30
-_FIRST = re.compile(r"(^|/)(main|train|run|start)\w*\.lua$", re.I)
-_LAST = re.compile(r"(^|/|_)(test|eval|evaluate|sample|demo|predict|infer|convert|extract|example|bench)", re.I)
 
 
 def search(job: dict[str, Any], folders: Folders, tools: Tools, seconds: float, first: LuaStopped | NoCall) -> Way:
@@ -237,7 +236,7 @@ class _Search:
     def _offers_after(self, script: str, runtime: Runtime) -> list[str]:
         """The functions of the file in the state that a script left."""
         if self.seen().error is None:
-            return self.seen().functions
+            return [*self.seen().functions, *self._put_into(runtime)]
         try:
             returned = runtime.guarded(runtime.host.run_file, lua_text(self.file))
         except LuaStopped as error:
@@ -247,6 +246,12 @@ class _Search:
         offers, count = runtime.host.candidates(returned, lua_text(self.file))
         found = [told(offers[index]) for index in range(1, count + 1)]
         return ["definition", *found] if runtime.guarded(runtime.host.is_a, returned, "nn.Module") else found
+
+    def _put_into(self, runtime: Runtime) -> list[str]:
+        """Networks that the script's calls put into the table that the file returned."""
+        held, count = runtime.host.held(runtime.host.returned())
+        found = (f"model.{told(held[index])}" for index in range(1, count + 1))
+        return [name for name in found if name not in self.seen().functions]
 
     def _sites(self, offer: str) -> list[CallSite]:
         """Where the author's scripts call a function of the file."""
@@ -333,15 +338,7 @@ class _Search:
         path = PurePosixPath(self.file)
         stem = path.parent.name if path.stem == "init" else path.stem
         calling = {site.script for offer in self.seen().functions for site in self._sites(offer)}
-        ranked = []
-        for script, text in self._texts().items():
-            loads = bool(re.search(rf"['\"./]{re.escape(stem)}(?:\.lua)?['\"]", text))
-            options = bool(re.search(r"\bCmdLine\b|\blapp\b|\.parse\s*\(\s*arg\b", text))
-            first, last = bool(_FIRST.search(script)), bool(_LAST.search(script))
-            if loads or options or first or script in calling:
-                score = 3 * loads + 3 * (script in calling) + 3 * options + 3 * first - 5 * last
-                ranked.append((-score, script.count("/"), script))
-        return [script for _, _, script in sorted(ranked)]
+        return ranked(self._texts(), stem, calling)
 
     # ------------------------------------------------------------------ trying
 

@@ -316,3 +316,26 @@ def test_names_and_calls_in_a_text() -> None:
     assert is_set_between("a\nopt.x, y = 1, 2\n", "opt", 1)
     assert not is_set_between("a\nif opt.x == 1 then end\n", "opt", 1)
     assert is_whole("net:add(x)\nstop()\nprint(net)", 2, ["net"])
+
+
+def test_a_network_that_the_script_has_put_into_the_table(tmp_path: Path) -> None:
+    model = """local Model = {}
+    function Model:create(size)
+       self.inner = nn.Sequential():add(nn.Linear(size, 4))
+       self.whole = nn.Sequential():add(self.inner):add(nn.Linear(4, size))
+    end
+    return Model"""
+    main = "local Model = require 'model' Model:create(6) Model.whole:insert(nn.Tanh(), 1)"
+    said, found_model = found(tmp_path, {"model.lua": model, "main.lua": main}, "model.lua")
+    assert said == "--caller main.lua --call 'definition.whole'"
+    assert (sizes(found_model), len(found_model["modules"])) == ([(6, 4)], 3)
+
+
+def test_an_allocation_that_only_data_need_stops_one_statement(tmp_path: Path) -> None:
+    main = "local data = torch.FloatTensor(60000, 3, 900, 1200)\nlocal net = require('models.wide')({width = 5})"
+    said, model = found(tmp_path, {"models/wide.lua": FACTORY, "main.lua": main}, "models/wide.lua")
+    assert (said, sizes(model)) == ("--caller main.lua --call 'model'", [(5, 3), (2, 5)])
+    with pytest.raises((LuaStopped, NoCall)):
+        found(
+            tmp_path, {"m.lua": "net = nn.Sequential():add(nn.Linear(3, 2))\nnet:add(nn.Linear(60000, 60000))"}, "m.lua"
+        )

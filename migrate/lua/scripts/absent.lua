@@ -63,7 +63,9 @@ local function undecided(value)
 end
 P.undecided = undecided
 -- an error that comes of data that are not there, and not of what the author wrote
-local causes = {phrase, 'userdata', 'no file ', 'files are closed', ' is closed', 'is not there for a definition', 'that is absent was given to torch'}
+local causes = {phrase, 'userdata', 'no file ', 'files are closed', ' is closed', 'is not there for a definition', 'that is absent was given to torch',
+                -- data that would have been too many
+                'is more than LuaLimits.elements'}
 function P.is_of_data(message)
    if labels[message] then return true end
    if type(message) ~= 'string' or find(message, '^module ') or find(message, "module '", 1, true) then return false end

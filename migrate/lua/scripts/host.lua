@@ -183,6 +183,25 @@ function H.networks(file)
    end
    return scope and scope.stopped and scope.line or nil, names, #names, parts, #parts
 end
+-- the networks in a table that a file returned, those that are parts of others left out
+function H.held(returned)
+   local names, held, inside = {}, {}, {}
+   for name, value in next, type(returned) == 'table' and not P.typename(returned) and returned or {} do
+      if type(name) == 'string' and P.is_a(value, 'nn.Module') and #(value:parameters() or {}) > 0 then
+         names[#names + 1], held[name] = name, value
+      end
+   end
+   for _, name in ipairs(names) do
+      local modules = held[name]:listModules()
+      for i = 2, #modules do inside[modules[i]] = true end
+   end
+   table.sort(names)
+   local found = {}
+   for _, name in ipairs(names) do
+      if not inside[held[name]] then found[#found + 1] = name end
+   end
+   return found, #found
+end
 function H.run_file(name) return P.run_file(P.located(name)) end
 function H.run_once(name) return P.run_once(name) end
 function H.require(name) return require(name) end

@@ -41,15 +41,16 @@ function Object.class(name, parent)
    methods.class = function() return class end
    class._methods = methods
    local objects = {__index = methods, __tostring = function() return 'object of ' .. tostring(name) end}
-   function class.name() return name end
-   function class.parent() return parent end
-   function class.mustHave() end
-   function class.include(_, mixin)
+   local static = {}
+   function static.name() return name end
+   function static.parent() return parent end
+   function static.mustHave() end
+   function static.include(_, mixin)
       for name_, method in pairs(mixin._methods or mixin) do
          if methods[name_] == nil then methods[name_] = method end
       end
    end
-   function class.isSubclassOf(_, other)
+   function static.isSubclassOf(_, other)
       local at = class
       while at do
          if at == other then return true end
@@ -57,9 +58,13 @@ function Object.class(name, parent)
       end
       return false
    end
-   class.static = class
+   static.static = class
    setmetatable(class, {
-      __index = methods,
+      __index = function(_, key)
+         local method = methods[key]
+         if method == nil then return static[key] end
+         return method
+      end,
       __newindex = function(_, key, value)
          if sub(key, 1, 2) == '__' and key ~= '__index' then objects[key] = value else methods[key] = value end
       end,
@@ -75,4 +80,5 @@ function Object.module(name) return {_name = name, class = function(_, other) re
 function Object.strict() end
 function Object.isClass(value) return type(value) == 'table' and type(value._methods) == 'table' end
 function Object.isObject(value) return type(value) == 'table' and getmetatable(value) ~= nil end
+classic = Object
 return Object
