@@ -12,7 +12,8 @@ class LuaLimits:
     """Bounds of the process in which an author's Lua runs. The defaults are far above what a definition needs.
 
     Attributes:
-        seconds: by the clock, the start of the process included.
+        seconds: by the clock, the start of the process included; on Linux without the time in which it waited for a
+            processor that others had.
         cpu_seconds: of the processor.
         lua_bytes: of Lua's own memory: strings, tables, functions.
         memory_bytes: that the process may ask for beyond what Python and PyTorch take (Linux only).

@@ -5,9 +5,11 @@ from __future__ import annotations
 import importlib.util
 import os
 import sys
+import threading
 import time
 from functools import cache
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -130,6 +132,33 @@ def test_it_is_stopped(text: str, limits: dict[str, int], dialect: str) -> None:
     with pytest.raises(LimitExceeded, match="stopped after 9 s"):
         job(text, dialect, **limits)
     assert time.monotonic() - start < 20
+
+
+@pytest.mark.parametrize(("share", "late"), [(0.0, True), (1.0, False)])
+def test_time_in_which_others_had_the_processor_is_not_its_own(
+    share: float, late: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from torchmigrate.lua import sandbox
+
+    began = time.monotonic()
+
+    def waited(pid: int) -> float:
+        return share * (time.monotonic() - began)
+
+    monkeypatch.setattr(sandbox, "_waited", waited)
+    process, told = SimpleNamespace(pid=0, kill=list), threading.Event()
+    with sandbox.stopped_when_late(process, LuaLimits(seconds=1), told):  # type: ignore[arg-type]
+        time.sleep(1.5)
+    assert told.is_set() == late
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems do not tell for how long a process waits")
+def test_the_system_tells_for_how_long_a_process_waited() -> None:
+    from torchmigrate.lua import sandbox
+
+    with open("/proc/self/schedstat") as file:
+        before = int(file.read().split()[1]) / 1e9
+    assert before <= sandbox._waited(os.getpid()) <= before + 60
 
 
 @pytest.mark.slow
