@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import torch
+from torch import nn
 
 from ...base.errors import TorchMigrateError
 from ...model.build import ParameterOrigin
@@ -127,47 +128,53 @@ class Children:
             if how == "loss":
                 with torch.no_grad():
                     return float(conv.module(*x))
+            added = self._accumulated(child, conv, inherited) if how == "accumulate" else []
+            if how == "accumulate" and not added:
+                return None
             with torch.enable_grad():
                 output = flat(conv.run_tracked(*(x if how == "loss gradient" else [x])))
-            if inherited is not None and how != "loss gradient":
-                self._check_output(child, inherited, conv, x, output)
+            if how != "loss gradient":
+                self._check_output(child, inherited or self._runtime.host.kind(child)[1], conv, x, output)
             if how == "loss gradient":
                 return handles(rebuilt(x[0], iter(_gradients(output, [torch.ones_like(output[0])], flat(x[0])))))
             grads = flat(leaves(grad, False))
             if how == "gradient":
                 return handles(rebuilt(x, iter(_gradients(output, grads, flat(x)))))
-            for leaf, into in self._accumulated(child, conv, inherited):
+            for leaf, into in added:
                 into.value += (float(scale) * _gradients(output, grads, [leaf])[0]).reshape(into.value.shape)
         except (RuntimeError, TypeError, ValueError, IndexError) as error:
             raise LuaFault(f"a module that it runs failed: {(str(error).splitlines() or [''])[0]}") from None
         return None
 
     def _check_output(
-        self, child: Any, inherited: str, conv: ConvertedModel, x: Any, output: list[torch.Tensor]
+        self, child: Any, typename: str, conv: ConvertedModel, x: Any, output: list[torch.Tensor]
     ) -> None:
-        """Refuses to run a class of Torch7 backward that may read its output, where the layer has another there."""
-        held = self._tensors_in(child["output"])
+        """Refuses to run a class of Torch7 backward that may read its output, where the layer has another there.
+
+        Another is there where the layer writes into what it gave, or has run it on something else since.
+        """
+        held = [handle.value for handle in self.tensors_in(child["output"])]
         same = len(held) == len(output) and all(
-            one.shape == other.shape and torch.equal(one, other.detach())
+            one.shape == other.shape and torch.allclose(one, other.detach(), rtol=1e-5, atol=1e-6, equal_nan=True)
             for one, other in zip(held, output, strict=True)
         )
         if same:
             return
-        key = f"{inherited} {conv.module} {[part.dim() for part in flat(x)]}"
+        key = f"{typename} {conv.module} {[part.dim() for part in flat(x)]}"
         if key not in self._affine:
-            self._affine[key] = _is_affine(conv, x)
+            self._affine[key] = _is_affine(conv.module, x)
         if not self._affine[key]:
-            self.unsure = f"the backward pass of {inherited} may read its output, which the layer changes"
+            self.unsure = f"the backward pass of {typename} may read its output, which the layer changes"
             raise LuaFault(self.unsure)
 
-    def _tensors_in(self, value: Any) -> list[torch.Tensor]:
+    def tensors_in(self, value: Any) -> list[TensorHandle]:
         """The tensors of a value of Lua, a tensor or nested lists of such."""
         kind = self._runtime.host.kind(value)
         if isinstance(kind, tuple):
-            return [kind[1].value] if isinstance(kind[1], TensorHandle) else []
+            return [kind[1]] if isinstance(kind[1], TensorHandle) else []
         if kind != "table":
             return []
-        return [part for place in range(1, len(value) + 1) for part in self._tensors_in(value[place])]
+        return [part for place in range(1, len(value) + 1) for part in self.tensors_in(value[place])]
 
     def _accumulated(
         self, child: Any, conv: ConvertedModel, inherited: str | None
@@ -201,8 +208,14 @@ class Children:
         return kind[1]
 
 
-def _is_affine(conv: ConvertedModel, x: Any) -> bool:
-    """Is it a sum of its inputs times numbers, plus numbers? Then its derivative is the same whatever it gives."""
+def _is_affine(module: nn.Module, x: Any) -> bool:
+    """Is it, or the last one in it, a sum of its inputs times numbers, plus numbers?
+
+    Then its derivative is the same whatever it gives.
+    """
+    if isinstance(module, nn.Sequential) and len(module):
+        with torch.no_grad():
+            return _is_affine(module[-1], module[:-1](x))
     generator = torch.Generator().manual_seed(1)
     given = flat(x)
     if not all(part.is_floating_point() for part in given):
@@ -210,7 +223,7 @@ def _is_affine(conv: ConvertedModel, x: Any) -> bool:
     first, second = ([torch.randn(part.shape, generator=generator, dtype=part.dtype) for part in given] for _ in "12")
     inputs = [first, second, [a + b for a, b in zip(first, second, strict=True)], [part * 0 for part in given]]
     with torch.no_grad():
-        a, b, both, zero = (flat(conv.module(rebuilt(x, iter(parts)))) for parts in inputs)
+        a, b, both, zero = (flat(module(rebuilt(x, iter(parts)))) for parts in inputs)
     return all(
         torch.allclose(one + other, whole + start, rtol=1e-4, atol=1e-4)
         for one, other, whole, start in zip(a, b, both, zero, strict=True)

@@ -29,9 +29,7 @@ from .sources.own_backward import PASSES
 from .sources.source import written
 from .verify import compare
 
-_DERIVED = (
-    "its Lua has no backward pass of its own; PyTorch derives one, and that of a class it inherits from may differ"
-)
+_DERIVED = "its Lua has no backward pass; PyTorch derives one"
 
 _DTYPES = {"Float": "float32", "Double": "float64"}
 
@@ -103,51 +101,82 @@ class _Provider:
             said, results = ask("explore", self._files, LuaTable([("layer", layer.object)]), self._limits)
             examples = [example for example in results.list() if isinstance(example, LuaTable)]
             said, examples = _with_backward(said, examples)
-            file = self._defined[layer.typename]
-            parameters = [tuple(path) for path in said["parameters"]]
-            source = written(said, layer.typename, file, parameters, _DTYPES[tensor_kind(layer.object)])
+            source, examples = self._written(layer, said, examples)
         except (LuaFailed, Unexplained, LimitExceeded) as error:
             layer.refuse(f"its Lua is not converted: {error}")
         except (IndexError, KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
             layer.refuse(
                 f"its Lua is not converted: what it computes can't be written ({type(error).__name__}: {error})"
             )
-        examples = [example for example in examples if example["pattern"] in source.kinds]
         if difference := self._not_the_derivative(layer, said, examples, source):
-            said, source, examples = self._with_own_backward(layer, parameters, difference)
-            examples = [example for example in examples if example["pattern"] in source.kinds]
+            said, source, examples = self._with_own_backward(layer, difference)
         source.text = self._named_apart(source)
         self._found[key] = said, examples, source
         return self._found[key]
 
-    def _not_the_derivative(self, layer: Layer, said: dict[str, Any], examples: list[LuaTable], source: Written) -> str:
-        """How the author's gradients differ from those of autograd; "" if they do not, or it is not to be told."""
+    def _written(
+        self, layer: Layer, said: dict[str, Any], examples: list[LuaTable], difference: str = ""
+    ) -> tuple[Written, list[LuaTable]]:
+        """The layer as a class, and the examples of what it takes: no size of 1 where the Lua gives something else."""
+        least: dict[int, set[str]] = {}
+        write = functools.partial(
+            written, said, layer.typename, self._defined[layer.typename], [tuple(path) for path in said["parameters"]],
+            _DTYPES[tensor_kind(layer.object)], difference, least,
+        )  # fmt: skip
+        source = write()
+        examples = [example for example in examples if example["pattern"] in source.kinds]
+        while (place := self._differs_at_one(layer, said, examples, source)) is not None:
+            least.setdefault(place[0], set()).add(place[1])
+            source = write()
+            examples = [example for example in examples if (example["pattern"], example.get("one")) != place]
+        return source, examples
+
+    def _differs_at_one(
+        self, layer: Layer, said: dict[str, Any], examples: list[LuaTable], source: Written
+    ) -> tuple[int, str] | None:
+        """A kind of input, and the size of it that can't be 1: there the Lua gives something else."""
+        own = [source.fields.get(tuple(path)) for path in said["parameters"]]
+        edges = [example for example in examples if example.get("one") is not None]
+        module = self._alone(layer, source) if edges else None
+        for example in edges if module is not None else ():
+            assert module is not None
+            found = compare(module, [example], own, strict=bool(source.backward), criterion=source.criterion)
+            if found.wrong or (source.backward and found.gradient):
+                return int(cast(float, example["pattern"])), str(example["one"])
+        return None
+
+    def _alone(self, layer: Layer, source: Written) -> nn.Module | None:
+        """The layer by itself, in evaluation; None if a module that it runs is not converted."""
         self._check_paths(layer, source)
         sizes = {f"{name}_size": _tensor(layer, path).size for path, name in source.fields.items()}
         try:
             children = {name: convert_model(_child(layer, path)[0]).module for path, name in source.children.items()}
         except TorchMigrateError:
-            return ""
+            return None
         module = class_of(source.name, source.text)(**sizes, **children)
         for path, name in source.fields.items():
             numbers = to_torch(_tensor(layer, path))
             is_parameter = isinstance(getattr(module, name), nn.Parameter)
             setattr(module, name, nn.Parameter(numbers) if is_parameter else numbers)
+        evaluated: nn.Module = module.eval()
+        return evaluated
+
+    def _not_the_derivative(self, layer: Layer, said: dict[str, Any], examples: list[LuaTable], source: Written) -> str:
+        """How the author's gradients differ from those of autograd; "" if they do not, or it is not to be told."""
+        module = self._alone(layer, source)
+        if module is None:
+            return ""
         own = [source.fields.get(tuple(path)) for path in said["parameters"]]
-        found = compare(module.eval(), examples, own, criterion=source.criterion)
+        found = compare(module, examples, own, criterion=source.criterion)
         return "" if found.wrong else found.gradient
 
-    def _with_own_backward(
-        self, layer: Layer, parameters: list[tuple[Any, ...]], difference: str
-    ) -> tuple[dict[str, Any], Written, list[LuaTable]]:
+    def _with_own_backward(self, layer: Layer, difference: str) -> tuple[dict[str, Any], Written, list[LuaTable]]:
         """The layer with the author's backward pass, recorded as its forward pass was, and examples of its kinds."""
         task = LuaTable([("layer", layer.object), ("backward", True)])
         try:
             recorded, results = ask("explore", self._files, task, self._limits)
             examples = [example for example in results.list() if isinstance(example, LuaTable)]
-            file = self._defined[layer.typename]
-            dtype = _DTYPES[tensor_kind(layer.object)]
-            return recorded, written(recorded, layer.typename, file, parameters, dtype, difference), examples
+            return recorded, *self._written(layer, recorded, examples, difference)
         except (LuaFailed, Unexplained, LimitExceeded) as error:
             reason = str(error)
         except (IndexError, KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
@@ -208,6 +237,7 @@ class _Provider:
         if source.training:
             notes.append(f"it raises in training: {source.training}")
         notes += [f"not converted for inputs of the sizes {text}" for text in source.refused]
+        notes += [f"not converted for inputs of which {text} is 1, where it gives others" for text in source.above]
         for note in notes:
             layer.note(note)
 

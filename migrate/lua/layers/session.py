@@ -178,8 +178,10 @@ class Session:
         return [inputs[0] if len(inputs) == 1 else self.runtime.lua.table_from(inputs), parts[-1]]
 
     def has_backward(self, made: Any) -> bool:
-        """Has the author written a backward pass?"""
-        return any(self.host.is_authors(made, name) for name in ("updateGradInput", "accGradParameters", "backward"))
+        """Has it a backward pass, of its author or of a class of Torch7 that it inherits from?"""
+        if any(self.host.is_authors(made, name) for name in ("updateGradInput", "accGradParameters", "backward")):
+            return True
+        return self.host.inherited_backward(made) is not None
 
     def parameters(self, made: Any) -> tuple[list[TensorHandle], list[TensorHandle]]:
         """What `parameters()` lists: the parameters, and their gradients."""

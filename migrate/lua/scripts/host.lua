@@ -43,6 +43,7 @@ function H.has_class(name) return P.classes[name] ~= nil end
 function H.stand_in(name) P.stand_in(name) end
 function H.layers() P.run_package('layers') end
 function H.is_authors(object, name) return P.is_authors(object, name) end
+function H.inherited_backward(object) return P.inherited_backward(object) end
 function H.read(object, version, parts) return P.read(object, version, parts) end
 function H.unread_function() return P.unread_function() end
 function H.begin() P.begin() end

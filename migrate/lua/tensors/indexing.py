@@ -17,7 +17,7 @@ from .engine import (
     tensor_argument,
     write_number,
 )
-from .handles import LuaFault, StorageHandle, TensorHandle, describe, entries, is_number, is_table, whole
+from .handles import LuaFault, NumberHandle, StorageHandle, TensorHandle, describe, entries, is_number, is_table, whole
 
 
 def _place(index: Any, extent: int, words: str = "index out of bound") -> int:
@@ -35,7 +35,9 @@ def _part(x: TensorHandle, spec: Any) -> torch.Tensor:
     for entry in entries(spec):
         if axis >= value.dim():
             raise LuaFault("too many indices provided")
-        if is_number(entry):
+        if isinstance(entry, NumberHandle):
+            value = _row(value, axis, entry)
+        elif is_number(entry):
             value = value.select(axis, _place(entry, value.shape[axis]))
         elif is_table(entry):
             bounds = entries(entry)
@@ -51,10 +53,26 @@ def _part(x: TensorHandle, spec: Any) -> torch.Tensor:
     return value
 
 
+def _chosen(key: NumberHandle, extent: int) -> torch.Tensor:
+    """An index from 1 that comes from the numbers of a tensor, as one of PyTorch's."""
+    place = key.value.long().reshape(1) - 1
+    if not 0 <= int(place.detach()) < extent:  # nothing of it goes to Lua
+        raise LuaFault("index out of bound")
+    return place
+
+
+def _row(value: torch.Tensor, axis: int, key: NumberHandle) -> torch.Tensor:
+    """The part at such an index; it is no view, and what is expanded can't be written to."""
+    size = (*value.shape[:axis], *value.shape[axis + 1 :])
+    return value.index_select(axis, _chosen(key, value.shape[axis])).reshape(size).expand(size)
+
+
 def _addressed(x: TensorHandle, key: Any) -> torch.Tensor:
     """What a key other than a mask stands for."""
     if not x.size:
         raise LuaFault("empty tensor")
+    if isinstance(key, NumberHandle):
+        return _row(x.value, 0, key)
     if is_number(key):
         return x.value.select(0, _place(key, x.size[0], "out of range"))
     if isinstance(key, StorageHandle):
@@ -84,6 +102,9 @@ def put(engine: Engine, x: TensorHandle, key: Any, given: Any) -> None:
             masked_copy(engine, x, key, given)
         else:
             masked_fill(engine, x, key, given)
+        return
+    if isinstance(key, NumberHandle):
+        _put_row(x.value, key, given)
         return
     value = _addressed(x, key)
     if isinstance(given, TensorHandle):
@@ -118,9 +139,22 @@ def put_many(engine: Engine, x: TensorHandle, count: Any, places: Any, numbers: 
         put(engine, x, place, number_)
 
 
-def _indices(index: Any, extent: int) -> torch.Tensor:
+def _put_row(value: torch.Tensor, key: NumberHandle, given: Any) -> None:
+    """`x[number] = given`, where the number comes from those of a tensor."""
+    place = _chosen(key, value.shape[0])
+    if isinstance(given, (TensorHandle, NumberHandle)):
+        value.index_copy_(0, place, given.value.to(value.dtype).reshape(1, *value.shape[1:]))
+    elif is_number(given):
+        value.index_fill_(0, place, given)
+    else:
+        raise LuaFault(f"invalid arguments: a number or tensor expected, got {describe(given)}")
+
+
+def _indices(engine: Engine, index: Any, extent: int) -> torch.Tensor:
     """A LongTensor of indices from 1, checked."""
-    places = tensor_argument(index, "index").value.long() - 1
+    handle = tensor_argument(index, "index")
+    engine.expect(handle, "Long")
+    places = handle.value.long() - 1
     checked = places.detach()  # nothing of these numbers goes to Lua
     if checked.numel() and (int(checked.min()) < 0 or int(checked.max()) >= extent):
         raise LuaFault("index out of range")
@@ -140,7 +174,7 @@ def index_select(engine: Engine, x: TensorHandle, *arguments: Any) -> TensorHand
     """`x:index(dimension, indices)`."""
     target, source, (axis, index) = _with_target(x, arguments)
     at = dimension(source, axis)
-    value = source.value.index_select(at, _indices(index, source.size[at]).reshape(-1))
+    value = source.value.index_select(at, _indices(engine, index, source.size[at]).reshape(-1))
     return engine.result(target, value, source.kind)
 
 
@@ -148,7 +182,7 @@ def index_select(engine: Engine, x: TensorHandle, *arguments: Any) -> TensorHand
 def index_copy(engine: Engine, x: TensorHandle, axis: Any, index: Any, y: TensorHandle) -> TensorHandle:
     """`x:indexCopy(dimension, indices, y)`: gives y back, as Torch7 does."""
     at = dimension(x, axis)
-    x.value.index_copy_(at, _indices(index, x.size[at]), tensor_argument(y, "indexCopy").value)
+    x.value.index_copy_(at, _indices(engine, index, x.size[at]), tensor_argument(y, "indexCopy").value)
     return y
 
 
@@ -156,7 +190,7 @@ def index_copy(engine: Engine, x: TensorHandle, axis: Any, index: Any, y: Tensor
 def index_add(engine: Engine, x: TensorHandle, axis: Any, index: Any, y: TensorHandle) -> TensorHandle:
     """`x:indexAdd(dimension, indices, y)`: gives y back, as Torch7 does."""
     at = dimension(x, axis)
-    x.value.index_add_(at, _indices(index, x.size[at]), tensor_argument(y, "indexAdd").value)
+    x.value.index_add_(at, _indices(engine, index, x.size[at]), tensor_argument(y, "indexAdd").value)
     return y
 
 
@@ -164,7 +198,7 @@ def index_add(engine: Engine, x: TensorHandle, axis: Any, index: Any, y: TensorH
 def index_fill(engine: Engine, x: TensorHandle, axis: Any, index: Any, value: Any) -> Any:
     """`x:indexFill(dimension, indices, number)`: gives the number back, as Torch7 does."""
     at = dimension(x, axis)
-    x.value.index_fill_(at, _indices(index, x.size[at]), value)
+    x.value.index_fill_(at, _indices(engine, index, x.size[at]), value)
     return value
 
 
@@ -174,20 +208,22 @@ def gather(engine: Engine, x: TensorHandle, *arguments: Any) -> TensorHandle:
     """`x:gather(dimension, indices)`."""
     target, source, (axis, index) = _with_target(x, arguments)
     at = dimension(source, axis)
-    return engine.result(target, source.value.gather(at, _indices(index, source.size[at])), source.kind)
+    return engine.result(target, source.value.gather(at, _indices(engine, index, source.size[at])), source.kind)
 
 
 @method("scatter")
 def scatter(engine: Engine, x: TensorHandle, axis: Any, index: Any, given: Any) -> TensorHandle:
     """`x:scatter(dimension, indices, tensor or number)`."""
     at = dimension(x, axis)
-    places = _indices(index, x.size[at])
+    places = _indices(engine, index, x.size[at])
     x.value.scatter_(at, places, given.value if isinstance(given, TensorHandle) else given)
     return x
 
 
-def _mask(x: TensorHandle, mask: Any) -> torch.Tensor:
-    chosen = tensor_argument(mask, "mask").value.bool()
+def _mask(engine: Engine, x: TensorHandle, mask: Any) -> torch.Tensor:
+    handle = tensor_argument(mask, "mask")
+    engine.expect(handle, "Byte")
+    chosen = handle.value.bool()
     if chosen.numel() != x.value.numel():
         raise LuaFault("mask size does not match the tensor's")
     return chosen.reshape(x.value.shape)
@@ -196,14 +232,14 @@ def _mask(x: TensorHandle, mask: Any) -> torch.Tensor:
 @method("maskedFill")
 def masked_fill(engine: Engine, x: TensorHandle, mask: Any, value: Any) -> Any:
     """`x:maskedFill(mask, number)`: gives the number back, as Torch7 does."""
-    x.value.masked_fill_(_mask(x, mask), value)
+    x.value.masked_fill_(_mask(engine, x, mask), value)
     return value
 
 
 @method("maskedCopy")
 def masked_copy(engine: Engine, x: TensorHandle, mask: Any, y: TensorHandle) -> TensorHandle:
     """`x:maskedCopy(mask, y)`."""
-    chosen = _mask(x, mask)
+    chosen = _mask(engine, x, mask)
     source = tensor_argument(y, "maskedCopy").value
     if int(chosen.detach().sum()) > source.numel():
         raise LuaFault("Number of elements of src < number of ones in mask")
@@ -216,7 +252,7 @@ def masked_copy(engine: Engine, x: TensorHandle, mask: Any, y: TensorHandle) -> 
 def masked_select(engine: Engine, x: TensorHandle, *arguments: Any) -> TensorHandle:
     """`x:maskedSelect(mask)`."""
     target, source, (mask, *_) = _with_target(x, arguments) if len(arguments) > 1 else (None, x, list(arguments))
-    return engine.result(target, flatten_empty(source.value[_mask(source, mask)]), source.kind)
+    return engine.result(target, flatten_empty(source.value[_mask(engine, source, mask)]), source.kind)
 
 
 @method("nonzero")

@@ -185,15 +185,23 @@ def _kth(source: TensorHandle, rest: list[Any]) -> Any:
     return torch.kthvalue(source.value, whole(rest[0]), _axis(source, rest, 1), keepdim=True)
 
 
-def _topk(source: TensorHandle, rest: list[Any]) -> Any:
-    count = whole(rest[0]) if rest else 1
-    largest = any(value is True for value in rest[2:3])
-    values, places = torch.topk(source.value, count, _axis(source, rest, 1), largest=largest, sorted=True)
-    return values, places
-
-
-for _name, _find in (("sort", _sorted), ("median", _median), ("mode", _mode), ("kthvalue", _kth), ("topk", _topk)):
+for _name, _find in (("sort", _sorted), ("median", _median), ("mode", _mode), ("kthvalue", _kth)):
     _ranking(_name, _find)
+
+
+def _topk(engine: Engine, *arguments: Any) -> Any:
+    """`torch.topk(x, k, dimension, largest, sorted)`: Torch7 leaves the order open unless it is to sort."""
+    targets, source, rest = _split("topk", arguments, 2)
+    count = whole(rest[0]) if rest else 1
+    flags = [value for value in rest if isinstance(value, bool)]
+    values, places = torch.topk(source.value, count, _axis(source, rest, 1), largest=flags[:1] == [True], sorted=True)
+    if count > 1 and flags[1:2] != [True]:
+        axis = _axis(source, rest, 1)
+        values, places = engine.in_any_order("topk", values, axis), engine.in_any_order("topk", places, axis)
+    return _give_pair(engine, targets, source, values, places)
+
+
+_both("topk", _topk)
 
 
 def _cumulative(name: str, compute: Any) -> None:

@@ -21,6 +21,7 @@ class Case:
         gives_list: is its output a list?
         outputs: how many tensors its output has.
         backward: the statements of a backward pass of its own.
+        above_one: the free sizes that must not be 1.
     """
 
     sizes: list[list[int | str]]
@@ -29,6 +30,7 @@ class Case:
     gives_list: bool
     outputs: int = 1
     backward: list[ast.stmt] = field(default_factory=list)
+    above_one: frozenset[str] = frozenset()
 
     @property
     def empty(self) -> bool:
@@ -46,6 +48,7 @@ class Written:
         fields: path of a tensor of the object -> attribute.
         children: path of a module -> attribute.
         kinds: which of the kinds of inputs that were explored the class takes.
+        above: sizes of inputs that must not be 1.
         refused: kinds of inputs that its Lua takes and the class does not, with the reasons.
         training: why it can't be run in training; "" if it can.
         memory: whose memory its output is, in the words of the traits: "own", "pass", "write".
@@ -58,6 +61,7 @@ class Written:
     fields: dict[Path, str] = field(default_factory=dict)
     children: dict[Path, str] = field(default_factory=dict)
     kinds: list[int] = field(default_factory=list)
+    above: list[str] = field(default_factory=list)
     refused: list[str] = field(default_factory=list)
     training: str = ""
     memory: str = "own"

@@ -130,6 +130,7 @@ class Explanations:
         whole = all(value == int(value) for value in values)
         found = self._whole([int(value) for value in values]) if whole else None
         found = found or self._quotient(values) or self._share(values) or self._root(values)
+        found = found or self._of_one_less(values)
         if found is None:
             raise Unexplained(f"a number changes with the sizes of its input in an unknown way: {list(values)[:5]}")
         return found
@@ -203,6 +204,23 @@ class Explanations:
                     for atom in some[1:]:
                         below = ast.BinOp(below, ast.Mult(), self.size(atom))
                     return ast.BinOp(ast.Constant(wanted), ast.Div(), below)
+        return None
+
+    def _of_one_less(self, values: Sequence[float]) -> ast.expr | None:
+        """A constant divided by a size less 1, and maybe by another size."""
+        for atom in self._atoms:
+            if 1 in atom.values:
+                continue
+            for other in [None, *self._atoms]:
+                sizes = [size - 1 for size in atom.values]
+                below: ast.expr = _scaled(self.size(atom), 1, -1)
+                if other is not None:
+                    sizes = [a * b for a, b in zip(sizes, other.values, strict=True)]
+                    below = ast.BinOp(below, ast.Mult(), self.size(other))
+                products = [value * size for value, size in zip(values, sizes, strict=True)]
+                wanted = float(f"{products[0]:.12g}")
+                if wanted and all(abs(product - wanted) <= 1e-12 * abs(wanted) for product in products):
+                    return ast.BinOp(number(wanted), ast.Div(), below)
         return None
 
 

@@ -104,7 +104,11 @@ def _with_sums(outputs: Any, counts: Collection[int]) -> Any:
             whole = Node("stack", ([made[id(part)] for part in added], 0), None, (len(added), *node.shape), node.dtype)
             total = Node("sum", (whole, 0), None, node.shape, node.dtype)
             start = None if first is None else made[id(first)]
-            made[id(node)] = total if start is None else Node("add", (start, total), None, node.shape, node.dtype)
+            if start is not None:
+                total = Node(node.op, (start, total), None, node.shape, node.dtype)
+            elif node.op == "sub":
+                total = Node("neg", (total,), None, node.shape, node.dtype)
+            made[id(node)] = total
             continue
         kwargs = {name: again(value) for name, value in node.kwargs.items()}
         made[id(node)] = Node(node.op, tuple(again(list(node.args))), kwargs, node.shape, node.dtype)
@@ -112,14 +116,16 @@ def _with_sums(outputs: Any, counts: Collection[int]) -> Any:
 
 
 def _added_up(node: Node, used: Mapping[int, int]) -> tuple[list[Node], Node | None]:
-    """What is added up, in its order, and what it is added to; None for 0."""
+    """What is added up, or taken away, in its order, and what it is added to or taken from; None for 0."""
     added: list[Node] = []
     at = node
-    while at.op == "add" and len(at.args) == 2 and not at.kwargs and (at is node or used[id(at)] == 1):
+    while node.op in ("add", "sub") and len(at.args) == 2 and not at.kwargs and (at is node or used[id(at)] == 1):
         total, part = at.args
-        if isinstance(total, Node) and not isinstance(part, Node) and part == 0 and total.dtype == node.dtype:
+        of_zero = isinstance(total, Node) and not isinstance(part, Node) and part == 0 and total.dtype == node.dtype
+        if of_zero and at.op == {"add": "add", "sub": "rsub"}[node.op]:
             return [total, *reversed(added)], None  # the first of them
-        if not all(isinstance(one, Node) and (one.shape, one.dtype) == (node.shape, node.dtype) for one in at.args):
+        of_nodes = all(isinstance(one, Node) and (one.shape, one.dtype) == (node.shape, node.dtype) for one in at.args)
+        if at.op != node.op or not of_nodes:
             break
         added.append(part)
         at = total

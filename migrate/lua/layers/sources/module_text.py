@@ -130,6 +130,7 @@ def _dispatched(made: Written, cases: list[Case], statements: list[list[ast.stmt
     for case, body in zip(cases, statements, strict=True):
         bodies.setdefault((not case.empty, text_of(body)), []).append(case)
     every_rank = len(bodies) == 1 and not nested and len(cases) == 5
+    every_rank = every_rank and not any(case.above_one for case in cases)
     if every_rank and all(isinstance(size, str) for case in cases for sizes in case.sizes for size in sizes):
         return lines + next(iter(bodies))[1].splitlines()
     for (_, text), some in bodies.items():
@@ -152,9 +153,11 @@ def _takes(case: Case, names: Sequence[str]) -> ast.expr:
         rank = ast.Call(ast.Attribute(ast.Name(name), "dim"), [], [])
         tests.append(ast.Compare(rank, [ast.Eq()], [number(len(sizes))]))
         for axis, size in enumerate(sizes):
+            extent = ast.Subscript(ast.Attribute(ast.Name(name), "shape"), number(axis))
             if isinstance(size, int):
-                extent = ast.Subscript(ast.Attribute(ast.Name(name), "shape"), number(axis))
                 tests.append(ast.Compare(extent, [ast.Eq()], [number(size)]))
+            elif size in case.above_one:
+                tests.append(ast.Compare(extent, [ast.Gt()], [number(1)]))
     return ast.BoolOp(ast.And(), tests) if len(tests) > 1 else tests[0]
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 import keyword
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from ..graph import Node, read
@@ -81,7 +81,13 @@ _UNWRITTEN = "what it gives depends on memory that nothing was written to"
 
 
 def written(
-    said: dict[str, Any], typename: str, file: str, parameters: Sequence[Path], dtype: str, backward: str = ""
+    said: dict[str, Any],
+    typename: str,
+    file: str,
+    parameters: Sequence[Path],
+    dtype: str,
+    backward: str = "",
+    least: Mapping[int, Collection[str]] | None = None,
 ) -> Written:
     """A layer as a class.
 
@@ -92,6 +98,7 @@ def written(
         parameters: where its parameters are in the object.
         dtype: the type of its numbers.
         backward: how its backward pass differs from the derivative, if it is to be written.
+        least: for kinds of inputs the free sizes that must not be 1.
 
     Raises:
         Unexplained: it can't be written; the message is the reason.
@@ -109,7 +116,10 @@ def written(
             made.refused.append(f"{text}: {one['refused']}")
             continue
         try:
-            cases.append(_case(one, attributes, dtype, bool(backward), made.criterion))
+            case = _case(one, attributes, dtype, bool(backward), made.criterion)
+            case.above_one = frozenset((least or {}).get(place, ()))
+            made.above += [f"{name.replace('s', 'n', 1)} of {text}" for name in sorted(case.above_one)]
+            cases.append(case)
             made.kinds.append(place)
         except Unexplained as error:
             free = any(isinstance(size, str) for sizes in one["pattern"]["sizes"] for size in sizes)

@@ -19,7 +19,7 @@ from ..run import to_lua
 from ..session import FRESH, Session, of_results, tensor_kind
 from ..verify import differs
 from .probing import LEAST, NORMAL, Pattern, Shape, chosen_sizes, example, numbers_in, patterns, recorded_sizes
-from .tracing import CantTrace, Tracer
+from .tracing import CantTrace, LuaEnded, Tracer
 
 _DTYPES = {"Float": torch.float32, "Double": torch.float64}
 
@@ -47,14 +47,17 @@ def explore(session: Session, layer: LuaObject, task: LuaTable) -> tuple[dict[st
     Returns:
         The kinds of inputs, each with its graphs or the reason why there are none; and the examples.
     """
+    session.runtime.engine.orders = 1
     explorer = _Explorer(session, layer, bool(task.get("backward")))
     said: list[dict[str, Any]] = []
     examples: list[LuaTable] = []
     made = session.object(layer)
     criterion = session.is_criterion(made)
     found_kinds: list[Pattern] = []
-    if criterion or not explorer.last_run_unwritten():
-        found_kinds = patterns(layer, explorer.runs, explorer.work, criterion)
+    for strict in (True, False):  # what a CPU takes; else what only a GPU does
+        explorer.be_strict(strict)
+        if not found_kinds and (criterion or not explorer.last_run_unwritten()):
+            found_kinds = patterns(layer, explorer.runs, explorer.work, criterion)
     while explorer.found_changed():  # a module is recorded alike for all kinds of inputs
         said = [explorer.graphs(pattern) for pattern in found_kinds]
     for number, (pattern, one) in enumerate(zip(found_kinds, said, strict=True)):
@@ -64,7 +67,7 @@ def explore(session: Session, layer: LuaObject, task: LuaTable) -> tuple[dict[st
                 examples.append(found)
     names = explorer.parameter_paths()
     about = {"backward": session.has_backward(made), "parameters": names, "criterion": criterion}
-    about["ended"], about["unsure"] = explorer.error, session.children.unsure
+    about["ended"], about["unsure"] = explorer.error, session.children.unsure or explorer.unordered
     about["unwritten"] = explorer.unwritten and f"{explorer.unwritten} depends on memory that nothing was written to"
     return {"patterns": said, **about}, LuaTable.from_list(examples)
 
@@ -74,6 +77,7 @@ class _Explorer:
 
     Attributes:
         error: with which error it ended on the first input on which it did; "" if on none.
+        unordered: on which order that Torch7 leaves open what it gives depends; "" if on none.
         unwritten: what gave, on an input, what was in memory that nothing was written to; "" if nothing did.
     """
 
@@ -87,7 +91,7 @@ class _Explorer:
         self.error = ""
         self._objects = 0
         self._changed = -1
-        self.unwritten = ""
+        self.unwritten = self.unordered = ""
         named = [*session.numbers(), *numbers_in(layer)[:6]]
         self._limits = sorted({extent for number in named for extent in (number, number + 1)} - {0, 1} | {67, 260})[
             -16:
@@ -98,6 +102,12 @@ class _Explorer:
         made = self._tracer.object()
         self._session.set_mode(made, training)
         return made
+
+    def be_strict(self, strict: bool) -> None:
+        """Says whether masks and indices must be of their types."""
+        self._session.runtime.engine.strict = strict
+        if not strict:
+            self._known = {key: found for key, found in self._known.items() if found}
 
     def runs(self, shapes: list[Shape], holds: Sequence[str]) -> bool:
         """Does the Lua run on tensors of these sizes, and give tensors?"""
@@ -132,6 +142,11 @@ class _Explorer:
         if kind and _differ(gradient, self._gradient(given, -FRESH)[1]):
             self.unwritten = self.unwritten or "its backward pass"
             return False
+        if self._session.runtime.engine.asked:
+            other = _differ(first, self._given(given, FRESH, -1))
+            if other or (kind and _differ(gradient, self._gradient(given, FRESH, -1)[1])):
+                self.unordered = "what it gives depends on an order that Torch7 leaves open, topk's without sorting"
+                return False
         return not self._backward or bool(kind)
 
     def last_run_unwritten(self) -> bool:
@@ -141,14 +156,15 @@ class _Explorer:
             self.runs(known[1], ["list"] * known[0] + [NORMAL] * len(known[1]))
         return bool(self.unwritten)
 
-    def _given(self, given: Any, fresh: float) -> Any:
+    def _given(self, given: Any, fresh: float, orders: int = 1) -> Any:
         """Its output, where memory that nothing was written to holds a number; None: no tensor, and no number."""
         session = self._session
-        session.runtime.engine.fresh = fresh
+        engine = session.runtime.engine
+        engine.fresh, engine.orders = fresh, orders
         try:
             output = session.output(self._made(), session.value(to_lua(given)))
         finally:
-            session.runtime.engine.fresh = FRESH
+            engine.fresh, engine.orders = FRESH, 1
         found = to_torch(of_results(session, output))
         kind = session.host.kind(output)
         return found if (kind[0] if isinstance(kind, tuple) else kind) in ("tensor", "table", "number") else None
@@ -163,17 +179,19 @@ class _Explorer:
         kind, _ = self._gradient(given, FRESH)
         return kind == "table" or (not kind and isinstance(given, torch.Tensor) and self._takes_rows(given))
 
-    def _gradient(self, given: Any, fresh: float) -> tuple[str, Any]:
+    def _gradient(self, given: Any, fresh: float, orders: int = 1) -> tuple[str, Any]:
         """What its backward pass gives, "tensor" or "table", and the tensors; "" if it is no such, or ends in an error.
 
         Args:
             given: the input.
             fresh: the number in memory that nothing was written to.
+            orders: in which order what has none is given.
         """
         session, made = self._session, self._made()
         if not session.has_backward(made):
             return "", None
-        session.runtime.engine.fresh = fresh
+        engine = session.runtime.engine
+        engine.fresh, engine.orders = fresh, orders
         try:
             lua = session.value(to_lua(given))
             output = session.output(made, lua)
@@ -183,7 +201,7 @@ class _Explorer:
         except (LuaStopped, LuaFault):
             return "", None
         finally:
-            session.runtime.engine.fresh = FRESH
+            engine.fresh, engine.orders = FRESH, 1
         kind = session.host.kind(made)
         of_tensors = all(isinstance(part, torch.Tensor) for part in flat(found))
         return (str(kind[0]) if isinstance(kind, tuple) else str(kind)) if of_tensors else "", found
@@ -224,7 +242,11 @@ class _Explorer:
     def _one(self, pattern: Pattern, chosen: dict[str, int], other: dict[str, int], training: bool) -> dict[str, Any]:
         """The graph at one size; it must not depend on what the layer was run on before."""
         runs = [example(pattern, size, self._dtype, 11 + n) for n, size in enumerate((chosen, chosen, other, chosen))]
-        found = self._tracer.trace(runs, training, self._backward)
+        try:
+            found = self._tracer.trace(runs, training, self._backward)
+        except LuaEnded:
+            # it does not take another size after the first, whose buffers it keeps: such a run changes nothing
+            found = self._tracer.trace(runs[:2], training, self._backward)
         said = {
             "runs": [written(_as_first_run(run[0], number)) for number, run in enumerate(found) if number != 2],
             "sizes": [list(shape) for shape in pattern.shapes(chosen)],
@@ -248,10 +270,8 @@ class _Explorer:
         chosen = (chosen or traced)[: len(_CHECKS)]
         cases = [(chosen[number % len(chosen)], how) for number, how in enumerate(_CHECKS)]
         # sizes of 1 are what Lua drops or expands
-        for name in pattern.values:
-            one = {**chosen[0], name: 1}
-            if self._takes(pattern, one):
-                cases.append((one, ""))
+        ones = [name for name in pattern.values if self._takes(pattern, {**chosen[0], name: 1})]
+        cases += [({**chosen[0], name: 1}, "") for name in ones]
         found = [self._example(pattern, size, how, 100 + number) for number, (size, how) in enumerate(cases)]
         # a branch over a size lies where numbers of the fields, or of the Lua, say
         least = {name: min(values) for name, values in pattern.values.items()}
@@ -260,6 +280,8 @@ class _Explorer:
             one = {**least, name: extent}
             if self.work() < most and self._takes(pattern, one):
                 found.append(self._example(pattern, one, "", 100 + len(found)))
+        for name, one_more in zip(ones, found[len(_CHECKS) :], strict=False):
+            one_more["one"] = name
         for one_more in found[len(_CHECKS) :]:  # sizes at which a size is 1 or one that the Lua names
             one_more["edge"] = True
         return found

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from ...tensors.handles import LuaFault
@@ -30,12 +31,16 @@ class Memory:
         self.written = False
 
 
+#: The views that lead to a tensor, each with its arguments and the size that it gives.
+Steps = tuple[tuple[str, tuple[Any, ...], tuple[int, ...]], ...]
+
+
 class View:
     """A tensor: memory, and the views that lead to it, with the size that each has."""
 
     __slots__ = ("memory", "seen", "steps")
 
-    def __init__(self, memory: Memory, steps: tuple[tuple[str, tuple[Any, ...], tuple[int, ...]], ...] = ()) -> None:
+    def __init__(self, memory: Memory, steps: Steps = ()) -> None:
         self.memory = memory
         self.steps = steps
         self.seen: tuple[Node, Node] | None = None
@@ -80,3 +85,40 @@ def _put(op: str, args: tuple[Any, ...], parent: Node, value: Node) -> Node:
     if op == "select":
         return Node("select_scatter", (parent, value, *args), None, shape, dtype)
     raise LuaFault(f"it writes into a tensor that was made by {op}")
+
+
+def steps_to(shape: tuple[int, ...], size: tuple[int, ...], stride: tuple[int, ...], offset: int) -> Steps | None:
+    """The views that lead from memory to a tensor over all of it; None if none of the usual ones do.
+
+    Args:
+        shape: of the memory.
+        size: of the tensor.
+        stride: in numbers; of a dimension that repeats the others 0.
+        offset: of its first number.
+    """
+    own = [axis for axis, extent in enumerate(size) if stride[axis] and extent > 1]
+    order = sorted(own, key=stride.__getitem__, reverse=True)
+    inner = 1
+    for axis in reversed(order):
+        if stride[axis] != inner:
+            return None
+        inner *= size[axis]
+    if offset or inner != math.prod(shape):
+        return None
+    steps: list[tuple[str, tuple[Any, ...], tuple[int, ...]]] = []
+    at = shape
+
+    def add(op: str, argument: list[int], wanted: tuple[int, ...]) -> None:
+        nonlocal at
+        if wanted != at or op == "permute":
+            steps.append((op, (argument,), wanted))
+            at = wanted
+
+    ranked = tuple(size[axis] for axis in order)
+    single = tuple(size[axis] if axis in own else 1 for axis in range(len(size)))
+    if order != own:
+        add("reshape", list(ranked), ranked)
+        add("permute", [order.index(axis) for axis in own], tuple(size[axis] for axis in own))
+    add("reshape", list(single), single)
+    add("expand", list(size), size)
+    return tuple(steps)

@@ -14,7 +14,7 @@ from ....model.convert import convert_model, to_torch
 from ....t7 import LuaObject, LuaTable, Storage, Tensor, Value
 from ...result import CantLeave, Results
 from ...tensors.handles import LuaFault, NumberHandle, TensorHandle, is_table
-from ..children import handles, leaves, rebuilt
+from ..children import flat, handles, leaves, rebuilt
 from ..fields import fields_of
 from ..graph import CHILD, GRADIENT, ITEM, VARIABLE, Node
 from ..session import Session
@@ -23,6 +23,8 @@ from .recording import Recorder
 
 #: Whole numbers up to here are exact in single precision.
 _EXACT = 1 << 24
+#: What a module gave, which the next run of it does not read.
+_GIVEN = ("output", "gradInput")
 
 
 class RecordedModules:
@@ -84,8 +86,10 @@ class RecordedModules:
             return False
         if child["train"] is not None and bool(child["train"]) != self._training:
             return False
+        given = [part for name in _GIVEN for part in self._session.children.tensors_in(child[name])]  # written anew
         with torch._C.DisableTorchFunction():
-            views = [self._recorder.view(handle.value) for handle in self._tensors_of(child)]
+            held = [handle.value for handle in self._tensors_of(child) if not any(handle is part for part in given)]
+            views = [self._recorder.view(value) for value in held]
         return all(view is not None and not view.memory.written for view in views)
 
     def _fields_of(self, module: Any) -> Any:
@@ -106,10 +110,12 @@ class RecordedModules:
             writes = [record for record in conv.layers if record.traits.output == "write"]
             if writes:
                 raise recorder.refuse(f"it runs {writes[0].typename}, which works in its input's memory")
-            passes = any(record.traits.output in ("pass", "copy", "children") for record in conv.layers)
             conv.module.train(bool(child["train"]))
+            x = leaves(given, False)
             with torch.no_grad():
-                output = handles(conv.module(leaves(given, False)))
+                made = conv.module(x)
+            passes = any(record.traits.output in ("pass", "copy") for record in conv.layers) or _shared(made, x)
+            output = handles(made)
         node = Node(CHILD, (list(path), nodes))
         kept = "it writes into what a module gave that passes its input on" if passes else ""
         self._mark(output, node, kept)
@@ -341,6 +347,12 @@ def _flat(value: Any) -> Iterator[torch.Tensor]:
             yield from _flat(part)
     else:
         yield value
+
+
+def _shared(made: Any, given: Any) -> bool:
+    """Is the memory of what a module gave its input's (such as an empty container's), or that of two parts one?"""
+    memories = [tensor.untyped_storage()._cdata for tensor in [*flat(made), *flat(given)] if tensor.numel()]
+    return len(set(memories)) < len(memories)
 
 
 def _first_line(error: Exception) -> str:

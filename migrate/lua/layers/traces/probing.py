@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from itertools import combinations, islice, product
+from itertools import combinations, islice, product, zip_longest
 from typing import Any
 
 import torch
@@ -29,7 +29,7 @@ _MOST_WORK = 200_000
 _WIDEST = 1 << 15
 
 #: Numbers that a tensor of the input may hold.
-NORMAL, POSITIVE, INDICES = "normal", "positive", "indices"
+NORMAL, POSITIVE, INDICES, MASK, LARGE = "normal", "positive", "indices", "mask", "large"
 
 Runs = Callable[[list[Shape], Sequence[str]], bool]
 
@@ -125,7 +125,7 @@ def patterns(layer: LuaObject, runs: Runs, work: Callable[[], int], criterion: b
         known, kinds = None, [(True, expected + 1)] if expected else [(True, 2), (True, 3)]
     for nested, count in kinds:
         most = work() + _MOST_WORK // len(kinds)
-        for holds, together in product(_holdings(count), (1, 2)):
+        for holds, together in product(_holdings(count), (0, 1, 2)):  # sizes of every rank as they are come first
             if known is not None:
                 _add(found, nested, known[1], holds, runs)
             for shapes in [*(_own_sizes(layer) if count == 1 and not nested else []), *_starts(count)]:
@@ -136,7 +136,7 @@ def patterns(layer: LuaObject, runs: Runs, work: Callable[[], int], criterion: b
                     start = _first_that_runs(shapes, _asked(nested, holds), numbers, together, runs)
                     if start is not None:
                         _add(found, nested, start, holds, runs)
-            if found:
+            if found and together:
                 return found + (_with_any_target(found, runs) if criterion else _with_one_empty(found, runs))
     return found
 
@@ -170,7 +170,8 @@ def _add(found: list[Pattern], nested: bool, start: list[Shape], holds: Sequence
     ranks = [len(shape) for shape in start]
     if any([len(sizes) for sizes in pattern.sizes] == ranks for pattern in found):
         return
-    if runs(start, _asked(nested, holds)):
+    large = [LARGE if held == NORMAL else held for held in holds]  # numbers that were indices by chance are none then
+    if runs(start, _asked(nested, holds)) and runs(start, _asked(nested, large)):
         found.append(_freed(nested, start, holds, runs))
 
 
@@ -179,10 +180,12 @@ def _asked(nested: bool, holds: Sequence[str]) -> Sequence[str]:
 
 
 def _holdings(count: int) -> Iterator[tuple[str, ...]]:
-    """Which numbers the tensors hold: any, else indices in one or all of them, else such above 0."""
+    """Which numbers the tensors hold: any, else indices in one or all of them or a mask in one, else such above 0."""
     yield (NORMAL,) * count
     for place in reversed(range(count)):
         yield tuple(INDICES if at == place else NORMAL for at in range(count))
+    for place in reversed(range(count)) if count > 1 else ():
+        yield tuple(MASK if at == place else NORMAL for at in range(count))
     if count > 1:
         yield (INDICES,) * count
     yield (POSITIVE,) * count
@@ -196,29 +199,39 @@ def _own_sizes(layer: LuaObject) -> list[list[Shape]]:
 
 
 def _starts(count: int) -> Iterator[list[Shape]]:
-    """Sizes to begin with, of every rank."""
-    for rank in (2, 4, 3, 1, 5) if count == 1 else (2, 3, 4, 1):
-        first = _BASE[:rank]
-        if count == 1:
+    """Sizes to begin with, of every rank; of lists first those of every rank that are alike."""
+    if count == 1:
+        for rank in (2, 4, 3, 1, 5):
+            first = _BASE[:rank]
             yield [first]
             if rank > 1:
                 yield [(*first[:-1], first[-2])]
-            continue
-        rest: list[Shape] = [first, (*first[:-1], 9), first[:-1], first[:1], (1,), (3, 9), (3,)]
-        if rank > 1:
-            rest += [(first[0], 9, first[-1]), (first[-1], 9), (*first[:-2], first[-1]), (*first, 9)]
-        if rank > 2:
-            rest.append((*first[:2], *[1] * (rank - 2)))  # a number for each plane
-        for other in dict.fromkeys(shape for shape in rest if shape):
-            yield [first, *[other] * (count - 1)]
+        return
+    of_ranks = [list(_starts_of_lists(rank, count)) for rank in (2, 3, 4, 1)]
+    for together in zip_longest(*of_ranks):
+        yield from (shapes for shapes in together if shapes is not None)
+
+
+def _starts_of_lists(rank: int, count: int) -> Iterator[list[Shape]]:
+    first = _BASE[:rank]
+    rest: list[Shape] = [first, (*first[:-1], 9), first[:-1], first[:1], (1,), (3, 9), (3,)]
+    if rank > 1:
+        rest += [(first[0], 9, first[-1]), (first[-1], 9), (*first[:-2], first[-1]), (*first, 9)]
+    if rank > 2:
+        rest.append((*first[:2], *[1] * (rank - 2)))  # a number for each plane
+    for other in dict.fromkeys(shape for shape in rest if shape):
+        yield [first, *[other] * (count - 1)]
 
 
 def _first_that_runs(
     shapes: list[Shape], asked: Sequence[str], numbers: list[int], together: int, runs: Runs
 ) -> list[Shape] | None:
-    """Sizes like these with which the Lua runs: one or two are put in their places that the layer's fields name."""
-    if together == 1 and runs(shapes, asked):
-        return shapes
+    """Sizes like these with which the Lua runs: none, one or two are put in their places that the layer's fields name.
+
+    Those of which none is are not tried again for one.
+    """
+    if together == 0:
+        return shapes if runs(shapes, asked) else None
     values = sorted({extent for shape in shapes for extent in shape})
     for which in combinations(values, together):
         tried = [*numbers[:40], *_SMALL] if together == 1 else [*numbers[:8], *_SMALL[:3]]
@@ -324,9 +337,12 @@ def example(pattern: Pattern, chosen: dict[str, int], dtype: torch.dtype, seed: 
             value = (value * 1.2).round()
         elif how == "zeros":
             value = value * 0
-        elif how == "large":
+        elif LARGE in (how, holds):
             value = value * 30
         if holds == POSITIVE or (how == POSITIVE and holds == NORMAL):
             value = value.abs() + 0.1
+        if holds == MASK:
+            made.append((value > 0).to(torch.uint8))
+            continue
         made.append((value + 0.0).to(dtype))  # Lua's numbers come back from there without the sign of a zero
     return made if pattern.nested else made[0]

@@ -15,7 +15,7 @@ from torch.overrides import TorchFunctionMode
 
 from ...tensors.handles import VALUES, LuaFault, NumberHandle
 from ..graph import FRESH, ITEM, Node
-from .memory import ALIASES, VIEWS, Memory, View
+from .memory import ALIASES, VIEWS, Memory, View, steps_to
 
 #: Questions about a tensor that its numbers do not answer.
 _ABOUT = frozenset(
@@ -241,7 +241,10 @@ class Recorder(TorchFunctionMode):
                 return
             if op not in VIEWS or kwargs.keys() - {"dim"}:
                 raise self.refuse(f"views by {op} can't be recorded")
-            step = (op, _listed(op, (*args[1:], *kwargs.values()), result), tuple(result.shape))
+            given = (*args[1:], *kwargs.values())
+            if op == "squeeze" and not given:  # of all dimensions of one place
+                op = "reshape"
+            step = (op, _listed(op, given, result), tuple(result.shape))
             self._mark(result, View(view.memory, (*view.steps, step)))
             return
         if op in ("split", "chunk"):  # parts: views, one after another
@@ -302,20 +305,21 @@ class Recorder(TorchFunctionMode):
             raise self.refuse(str(fault)) from None
 
     def _over(self, value: torch.Tensor) -> View | None:
-        """A tensor over memory that is there (PyTorch tells nobody of `set_`): all of it, in its order."""
+        """A tensor over memory that is there, of which PyTorch tells nobody (`set_`)."""
         with torch._C.DisableTorchFunction():
             storage = value.untyped_storage()
-            whole = value.numel() == storage.nbytes() // value.element_size() and value.dim() == 1
+            total = storage.nbytes() // value.element_size()
+            geometry = tuple(value.shape), value.stride(), int(value.storage_offset())
         view = self._memories.get(storage._cdata)
         if view is None:  # memory from before: numbers of the file itself, such as a LongStorage
             return None
         memory = view.memory
-        if not whole or math.prod(memory.shape) != value.numel():
-            if not memory.node.depends and memory.node.op == "tensor":
-                return None
-            raise self.refuse("it looks at the memory of a tensor by its places")
-        size = tuple(value.shape)
-        return View(memory) if memory.shape == size else View(memory, (("reshape", (list(size),), size),))
+        steps = steps_to(memory.shape, *geometry) if math.prod(memory.shape) == total else None
+        if steps is not None:
+            return View(memory, steps)
+        if not memory.node.depends and memory.node.op == "tensor":
+            return None
+        raise self.refuse("it looks at the memory of a tensor by its places")
 
     def _element(self, func: Any, args: Any) -> Any:
         """`storage[i] = number`, of constants only."""

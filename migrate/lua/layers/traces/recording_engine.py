@@ -24,6 +24,7 @@ class RecordingEngine(Engine):
     def __init__(self, recorder: Recorder, like: Engine) -> None:
         super().__init__(seed=0, fresh=like.fresh, elements=like.elements)
         self.default_kind = like.default_kind
+        self.orders = like.orders
         self._recorder = recorder
         self.random = self.lua_random = _NoRandom(recorder)  # type: ignore[assignment]
 

@@ -30,6 +30,10 @@ class CantTrace(Exception):
     """What a layer computes can't be said without its Lua; the message is the reason."""
 
 
+class LuaEnded(CantTrace):
+    """The Lua ended with an error of its own."""
+
+
 class Tracer:
     """Records one object, from the fields of its file.
 
@@ -98,7 +102,8 @@ class Tracer:
                         grads = self._backward(made, lua, tensors, nodes, gradients, recorder, number)
                     found.append((nodes, memory, grads))
         except (LuaStopped, LuaFault) as error:
-            raise CantTrace(_told(recorder.refused, str(error))) from None
+            told = _told(recorder.refused, str(error))
+            raise (CantTrace if recorder.refused or VALUES in told else LuaEnded)(told) from None
         finally:
             runtime.engine = engine
             runtime.child_of = session.children.run

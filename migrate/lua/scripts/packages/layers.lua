@@ -48,6 +48,11 @@ local function inherited(self)
 end
 -- nn.Module's own passes do nothing; those of other classes of Torch7 are what their converters compute
 local idle = {['nn.Module'] = true, ['nn.Container'] = true, ['nn.Criterion'] = true}
+-- the class of Torch7 whose backward pass a layer has that its author gave none; nil if that does nothing
+function P.inherited_backward(self)
+   local class = inherited(self)
+   if class and not idle[class] then return class end
+end
 local Module = torch.getmetatable('nn.Module')
 function Module:updateOutput(input)
    local class = inherited(self)
@@ -173,4 +178,39 @@ for _, kind in ipairs{'Float', 'Double'} do
          return drawn
       end
    end
+end
+
+-- what classes of nn do for their own passes, and authors' classes that inherit from them call
+local function positive(self, input)
+   local like = torch.type(input) == 'table' and input[1] or input
+   if self.dimension < 0 then return like:dim() + self.dimension + 1 end
+   local batch = self.nInputDims and like:dim() == self.nInputDims + 1
+   return self.dimension + (batch and 1 or 0)
+end
+local helpers = {Max = {}, Min = {}, Sum = {}, JoinTable = {}, SplitTable = {}}
+for _, own in pairs(helpers) do own._getPositiveDimension = positive end
+function helpers.Sum:_getPositiveDimension(input)
+   local dimension = positive(self, input)
+   if input:dim() < dimension then error(P.where() .. 'dimension exceeds input dimensions', 0) end
+   return dimension
+end
+function helpers.Max:_lazyInit()
+   self._output = self._output or self.output.new()
+   self._indices = self._indices or torch.LongTensor()
+end
+helpers.Min._lazyInit = helpers.Max._lazyInit
+helpers.Linear = {updateAddBuffer = function(self, input)
+   self.addBuffer = self.addBuffer or input.new()
+   if self.addBuffer:nElement() ~= input:size(1) then self.addBuffer:resize(input:size(1)):fill(1) end
+end}
+helpers.BatchNormalization = {checkInputDim = function(self, input)
+   local single = input:dim() == self.nDim - 1
+   if not (input:dim() == self.nDim or single and self.train == false)
+      or input:size(single and 1 or 2) ~= self.running_mean:nElement() then
+      error(P.where() .. 'got an input of other sizes than the batch normalization has', 0)
+   end
+end}
+for name, own in pairs(helpers) do
+   local class = torch.getmetatable('nn.' .. name)
+   for method, f in pairs(own) do class[method] = f end
 end
