@@ -81,6 +81,55 @@ def worst_slice(
     return worst
 
 
+#: After so many steps of noise an error that is so many times larger than what it allows is given up.
+_FIRST, _HOPELESS = 4, 100
+
+
+def explained_by_noise(
+    got: torch.Tensor,
+    expected: torch.Tensor,
+    *,
+    share: float,
+    rounding: float,
+    noise: Callable[[], Iterable[torch.Tensor | None]],
+) -> tuple[WorstSlice, float] | None:
+    """The slice that uses most of what noise allows, where all keep within it, and by how much rounding grows.
+
+    Args:
+        got: what is judged, on the CPU, of the same sizes.
+        expected: the reference; all numbers of both are finite.
+        share: as `worst_slice` takes it.
+        rounding: as `worst_slice` takes it.
+        noise: likewise, but without a limit.
+
+    Returns:
+        None if noise does not explain how far the two are apart.
+    """
+    if not expected.numel() or not expected.is_floating_point():
+        return None
+    error = float((got.double() - expected.double()).abs().max())
+    largest = 0.0
+
+    def steps() -> Iterator[torch.Tensor | None]:
+        nonlocal largest
+        for number, step in enumerate(noise(), 1):
+            largest = float(step.max()) if step is not None and step.numel() else largest
+            yield step
+            if number >= _FIRST and error > _HOPELESS * rounding * largest:
+                return
+
+    worst = worst_slice(got, expected, error=2 * error, share=share, rounding=rounding, noise=steps)
+    if worst is None or worst.used > 1:
+        return None
+    scale = float(expected.abs().max())
+    return worst, largest / scale if scale else 0.0
+
+
+def fold(growth: float) -> str:
+    """How far rounding grows, in words: `31,000-fold`."""
+    return f"{float(f'{growth:.2g}'):,.0f}-fold" if growth < 1e9 else f"{growth:.2g}-fold"
+
+
 @dataclass(frozen=True)
 class _Over:
     """Slices along an axis that are off by more than a share of their own numbers: their largest numbers and errors."""

@@ -27,11 +27,14 @@ from .dry_run import run
 #: float32 would not tip over.
 _STEP = 2.0**-30
 
-#: No number is taken to move by more than this, in roundings of the largest number (or product) in the network.
+#: Where a difference is to count as agreement, rounding is taken to grow no more than so many times.
 _MOST = 32
 
 #: How often the network is changed: a single change may cancel by chance.
 _TRIALS = 3
+
+#: Likewise where rounding grows, and a slice may be a single number.
+_MANY_TRIALS = 16
 
 #: Larger weights stay as they are: what they are multiplied with is changed.
 _MOST_WEIGHTS = 1 << 20
@@ -69,10 +72,14 @@ class RoundingNoise:
         value: its input, which is not changed.
         last: what is known of its last layers with this input.
         trials: how often it is run besides the first time.
+        most: no number is taken to move by more than this, in roundings of the largest number (or product) in the
+            network; infinity shows how far rounding grows in a network that amplifies it.
     """
 
-    def __init__(self, module: nn.Module, value: Any, last: LastLayers | None = None, trials: int = _TRIALS) -> None:
-        self._steps = _steps(module, value, last, trials)
+    def __init__(
+        self, module: nn.Module, value: Any, last: LastLayers | None = None, trials: int = _TRIALS, most: float = _MOST
+    ) -> None:
+        self._steps = _steps(module, value, last, trials, most)
         self._known: list[Any] = []
 
     def __iter__(self) -> Iterator[Any]:
@@ -94,6 +101,16 @@ def rounding_noise(module: nn.Module, value: Any) -> Any:
     return last
 
 
+def rounding_growth(module: nn.Module, value: Any) -> RoundingNoise:
+    """The same without a limit, as often as it takes that chance hides no growth from a single number.
+
+    Args:
+        module: as `RoundingNoise` takes it.
+        value: likewise.
+    """
+    return RoundingNoise(module, value, trials=_MANY_TRIALS, most=math.inf)
+
+
 def last_layers(module: nn.Module, value: Any) -> LastLayers | None:
     """Runs a network once to see its last layers.
 
@@ -108,13 +125,13 @@ def last_layers(module: nn.Module, value: Any) -> LastLayers | None:
     return watch.found
 
 
-def _steps(module: nn.Module, value: Any, last: LastLayers | None, trials: int) -> Iterator[Any]:
-    least = _least(module, value, last, trials)
+def _steps(module: nn.Module, value: Any, last: LastLayers | None, trials: int, most: float) -> Iterator[Any]:
+    least = _least(module, value, last, trials, most)
     if least is not None:
         yield least
     found = least
     try:
-        noisy = _Noisy(module)
+        noisy = _Noisy(module, most)
         base = noisy.run(moved(value, torch.float64), None)
         for seed in range(trials):
             changed = noisy.moves(base, noisy.run(moved(value, torch.float64), seed))
@@ -124,14 +141,14 @@ def _steps(module: nn.Module, value: Any, last: LastLayers | None, trials: int) 
         yield None
 
 
-def _least(module: nn.Module, value: Any, last: LastLayers | None, trials: int) -> torch.Tensor | None:
+def _least(module: nn.Module, value: Any, last: LastLayers | None, trials: int, most: float) -> torch.Tensor | None:
     """What the last layers alone do; None where that is not known, or is all that there is."""
     if len(list(module.modules())) < _SEVERAL:
         return None
     with suppress(Exception):  # it is only the first step
         last = last or last_layers(module, value)
         if last is not None:
-            noisy = _Noisy(nn.Sequential(*last.layers))
+            noisy = _Noisy(nn.Sequential(*last.layers), most)
             base = noisy.run(moved(last.given, torch.float64), None)
             if _size(base - last.output.double().cpu()) <= _ALIKE * _size(base):  # else they remember, or draw numbers
                 runs = (noisy.run(moved(last.given, torch.float64), seed) for seed in range(trials))
@@ -157,7 +174,8 @@ def _flat(value: Any) -> list[Any]:
 class _Noisy:
     """A copy of a module that changes what its layers get."""
 
-    def __init__(self, module: nn.Module) -> None:
+    def __init__(self, module: nn.Module, most: float) -> None:
+        self.most = most
         self.largest = 0.0
         self.generator: torch.Generator | None = None
         self.signs = torch.empty(0)
@@ -206,7 +224,7 @@ class _Noisy:
 
         def take(tensor: torch.Tensor) -> torch.Tensor:
             apart = (next(rest).double() - tensor.double()).abs().cpu() / _STEP
-            return apart.clamp(max=_MOST * self.largest)
+            return apart if self.most == math.inf else apart.clamp(max=self.most * self.largest)
 
         return apply(base, take)
 

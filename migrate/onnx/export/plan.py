@@ -17,7 +17,7 @@ from ...model.conversion import ConvertedModel
 from ...model.running.answers import ask, last_layers_of
 from ...shapes.dry_run import on_meta, run, run_without_numbers
 from ...shapes.random_input import indexed_leaves
-from ...shapes.rounding_noise import RoundingNoise
+from ...shapes.rounding_noise import RoundingNoise, rounding_growth
 from ..layer_watch import Dynamic, LayerNames
 from ..settings import Settings
 from .axes import Freedom, explore, name_axes, require_running, resized, sizes_of
@@ -225,12 +225,20 @@ class Plan:
 
     def noise(self, run: Run) -> RoundingNoise:
         """How far rounding moves each output of a run."""
+        value = self._given(run)
+        return RoundingNoise(self.reference, value, last_layers_of(self.conv.answers, self.reference, value))
+
+    def growth(self, run: Run) -> RoundingNoise:
+        """The same without a limit, for networks that amplify rounding."""
+        return rounding_growth(self.reference, self._given(run))
+
+    def _given(self, run: Run) -> Any:
+        """The input of a run, nested as the model takes it."""
 
         def take(number: int, value: Any) -> torch.Tensor:
             return run.inputs[number]
 
-        value = numbered(self.example, take)
-        return RoundingNoise(self.reference, value, last_layers_of(self.conv.answers, self.reference, value))
+        return numbered(self.example, take)
 
     def noise_of(self, inputs: list[torch.Tensor]) -> Callable[[], RoundingNoise]:
         """The same of other tensors."""

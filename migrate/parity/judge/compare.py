@@ -73,6 +73,8 @@ class Difference(JsonValues):
         slice: (axis, index) of the slice, such as a channel, to whose tolerance `atol` and `needed_atol` belong; ()
             where they are those of the whole tensor.
         not_finite: how many numbers are NaN or Inf, in both alike.
+        growth: so many times larger than one rounding of its largest number rounding makes it, where it is off by more
+            than the tolerance and that explains it; 0 elsewhere.
         histogram: of |a - b|; None where it was not asked for or the tensors can't be compared.
         agreement: None where the tensor does not look like class scores, or as above.
         constant: are all numbers of the reference the same, of which there are several? Known where details were asked.
@@ -102,6 +104,7 @@ class Difference(JsonValues):
     constant: bool = False
     slice: tuple[int, ...] = ()
     not_finite: int = 0
+    growth: float = 0.0
 
     @property
     def share(self) -> float:
@@ -116,8 +119,8 @@ class Difference(JsonValues):
 
     @property
     def proves(self) -> bool:
-        """Would a wrong network have shown: are there finite numbers, and not all the same?"""
-        return not self.empty and not self.constant and self.not_finite < math.prod(self.shape)
+        """Would a wrong network have shown: are there finite numbers, not all the same, within the tolerance?"""
+        return not self.empty and not self.constant and not self.growth and self.not_finite < math.prod(self.shape)
 
     @property
     def empty(self) -> bool:

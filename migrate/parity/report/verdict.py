@@ -9,6 +9,7 @@ from math import prod
 
 import torch
 
+from ...base.tensor_slices import fold
 from ...base.tensor_trees import leaves, position, shapes
 from ..judge.compare import Difference
 from ..judge.status import FAILED, NOT_RUN, PASSED, TORCH7, name_of
@@ -75,7 +76,9 @@ def judge(report: Comparison) -> Verdict:
 def _of_torch7(report: Comparison) -> Verdict:
     """The verdict where all that was compared with Torch7's numbers agrees."""
     proves = report.reference.proves
-    meaning = f"{proves[:1].upper()}{proves[1:].rstrip('.')}, within the tolerance."
+    grown = any(output.growth for backend in report.backends for output in backend.outputs)
+    within = "as far as rounding, which grows through this network, lets one see" if grown else "within the tolerance"
+    meaning = f"{proves[:1].upper()}{proves[1:].rstrip('.')}, {within}."
     weighted = [layer for layer in report.model if layer.own_parameters]
     runs = [run for backend in report.backends if backend.decides for run in backend.layers]
     known = {run.path for run in runs if run.judged and NO_PART not in run.remark}
@@ -189,6 +192,13 @@ def _of_outputs(report: Comparison) -> list[str]:
         for place, output in outputs.items()
         if output.not_finite
     ]
+    grown = max((output for backend in report.backends for output in backend.outputs), key=_growth, default=None)
+    if grown is not None and grown.growth:
+        found.append(
+            f"Output{grown.place} is off by {grown.error}, which rounding alone explains: it grows "
+            f"{fold(grown.growth)} through this network. That outputs agree so far proves little; what the layers "
+            "do by themselves counts."
+        )
     found += [f"Output{place} is empty: nothing was compared." for place, output in outputs.items() if output.empty]
     found += [
         f"Output{place} is the same number everywhere ({output.worst_expected:g}): that it agrees proves little."
@@ -200,6 +210,11 @@ def _of_outputs(report: Comparison) -> list[str]:
         for place, output in outputs.items()
         if not output.constant and _ignores_samples(report.reference, output)
     ]
+
+
+def _growth(output: Difference) -> tuple[float, float]:
+    """How far rounding explains an output, and the error that it explains."""
+    return (1.0 if output.growth else 0.0), output.share
 
 
 def _runs(layers: Sequence[LayerResult]) -> str:

@@ -14,7 +14,8 @@ from ...base.json_values import JsonValues
 from ...base.memory import is_out_of_memory
 from ...base.tensor_trees import apply, leaves
 from ...model.conversion import ConvertedModel
-from ..judge.compare import Difference, Noise
+from ..judge.compare import Difference, Noise, compare
+from ..judge.grown_rounding import explained
 from ..judge.status import FAILED, NOT_RUN, PASSED
 from ..judge.tolerances import Rules
 from ..network_copies import copy_network
@@ -63,6 +64,7 @@ def compare_batches(
     rules: Rules,
     sizes: Sequence[int] = BATCHES,
     noise: Noise | None = None,
+    growth: Noise | None = None,
 ) -> list[BatchResult]:
     """Feeds a backend the reference's samples in batches of other sizes, and compares with the reference's answers.
 
@@ -73,6 +75,7 @@ def compare_batches(
         rules: the tolerances.
         sizes: of the batches.
         noise: of the outputs, as `compare` takes it.
+        growth: the same without a limit.
     """
     given, answers = (
         {tensor.shape[0] if tensor.dim() else 0 for _, tensor in leaves(value)}
@@ -82,11 +85,17 @@ def compare_batches(
     if not own or given != {own} or answers != {own}:
         reason = "input and output do not begin with the same dimension, so samples can't be told apart"
         return [BatchResult(size, NOT_RUN, reason) for size in sizes if size != own]
-    return [_compare(backend, conv, reference, rules, size, noise) for size in sizes if size != own]
+    return [_compare(backend, conv, reference, rules, size, noise, growth) for size in sizes if size != own]
 
 
 def _compare(
-    backend: Backend, conv: ConvertedModel, reference: Reference, rules: Rules, size: int, noise: Noise | None
+    backend: Backend,
+    conv: ConvertedModel,
+    reference: Reference,
+    rules: Rules,
+    size: int,
+    noise: Noise | None,
+    growth: Noise | None,
 ) -> BatchResult:
     if reason := backend.fixed_batch(size):
         return BatchResult(size, NOT_RUN, reason)
@@ -94,7 +103,12 @@ def _compare(
     difference: Difference | None = None
     try:
         behind = None if noise is None else partial(_repeated_noise, noise, size)
-        difference = worst(backend.outputs(conv, given), expected, rules.output(), noise=behind)
+        got = backend.outputs(conv, given)
+        difference = worst(got, expected, rules.output(), noise=behind)
+        if growth is not None and not difference.passed:
+            grown = partial(_repeated_noise, growth, size)
+            found = explained(got, expected, compare(got, expected, rules.output()), rules.output(), grown)
+            difference = next((each for each in found if not each.passed), found[0])
         problem = difference.problem
     except (RuntimeError, ValueError, TypeError, LookupError, ExportError) as error:
         if is_out_of_memory(error):

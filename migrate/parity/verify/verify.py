@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import nullcontext, suppress
 from dataclasses import asdict, dataclass, replace
 from functools import cache, partial
@@ -11,20 +10,21 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
 
 from ...base.errors import ExportError, UsageError
 from ...base.files import AUTO, LUA
 from ...base.memory import is_out_of_device_memory, is_out_of_memory
 from ...base.random_state import random_state_of_our_own
+from ...base.tensor_slices import fold
 from ...base.tensor_trees import apply, leaves, moved, position, shapes
 from ...model.conversion import ConvertedModel
 from ...model.running.answers import last_layers_of
 from ...shapes.infer import Guess
 from ...shapes.random_input import floating_type
 from ...shapes.random_layers import Drawn, drawn_numbers
-from ...shapes.rounding_noise import RoundingNoise
+from ...shapes.rounding_noise import RoundingNoise, rounding_growth
 from ..judge.compare import Difference, Noise, Tolerance, compare
+from ..judge.grown_rounding import explained
 from ..judge.status import FAILED, NOT_RUN, PASSED
 from ..judge.tolerances import Rules, coarser, depth_of, fan_in_of, operands_of
 from ..network_copies import copy_network
@@ -32,7 +32,7 @@ from ..reference_numbers import Reference
 from ..references.choose import ReferenceOptions, choose_reference
 from ..references.live import without_folder
 from ..references.self_reference import with_layers, with_output
-from ..report.comparison import BackendResult, ModelLayer
+from ..report.comparison import BackendResult
 from ..report.report import ParityReport
 from ..runs.batches import BATCHES, compare_batches
 from ..runs.gradients import compare_gradients
@@ -40,6 +40,7 @@ from ..runs.layers import Layered
 from ..runs.pytorch import Backend, PyTorch, require_devices
 from ..torch7_lua import torch7_lua
 from .environment import environment
+from .model_layers import layers_of, not_finite_of
 
 #: A tolerance for all outputs, or by the place of an output such as "[2]"; "" stands for the others.
 Allowed = float | Mapping[str, float] | None
@@ -128,8 +129,9 @@ def verify(
     with with_layers(found, single=single) if layers else nullcontext(with_output(found)) as whole:
         _check_places({*by_place(atol), *by_place(rtol)} - {""}, whole)
         drawn = drawn_numbers(conv, moved(whole.input, floating_type(conv.module)))
-        noise = cache(partial(_noise, conv, whole.input))
-        comparison = Comparer(conv, whole, by_place(atol), by_place(rtol), layers, gradients, batches, drawn, noise)
+        noise, growth = cache(partial(_noise, conv, whole.input)), cache(partial(_growth, conv, whole.input))
+        allowed = by_place(atol), by_place(rtol)
+        comparison = Comparer(conv, whole, *allowed, layers, gradients, batches, drawn, noise, growth)
         results = [comparison.of(backend) for backend in backends_for(conv, whole, devices, onnx)]
         found = replace(found, output=whole.output)  # the layers' outputs end with the block
         if drawn.outputs:
@@ -159,7 +161,7 @@ def verify(
     unproven = sorted({record.typename for record in conv.layers if record.traits.unproven})
     if unproven:
         source["unproven"] = unproven
-    return ParityReport(found, results, source, seed, environment(), _model(conv), options, _not_finite(conv))
+    return ParityReport(found, results, source, seed, environment(), layers_of(conv), options, not_finite_of(conv))
 
 
 def _named(found: Reference, asked: object) -> Any:
@@ -233,6 +235,7 @@ class Comparer:
         batches: sizes in which the samples are run again.
         drawn: what depends on random numbers.
         noise: gives the rounding noise of the outputs.
+        growth: gives the same without a limit.
     """
 
     conv: ConvertedModel
@@ -244,6 +247,7 @@ class Comparer:
     batches: Sequence[int]
     drawn: Drawn
     noise: Noise
+    growth: Noise
 
     def of(self, backend: Backend) -> BackendResult:
         """What a backend does."""
@@ -284,6 +288,8 @@ class Comparer:
             if backend.onnx:
                 got, kept = with_dropped_batch(got, reference)
             outputs = self._outputs(got, rules)
+            if all(layer.passed for layer in layered.results):
+                outputs = explained(got, reference.output, outputs, rules.output(), self.growth)
             problems = [f"output{d.place}: {d.problem}" for d in outputs if not d.passed]
         except (*_ERRORS, UsageError) as error:
             if is_out_of_memory(error):
@@ -296,7 +302,7 @@ class Comparer:
             with suppress(*_ERRORS, UsageError):  # what is known already is what counts
                 result.layers = backend.locate(conv, reference.input, rules)
         if backend.decides and not problems and not self.drawn.outputs:
-            result.batches = compare_batches(backend, conv, reference, rules, self.batches, self.noise)
+            result.batches = compare_batches(backend, conv, reference, rules, self.batches, self.noise, self.growth)
         problems += [f"in a batch of {b.batch}: {b.reason}" for b in result.batches if b.status == FAILED]
         random = bool(self.drawn.outputs)
         if self.gradients and backend.name == "pytorch-cpu" and reference.gradients is not None and not random:
@@ -316,6 +322,8 @@ class Comparer:
         compared = [layer for layer in result.layers if layer.own is not None or layer.accumulated is not None]
         if not outputs and not compared and not problems:
             result.status, result.reason = NOT_RUN, f"{self.drawn}; there is nothing else to compare"
+        if (grown := max((output.growth for output in outputs), default=0.0)) and not problems:
+            result.reason = f"rounding grows {fold(grown)} through this network, so its outputs prove little"
         if kept and not problems:
             result.reason = "the file keeps the batch of one, which Torch7 drops"
         return result
@@ -348,6 +356,12 @@ def _noise(conv: ConvertedModel, value: Any) -> RoundingNoise:
     return RoundingNoise(network.module, value, last_layers_of(conv.answers, network.module, value))
 
 
+def _growth(conv: ConvertedModel, value: Any) -> RoundingNoise:
+    """How far rounding grows through the whole network."""
+    network = copy_network(conv)
+    return rounding_growth(network.module, network.taken(value))
+
+
 def with_dropped_batch(got: Any, reference: Reference) -> tuple[Any, bool]:
     """Outputs without the batch of one that an exported file keeps where Torch7 drops it, and whether there was one."""
     if any(tensor.shape[:1] != (1,) for _, tensor in leaves(reference.input)):
@@ -364,37 +378,3 @@ def with_dropped_batch(got: Any, reference: Reference) -> tuple[Any, bool]:
 def _line(error: Exception) -> str:
     text = str(error).strip().splitlines()
     return f"{type(error).__name__}: {text[0][:300] if text else ''}"
-
-
-def _model(conv: ConvertedModel) -> list[ModelLayer]:
-    ours = {id(record.module) for record in conv.layers}
-    return [
-        ModelLayer(
-            tuple(record.paths),
-            record.typename,
-            type(record.module).__name__,
-            sum(parameter.numel() for parameter in record.module.parameters()),
-            sum(parameter.numel() for parameter in _own_parameters(record.module, ours)),
-        )
-        for record in conv.layers
-    ]
-
-
-def _not_finite(conv: ConvertedModel) -> str:
-    """Which weights and statistics of the model hold NaN or Inf: the first few, by their layers; "" if none does."""
-    by_module = {id(record.module): f"{record.typename} at {record.path or 'the top'}" for record in conv.layers}
-    found = []
-    for name, part in conv.module.named_modules():
-        for field, tensor in [*part.named_parameters(recurse=False), *part.named_buffers(recurse=False)]:
-            if tensor.is_floating_point() and not math.isfinite(float(tensor.detach().sum())):
-                bad = int((~tensor.detach().isfinite()).sum())
-                if bad:
-                    found.append(f"{bad} in {field} of {by_module.get(id(part), name or 'the top')}")
-    return ", ".join(found[:3]) + (f", and in {len(found) - 3} more" if len(found) > 3 else "")
-
-
-def _own_parameters(module: nn.Module, layers: Collection[int]) -> list[nn.Parameter]:
-    """The parameters of a layer that belong to no layer in it."""
-    inner = [part for part in module.modules() if part is not module and id(part) in layers]
-    theirs = {id(parameter) for part in inner for parameter in part.parameters()}
-    return [parameter for parameter in module.parameters() if id(parameter) not in theirs]
