@@ -23,7 +23,7 @@ def as_tensor(array: Array, name: str, notes: list[str]) -> Tensor:
         array = array.astype(np.uint8)
     if array.ndim == 0:
         notes.append(f"{name} has no dimensions: a tensor of one number, since Torch7 has no smaller")
-    if array.size == 0:
+    if array.size == 0 and array.ndim != 1:
         notes.append(f"{name} is empty: Torch7 has no sizes with a 0, so its shape {array.shape} is lost")
     try:
         made = Tensor.from_numpy(array)

@@ -16,7 +16,7 @@ def preprocess(image: Any) -> torch.Tensor:
 
 {said}
     """
-    grey = len(MEAN) == 1 and image.mode in ("L", "1", "I;16")
+    grey = {grey}
     pixels = np.asarray(image.convert("L" if grey else "RGB"), dtype=np.float32)
     planes = pixels[None] if grey else pixels.transpose(2, 0, 1){order}
     mean, std = (np.array(n, np.float32).reshape(-1, 1, 1) for n in (MEAN, STD))
@@ -49,7 +49,8 @@ def write_preprocess(conv: ConvertedModel, folder: Path) -> None:
     text = "\n".join(lines) + "\n"
     if known.mean is not None:
         order = "[::-1]" if picture.bgr else ""
-        text += _PICTURE.format(said=_said(conv, picture), order=order, scale=picture.scale)
+        grey = "True" if picture.grey else 'len(MEAN) == 1 and image.mode in ("L", "1", "I;16")'
+        text += _PICTURE.format(said=_said(conv, picture), order=order, scale=picture.scale, grey=grey)
     (folder / PREPROCESS).write_text(text, encoding="utf-8")
 
 
@@ -67,6 +68,9 @@ def _said(conv: ConvertedModel, picture: Picture) -> str:
     said = [f"    Values are of {values}; then the mean is subtracted."]
     if known.std is None:
         said.append("    The file says no std, so nothing is divided.")
+    if picture.grey:
+        said.append("    A picture in colours is made grey, since the model takes one plane.")
+        return "\n".join(said)
     order = {"bgr": "blue, green, red", "rgb": "red, green, blue"}.get(known.channel_order or "")
     if order is not None:
         said.append(f"    The channels are {order}.")

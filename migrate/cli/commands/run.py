@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -12,6 +12,9 @@ from ...base.errors import EXIT_OK
 from ..option_groups import GroupedCommand, in_group
 from .options import CONVERSION, JSON, MEAN, QUIET, STD, VERBOSE, with_model_options
 from .sources import local_path, opened
+
+if TYPE_CHECKING:
+    from ...folder.use.run_picture import Seen
 
 
 def _size(_context: click.Context, _option: click.Parameter, text: str | None) -> tuple[int, int] | None:
@@ -98,18 +101,23 @@ def run(file: str, picture: Path | None, as_json: bool, quiet: bool, **options: 
             raise UsageError(f"{file} holds no network that can be run.")
         step("running")
         if picture is not None:
-            return _picture(file, path, conversion, picture, given, as_json, quiet)
-        return _text(conversion, text, shape_of_folder(path) if path.is_dir() else None, given, as_json)
+            found, written = _seen(file, path, conversion, picture, given)
+        else:
+            text = _text(conversion, text, shape_of_folder(path) if path.is_dir() else None, given)
+    if picture is not None:
+        _show_seen(found, written, as_json, quiet)
+    elif as_json:
+        console.print_json({"kind": "text", "text": text})
+    else:
+        click.echo(text)
+    return EXIT_OK
 
 
-def _picture(
-    file: str, path: Path, conversion: Any, picture: Path, given: dict[str, Any], as_json: bool, quiet: bool
-) -> int:
+def _seen(file: str, path: Path, conversion: Any, picture: Path, given: dict[str, Any]) -> tuple[Seen, str | None]:
+    """What the model makes of a picture, and the file that it was written to."""
     from ...base.folder_files import read_config
     from ...base.output_file import check_file, whole_file
     from ...folder.use.run_picture import see
-    from ..printing import terminal as console
-    from ..printing.answers import show_labels
 
     target = given["output"] or picture.with_name(f"{picture.stem}.out.png")
     task = read_config(path).get("pipeline_tag", "") if path.is_dir() else ""
@@ -123,6 +131,13 @@ def _picture(
         with whole_file(target, force=given["force"]) as part:
             Image.fromarray(found.pixels).save(part, format="PNG")
         written = str(target)
+    return found, written
+
+
+def _show_seen(found: Seen, written: str | None, as_json: bool, quiet: bool) -> None:
+    from ..printing import terminal as console
+    from ..printing.answers import show_labels
+
     if as_json:
         labels = [{"place": one.place, "name": one.name, "value": one.value} for one in found.labels]
         console.print_json(
@@ -136,13 +151,11 @@ def _picture(
         )
     elif not quiet:
         show_labels(found, written)
-    return EXIT_OK
 
 
-def _text(conversion: Any, text: str, sizes: Any, given: dict[str, Any], as_json: bool) -> int:
+def _text(conversion: Any, text: str, sizes: Any, given: dict[str, Any]) -> str:
     from ...base.errors import UsageError
     from ...folder.use.sample_text import sample
-    from ..printing import terminal as console
 
     labels = conversion.preprocessing.labels
     if labels is None:
@@ -153,9 +166,4 @@ def _text(conversion: Any, text: str, sizes: Any, given: dict[str, Any], as_json
         value = infer_input(conversion).value
         sizes = [tuple(part.shape) for part in value] if isinstance(value, list) else tuple(value.shape)
     names = {"start": text} | {name: given[name] for name in ("length", "temperature", "seed")}
-    written = sample(conversion, labels, sizes, **names)
-    if as_json:
-        console.print_json({"kind": "text", "text": written})
-    else:
-        click.echo(written)
-    return EXIT_OK
+    return sample(conversion, labels, sizes, **names)

@@ -26,6 +26,7 @@ def show_report(report: ParityReport) -> None:
     """The outcome of `verify`: one row per backend, then the verdict, what follows from it, and its limits."""
     console = text_console()
     table = plain_table("backend", "result", "largest difference", "tolerance", "why")
+    table.columns[0].no_wrap = True
     for row in report.rows():
         table.add_row(*(printable(cell) for cell in row))
     console.print(table)

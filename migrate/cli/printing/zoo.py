@@ -55,7 +55,7 @@ class _Display:
 
     def __init__(self, progress: Progress) -> None:
         self.progress = progress
-        self.all = progress.add_task("files")
+        self.all = progress.add_task("files", total=None)
         self.workers: dict[int, TaskID] = {}
         self.failed = 0
 

@@ -103,6 +103,11 @@ def see(
         raise UsageError(f"The model gives a table, {shapes(answer)}, and no picture, mask or labels.")
     said = f"{shapes(given)}, values of 0 to {picture.scale:g}, {picture.source}"
     kind = kind or next((word for word, tag in KINDS.items() if tag == task), None)
+    if answer.dim() == 2 and len(answer) != 1 and kind in (None, "labels"):
+        raise UsageError(
+            f"Of one picture, {shapes(given)}, the model gives {shapes(answer)}, as of {len(answer)} pictures: it "
+            "takes another size. --size HEIGHTxWIDTH scales the picture."
+        )
     if answer.dim() <= 2 and kind in (None, "labels"):
         return Seen(
             "labels",

@@ -16,6 +16,7 @@ from ...base.errors import UsageError
 from ...base.files import PICTURES
 from ...base.memory import is_out_of_memory
 from ...base.tensor_trees import leaves, position, shapes
+from ...model.contents.children import inputs_of
 from ...model.conversion import ConvertedModel
 from ...model.convert import sha256, to_torch
 from ...shapes.check_sizes import check_sizes
@@ -37,6 +38,7 @@ class Picture:
         scale: what the largest value becomes: 1, or 255 where the mean says so.
         bgr: are the channels blue, green, red?
         source: where this comes from, in words.
+        grey: does the model take one plane, so that a picture in colours is made grey?
     """
 
     mean: tuple[float, ...]
@@ -44,6 +46,7 @@ class Picture:
     scale: float
     bgr: bool
     source: str
+    grey: bool = False
 
 
 def read_inputs(
@@ -223,7 +226,9 @@ def preprocessing_of(conv: ConvertedModel, mean: Sequence[float] | None, std: Se
     if 0 in std:
         raise UsageError("--std holds a zero, by which nothing can be divided.")
     scale = 255.0 if max(map(abs, mean)) > 1 or max(map(abs, std)) > 3 else 1.0
-    return Picture(mean, std, scale, bgr, source + (", channels in the order BGR" if bgr else ""))
+    grey = bool(conv.layers) and inputs_of(conv.layers[0].object) == 1
+    source += ", grey, since the model takes one plane" if grey else ", channels in the order BGR" if bgr else ""
+    return Picture(mean, std, scale, bgr, source, grey)
 
 
 def read_picture(file: Path, picture: Picture, size: tuple[int, int] | None = None) -> torch.Tensor:
@@ -243,7 +248,7 @@ def read_picture(file: Path, picture: Picture, size: tuple[int, int] | None = No
         raise UsageError("Pictures need pillow: pip install 'torchmigrate[images]'.") from error
     try:
         with Image.open(file) as opened:
-            grey = opened.mode in ("L", "1", "I;16") and len(picture.mean) == 1
+            grey = picture.grey or (opened.mode in ("L", "1", "I;16") and len(picture.mean) == 1)
             whole = opened.convert("L" if grey else "RGB")
             scaled = whole if size is None else whole.resize(size[::-1], Image.Resampling.BILINEAR)
             pixels = np.asarray(scaled, dtype=np.float32)
