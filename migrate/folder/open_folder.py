@@ -16,7 +16,7 @@ from ..model.build import Build
 from ..model.conversion import ConvertedModel, Provenance
 from ..model.convert import convert_model
 from ..model.layer_record import LayerRecord
-from ..model.preprocessing import Preprocessing
+from ..model.preprocessing import Preprocessing, is_size
 from ..model.registry import traits_of
 from ..shapes.parse import parse_shape
 from ..t7 import LuaObject, LuaTable, Tensor
@@ -83,18 +83,22 @@ def _preprocessing(held: Any) -> Preprocessing:
     if not isinstance(held, dict):
         raise wrong("preprocessing", "an object")
     known: dict[str, Any] = {}
-    for name, kind in (("mean", float), ("std", float), ("labels", str), ("mean_image", int)):
+    for name, kind in (("mean", float), ("std", float), ("labels", str), ("mean_image", int), ("crop_size", int)):
         value = held.get(name)
         kinds = (int, float) if kind is float else (kind,)
         if value is not None:
             if not isinstance(value, list) or any(type(item) not in kinds for item in value):
                 raise wrong(f"preprocessing.{name}", "a list of texts" if kind is str else "a list of numbers")
             known[name] = tuple(map(kind, value))
-    for name, forms in (("scale", (int, float)), ("channel_order", (str,)), ("found", (dict,))):
+    for name, forms in (("scale", (int, float)), ("channel_order", (str,)), ("scale_size", (int,)), ("found", (dict,))):
         if held.get(name) is not None:
             if type(held[name]) not in forms:
                 raise wrong(f"preprocessing.{name}", "a number, a text or an object as torchmigrate writes it")
             known[name] = held[name]
+    if not is_size(known.get("scale_size", 256)) or not all(map(is_size, known.get("crop_size", ()))):
+        raise wrong("preprocessing.scale_size and crop_size", "sides of pictures")
+    if len(known.get("crop_size", (0, 0))) != 2:
+        raise wrong("preprocessing.crop_size", "a height and a width")
     return Preprocessing(**known)
 
 

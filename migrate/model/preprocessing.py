@@ -15,6 +15,10 @@ _MEAN = ("mean", "means", "meanvalue", "pixelmean", "channelmean", "imgmean", "d
 _STD = ("std", "stdv", "stds", "stdvalue", "pixelstd", "channelstd", "imgstd", "datastd", "stdrgb", "stdbgr")
 _MEAN_IMAGE = ("meanimage", "meanimg", "imagemean", "imgmean", "mean")
 _SCALE = ("scale", "inputscale", "pixelscale")
+#: To which length the shorter side of a picture is scaled, and what is cut out of it then.
+_SCALE_SIZE = ("loadsize", "scalesize", "resizesize")
+_CROP_SIZE = ("cropsize", "finesize", "samplesize", "centercrop")
+_SIDES = range(8, 4097)
 _ORDER = ("channelorder", "colororder", "colorspace", "colourspace")
 _LABELS = (
     ("labels", "classes", "classnames", "classlist", "categories", "synset", "synsetwords", "labelnames"),
@@ -49,6 +53,8 @@ class Preprocessing:
         std: what it was divided by.
         scale: a number that the file calls so; of pixels, or of something else that the script scales.
         channel_order: "rgb", "bgr" or the like.
+        scale_size: to which side pictures are scaled, as numbers such as `opt.loadSize` say.
+        crop_size: height and width that are cut out, as numbers such as `opt.cropSize` say.
         labels: names of the classes, or tokens, the first being that of output 1 in Torch7, 0 in ONNX.
         mean_image: size of an image that was subtracted, which `torchmigrate extract --key` takes out.
         found: where each stands, such as {"mean": "transform.mean"}.
@@ -59,6 +65,8 @@ class Preprocessing:
     std: tuple[float, ...] | None = None
     scale: float | None = None
     channel_order: str | None = None
+    scale_size: int | None = None
+    crop_size: tuple[int, ...] | None = None
     labels: tuple[str, ...] | None = None
     mean_image: tuple[int, ...] | None = None
     found: dict[str, str] = field(default_factory=dict)
@@ -66,7 +74,7 @@ class Preprocessing:
 
     def known(self) -> dict[str, Any]:
         """What is known, as JSON values."""
-        names = ("mean", "std", "scale", "channel_order", "labels", "mean_image")
+        names = ("mean", "std", "scale", "channel_order", "scale_size", "crop_size", "labels", "mean_image")
         known = {name: getattr(self, name) for name in names if getattr(self, name) is not None}
         return {name: list(value) if isinstance(value, tuple) else value for name, value in known.items()}
 
@@ -139,6 +147,8 @@ def find_preprocessing(value: Value, model: LuaObject | None = None) -> Preproce
             ("std", _STD, _numbers),
             ("scale", _SCALE, _number),
             ("channel_order", _ORDER, _order),
+            ("scale_size", _SCALE_SIZE, _side),
+            ("crop_size", _CROP_SIZE, _sides),
             ("mean_image", _MEAN_IMAGE, _image),
         ):
             if word in words and name not in found and (content := read(item)) is not None:
@@ -210,6 +220,26 @@ def _number(value: Value) -> float | None:
 def _image(value: Value) -> tuple[int, ...] | None:
     several = isinstance(value, Tensor) and sum(extent > 1 for extent in value.size) in (2, 3)
     return value.size if several and isinstance(value, Tensor) else None
+
+
+def is_size(side: int) -> bool:
+    """Can it be the side of a picture?"""
+    return side in _SIDES
+
+
+def _sides(value: Value) -> tuple[int, ...] | None:
+    """Height and width: one number for both, two, or three with the planes first."""
+    numbers = _numbers(value) or ()
+    if len(numbers) not in (1, 2, 3):
+        return None
+    sides = tuple(int(number) for number in (numbers * 2 if len(numbers) == 1 else numbers[-2:]))
+    whole = sides == (numbers * 2 if len(numbers) == 1 else numbers[-2:])
+    return sides if whole and all(map(is_size, sides)) else None
+
+
+def _side(value: Value) -> int | None:
+    sides = _sides(value)
+    return sides[0] if sides is not None and sides[0] == sides[1] else None
 
 
 def _order(value: Value) -> str | None:

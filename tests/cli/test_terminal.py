@@ -164,17 +164,23 @@ def test_the_help_of_all_commands_is_not_cut(capsys: pytest.CaptureFixture[str])
     assert "a parity report." in " ".join(" ".join(lines).split())
 
 
+@pytest.mark.usefixtures("eighty")
+@pytest.mark.parametrize("command", sorted(cli.list_commands(click.Context(cli))))
+def test_examples_of_the_help_fit_into_a_line(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert max(map(len, printed(f"{command} --help", capsys))) <= 80
+
+
 def test_options_of_one_name_mean_the_same_in_every_command() -> None:
     seen: dict[str, set[tuple[object, ...]]] = {}
     for name in cli.list_commands(click.Context(cli)):
         command = cli.get_command(click.Context(cli), name)
         assert command is not None
         for option in command.params:
-            if option.name in ("atol", "rtol", "dtype", "opset", "devices", "input_shape"):
+            if option.name in ("atol", "rtol", "dtype", "opset", "devices", "input_shape", "reference", "stateful"):
                 told = option.to_info_dict()
                 seen.setdefault(option.name, set()).add((str(told["type"]), told["multiple"], told["help"]))
     assert {name: len(kinds) for name, kinds in seen.items()} == dict.fromkeys(seen, 1)
-    assert len(seen) == 6
+    assert len(seen) == 8
 
 
 @pytest.mark.usefixtures("eighty")

@@ -26,13 +26,13 @@ def run(*words: object) -> int:
     return int(str(stopped.value.code))
 
 
-def classifier(planes: int) -> tm.LuaObject:
-    """Takes pictures of 6x4; its View makes of others as many samples as they are larger."""
+def classifier(planes: int, pixels: int = 24) -> tm.LuaObject:
+    """Takes pictures of so many pixels; its View makes of others as many samples as they are larger."""
     sizes = {"nInputPlane": planes, "nOutputPlane": 3, "kW": 1, "kH": 1, "dW": 1, "dH": 1, "padW": 0, "padH": 0}
     weight, bias = lua.numbers(3, planes, 1, 1, dtype="f4"), lua.numbers(3, dtype="f4")
     convolution = lua.module("nn.SpatialConvolution", weight=weight, bias=bias, **sizes)
-    view = lua.module("nn.View", size=[72], numElements=72)
-    return lua.sequential(convolution, view, lua.linear(72, 4, dtype="f4"))
+    view = lua.module("nn.View", size=[3 * pixels], numElements=3 * pixels)
+    return lua.sequential(convolution, view, lua.linear(3 * pixels, 4, dtype="f4"))
 
 
 @pytest.fixture
@@ -54,6 +54,14 @@ def test_one_picture_is_not_read_as_several(cat: Path, capsys: pytest.CaptureFix
     assert len(json.loads(capsys.readouterr().out)["labels"]) == 4
 
 
+def prepared(folder: Path) -> Any:
+    """The folder's preprocess.py."""
+    code: Any = importlib.util.spec_from_file_location("preprocess", folder / "preprocess.py")
+    module = importlib.util.module_from_spec(code)
+    code.loader.exec_module(module)
+    return module
+
+
 def test_a_model_of_one_plane_gets_a_grey_picture(cat: Path, capsys: pytest.CaptureFixture[str]) -> None:
     file, folder = cat.with_name("net.t7"), cat.with_name("net")
     tm.dump(lua.value({"model": classifier(1), "mean": [0.25], "std": [0.5]}), file)
@@ -62,16 +70,41 @@ def test_a_model_of_one_plane_gets_a_grey_picture(cat: Path, capsys: pytest.Capt
     found = json.loads(capsys.readouterr().out)
     assert found["input"].startswith("1x1x6x4, ")
     assert found["input"].endswith("grey, since the model takes one plane")
-    code: Any = importlib.util.spec_from_file_location("preprocess", folder / "preprocess.py")
-    prepared = importlib.util.module_from_spec(code)
-    code.loader.exec_module(prepared)
     with Image.open(cat) as picture:
         grey = np.asarray(picture.convert("L"), dtype="f4") / 255
-        torch.testing.assert_close(prepared.preprocess(picture), torch.from_numpy((grey - 0.25) / 0.5)[None, None])
-        given = prepared.preprocess(picture.convert("L").resize((4, 6), Image.Resampling.BILINEAR))
+        given = prepared(folder).preprocess(picture)
+        torch.testing.assert_close(given, torch.from_numpy((grey - 0.25) / 0.5)[None, None])
+        given = prepared(folder).preprocess(picture.convert("L").resize((4, 6), Image.Resampling.BILINEAR))
     with torch.no_grad():
         expected = tm.convert(file)(given).reshape(-1).sort(descending=True).values
     assert [one["value"] for one in found["labels"]] == pytest.approx(expected.tolist(), rel=1e-5)
+
+
+def test_a_picture_is_scaled_and_cut_as_the_file_says(cat: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file, folder = cat.with_name("net.t7"), cat.with_name("net")
+    options = {"loadSize": 10, "cropSize": [3, 11, 8]}
+    tm.dump(lua.value({"model": classifier(3, 88), "opt": options, "mean": [0.25], "std": [0.5]}), file)
+    convert_file(file, folder, ConvertOptions(no_onnx=True, no_verify=True), str)
+    with Image.open(cat) as picture:
+        scaled = np.asarray(picture.resize((10, 15), Image.Resampling.BILINEAR), dtype="f4") / 255
+        expected = torch.from_numpy((scaled[2:13, 1:9] - 0.25) / 0.5).permute(2, 0, 1)[None]
+        torch.testing.assert_close(prepared(folder).preprocess(picture), expected)
+        with pytest.raises(ValueError, match="the picture is smaller than 11x8: 10x30"):
+            prepared(folder).preprocess(picture.resize((24, 8)))
+    assert "First the shorter side is scaled to 10 (opt.loadSize), bilinear." in (folder / "preprocess.py").read_text()
+    said = "the shorter side scaled to 10 (opt.loadSize), the middle 11x8 (opt.cropSize)"
+    values = tm.convert(file)(expected).reshape(-1).sort(descending=True).values
+    for source in (file, folder):
+        assert run("run", source, cat, "--json") == 0
+        found = json.loads(capsys.readouterr().out)
+        assert said in found["input"]
+        assert [one["value"] for one in found["labels"]] == pytest.approx(values.tolist(), rel=1e-4)
+    assert run("run", file, cat, "--size", "8x8") == 2  # which is neither scaled nor cut further
+    assert "1x3x8x8" in capsys.readouterr().err
+    with Image.open(cat) as picture:
+        picture.resize((24, 8)).save(cat)
+    assert run("run", file, cat) == 2
+    assert "The picture has 10x30 pixels, of which the file takes the middle 11x8" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("words", [["cat.png", "--mean", "0", "--std", "1", "--size", "6x4"], ["--seed-text", "ab"]])

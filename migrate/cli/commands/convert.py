@@ -107,12 +107,12 @@ def convert(
 
     \b
     torchmigrate convert resnet.t7
-    torchmigrate convert checkpoint.t7 --key model -o resnet --input-shape 2x3x224x224
-    torchmigrate convert style.t7 --plugin my_layers.py --reference style.reference.t7
+    torchmigrate convert checkpoint.t7 --key model --input-shape 2x3x224x224
+    torchmigrate convert style.t7 --plugin my_layers.py --reference answers.t7
     torchmigrate convert agent.t7 --all-keys -o agent
     torchmigrate convert model.t7 --lua MyLayer.lua
     torchmigrate convert *.t7 -o out --jobs 4
-    torchmigrate convert model.lua --weights params.t7 --call 'createModel(opt)' --opt depth=18
+    torchmigrate convert model.lua --weights params.t7 --opt depth=18
     torchmigrate convert plan.t7 --weights flat.t7 --weights-key params
     """
     from ...base.download import is_url

@@ -50,8 +50,8 @@ def export(file: str, output: Path | None, as_json: bool, quiet: bool, **options
     \b
     torchmigrate export model.t7 -o model.onnx --input-shape 2x3x224x224
     torchmigrate export model -o small.onnx --dynamic none
-    torchmigrate export style.t7 --input-shape 1x3x256x256 --dynamic batch,height,width
-    torchmigrate export lm.t7 --key model --dynamic batch,time --input-names tokens --output-names scores
+    torchmigrate export style.t7 --dynamic batch,height,width
+    torchmigrate export lm.t7 --dynamic batch,time --input-names tokens
     torchmigrate export lm.t7 --key model --stateful --dynamic batch,time
     torchmigrate export model.t7 --dtype float16 --opset 21 --simplify
     """

@@ -47,9 +47,10 @@ def match(file: str, output: Path | None, as_json: bool, quiet: bool, force: boo
     Exit code 1: they do not; it says where they part.
 
     \b
-    torchmigrate match resnet18.t7 --into torchvision.models:resnet18 -o resnet18.safetensors
-    torchmigrate match resnet18.t7 --into torchvision.models:resnet18 --kwargs num_classes=7 --except fc -o new.pt
-    torchmigrate match crnn.t7 --into model.py:CRNN --kwargs hidden=256 --input-shape 2x1x32x100
+    torchmigrate match resnet18.t7 --into torchvision.models:resnet18 -o new.pt
+    torchmigrate match resnet18.t7 --into torchvision.models:resnet18 \\
+        --kwargs num_classes=7 --except fc -o seven.pt
+    torchmigrate match crnn.t7 --into model.py:CRNN --kwargs hidden=256
     """
     from ...base.output_file import check_file
     from ...folder.from_lua import provided_by

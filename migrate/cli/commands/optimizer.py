@@ -44,7 +44,7 @@ def optimizer(
     \b
     torchmigrate optimizer checkpoint.t7
     torchmigrate optimizer checkpoint.t7 --exact -o model --force
-    torchmigrate optimizer model_90.t7 --state optimState_90.t7 --method sgd -o optimizer
+    torchmigrate optimizer model_90.t7 --state optimState_90.t7 --method sgd
     """
     from ...folder.from_lua import provided_by
     from ...model.convert import convert_model

@@ -77,7 +77,7 @@ def run(file: str, picture: Path | None, as_json: bool, quiet: bool, **options: 
 
     FILE is a folder that `convert` wrote, or a .t7 file. A classifier prints its largest outputs with their names; a
     model that gives a picture or a mask writes a .png. How pictures are prepared comes from the file, or from --mean
-    and --std: nothing is guessed, and a picture is scaled only by --size.
+    and --std: nothing is guessed. A picture is scaled by --size, or as the file says (`opt.loadSize`, `opt.cropSize`).
 
     \b
     torchmigrate run resnet cat.jpg --size 224x224

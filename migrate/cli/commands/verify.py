@@ -108,7 +108,7 @@ def verify(file: str, as_json: bool, quiet: bool, **options: Any) -> int:
     torchmigrate verify model.t7 --reference model.reference.t7 --bisect failing
     torchmigrate verify model.t7 --torch7 th --gradients
     torchmigrate verify model.t7 --reference lua --torch7-source ~/torch/extra
-    torchmigrate verify model.t7 --input cat.jpg --mean 0.485,0.456,0.406 --std 0.229,0.224,0.225
+    torchmigrate verify model.t7 --input cat.jpg --mean 0.5 --std 0.25
     torchmigrate verify model.t7 --input x.npy --expect y.npy
     torchmigrate verify folder --device cuda
     torchmigrate verify model.t7 --save-run cpu.npz

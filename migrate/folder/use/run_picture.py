@@ -80,7 +80,7 @@ def see(
         task: the Hub's word for what the model is for; "" if it is not known.
         mean: subtracted from each channel, in place of what the file says.
         std: likewise.
-        size: height and width to which the picture is scaled; None: it is taken as it is.
+        size: height and width to which the picture is scaled; None: as the file says, or not at all.
         top: how many labels.
         value_range: which numbers become black and white in a picture; None: what the model shows.
 
@@ -95,9 +95,11 @@ def see(
             answer = conv.module(given.to(dtype))
         except (RuntimeError, ValueError, TypeError, LookupError, AssertionError) as error:
             said = (str(error).strip().splitlines() or [type(error).__name__])[0]
+            sized = picture.scale_size is not None or picture.crop_size is not None
+            unknown = "" if sized else "; the file does not say how its pictures were scaled or cropped"
             raise UsageError(
-                f"The model does not take the picture, {shapes(given)}: {said[:200]}. --size HEIGHTxWIDTH scales it; "
-                "the file does not say how its pictures were scaled or cropped."
+                f"The model does not take the picture, {shapes(given)}: {said[:200]}. --size HEIGHTxWIDTH scales it"
+                f"{unknown}."
             ) from error
     if not isinstance(answer, torch.Tensor):
         raise UsageError(f"The model gives a table, {shapes(answer)}, and no picture, mask or labels.")

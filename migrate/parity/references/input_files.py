@@ -39,6 +39,8 @@ class Picture:
         bgr: are the channels blue, green, red?
         source: where this comes from, in words.
         grey: does the model take one plane, so that a picture in colours is made grey?
+        scale_size: the length to which the shorter side is scaled first; None: it is not.
+        crop_size: height and width of the middle that is cut out then; None: all is taken.
     """
 
     mean: tuple[float, ...]
@@ -47,6 +49,8 @@ class Picture:
     bgr: bool
     source: str
     grey: bool = False
+    scale_size: int | None = None
+    crop_size: tuple[int, ...] | None = None
 
 
 def read_inputs(
@@ -228,7 +232,33 @@ def preprocessing_of(conv: ConvertedModel, mean: Sequence[float] | None, std: Se
     scale = 255.0 if max(map(abs, mean)) > 1 or max(map(abs, std)) > 3 else 1.0
     grey = bool(conv.layers) and inputs_of(conv.layers[0].object) == 1
     source += ", grey, since the model takes one plane" if grey else ", channels in the order BGR" if bgr else ""
-    return Picture(mean, std, scale, bgr, source, grey)
+    scale_size, crop_size = known.scale_size, known.crop_size
+    if scale_size is not None:
+        source += f", the shorter side scaled to {scale_size} ({known.found.get('scale_size', 'the file')})"
+    if crop_size is not None:
+        source += f", the middle {crop_size[0]}x{crop_size[1]} ({known.found.get('crop_size', 'the file')})"
+    return Picture(mean, std, scale, bgr, source, grey, scale_size, crop_size)
+
+
+def _fitted(image: Any, picture: Picture, size: tuple[int, int] | None) -> Any:
+    """A picture of PIL, scaled and cut."""
+    from PIL.Image import Resampling
+
+    if size is not None:
+        return image.resize(size[::-1], Resampling.BILINEAR)
+    if picture.scale_size is not None:
+        shorter = min(image.size)
+        image = image.resize([round(side * picture.scale_size / shorter) for side in image.size], Resampling.BILINEAR)
+    if picture.crop_size is not None:
+        height, width = picture.crop_size
+        left, top = (image.width - width) // 2, (image.height - height) // 2
+        if left < 0 or top < 0:
+            raise UsageError(
+                f"The picture has {image.height}x{image.width} pixels, of which the file takes the middle "
+                f"{height}x{width}; --size {height}x{width} scales it."
+            )
+        image = image.crop((left, top, left + width, top + height))
+    return image
 
 
 def read_picture(file: Path, picture: Picture, size: tuple[int, int] | None = None) -> torch.Tensor:
@@ -237,7 +267,7 @@ def read_picture(file: Path, picture: Picture, size: tuple[int, int] | None = No
     Args:
         file: where it is.
         picture: how it is prepared.
-        size: height and width to which it is scaled before; None: it is not.
+        size: height and width to which it is scaled before, and nothing is cut; None: as `picture` says.
 
     Raises:
         UsageError: it can't be read, or pillow is not installed.
@@ -250,8 +280,7 @@ def read_picture(file: Path, picture: Picture, size: tuple[int, int] | None = No
         with Image.open(file) as opened:
             grey = picture.grey or (opened.mode in ("L", "1", "I;16") and len(picture.mean) == 1)
             whole = opened.convert("L" if grey else "RGB")
-            scaled = whole if size is None else whole.resize(size[::-1], Image.Resampling.BILINEAR)
-            pixels = np.asarray(scaled, dtype=np.float32)
+            pixels = np.asarray(_fitted(whole, picture, size), dtype=np.float32)
     except (OSError, ValueError, Image.DecompressionBombError) as error:
         raise UsageError(f"{file} can't be read as a picture: {error}") from error
     planes = pixels[None] if grey else pixels.transpose(2, 0, 1)
