@@ -52,17 +52,18 @@ class View(nn.Module):
         super().__init__()
         self.size = size
         self.num_input_dims = num_input_dims
+        self.elements = math.prod(size)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        split = 0 if self.num_input_dims is None else max(x.dim() - self.num_input_dims, 0)
-        if -1 in self.size:  # it takes what is left of the sample
-            return x.reshape([product(list(x.shape[:split]))] + self.size) if split else x.reshape(self.size)  # noqa: RUF005
-        elements = product(self.size)
-        if product(list(x.shape[split:])) % elements != 0:
-            raise ValueError(f"an input of size {list(x.shape)} does not fit a view of size {self.size}")
-        if split == 0 and x.numel() == elements:
+        split = 0 if self.num_input_dims is None else x.dim() - self.num_input_dims
+        if split > 0:
+            if self.elements < 0:  # a -1 takes what is left of the sample
+                return x.reshape([product(list(x.shape[:split]))] + self.size)  # noqa: RUF005 - as TorchScript has it
+            if product(list(x.shape[split:])) % self.elements != 0:
+                raise ValueError(f"an input of size {list(x.shape)} does not fit a view of size {self.size}")
+        elif self.elements < 0 or x.numel() == self.elements:
             return x.reshape(self.size)
-        return x.reshape([-1] + self.size)  # noqa: RUF005 - TorchScript has no [-1, *size]
+        return x.reshape([-1] + self.size)  # noqa: RUF005
 
     def extra_repr(self) -> str:
         return f"size={self.size}, num_input_dims={self.num_input_dims}"
@@ -90,11 +91,10 @@ class Reshape(nn.Module):
         super().__init__()
         self.size = size
         self.batch_mode = batch_mode
+        self.elements = math.prod(size)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        batch = self.batch_mode
-        if batch is None:
-            batch = x.shape[0] == 1 or x.numel() != product(self.size)
+        batch = x.shape[0] == 1 or x.numel() != self.elements if self.batch_mode is None else self.batch_mode
         return x.reshape([x.shape[0]] + self.size) if batch else x.reshape(self.size)  # noqa: RUF005
 
     def extra_repr(self) -> str:
@@ -120,7 +120,9 @@ def _sizes(module: View | Reshape, x: Variable) -> ast.expr | None:
     pairs = [(tuple(module(example).shape), tuple(example.shape)) for example in x.values]
     output, given = pairs[0]
     if len({size[0] for _, size in pairs}) < 2:
-        return None
+        # of a vector a Reshape makes this, or it fails
+        vector = isinstance(module, Reshape) and module.batch_mode is None and len(given) == 1 < module.elements
+        return python("x.reshape(*size)", x=x, size=module.size) if vector and not x.given else None
     if all(new == old for new, old in pairs):
         if not x.given or len(given) < 2:
             return x

@@ -33,7 +33,7 @@ class Block(nn.Module):
 class MultitaskTables(nn.Module):
     """Inputs: (N, 3, H, W), (N, 5) float32 (H and W at least 3).
 
-    Outputs: (N, 6), (N, 4), (N, 1), (N, 8) float32.
+    Outputs: (N, 6), [(N, 4), (N, 1)], (N, 8) float32.
     """
 
     def __init__(self) -> None:

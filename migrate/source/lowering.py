@@ -22,7 +22,7 @@ from .examples import Calls
 from .expressions import Value, Variable, is_unknown, python, type_of
 from .forms import as_python, is_chain, is_operator, loop_of, plain_of, result_type, structure_of
 from .input_tree import members, tree_of
-from .roles import is_pair, is_pure, is_structured, is_unit, kind_of, role, signature, size_of
+from .roles import is_expression, is_pair, is_pure, is_structured, is_unit, kind_of, role, signature, size_of
 from .scopes import Block, Constructor, Scope, examples_of
 from .statements.graphs import entries, newer_of, taken, users_of
 from .statements.joins import filled, fillings
@@ -124,10 +124,12 @@ class Lowering:
                 return lowered
         if is_chain(module) and isinstance(value, Variable):
             layers = self.layers(module)
-            operators = self.operators(layers, value)
+            operators = self.operators(layers, value, units=name != "shortcut")
             if any(operators):
                 return self.runs(layers, operators, value, scope, name or self.names.get(id(module), ""))
         constructor, result = self.constructor(module, value)
+        if name != "shortcut" and constructor.block is not None and is_expression(constructor.block):
+            return self.inside(module, value, scope)
         name = name or self.names.get(id(module)) or role(constructor)
         if constructor.block is not None and (constructor.block.scope.needed or constructor.block.scope.left):
             return self.unpoolings.call(constructor, value, result, scope, name)
@@ -135,6 +137,12 @@ class Lowering:
         if id(module) in self.names:
             scope.given.add(next(reversed(scope.attrs)))
         return called
+
+    def inside(self, module: Any, value: Value, scope: Scope) -> Value:
+        """What a module does, in the method that would call it."""
+        if is_chain(module):
+            return self.sequence(module, value, scope, top=False)
+        return self.lower(module, value, scope)
 
     def is_pure(self, chain: nn.Sequential) -> bool:
         """Does each member of a chain make one value of one value, and have no name of its own?"""
@@ -149,14 +157,17 @@ class Lowering:
         ]
         return [layer for layers in inside for layer in layers if not structure_of(layer).nothing]
 
-    def operators(self, layers: list[nn.Module], value: Variable) -> list[bool]:
+    def operators(self, layers: list[nn.Module], value: Variable, *, units: bool) -> list[bool]:
         """Which layers of a chain read better as expressions: those that no module of torch.nn is equal to, too."""
         found = [is_operator(layer, value) for layer in layers]
-        last = max((i for i, layer in enumerate(layers) if form_of("python", layer)), default=-1)
+        last = max((i for i, x in enumerate(layers) if form_of("python", x) or is_unit(x)), default=-1)
         for i, layer in enumerate(layers[: last + 1] if value.shapes else ()):
             result = self.run(layer, value.values)
             if form_of("python", layer) and stock_module(layer, value.values, result.values) is layer:
                 found[i] = found[i] or as_python(layer, value, Scope()) is not None
+            elif units and is_unit(layer) and not layer.state_dict():
+                made, _ = self.constructor(layer, value)
+                found[i] = found[i] or (made.block is not None and is_expression(made.block))
             value = result
         return found
 

@@ -7,8 +7,9 @@ from typing import Any
 
 from torch import nn
 
+from .expressions import Variable
 from .forms import has_lists, is_chain, loop_of, stock_layer, structure_of
-from .scopes import Constructor
+from .scopes import Block, Constructor, Loop
 
 
 def is_pure(module: nn.Sequential) -> bool:
@@ -75,6 +76,17 @@ def kind_of(module: Any) -> str:
     if all(structure.merges != "join" for structure in structures):
         return "Block"
     return "UNetLevel" if any(structure_of(m).enlarges for m in module.modules()) else "Dense"
+
+
+def is_expression(block: Block) -> bool:
+    """Does a class hold no layers, and compute a single value in a few lines?"""
+    statements = block.scope.statements
+    plain = not any(isinstance(statement, Loop) for statement in statements) and not block.scope.indices
+    return plain and not block.scope.attrs and len(statements) <= _SHORT and isinstance(block.result, Variable)
+
+
+#: So many operations need no class of their own.
+_SHORT = 8
 
 
 def role(constructor: Constructor) -> str:

@@ -95,8 +95,8 @@ def sizes_of(module: nn.Module, examples: list[Example], readers: list[Entry]) -
     if len({tuple(map(len, shapes)) for shapes in given}) != 1:
         return None
     if len({tuple(map(len, shapes)) for shapes in made}) != 1:
-        words = [[[str(n) for n in shape] for shape in shapes] for shapes in (given[0], made[0])]
-        return Sizes(*words, [], readers, [False] * len(given[0]), several=True)
+        inputs, outputs = ([[str(n) for n in shape] for shape in shapes] for shapes in (given[0], made[0]))
+        return Sizes(inputs, outputs, [], readers, [False] * len(given[0]), several=True)
     axes = _axes(given, readers)
     trial = Trial(module, examples[0], axes, made[0], listed)
     tried = [sample for axis in axes if axis.letter != "N" for sample in _tried(axis, trial)]

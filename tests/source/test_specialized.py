@@ -196,3 +196,23 @@ def test_tuples_stand_without_brackets() -> None:
         return a
 """
     assert "        a, b = x + 3, (x, 3)\n" in specialized(source, {"p": 3}, "")
+
+
+def test_numbers_that_a_constructor_works_out_stand_where_they_are_read() -> None:
+    source = """class View(nn.Module):
+    def __init__(self, size: list[int]) -> None:
+        super().__init__()
+        self.size = size
+        self.elements = math.prod(size)
+        self.calls = 0
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.calls += 1
+        return x.reshape(self.size) if x.numel() == self.elements else x.reshape([-1] + self.size)
+"""
+    text = specialized(source, {"size": [3, 4]}, "")
+    assert "return x.reshape([3, 4]) if x.numel() == 12 else x.reshape([-1, 3, 4])" in text
+    assert "self.elements" not in text
+    assert "self.calls = 0" in text  # it changes
+    assert "self.elements = 12" in specialized(source, {"size": [3, 4]}, "model.view.elements")
+    assert "self.elements" not in specialized(source, {"size": [3, 4]}, "self.elements")  # that of another class

@@ -279,3 +279,15 @@ def test_random_layers_run_in_the_order_of_the_file() -> None:
     branches = table("nn.ConcatTable", drawn(0.5), lua.sequential(drawn(0.5), conv(3, 3)))
     text = source_of(lua.sequential(branches, lua.module("nn.CSubTable"), relu()), image(2, 3, 8, 12)).text
     assert "x2 = self." in text  # none stands within an expression, where another might run before
+
+
+def test_branches_without_layers_are_no_class() -> None:
+    def part(first: int) -> tm.LuaObject:
+        return lua.module("nn.Narrow", dimension=2, index=first, length=2)
+
+    joined = table("nn.Concat", part(3), part(1), dimension=2)
+    model = lua.sequential(conv(3, 4), lua.sequential(joined, relu()), lua.sequential(joined, relu()))
+    source = source_of(model, image(2, 3, 8, 12))
+    assert "class Branches" not in source.text
+    x = image(3, 3, 6, 10)
+    assert torch.equal(instance(source.text, source.state)(x), tm.convert(model).module(x))

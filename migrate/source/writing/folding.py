@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import math
 import operator
 from collections.abc import Mapping
 from typing import Any
@@ -107,6 +108,8 @@ class Folder(ast.NodeTransformer):
                 return ast.Tuple(elts * times, ast.Load())
             case ast.BinOp(ast.Tuple(elts), ast.Add(), ast.Tuple(others)):
                 return ast.Tuple([*elts, *others], ast.Load())
+            case ast.BinOp(ast.List(elts), ast.Add(), ast.List(others)):
+                return ast.List([*elts, *others], ast.Load())
         compute = _ARITHMETIC.get(type(node.op))
         (left, a), (right, b) = value_of(node.left), value_of(node.right)
         if compute and left and right and isinstance(a, (int, float)) and isinstance(b, (int, float)):
@@ -118,8 +121,12 @@ class Folder(ast.NodeTransformer):
         return node
 
     def visit_Call(self, node: ast.Call) -> ast.expr:
-        """A call with the members of a known list."""
+        """A call with the members of a known list, and a product of known numbers."""
         self.generic_visit(node)
+        match node:
+            case ast.Call(ast.Attribute(ast.Name("math"), "prod"), [of], []):
+                known, numbers = value_of(of)
+                return constant(math.prod(numbers)) if known else node
         spread = [arg.value.elts if _is_spread(arg) else [arg] for arg in node.args]  # type: ignore[attr-defined]
         node.args = [arg for group in spread for arg in group]
         return node

@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from .folding import folded, return_at_once
+from .folding import folded, return_at_once, value_of
 
 #: How long a value may be that a docstring says in place of the name of an argument.
 _SHORT = 20
@@ -60,6 +60,7 @@ def specialized(source: str, known: Mapping[str, Any], others: str) -> str:
             folded(node, known if init else {}, attributes)
             if "#" not in "\n".join(lines[node.lineno - 1 : node.end_lineno]):  # a comment would be lost
                 return_at_once(node)
+    _put_constants(tree, others)
     _drop_unread(tree, f"\n{others}")  # a name at the end of a class ends there
     parts: list[str] = []
     for node in tree.body:
@@ -73,6 +74,36 @@ def specialized(source: str, known: Mapping[str, Any], others: str) -> str:
             parts.append(_bare_tuples("\n".join(f"    {line}" for line in ast.unparse(node).splitlines())))
     head = f"class {tree.name}({', '.join(map(ast.unparse, tree.bases))}):"
     return "\n".join([head, "\n\n".join(part for part in parts if part) or "    pass"]) + "\n"
+
+
+def _put_constants(tree: ast.ClassDef, others: str) -> None:
+    """Puts numbers that the constructor works out, and nothing changes, to where they are read."""
+    init = _method(tree, "__init__")
+    stored = [n.attr for n in ast.walk(tree) if isinstance(n, ast.Attribute) and isinstance(n.ctx, ast.Store)]
+    found: dict[str, Any] = {}
+    for statement in init.body if init is not None else []:
+        match statement:
+            case ast.Assign([ast.Attribute(ast.Name("self"), name)], value):
+                known, number = value_of(value)
+                if known and type(number) is int and stored.count(name) == 1 and not _read_elsewhere(name, others):
+                    found[name] = number
+    if init is None or not found:
+        return
+    init.body = [s for s in init.body if not (isinstance(s, ast.Assign) and _stores(s) in found)] or [ast.Pass()]
+    for node in tree.body:
+        if isinstance(node, ast.FunctionDef):
+            folded(node, {}, found)
+
+
+def _read_elsewhere(name: str, others: str) -> bool:
+    """Does anything beside a class read an attribute of it, other than that of the same name of another?"""
+    return re.search(rf"(?<!self)\.{name}\b|[\"']{name}[\"']", others) is not None
+
+
+def _stores(statement: ast.Assign) -> str:
+    """The attribute that a statement sets."""
+    target = statement.targets[0]
+    return target.attr if isinstance(target, ast.Attribute) else ""
 
 
 def without_description(source: str) -> str:
