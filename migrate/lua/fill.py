@@ -172,13 +172,13 @@ def fill_statistics(filling: Filling, pairs: Sequence[Sequence[Tensor]], given: 
     Args:
         filling: notes what was written.
         pairs: {running_mean, running_var} of each batch normalization of the model.
-        given: a list of pairs {mean, variance}, a list of tables {running_mean =, running_var =}, or a table
-            {means = list, vars = list}.
+        given: a list of pairs {mean, variance}, a list of tables {running_mean =, running_var =}, a table
+            {means = list, vars = list}, or a list of all tensors, in turn or the means first.
 
     Raises:
         UsageError: they are laid out otherwise, not as many, or not of these sizes.
     """
-    found = list(_pairs(given))
+    found = _in_a_row(given, pairs) or list(_pairs(given))
     if len(found) != len(pairs):
         raise UsageError(f"The statistics are of {len(found)} batch normalizations, the network has {len(pairs)}.")
     for number, (mine, theirs) in enumerate(zip(pairs, found, strict=True), 1):
@@ -189,6 +189,42 @@ def fill_statistics(filling: Filling, pairs: Sequence[Sequence[Tensor]], given: 
             if what == "running_var" and (numbers.numpy() < 0).any():
                 raise UsageError(f"The {name} is negative in places, which no variance is: are the pairs swapped?")
             filling.put(tensor, numbers.numpy().reshape(tensor.size), f"the {name}")
+
+
+def _in_a_row(given: Value, pairs: Sequence[Sequence[Tensor]]) -> list[tuple[Tensor, Tensor]] | None:
+    """The pairs in a list of all means and variances; None if it is none.
+
+    Raises:
+        UsageError: they may be in turn as well as the means first, or are neither.
+    """
+    if not (isinstance(given, LuaTable) and len(given) and _tensors(given)):
+        return None
+    tensors, half = given.list(), len(given) // 2
+    if len(tensors) != 2 * len(pairs):
+        raise UsageError(
+            f"The statistics are {len(tensors)} tensors, the network has {len(pairs)} batch normalizations."
+        )
+    orders = {
+        "in turn": list(zip(tensors[::2], tensors[1::2], strict=True)),
+        "the means first": list(zip(tensors[:half], tensors[half:], strict=True)),
+    }
+    fitting = [order for order in (orders.values() if half > 1 else [orders["in turn"]]) if _fit(order, pairs)]
+    if len(fitting) == 1:
+        return fitting[0]
+    raise UsageError(
+        f"The statistics are a list of {len(tensors)} tensors, which fit "
+        f"{'both ' if fitting else 'neither '}mean and variance in turn {'and' if fitting else 'nor'} all means first. "
+        "Give them as a table {means = list, vars = list}."
+    )
+
+
+def _fit(found: Sequence[tuple[Tensor, Tensor]], pairs: Sequence[Sequence[Tensor]]) -> bool:
+    """Have they the sizes of the network's, and may the variances be such?"""
+    return all(
+        [tensor.numel() for tensor in theirs] == [tensor.numel() for tensor in mine]
+        and not (theirs[1].numpy() < 0).any()
+        for mine, theirs in zip(pairs, found, strict=True)
+    )
 
 
 def _pairs(given: Value) -> Iterable[tuple[Tensor, Tensor]]:
@@ -205,7 +241,8 @@ def _pairs(given: Value) -> Iterable[tuple[Tensor, Tensor]]:
             return []
     raise UsageError(
         f"The statistics are {described(given)}. Known are a list of pairs {{mean, variance}}, a list of tables "
-        "{running_mean =, running_var =} and a table {means = list, vars = list}; name the part with --stats-key."
+        "{running_mean =, running_var =}, a table {means = list, vars = list} and a list of all tensors; name the part "
+        "with --stats-key."
     )
 
 

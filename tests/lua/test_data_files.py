@@ -171,6 +171,7 @@ def test_numbers_that_are_written_one_by_one(tmp_path: Path) -> None:
     assert at_once[:2] == [[30, 1, 1, 0, 9], [3, 0, 0, 8]]
 
 
+@pytest.mark.slow
 def test_the_command_names_the_data(tmp_path: Path) -> None:
     for name, text in FILES.items():
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
