@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
+from pathlib import PurePosixPath
 from typing import Any
 
 from .runtime import LuaStopped, Runtime, told
@@ -65,6 +66,24 @@ def asked_by(runtime: Runtime) -> list[str]:
     """The values that layers were to be made with, and that only data tell."""
     found = (re.search(r"only data tell ([A-Za-z_][\w.]*), which \S+ is given$", text) for text in lost_by(runtime))
     return list(dict.fromkeys(name[1] for name in found if name))
+
+
+def choosing_option(runtime: Runtime, file: str, beside: Collection[str]) -> tuple[str, str] | None:
+    """The option of a script, and its value, that chooses a file among those beside it; None: none, or several may.
+
+    Args:
+        runtime: the Lua, in which the script ran.
+        file: the file that is to be chosen.
+        beside: the names of the files beside it, without their ending.
+    """
+    found, number, stem = {}, 1, PurePosixPath(file).stem
+    while (option := runtime.host.own_option(number)) is not None:
+        name, default = (told(part) for part in option)
+        last = re.search(r"(\w[\w-]*)(?:\.lua)?$", default)
+        if last and last[1] in beside and last[1] != stem:
+            found[name] = default[: last.start(1)] + stem + default[last.end(1) :]
+        number += 1
+    return next(iter(found.items())) if len(found) == 1 else None
 
 
 def is_unknown(runtime: Runtime, script: str, name: str) -> bool:

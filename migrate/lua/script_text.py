@@ -33,6 +33,8 @@ _PARAMETERS = re.compile(r"\bfunction\b[^(\n]*\(([^)]*)\)")
 #: A table that is written with numbers as keys.
 _HASHED = re.compile(r"(?:[=,({\[;]|\b(?:return|in|and|or|not))\s*(?=\{\s*\[\s*\d+\s*\]\s*=)")
 
+#: Functions that other packages have under the same name.
+_OF_TORCH = re.compile(r"(?:nn|cudnn|torch|math|string|table|image|optim|paths|xlua)\.\w+")
 _FIRST = re.compile(r"(^|/)(main|train|run|start)\w*\.lua$", re.I)
 _LAST = re.compile(r"(^|/|_)(test|eval|evaluate|sample|demo|predict|infer|convert|extract|example|bench)", re.I)
 
@@ -115,6 +117,22 @@ def call_sites(script: str, text: str, name: str, stem: str) -> list[CallSite]:
         call = re.sub(r"\s*\n\s*", " ", call)
         found.append(CallSite(script, call, arguments, line))
     return found
+
+
+def sites_of(offer: str, texts: Mapping[str, str], text: str, stem: str) -> list[CallSite]:
+    """Where scripts call a function of a file.
+
+    Args:
+        offer: the function with the names of its parameters.
+        texts: of the scripts.
+        text: of the file.
+        stem: the last part of the file's name, without its ending.
+    """
+    head, _, parameters = offer.rstrip(")").partition("(")
+    most = 99 if "..." in parameters else parameters.count(",") + bool(parameters.strip())
+    found = [site for script in texts for site in call_sites(script, texts[script], head, stem)]
+    found = [site for site in found if site.count <= most] or found  # Lua drops what is too much
+    return [site for site in found if not (of := _OF_TORCH.match(site.text)) or of[0] in text]
 
 
 def _closing(text: str, start: int) -> int | None:

@@ -8,21 +8,30 @@ from collections.abc import Iterator
 from pathlib import PurePosixPath
 from typing import Any
 
-from .callers import NoCall, Seen, asked_by, got_by, is_unknown, look, lua_text, run_caller, unknown_fields
+from .author_scripts import AuthorScripts
+from .callers import (
+    NoCall,
+    Seen,
+    asked_by,
+    choosing_option,
+    got_by,
+    is_unknown,
+    look,
+    lua_text,
+    run_caller,
+    unknown_fields,
+)
 from .folders import Folders
 from .result import CantLeave
 from .runtime import LuaStopped, Runtime, told
 from .script_text import (
     CallSite,
-    call_sites,
-    fields_set_between,
     is_called,
     is_parameter,
     is_set_between,
     is_whole,
     names_in,
     ranked,
-    without_comments,
 )
 from .sizes import OPTIONS, how_to_pass, is_given, option_of, solved, with_option
 from .ways import Tools, Way
@@ -31,8 +40,6 @@ from .ways import Tools, Way
 _PARSED = "caller.parse(arg)"
 _MOST_SCRIPTS = 8
 _MOST_CALLS = 8
-#: Functions that other packages have under the same name.
-_OF_TORCH = re.compile(r"(?:nn|cudnn|torch|math|string|table|image|optim|paths|xlua)\.\w+")
 #: The line of a call that stands in no text.
 _END = 1 << 30
 
@@ -82,13 +89,13 @@ class _Search:
     def __init__(self, job: dict[str, Any], folders: Folders, tools: Tools, until: float) -> None:
         self.job, self.folders, self.tools, self._until = job, folders, tools, until
         self.file: str = job["file"]
+        self._more: dict[str, Any] = {}
         self.unknown: list[str] = []
         self.names: list[str] = []
         self._error = ""
         self._seen: Seen | None = None
-        self._scripts_text: dict[str, str] | None = None
         self._unknown_sites: set[CallSite] = set()
-        self._known_sites: dict[str, list[CallSite]] = {}
+        self.scripts = AuthorScripts(folders, self.file)
 
     # ------------------------------------------------------------------ the file by itself
 
@@ -158,7 +165,7 @@ class _Search:
         job = self.job | {"caller": script}
         while True:
             self._in_time()
-            runtime = self.tools.start({"caller": script})
+            runtime = self.tools.start(self._more | {"caller": script})
             error = run_caller(runtime, job)
             if (networks := got_by(runtime)) or error is None or not self.tools.brings(error):
                 break
@@ -171,7 +178,7 @@ class _Search:
                 self.unknown.append(f"{said} (it gives {got.kinds} different networks, the first in {got.where})")
             elif self._gives(way.job):
                 found.append(way)
-        found = found or self._calls(script, runtime, error)
+        found = found or self._chosen(script, runtime) or self._calls(script, runtime, error)
         asked = asked_by(runtime)
         if not found and len(asked) == 1 and (solution := self._told(script, asked[0])) is not None:
             found = [solution]
@@ -180,6 +187,24 @@ class _Search:
                 self.names.append(option_of(name))
                 self.unknown.append(f"--caller {script} (not known: {name}, with which it makes layers)")
         yield found
+
+    def _chosen(self, script: str, runtime: Runtime) -> list[Way]:
+        """What a script that has loaded another file in place of this one gets where its option chooses this one."""
+        if self._more or runtime.host.has_run(lua_text(self.file)) or self.job.get("options") is not None:
+            return []
+        folder = PurePosixPath(self.file).parent
+        beside = {path.stem for path in map(PurePosixPath, self.scripts.texts) if path.parent == folder}
+        option = choosing_option(runtime, self.file, beside)
+        if option is None or self.job.get("arguments") is not None:
+            return []
+        inner = _Search(self.job, self.folders, self.tools, self._until)
+        inner._more = with_option(self.job, *option)
+        inner.job = self.job | inner._more
+        caller = f"--caller {script}"
+        said = (caller, f"{caller} --opt {option[0]}={option[1]}")
+        return [
+            Way(inner._more | way.job, way.said.replace(*said, 1)) for ways in inner._caller(script) for way in ways
+        ]
 
     def _told(self, script: str, name: str) -> Way | None:
         """What a script gets once it is told the one number that it had not, if the weights tell that."""
@@ -201,7 +226,7 @@ class _Search:
         if offers[:1] == ["definition"] and self._gives({"caller": script, "call": "definition"}):
             return [Way({"caller": script, "call": "definition"}, f"--caller {script} --call 'definition'")]
         for offer in offers:
-            head, sites = offer.partition("(")[0], self._sites(offer)
+            head, sites = offer.partition("(")[0], self.scripts.sites(offer)
             sites = [site for site in sites if site.script == script] or sites
             if other := next((site for site in sites if site.arguments != sites[0].arguments), None):
                 places = f"{sites[0].script}:{sites[0].line} and {other.script}:{other.line}"
@@ -253,21 +278,6 @@ class _Search:
         found = (f"model.{told(held[index])}" for index in range(1, count + 1))
         return [name for name in found if name not in self.seen().functions]
 
-    def _sites(self, offer: str) -> list[CallSite]:
-        """Where the author's scripts call a function of the file."""
-        if not offer.endswith(")"):
-            return []
-        if offer not in self._known_sites:
-            (head, _, parameters), found = offer.rstrip(")").partition("("), []
-            most = 99 if "..." in parameters else parameters.count(",") + bool(parameters.strip())
-            for script in self._texts():
-                found += call_sites(script, self._texts()[script], head, PurePosixPath(self.file).stem)
-            text = self.folders.text(self.file)
-            found = [site for site in found if site.count <= most] or found  # Lua drops what is too much
-            theirs = (site for site in found if not (of := _OF_TORCH.match(site.text)) or of[0] in text)
-            self._known_sites[offer] = list(theirs)[:_MOST_CALLS]
-        return self._known_sites[offer]
-
     def _with_options(self, script: str, offer: str, runtime: Runtime) -> list[CallSite]:
         """A call with the script's options: files are chosen by names that are put together, so that no text calls."""
         head, _, parameters = offer.rstrip(")").partition("(")
@@ -282,10 +292,12 @@ class _Search:
 
     def _unknown(self, script: str, site: CallSite, line: int | None, runtime: Runtime) -> list[str]:
         """Variables in the arguments of a call whose values the script had not when it stopped."""
-        text = self._texts()[script]
+        text = self.scripts.texts[script]
         if site.arguments == _PARSED:  # what other scripts do to the options comes behind that
-            others = [other for name, other in self._texts().items() if name != script]
-            found = [field for other in others for name in OPTIONS for field in self._fields_set(other, name, 0, None)]
+            others = [other for name, other in self.scripts.texts.items() if name != script]
+            found = [
+                field for other in others for name in OPTIONS for field in self.scripts.fields_set(other, name, 0, None)
+            ]
             return list(dict.fromkeys(field for field in found if not is_given(self.job, field)))
         found = []
         for name in names_in(site.arguments):
@@ -297,7 +309,7 @@ class _Search:
             until = site.line if site.script == script and line is not None and line < site.line < _END else None
             later = line is not None and is_set_between(text, name, line, until)
             if later and base == name and not is_set_between(text, name, line or 0, until, fields=False):
-                fields = self._fields_set(text, name, line or 0, until)
+                fields = self.scripts.fields_set(text, name, line or 0, until)
                 later = bool(fields)
                 if variable is not None and later:
                     found += [field for field in fields if not is_given(self.job, field)]
@@ -306,39 +318,21 @@ class _Search:
                 continue
             if all_options and variable is not None:
                 found += self._unset(unknown_fields(runtime, base, variable))
-            parameter = base not in OPTIONS and is_parameter(self._texts()[site.script], base)
+            parameter = base not in OPTIONS and is_parameter(self.scripts.texts[site.script], base)
             if variable is None or later or parameter or is_unknown(runtime, script, name):
                 found.append(name)
         return list(dict.fromkeys(found))
 
     def _unset(self, fields: list[str]) -> list[str]:
         """Those that the file reads, and that no option gives."""
-        return [field for field in fields if self._reads(option_of(field)) and not is_given(self.job, field)]
-
-    def _fields_set(self, text: str, name: str, after: int, before: int | None) -> list[str]:
-        """The fields of a variable that are set there, and that the file reads."""
-        fields = fields_set_between(text, name, after, before)
-        return [f"{name}.{field}" for field in fields if self._reads(field)]
-
-    def _reads(self, field: str) -> bool:
-        """Does the file, or one beside it, read a field of that name?"""
-        folder = PurePosixPath(self.file).parent
-        texts = [text for name, text in self._texts().items() if PurePosixPath(name).parent == folder]
-        return any(re.search(rf"\b{re.escape(field)}\b", text) for text in [self.folders.text(self.file), *texts])
-
-    def _texts(self) -> dict[str, str]:
-        """The scripts of the author, without their comments."""
-        if self._scripts_text is None:
-            names = [script for script in self.folders.scripts() if script != self.file]
-            self._scripts_text = {name: without_comments(self.folders.text(name)) for name in names}
-        return self._scripts_text
+        return [field for field in fields if self.scripts.reads(option_of(field)) and not is_given(self.job, field)]
 
     def _scripts(self) -> list[str]:
         """Scripts that may call the file, those that train first."""
         path = PurePosixPath(self.file)
         stem = path.parent.name if path.stem == "init" else path.stem
-        calling = {site.script for offer in self.seen().functions for site in self._sites(offer)}
-        return ranked(self._texts(), stem, calling)
+        calling = {site.script for offer in self.seen().functions for site in self.scripts.sites(offer)}
+        return ranked(self.scripts.texts, stem, calling)
 
     # ------------------------------------------------------------------ trying
 

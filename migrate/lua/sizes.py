@@ -107,7 +107,7 @@ def is_given(job: Mapping[str, Any], name: str) -> bool:
     return last in options and last in (job.get("named") or ()) and name.count(".") <= 1
 
 
-def with_option(job: Mapping[str, Any], name: str, value: int) -> dict[str, Any]:
+def with_option(job: Mapping[str, Any], name: str, value: int | str) -> dict[str, Any]:
     """What to add to a job so that a name in its call has a value."""
     return {
         "options": {**(job.get("options") or {}), option_of(name): value},

@@ -67,8 +67,19 @@ def test_a_file_that_the_options_do_not_choose(tmp_path: Path) -> None:
     other = FACTORY.replace("2))", "7))")
     files = {"opts.lua": OPTIONS, "models/wide.lua": FACTORY, "models/deep.lua": other, "main.lua": main_lua}
     said, model = found(tmp_path, files, "models/deep.lua")
-    assert said == "--caller main.lua --call 'definition(opt)'"
+    assert said == "--caller main.lua --opt net=deep --call 'model'"
     assert sizes(model) == [(5, 3), (7, 5)]
+    way = {"options": {"net": "deep"}, "named": ["net"]}
+    again = found(tmp_path, files, "models/deep.lua", caller="main.lua", call="model", **way)
+    assert sizes(again[1]) == [(5, 3), (7, 5)]
+
+
+def test_several_options_that_may_choose_a_file(tmp_path: Path) -> None:
+    options = OPTIONS.replace("cmd:option('-net'", "cmd:option('-teacher', 'wide', 'x') cmd:option('-net'")
+    main_lua = "local opt = require('opts').parse(arg) model = require('models.' .. opt.net)(opt)"
+    files = {"opts.lua": options, "models/wide.lua": FACTORY, "models/deep.lua": FACTORY, "main.lua": main_lua}
+    said, _ = found(tmp_path, files, "models/deep.lua")
+    assert said == "--caller main.lua --call 'definition(opt)'"
 
 
 def test_options_of_a_file_of_their_own(tmp_path: Path) -> None:

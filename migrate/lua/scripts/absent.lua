@@ -39,9 +39,11 @@ end
 -- the answer of a call that does nothing here
 function P.swallowed(label) return P.absent_raises and P.absent or not_known(label) end
 function P.tell(name, value) told[name] = value end
--- what the user gave for an option of the script's own; kind: the type of its default, if it has one
-function P.told(name, kind)
+-- what the user gave for an option of the script's own; kind: the type of its default, if it has one, which is noted
+P.own_options = {}
+function P.told(name, kind, default)
    local value = told[name]
+   if type(default) == 'string' then P.own_options[#P.own_options + 1] = {name, default} end
    if value == nil then return nil end
    if kind == 'string' and type(value) == 'number' then value = tostring(value) end
    if kind and type(value) ~= kind then

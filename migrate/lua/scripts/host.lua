@@ -53,6 +53,11 @@ function H.lost() return P.lost, #P.lost end
 function H.is_unknown(value) return P.is_unknown(value) end
 function H.has_told(name) return P.has_told[name] == true end
 -- statements that need data stop alone; not where the layers are a checkout's, which do not say what they change
+-- the options of texts that a script has defined: a name and a default for each number
+function H.own_option(number)
+   local option = P.own_options[number]
+   if option then return option[1], option[2] end
+end
 function H.go_on() P.goes_on = not P.bridge.torch7_package('nn') end
 function H.tell(name, value) P.tell(name, value) end
 function H.allow_more() P.allow_more() end

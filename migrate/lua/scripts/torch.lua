@@ -172,7 +172,7 @@ function CmdLine:option(name, default_value, help, kind)
    if default_value == nil then refused('option ' .. tostring(name) .. ' has no default value') end
    kind = kind or type(default_value)
    if type(default_value) ~= kind then refused('option ' .. name .. ' has wrong default type value') end
-   local told = P.told(bare(name), kind)
+   local told = P.told(bare(name), kind, default_value)
    if told ~= nil then default_value = told end
    if not self.options[name] then self.order[#self.order + 1] = name end
    self.options[name] = {default = default_value, kind = kind}

@@ -116,7 +116,7 @@ local function parsed(spec, given)
       at = at + 1
    end
    for _, option in ipairs(list) do
-      if values[option.name] == nil then values[option.name] = P.told(option.name, option.kind) end
+      if values[option.name] == nil then values[option.name] = P.told(option.name, option.kind, option.default) end
       if values[option.name] == nil then
          if option.default == nil and not option.optional then refused('missing required parameter: ' .. option.name) end
          values[option.name] = option.default
