@@ -228,7 +228,7 @@ def _elementwise(func: Any, x: torch.Tensor, other: Any, *args: Any, **kwargs: A
         return func(x, other, *args, **kwargs)  # type: ignore[no-any-return]
     if type(other) not in (int, float) and not (alike and other.is_contiguous()):
         return func(x, other)  # type: ignore[no-any-return]
-    shape = torch.broadcast_shapes(x.shape, other.shape) if alike else x.shape
+    shape = torch.broadcast_shapes(x.shape, other.shape) if alike else x.shape  # type: ignore[no-untyped-call]
     return torch.empty(shape, dtype=x.dtype, device=x.device)
 
 

@@ -77,7 +77,7 @@ def _arithmetic(func: Any, args: Any, kwargs: Any, output: Any) -> int:
     """How many additions and multiplications an operator takes that has many of them."""
     if func.overloadpacket == torch.ops.aten.mkldnn_rnn_layer:
         x, *weights = args[:3]
-        return 2 * prod(x.shape[:-1]) * sum(weight.numel() for weight in weights)
+        return int(2 * prod(x.shape[:-1]) * sum(weight.numel() for weight in weights))
     count = flop_registry.get(func.overloadpacket)
     return int(count(*args, **kwargs, out_val=output)) if count and isinstance(output, torch.Tensor) else 0
 
@@ -159,9 +159,7 @@ class Budget(TorchDispatchMode):  # type: ignore[no-untyped-call]
         refused: what had more; None if nothing had.
     """
 
-    def __init__(
-        self, operators: float = _OPERATORS, limits: Limits = DEFAULT_LIMITS, held: float = math.inf
-    ) -> None:
+    def __init__(self, operators: float = _OPERATORS, limits: Limits = DEFAULT_LIMITS, held: float = math.inf) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.left = operators
         self.held = held
