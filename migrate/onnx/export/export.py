@@ -30,16 +30,16 @@ from ...shapes.random_layers import drawn_numbers
 from ...t7 import Tensor
 from ...t7.memory_map import release_pages
 from ..operators.stand_ins import put_stand_ins
-from ..passes.graph import PATH_KEY, narrow, tidy
+from ..passes.graph import narrow, tidy
 from ..passes.quantize import quantize, quantized_path, require_quantizable
-from ..quiet_exporter import quiet
 from ..result import OnnxExport
 from ..settings import Settings
 from .check import TOLERANCES, Checker, check_graph
 from .free_axes import LENGTH
 from .metadata import describe_file, paths_of, sizes_in
 from .plan import FixedAxes, FixedBatch, Plan, Run, as_taken
-from .save import LARGEST_FILE, Stored, is_external, store, write
+from .save import Stored, is_external, store, write
+from .slim import slimmed
 from .stateful import Stateful, compare_runs, make_stateful
 from .trace import Untraceable, trace
 
@@ -166,7 +166,7 @@ def _export(
         require_quantizable(stored.model)
     describe_file(stored.model, conv, input_names, output_names, stateful.described() if stateful else [])
     if settings.simplify:
-        stored = _slimmed(stored)
+        stored = slimmed(stored)
     # the oldest file version that has the opset, so that old programs read the file; 10 at least
     opset_ids = [onnx.helper.make_opsetid("", settings.opset)]
     stored.model.ir_version = max(10, onnx.helper.find_min_ir_version_for(opset_ids))
@@ -209,42 +209,6 @@ def _export(
         states=tuple(stateful.described()) if stateful else (),
         notes=tuple(notes),
     )
-
-
-def _slimmed(stored: Stored) -> Stored:
-    """The same graph after onnxslim, which removes what is left to simplify.
-
-    Raises:
-        UsageError: onnxslim is not installed, or the graph too large for it.
-        ExportError: it fails.
-    """
-    try:
-        import onnxslim
-    except ImportError as error:
-        raise UsageError('--simplify needs onnxslim: pip install "torchmigrate[simplify]"') from error
-    if stored.size > LARGEST_FILE:
-        raise UsageError("onnxslim takes graphs below 2 GB only; leave --simplify out")
-    whole = stored.whole()
-    nodes = paths_of(whole)
-    paths = {name: nodes[node.name] for node in whole.graph.node for name in node.output}
-    opset = {entry.domain: entry.version for entry in whole.opset_import}
-    try:
-        with quiet():
-            slim: onnx.ModelProto = onnxslim.slim(whole)
-    except Exception as error:
-        raise ExportError(f"onnxslim fails on the graph: {cause(error)}") from error
-    made = {entry.domain: entry.version for entry in slim.opset_import}
-    if made != opset:
-        raise ExportError(f"onnxslim changed the opsets from {opset} to {made}")
-    for node in slim.graph.node:
-        if not any(entry.key == PATH_KEY for entry in node.metadata_props):
-            path = next((paths[name] for name in node.output if name in paths), "")
-            node.metadata_props.append(onnx.StringStringEntryProto(key=PATH_KEY, value=path))
-    del slim.metadata_props[:]
-    slim.metadata_props.extend(stored.model.metadata_props)
-    slim.producer_name, slim.producer_version = stored.model.producer_name, stored.model.producer_version
-    slim.graph.name = stored.model.graph.name
-    return store(ir.from_proto(slim))
 
 
 def _names(kind: str, value: Any, given: Sequence[str] | None) -> list[tuple[str, tuple[int, ...]]]:
@@ -326,7 +290,15 @@ def _in_double(conv: ConvertedModel, settings: Settings, given: Any, worst: floa
     quietly = replace(settings, dtype="keep", int8=False, simplify=False, external_data=None)
     with tempfile.TemporaryDirectory(prefix="torchmigrate-") as folder:
         try:
-            made = _export(double, quietly, [], moved(given, torch.float64), Path(folder) / "double.onnx", force=True)
+            made = _export(
+                double,
+                quietly,
+                [],
+                moved(given, torch.float64),
+                Path(folder) / "double.onnx",
+                force=True,
+                find_free=False,
+            )
         except GraphDiffers:
             raise
         except (ExportError, FixedBatch) as error:
