@@ -118,6 +118,7 @@ def huber_criterion(layer: Layer) -> HuberCriterion:
     Torch7's gradient has the other sign and is not averaged; here it is the derivative.
     """
     layer.ignore("alpha", "absAlpha", "diffAlpha")
+    layer.note("the gradient of its Lua has the other sign and is not averaged; here it is the derivative")
     return HuberCriterion(layer.number("delta", 1.0))
 
 

@@ -71,8 +71,15 @@ class GaussianCriterion(nn.Module):
 
 @converts("nn.GaussianCriterion", traits=Traits(criterion=True))
 def gaussian_criterion(layer: Layer) -> GaussianCriterion:
-    """nn.GaussianCriterion(), of y0ast/VAE-Torch"""
+    """nn.GaussianCriterion(), of y0ast/VAE-Torch
+
+    Other authors' classes of that name, which no field tells apart, give the log likelihood itself, or another factor.
+    """
     no_other_fields(layer)
+    layer.note(
+        "it gives the negative log likelihood, as y0ast/VAE-Torch's; others of that name (willwhitney/dc-ign) give it "
+        "without the sign, and no field tells them apart: --lua-first nn.GaussianCriterion takes the author's Lua"
+    )
     return GaussianCriterion()
 
 

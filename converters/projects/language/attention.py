@@ -59,6 +59,7 @@ def replicate_as(layer: Layer) -> ReplicateAs:
     dim = layer.integer("dim", 1)
     if (dim, dims) not in ((2, 2), (1, 1)):
         layer.refuse(f"with dim = {dim} and ndim = {dims} it repeats no rows")
+    layer.note("its Lua adds up the gradient along another dimension; here it is the derivative")
     return ReplicateAs(1, 1, joined=True)
 
 
