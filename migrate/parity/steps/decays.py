@@ -17,7 +17,7 @@ from ...optim.last_step import Step
 from ..references.recorded_layers import Key
 from ..runs.step_lines import Line, fitted, nearest
 from .step_search import Before, Search
-from .zeroed_gradients import NEAR, ROUNDS_OF_GRADIENTS, Gradients, Zeroed
+from .zeroed_gradients import NEAR, ROUNDS_OF_GRADIENTS, SETTLED, Gradients, Zeroed
 
 #: A step that needs a decay leaves so many times more without.
 _MORE_NEARLY = 8
@@ -111,6 +111,8 @@ class _Attempt:
         start: the layer by which the two are found at first; then it is all that they explain.
         rate: the learning rate.
         lost: the share of itself that a weight lost: the learning rate times the decay.
+        keys: the layers that the two have to explain.
+        moved: the share by which the gradients changed last, as they were made again.
     """
 
     zeroed: Zeroed
@@ -121,6 +123,7 @@ class _Attempt:
     rate: float = 0.0
     lost: float = 0.0
     keys: set[Key] = field(default_factory=set)
+    moved: float = math.inf
 
     def run(self) -> Before | None:
         """The weights before the step; None where nothing is explained by it."""
@@ -133,7 +136,7 @@ class _Attempt:
             if off <= NEAR or most / 2 < off <= 1:
                 found = self._found()
                 more = set() if found is None else {key for key in found.proven if key in pairs} - self.keys
-                if not more:
+                if not more and (found is None or self._settled(found)):
                     return found
                 self.keys |= more
                 wanted += [pairs[key] for key in more]
@@ -144,6 +147,10 @@ class _Attempt:
             if not self._follow(wanted):
                 return found
         return found
+
+    def _settled(self, found: Before) -> bool:
+        """Will the gradients change no more, of layers that are not explained yet?"""
+        return self.moved <= SETTLED or not self.gradients.moving - {*found.proven}
 
     def lines(self) -> dict[Key, tuple[Line, Line]]:
         """What the layers answer along the learning rate and along the share that is lost, here."""
@@ -166,6 +173,7 @@ class _Attempt:
             again = self.zeroed.gradients(self._changes())
             if not {*self.held} <= {*again.steps}:
                 return False
+            self.moved = again.share_moved(self.gradients)
             self.gradients = again
         return True
 

@@ -27,6 +27,7 @@ from ..references.recorded_layers import UNKNOWN, Judgement, Key, has_running_st
 from ..runs.handed_back import hand_back
 from ..runs.layers import worst
 from ..runs.step_lines import Line, fitted
+from .step_search import names_of_parameters
 
 _WHOLE = "its input is not in the file; judged by its gradInput, gradWeight and gradBias"
 _WEIGHT = "its input is not in the file; its gradInput shows that its weight is right, but nothing judges its bias"
@@ -112,7 +113,7 @@ def witnesses(
         found[key] = Witness(None, _WEIGHT)
         added = _added(conv, network, backs, rules, key)
         for factor, decay in {(1.0, 0.0), added or (1.0, 0.0)}:
-            moments = _moments(conv, network, key, back, judgement, rules, (factor, decay))
+            moments = _moments(conv, network, key, backs, judgement, rules, (factor, decay))
             if moments is not None and (moments.passed or (sure and kept and added == (factor, decay))):
                 found[key] = Witness(moments, _WHOLE)
     return found
@@ -133,7 +134,7 @@ def _moments(
     conv: ConvertedModel,
     network: Network,
     key: Key,
-    back: Backward,
+    backs: Mapping[Key, Backward],
     judgement: Judgement,
     rules: Rules,
     added: tuple[float, float],
@@ -143,13 +144,19 @@ def _moments(
     None where the layer is no such layer, something is missing, or a wrong bias would not show.
     """
     record = network.layers[key[0]]
-    module, answer = record.module, judgement.known.get(key)
-    own = answer is None  # of the same channel alone, where a layer in place has written over others
-    if own:
-        answer = _under_mask(network, key[0], back)
+    module = record.module
     if not isinstance(module, _LINEAR) or getattr(module, "groups", 1) != 1 or module.bias is None:
         return None
-    if not isinstance(answer, torch.Tensor) or answer.numel() != back.given.numel():
+    own, answers, given = False, [], []
+    for other in _sharing(network, key, backs):
+        answer = judgement.known.get(other)
+        if answer is None:  # of the same channel alone, where a layer in place has written over others
+            own, answer = True, _under_mask(network, other[0], backs[other])
+        if not isinstance(answer, torch.Tensor) or answer.numel() != backs[other].given.numel():
+            return None
+        answers.append(answer)
+        given.append(backs[other].given)
+    if not answers:
         return None
     gradients = gradients_of(conv.layers[0].object)
     held = [record.object.get(name) for name in ("weight", "bias")]
@@ -158,12 +165,19 @@ def _moments(
         return None
     weight, bias = module.weight.detach().double(), module.bias.detach().double()
     factor, decay = added
+    if frames := record.traits.reads == "frames":  # Torch7 lays a window out as time x features
+        weight = weight.transpose(1, 2).reshape(len(bias), -1)
+        slopes[0] = slopes[0].reshape(len(bias), -1)
     of_weight, left = ((s.reshape(p.shape) - decay * p) / factor for s, p in zip(slopes, (weight, bias), strict=True))
     if not bool(of_weight.any()) or not bool(left.any()):
         return None
     outputs = len(bias)
-    rows = [_by_channel(tensor, module, outputs) for tensor in (back.given, answer)]
-    if rows[0] is None or rows[1] is None or rows[0].shape != rows[1].shape:
+    parts = [[_by_channel(tensor, module, outputs, last=frames) for tensor in tensors] for tensors in (given, answers)]
+    found_parts = [[part for part in each if part is not None] for each in parts]
+    if any(len(each) < len(answers) for each in found_parts):
+        return None
+    rows = [torch.cat(each, 1) for each in found_parts]
+    if rows[0].shape != rows[1].shape:
         return None
     of_bias = rows[0].sum(1)  # that in the file may have been clipped
     if isinstance(module, _TRANSPOSED):
@@ -171,7 +185,7 @@ def _moments(
     expected = rows[0] @ rows[1].T
     got = of_weight.reshape(outputs, -1) @ weight.reshape(outputs, -1).T + torch.outer(of_bias, bias)
     tolerance = rules.layer(record)
-    allowed = tolerance.absolute(float(answer.abs().max()))
+    allowed = tolerance.absolute(max(float(answer.abs().max()) for answer in answers))
     whole = of_whole(tolerance, expected)
     if own:
         if not bool(of_bias.abs().min() > 0):
@@ -184,6 +198,20 @@ def _moments(
     if not found.passed and _may_be_clipped(expected - got, of_weight, weight, whole):
         return None
     return found
+
+
+def _sharing(network: Network, key: Key, backs: Mapping[Key, Backward]) -> list[Key]:
+    """The layers that have the parameters of one, and with it the gradients of these; none where one is not known."""
+
+    def held(index: int) -> list[object]:
+        fields = [network.layers[index].object.get(n) for n in ("weight", "bias", "gradWeight", "gradBias")]
+        return [region_of(field) if isinstance(field, Tensor) else None for field in fields]
+
+    mine = held(key[0])
+    # of others that share the parameters alone it is not known what their gradients are added to
+    users = [i for i in leaf_indices(network.layers) if held(i)[:2] == mine[:2] or held(i)[0] == mine[0]]
+    found = [other for other in backs if other[0] in users and held(other[0]) == mine]
+    return found if {other[0] for other in found} == {*users} else []
 
 
 def _may_be_clipped(off: torch.Tensor, of_weight: torch.Tensor, weight: torch.Tensor, allowed: Tolerance) -> bool:
@@ -240,13 +268,35 @@ def _under_mask(network: Network, index: int, back: Backward) -> torch.Tensor | 
     return None
 
 
-def _by_channel(tensor: torch.Tensor, module: nn.Module, outputs: int) -> torch.Tensor | None:
-    """One row per output channel, in float64."""
-    spatial = 0 if isinstance(module, nn.Linear) else len(module.kernel_size)  # type: ignore[arg-type]
+def _by_channel(tensor: torch.Tensor, module: nn.Module, outputs: int, *, last: bool) -> torch.Tensor | None:
+    """One row per output channel, in float64; `last`: the channels are the last dimension, as of frames."""
+    spatial = 0 if last or isinstance(module, nn.Linear) else len(module.kernel_size)  # type: ignore[arg-type]
     dim = tensor.dim() - 1 - spatial
     if dim < 0 or tensor.shape[dim] != outputs:
         return None
     return tensor.detach().double().movedim(dim, 0).reshape(outputs, -1)
+
+
+def _sums(network: Network, backs: Mapping[Key, Backward]) -> dict[str, torch.Tensor]:
+    """The gradient of each parameter, added up over all layers that have it; without those that are not known whole.
+
+    Which these are the file tells, whatever became of the parameters.
+    """
+    users: dict[object, set[int]] = {}
+    place: dict[tuple[int, str], object] = {}
+    for i, names in names_of_parameters(network).items():
+        for name in names:
+            field = network.layers[i].object.get(name.rpartition(".")[2])
+            place[i, name] = region_of(field) if isinstance(field, Tensor) else name
+            users.setdefault(place[i, name], set()).add(i)
+    sums: dict[object, torch.Tensor] = {}
+    for (i, _), back in backs.items():
+        for name, gradient in back.parameters.items():
+            at = place.get((i, name), name)
+            fits = at not in sums or sums[at].shape == gradient.shape
+            sums[at] = sums[at] + gradient.double() if at in sums and fits else gradient.double()
+            users[at] = users.get(at, set()) - {i} if fits else {-1}
+    return {name: sums[at] for (_, name), at in place.items() if at in sums and not users[at]}
 
 
 def _added(
@@ -262,6 +312,7 @@ def _added(
     if isinstance(own, Tensor) and own.numel():
         gradients |= {name: to_torch_tensor(own).double() for name in backs[judged].parameters if name.endswith("bias")}
     held = {name: parameter.detach().double() for name, parameter in network.module.named_parameters()}
+    sums = _sums(network, backs)
     lines: dict[Key, list[tuple[Line, Line]]] = {}
     plain = True
     for key, back in backs.items():
@@ -270,10 +321,13 @@ def _added(
             continue  # the former is of a sequence
         # that of a bias before a normalization is nothing but rounding
         rule = of_whole(rules.layer(network.layers[key[0]]), torch.cat(found))
-        for name, mine in back.parameters.items():
-            if name not in gradients or not bool(gradients[name].any()) or gradients[name].shape != mine.shape:
+        for name in back.parameters:
+            mine = sums.pop(name, None)
+            if mine is None or name not in gradients or not bool(gradients[name].any()):
                 continue
-            whole, mine = gradients[name], mine.double()
+            whole = gradients[name]
+            if whole.shape != mine.shape:
+                continue
             plain = plain and worst(mine, whole, rule).passed
             parts = (Line(0.0, whole, slope, rule.atol, mine) for slope in (mine, held[name]))
             lines.setdefault(key, []).append((next(parts), next(parts)))

@@ -74,10 +74,15 @@ def settle(
     before = weights_before(conv, probe, judgements)
     if before is not None:
         network, judgement = _judged_before(conv, recording, values, rules, before)
+        if before.handed_back and _breaks(conv, judgements[0], judgement):
+            before, judgement = None, judgements[0]  # the activations are of a later run than the gradients
+    if before is not None:
         if _refine(before, judgements[0], judgement, copy_network(conv, torch.float64), probe):
             network, judgement = _judged_before(conv, recording, values, rules, before)
         for key, difference in judgement.judged.items():
-            if key not in judgements[0].judged and difference.passed and has_weights(conv, key):
+            first = judgements[0].judged.get(key)
+            older_alone = first is None or (before.handed_back and not first.passed)
+            if older_alone and difference.passed and has_weights(conv, key):
                 before.proven.setdefault(key, (before.scale,))  # only these weights let it be judged
         failed = [key for key in judgement.failed if has_weights(conv, key)]
         # with a decay that is nearly right, a layer may be explained as a whole, and be off in a channel
@@ -106,6 +111,12 @@ def settle(
     ):
         return Settled(judgement)
     return Settled(judgement, None, tuple(key for key in judgement.failed if has_weights(conv, key)))
+
+
+def _breaks(conv: ConvertedModel, first: Judgement, second: Judgement) -> bool:
+    """Is a layer with weights off in the second judgement that is not in the first?"""
+    passed = [key for key, difference in first.judged.items() if difference.passed and has_weights(conv, key)]
+    return any(key in second.judged and not second.judged[key].passed for key in passed)
 
 
 def _judged_before(

@@ -24,7 +24,7 @@ from ..runs.step_lines import LEAST, Line, refined
 from ..trace import LayerRun, trace
 
 #: So many decimal digits of independent numbers must agree for the length of a step to be known.
-_DIGITS = 12
+DIGITS = 12
 
 #: So many where the file tells the length: a layer that was off by chance by what the step does.
 _DIGITS_OF_KNOWN = 3
@@ -64,6 +64,7 @@ class Before:
         remade: were the gradients zeroed in the file, and made again of those of the inputs?
         decayed: what of the changes is a decay of the weights, whatever the gradients were.
         keeps_gradients: as in `Step`.
+        handed_back: is it known of gradients of inputs alone?
         alone: the one layer that tells of it, if it is one: wrong weights of that would tell the same.
     """
 
@@ -82,6 +83,7 @@ class Before:
     decayed: dict[str, torch.Tensor] = field(default_factory=dict)
     keeps_gradients: bool = True
     alone: frozenset[Key] = frozenset()
+    handed_back: bool = False
 
     def remark(self, key: Key) -> str:
         """How it is known that a layer is right."""
@@ -160,7 +162,7 @@ class Search:
         """Do enough digits show what the last run found, if so many numbers were fitted to them?"""
         lines = [self.lines[key] for key in found.proven]
         less = max((line.digits(found.scale) - line.digits(found.scale, taken) for line in lines), default=0.0)
-        return sum(line.digits(found.scale) for line in lines) - less >= _DIGITS
+        return sum(line.digits(found.scale) for line in lines) - less >= DIGITS
 
     def refined(self, scale: float) -> float:
         """The length near this one that explains most of all layers that it explains."""
@@ -196,16 +198,16 @@ class Search:
                     proven[key] = (scale,)
             elif self.judgement.judged[key].passed:
                 scales |= dict.fromkeys(self.names[key[0]], 0.0)
-        if score < _DIGITS:
+        if score < DIGITS:
             score = sum(part.digits(scale) for line in lines.values() for part in line.centred())
         # the file tells these too, where it tells the scale
         own_scales = {} if scale == self.step.scale else self._own_scales(scale, lines, proven)
         for key, own in own_scales.items():
-            if own.digits >= _DIGITS and min(own.scales.values()) > 0:
+            if own.digits >= DIGITS and min(own.scales.values()) > 0:
                 score += own.digits
                 proven[key] = tuple(own.scales.values())
                 scales |= own.scales
-        if score < _DIGITS and not self._is_shown(scale, lines, proven):
+        if score < DIGITS and not self._is_shown(scale, lines, proven):
             return None
         grouped = any(key in proven or own.digits > 0 for key, own in own_scales.items())
         doubtful = {
@@ -297,7 +299,7 @@ class Search:
             digits = {scale: [line.digits(scale) for line in tried] for scale in candidates}
             ranks = [(sum(n > 0 for n in digits[scale]), scale in given, sum(digits[scale])) for scale in candidates]
             best = candidates[ranks.index(max(ranks))] if ranks else None
-            if best is not None and sum(digits[best]) >= _DIGITS:
+            if best is not None and sum(digits[best]) >= DIGITS:
                 return best if best in given else refined(tried, best)
         candidates = [*given, *(own for line in whole if (own := line.own) > 0)]
         return candidates[0] if candidates else None

@@ -15,6 +15,7 @@ from ..network_copies import Network, copy_network
 from ..references.recorded_gradients import backward
 from ..references.recorded_layers import Judgement, Probe
 from .decays import with_decay
+from .handed_back_length import by_length_handed_back
 from .step_search import Before, Search, names_of_parameters
 from .zeroed_gradients import Settling, Zeroed
 
@@ -33,6 +34,7 @@ def weights_before(conv: ConvertedModel, probe: Probe, judgements: list[Judgemen
             changes = change_of_parameters(conv, step.direction)
             found = _longest(Search(step, changes, network, probe, judgement).run() for judgement in judgements)
             found = found or _by_what_was_handed_back(step, changes, network, probe, judgements[0])
+            found = found or by_length_handed_back(step, changes, network, probe, judgements[0])
             if found is not None:
                 found.told = frozenset(i for i, layer in enumerate(conv.layers) if _is_told(layer, step))
                 return found

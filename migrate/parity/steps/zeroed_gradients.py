@@ -20,7 +20,7 @@ from .step_search import UNKNOWN_STEP, Before, Search, names_of_parameters
 NEAR = 0.1
 
 #: Rounds in which gradients are made again, and the share by which they then no longer change.
-ROUNDS_OF_GRADIENTS, _SETTLED = 24, 1e-9
+ROUNDS_OF_GRADIENTS, SETTLED = 24, 1e-9
 
 
 @dataclass(frozen=True)
@@ -133,8 +133,8 @@ class Settling:
             self.gradients = again
             search = self.zeroed.search(again.steps)
             self.found = search.run() or self.found
-            if moved <= _SETTLED or moved > most:
-                return moved <= _SETTLED
+            if moved <= SETTLED or moved > most:
+                return moved <= SETTLED
             most = moved
         return False
 
