@@ -84,6 +84,8 @@ def test_a_batch_of_one_keeps_its_dimension(tmp_path: Path) -> None:
         ("nn.MM", {"transB": True}, "{5x4,6x4}", [("length_1", 4), ("length_2", 4)]),
         ("nn.MM", {"transB": True}, "{2x5x4,2x6x4}", [("batch", "time_1", 4), ("batch", "time_2", 4)]),
         ("nn.CAddTable", {}, "{2x5x3,2x5x3}", [("batch", "time", 3)] * 2),
+        ("nn.MM", {}, "{2x5x4,2x4x3}", [("batch", "time_1", "time"), ("batch", "time", 3)]),
+        ("nn.MixtureTable", {"dim": 2}, "{2x5,2x5x3}", [("batch", "time"), ("batch", "time", 3)]),
         ("nn.CAddTable", {}, "{2x1x3,2x1x3}", [("batch", 1, 3)] * 2),  # one entry tells nothing of more
         (
             "nn.View",

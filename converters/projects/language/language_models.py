@@ -14,24 +14,11 @@ from ....model.registry import converts, converts_to, module_form
 from ....model.traits import Traits
 from ....t7 import LuaObject, LuaTable
 from ...images.batch_norm import BatchNorm
-from ...recurrent.sequences import SeqLSTM, as_lstm, sequence_length, stock_lstm
+from ...recurrent.sequences import as_lstm
 from ...recurrent.steps import UNFINISHED, lstm
 from ...tables.containers import Bottle
 from ..vision.regions import DenseCaptions
-
-
-class SequenceLSTM(SeqLSTM):
-    """An LSTM over a sequence whose state, if it remembers one, lasts also when the mode changes."""
-
-    def train(self, mode: bool = True) -> SequenceLSTM:
-        nn.Module.train(self, mode)
-        return self
-
-
-module_form("recurrent", SequenceLSTM)(stock_lstm)
-module_form("sequence length", SequenceLSTM)(sequence_length)
-module_form("state names", SequenceLSTM)(("lstm", ("h", "c")))
-
+from .torch_rnn import SequenceLSTM, VanillaRNN
 
 #: What torch-rnn's layers leave behind.
 _BUFFERS = ("buffer1", "buffer2", "buffer3", "grad_a_buffer", "grad_c0", "grad_h0", "grad_x", "gates")
@@ -70,39 +57,6 @@ def last_entries(layer: Layer, *names: str) -> list[torch.Tensor] | None:
         return None
     layer.note(UNFINISHED)
     return [layer.tensor(name).detach()[:, -1].clone() for name in names]
-
-
-class VanillaRNN(Remembering):
-    """A simple recurrent layer with tanh over a sequence (N, T, D); also takes [h0, x].
-
-    Args:
-        input_size: size of an entry of the sequence.
-        hidden_size: size of the output.
-        remember: the state lasts from one call to the next.
-    """
-
-    def __init__(self, input_size: int, hidden_size: int, remember: bool = False) -> None:
-        super().__init__()
-        self.input_size = input_size
-        self.hidden_size = hidden_size
-        self.remember = remember
-        self.rnn = nn.RNN(input_size, hidden_size, batch_first=True)
-
-    def forward(self, x: Any) -> torch.Tensor:
-        first = self.state if self.remember else None
-        if not isinstance(x, torch.Tensor):
-            first, x = x
-        output: torch.Tensor
-        output, last = self.rnn(x, None if first is None else first.unsqueeze(0))
-        if self.remember:
-            self.state = last.squeeze(0).detach()
-        return output
-
-    def extra_repr(self) -> str:
-        return f"remember={self.remember}"
-
-
-module_form("state names", VanillaRNN)(("rnn", ("h",)))
 
 
 @converts("nn.VanillaRNN", traits=Traits(picture="recurrent"))

@@ -71,28 +71,27 @@ def find_free_axes(
         if name != "batch" or not batch_is_free:
             groups.setdefault(LENGTH if name == "batch" else name, []).append(place)
     for name, places in groups.items():
-        for axis, together, larger in _free_of(probe, name, places):
+        for axis, together, larger in _free_of(probe, name, places, free.named):
             free.named |= dict.fromkeys(together, axis)
             free.larger[axis], free.smaller[axis] = larger, probe.smaller(together)
     return free
 
 
 def _free_of(
-    probe: _Probe, name: str, places: list[tuple[int, int]]
+    probe: _Probe, name: str, places: list[tuple[int, int]], named: Dynamic
 ) -> Iterator[tuple[str, list[tuple[int, int]], tuple[int, ...]]]:
     """Of the axes of one name those that are free alone, each with a name of its own, and the others together."""
-    if len(places) == 1 and name != LENGTH:
-        if larger := probe.larger(places):
-            yield name, places, larger
-        return
+    own = len(places) > 1 or name == LENGTH
     tied = []
     for place in places:
         if larger := probe.larger([place]):
-            yield "_".join([name, *probe.tensors[place[0]]]), [place], larger
+            yield "_".join([name, *probe.tensors[place[0]]]) if own else name, [place], larger
         else:
             tied.append(place)
     if len(tied) > 1 and (larger := probe.larger(tied)):
         yield name, tied, larger
+    elif tied and (alike := probe.alike(tied[0], named)) and (larger := probe.larger([*tied, *alike])):
+        yield name, [*tied, *alike], larger  # as the weights or the mask of each entry
 
 
 class _Probe:
@@ -114,6 +113,13 @@ class _Probe:
     def _answer(self, value: Any) -> list[tuple[int, int]] | None:
         observed = observe(self._module, value, self._sizes_only)
         return observed.made[-1][1] if observed.error is None and observed.made else None
+
+    def alike(self, place: tuple[int, int], named: Dynamic) -> list[tuple[int, int]]:
+        """The axes of other tensors that have no name, and the size of this one."""
+        sizes = [tuple(tensor.shape) for _, tensor in leaves(self._example)]
+        size = sizes[place[0]][place[1]]
+        others = [(number, shape) for number, shape in enumerate(sizes) if number != place[0]]
+        return [(n, d) for n, shape in others for d, s in enumerate(shape) if s == size and (n, d) not in named]
 
     def larger(self, places: list[tuple[int, int]]) -> tuple[int, ...]:
         """Some larger sizes that these axes can have together, the smallest first; none if they are not free."""
