@@ -313,6 +313,10 @@ def test_a_folder_is_pushed_and_comes_back(hub: type[Hub], folders: Path, capsys
     assert "Bearer hf_test" in hub.tokens
     assert run("push", folder, "user/net") == 2
     assert "has README.md" in capsys.readouterr().err
+    assert run("push", folder, "user/net", "--force", "--private") == 2
+    assert "user/net is there already and not private, so what is brought to it would be public" in (
+        capsys.readouterr().err
+    )
     assert run("push", folder, "user/net", "--force") == 0
     assert "mine.txt" in capsys.readouterr().out
     spec = importlib.util.spec_from_file_location("pushed_labels", folder / "model.py")

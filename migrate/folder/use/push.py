@@ -70,6 +70,8 @@ def push(
         is_new = not api.repo_exists(repository)
         there = [] if is_new else sorted(set(api.list_repo_files(repository)) & set(files))
         _require_free(repository, [] if force else there)
+        if private and not is_new:
+            _require_private(repository, api.repo_info(repository).private)
         if is_new:
             api.create_repo(repository, private=private)
         added = [CommitOperationAdd(path_in_repo=name, path_or_fileobj=folder / name) for name in files]
@@ -90,6 +92,14 @@ def _require_free(repository: str, there: list[str]) -> None:
         raise UsageError(
             f"{repository} has {', '.join(there)} already; --force replaces them (the Hub keeps the old ones in its "
             "history)."
+        )
+
+
+def _require_private(repository: str, private: bool | None) -> None:
+    if not private:
+        raise UsageError(
+            f"{repository} is there already and not private, so what is brought to it would be public; make it private "
+            "on the Hub first, or give another name."
         )
 
 

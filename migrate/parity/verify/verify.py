@@ -67,7 +67,6 @@ def verify(
     compare_run: str | Path | None = None,
     gradients: bool = False,
     batches: Sequence[int] = BATCHES,
-    input_reason: str = "the input was given",
     requires: Sequence[str] = (),
     torch7_source: str | Path | None = None,
     lua: Sequence[Path] = (),
@@ -92,7 +91,6 @@ def verify(
         compare_run: a run that was saved on another machine, to compare with.
         gradients: compare gradients too, where the reference has them.
         batches: sizes in which the samples are run again.
-        input_reason: where `input` comes from, in words.
         requires: Lua files or modules that such a Torch7 loads first, with classes of the user's own.
         torch7_source: a folder with checkouts of Torch7's packages, whose Lua is then run with PyTorch's kernels.
         lua: Lua files that it loads too, with classes of the user's own.
@@ -113,7 +111,7 @@ def verify(
             conv,
             reference,
             ReferenceOptions(
-                guess=None if input is None else Guess(input, input_reason),
+                guess=_given(input),
                 input_shape=input_shape,
                 seed=seed,
                 torch7=torch7,
@@ -162,6 +160,11 @@ def verify(
     if unproven:
         source["unproven"] = unproven
     return ParityReport(found, results, source, seed, environment(), layers_of(conv), options, not_finite_of(conv))
+
+
+def _given(value: Any) -> Guess | None:
+    """An input that was given; a command says where it comes from by giving it as a `Guess`."""
+    return value if value is None or isinstance(value, Guess) else Guess(value, "the input was given")
 
 
 def _named(found: Reference, asked: object) -> Any:
