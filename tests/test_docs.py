@@ -64,6 +64,12 @@ def test_the_example_of_a_plugin_is_the_file() -> None:
     assert plugin in page
 
 
+@pytest.mark.parametrize("page", ALL, ids=lambda page: page.name)
+def test_it_is_installed_from_a_checkout_or_a_wheel(page: Path) -> None:
+    """The name on PyPI is not the project's."""
+    assert not re.findall(r"pip install ['\"]?torchmigrate(?!-[\d.]+-py3)", page.read_text("utf-8"))
+
+
 def test_every_page_is_in_the_navigation() -> None:
     listed = set(re.findall(r"[\w-]+\.md", (ROOT / "mkdocs.yml").read_text("utf-8")))
     assert listed == {page.name for page in PAGES}

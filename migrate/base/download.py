@@ -184,11 +184,13 @@ def _file_system(url: str) -> tuple[Any, str]:
     try:
         from fsspec.core import url_to_fs
     except ImportError as error:
-        raise UsageError("Files behind URLs need fsspec: pip install 'torchmigrate[remote]'.") from error
+        raise UsageError("Files behind URLs need fsspec: pip install 'fsspec>=2026.6' aiohttp s3fs.") from error
     try:
         system, path = url_to_fs(_without_colons(url), **_time_outs(url))
     except ImportError as error:
-        raise UsageError(f"{url} can't be opened: {error}. Perhaps: pip install 'torchmigrate[remote]'.") from error
+        raise UsageError(
+            f"{url} can't be opened: {error}. Perhaps: pip install 'fsspec>=2026.6' aiohttp s3fs."
+        ) from error
     except ValueError as error:
         raise UsageError(f"{url} can't be opened: {error}.") from error
     return system, str(path)

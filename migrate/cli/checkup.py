@@ -17,9 +17,9 @@ from ..model.registry import installed_plugins
 
 #: Packages that only some options need, and what for.
 OPTIONAL = {
-    "pillow": "extract --png; pip install 'torchmigrate[images]'",
-    "fsspec": "files behind URLs; pip install 'torchmigrate[remote]'",
-    "ray": "convert --ray; pip install 'torchmigrate[ray]'",
+    "pillow": "extract --png; pip install pillow",
+    "fsspec": "files behind URLs; pip install 'fsspec>=2026.6' aiohttp s3fs",
+    "ray": "convert --ray; pip install 'ray[client]'",
 }
 
 #: Programs that start a Torch7, and the packages that are asked for in it.
@@ -85,7 +85,7 @@ def examine() -> Checkup:
     """Looks at this machine. Nothing is changed; a Lua that is found is asked whether it has torch."""
     problems: list[str] = []
     packages = {name: _version(name) for name in _needed()}
-    problems += [f"{name} is missing: pip install torchmigrate again" for name, v in packages.items() if v == _MISSING]
+    problems += [f"{name} is missing: install torchmigrate again" for name, v in packages.items() if v == _MISSING]
     devices = _devices(problems)
     providers = _providers(problems)
     if "cuda:0" in devices and "CUDAExecutionProvider" not in providers:

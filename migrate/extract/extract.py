@@ -224,7 +224,7 @@ def _hdf5(value: Value, part: Path, found: Extraction, full: bool) -> None:
     try:
         import h5py
     except ImportError as error:
-        raise UsageError("HDF5 files need h5py: pip install 'torchmigrate[hdf5]'.") from error
+        raise UsageError("HDF5 files need h5py: pip install h5py.") from error
     arrays = _arrays(value, found)
     with h5py.File(part, "w") as file:
         for name, array in arrays.items():

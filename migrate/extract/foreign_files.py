@@ -195,7 +195,7 @@ def read_pixels(path: Path, notes: list[str]) -> Value:
     try:
         from PIL import Image
     except ImportError as error:
-        raise UsageError("pictures need Pillow: pip install 'torchmigrate[images]'") from error
+        raise UsageError("pictures need Pillow: pip install pillow") from error
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", Image.DecompressionBombWarning)
@@ -227,7 +227,7 @@ def read_hdf5(path: Path, notes: list[str]) -> Value:
     try:
         import h5py
     except ImportError as error:
-        raise UsageError("HDF5 files need h5py: pip install 'torchmigrate[hdf5]'") from error
+        raise UsageError("HDF5 files need h5py: pip install h5py") from error
     most = DEFAULT_LIMITS.expanded_of(path.stat().st_size)
     count = 0
     groups: set[int] = set()

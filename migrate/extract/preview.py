@@ -90,7 +90,7 @@ def _pillow() -> Any:
     try:
         from PIL import Image
     except ImportError as error:
-        raise UsageError("Pictures need Pillow: pip install 'torchmigrate[images]'.") from error
+        raise UsageError("Pictures need Pillow: pip install pillow.") from error
     return Image
 
 

@@ -50,7 +50,7 @@ class Cluster:
         try:
             import ray
         except ImportError as error:
-            raise UsageError("--ray needs Ray: pip install 'torchmigrate[ray]'.") from error
+            raise UsageError("--ray needs Ray: pip install 'ray[client]'.") from error
         before = signal.getsignal(signal.SIGTERM)
         with ExitStack() as stack:
             settings: dict[str, Any] = {}

@@ -117,5 +117,5 @@ def test_without_ray_the_message_names_the_extra(
     with pytest.raises(SystemExit) as stopped:
         cli.main(["convert", str(tmp_path / "net.t7"), "-o", str(tmp_path / "out"), "--ray", "local"])
     assert stopped.value.code == 2
-    assert "pip install 'torchmigrate[ray]'" in capsys.readouterr().err
+    assert "pip install 'ray[client]'" in capsys.readouterr().err
     assert os.environ["RAY_USAGE_STATS_ENABLED"] == "0"

@@ -33,7 +33,7 @@ DYNAMIC = click.option(
 @click.option(
     "--external-data/--one-file", default=None, help="Weights in a second file or not; default: only above 256 MB."
 )
-@click.option("--simplify", is_flag=True, help='Run onnxslim too: pip install "torchmigrate[simplify]".')
+@click.option("--simplify", is_flag=True, help="Run onnxslim too: pip install onnxslim.")
 @click.option(
     "--int8", is_flag=True, help="Write a dynamically quantized .int8.onnx beside, and say how far it is off."
 )

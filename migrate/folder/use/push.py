@@ -60,7 +60,7 @@ def push(
         from huggingface_hub import CommitOperationAdd, HfApi, get_token
         from huggingface_hub.utils.tqdm import disable_progress_bars
     except ImportError as error:
-        raise UsageError(f"The Hub needs huggingface_hub: pip install 'torchmigrate[remote]' ({error}).") from error
+        raise UsageError(f"The Hub needs huggingface_hub: pip install huggingface_hub ({error}).") from error
     token = get_token()
     if token is None:
         raise UsageError("Nobody is logged in to the Hub: `hf auth login`, or set HF_TOKEN to a token that may write.")

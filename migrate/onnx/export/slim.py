@@ -23,7 +23,7 @@ def slimmed(stored: Stored) -> Stored:
     try:
         import onnxslim
     except ImportError as error:
-        raise UsageError('--simplify needs onnxslim: pip install "torchmigrate[simplify]"') from error
+        raise UsageError("--simplify needs onnxslim: pip install onnxslim") from error
     if stored.size > LARGEST_FILE:
         raise UsageError("onnxslim takes graphs below 2 GB only; leave --simplify out")
     whole = stored.whole()

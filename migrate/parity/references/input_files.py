@@ -275,7 +275,7 @@ def read_picture(file: Path, picture: Picture, size: tuple[int, int] | None = No
     try:
         from PIL import Image
     except ImportError as error:
-        raise UsageError("Pictures need pillow: pip install 'torchmigrate[images]'.") from error
+        raise UsageError("Pictures need pillow: pip install pillow.") from error
     try:
         with Image.open(file) as opened:
             grey = picture.grey or (opened.mode in ("L", "1", "I;16") and len(picture.mean) == 1)
