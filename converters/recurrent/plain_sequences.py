@@ -14,10 +14,11 @@ from ...source.forms import Loop, Structure
 from ..tables.containers import ConcatTable
 from ..tables.graph import Graph
 from ..tables.orders import ReverseTable, ZipTable
-from ..tables.table_layers import JoinTable
+from ..tables.table_layers import AddEntries, JoinTable
 from .fast_lstm import FastLSTM
 from .sequencers import BiSequencerLM, LayerSequencer, Sequencer, layers_of
-from .steps import GRUStep, LSTMStep
+from .stateful_sequences import SimpleRNN, StatefulCellLSTM, StatefulGRU, StatefulLSTM, StatefulRNN
+from .steps import GRUStep, LSTMStep, Recurrent
 
 
 class GRUSequence(nn.Module):
@@ -75,33 +76,37 @@ module_form("loop", LSTMSequence)(Loop("cell", {"h": "output_size", "c": "hidden
 module_form("loop", EachStep)(Loop("module"))
 
 
-class StatefulLSTM(nn.LSTM):
-    """An LSTM that goes on from where its last sequence ended, until `state` is set to None or the mode changes.
+module_form("structure", StatefulGRU)(Structure(cell="GRUCell"))
+module_form("structure", StatefulCellLSTM)(Structure(cell="LSTMCell"))
 
-    Args:
-        remember: in which mode: "train", "eval", "both"; all else is as in nn.LSTM.
-    """
 
-    state: tuple[torch.Tensor, torch.Tensor] | None = None
+module_form("of a list", StatefulGRU, StatefulCellLSTM, SimpleRNN, StatefulRNN)(True)
 
-    def __init__(self, *sizes: int, remember: str = "both", **options: Any) -> None:
-        super().__init__(*sizes, **options)
-        self.remember = remember
 
-    def forward(self, x: torch.Tensor) -> torch.Tensor:  # type: ignore[override]
-        if self.remember == "eval" and self.training:
-            self.state = None
-        if self.remember == "train" and not self.training:
-            self.state = None
-        output, (h, c) = super().forward(x, self.state)
-        self.state = h.detach(), c.detach()
-        return output
+@module_form("without memory", StatefulGRU)
+def _gru_from_zeros(module: StatefulGRU) -> GRUSequence:
+    return GRUSequence(module.cell, module.hidden_size)
 
-    def train(self, mode: bool = True) -> StatefulLSTM:
-        if mode != self.training:
-            self.state = None
-        super().train(mode)
-        return self
+
+@module_form("without memory", StatefulCellLSTM)
+def _lstm_from_zeros(module: StatefulCellLSTM) -> LSTMSequence:
+    return LSTMSequence(module.cell, module.output_size, module.hidden_size)
+
+
+def _simple(part: Recurrent, remember: str) -> nn.Module:
+    """A simple recurrent layer over the whole sequence."""
+    modules = part.input_module, part.start_module, part.feedback_module, part.transfer_module
+    made = SimpleRNN(*modules) if remember == "neither" else StatefulRNN(*modules, remember)
+    return made.train(part.training)
+
+
+def _gated(part: GRUStep | LSTMStep, remember: str) -> nn.Module:
+    """A GRU or LSTM over the whole sequence."""
+    if isinstance(part, GRUStep):
+        args = part.module, part.hidden_size
+        return GRUSequence(*args) if remember == "neither" else StatefulGRU(*args, remember).train(part.training)
+    sizes = part.module, part.output_size, part.hidden_size
+    return LSTMSequence(*sizes) if remember == "neither" else StatefulCellLSTM(*sizes, remember).train(part.training)
 
 
 @module_form("over sequence", Sequencer, LayerSequencer)
@@ -117,7 +122,7 @@ def _layers(module: Sequencer) -> list[nn.Module] | None:
         return None
     while parts:
         part = parts[0]
-        if isinstance(part, (FastLSTM, GRUStep, LSTMStep)):
+        if isinstance(part, (FastLSTM, GRUStep, LSTMStep, Recurrent)):
             found += _each(rest)
             rest = []
         if isinstance(part, FastLSTM):
@@ -125,10 +130,10 @@ def _layers(module: Sequencer) -> list[nn.Module] | None:
             del parts[: 2 * len(layers) - 1 if dropout else len(layers)]
             found.append(_lstm(layers, dropout, module.remember))
             continue
-        if isinstance(part, GRUStep):
-            found.append(GRUSequence(part.module, part.hidden_size))
-        elif isinstance(part, LSTMStep):
-            found.append(LSTMSequence(part.module, part.output_size, part.hidden_size))
+        if isinstance(part, Recurrent):
+            found.append(_simple(part, module.remember))
+        elif isinstance(part, (GRUStep, LSTMStep)):
+            found.append(_gated(part, module.remember))
         else:
             rest.append(part)
         del parts[0]
@@ -144,11 +149,13 @@ def _other_state(part: nn.Module, remember: str) -> bool:
     """Does a layer keep a state in a way that no layer over the whole sequence has?"""
     if isinstance(part, FastLSTM):
         return False
-    steps = type(part) in (GRUStep, LSTMStep)
+    steps = type(part) in (GRUStep, LSTMStep, Recurrent)
     inside = list(part.modules())[1 if steps else 0 :]
     if any(isinstance(one, (Remembering, Sequencer)) for one in inside):
         return True
-    return steps and (remember != "neither" or bool(part.initial_size))
+    if isinstance(part, Recurrent):
+        return type(part.merge_module) is not AddEntries or part.merge_module.inplace
+    return steps and bool(part.initial_size)
 
 
 def _stack(parts: list[nn.Module]) -> tuple[list[Any], float]:

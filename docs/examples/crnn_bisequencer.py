@@ -1,7 +1,5 @@
 """Converted from crnn_bisequencer.t7 (Torch7, sha256 b44204c60046…) by torchmigrate."""
 
-from collections.abc import Sequence
-
 import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
@@ -14,20 +12,15 @@ class BatchNorm2d(nn.BatchNorm2d):
         return nn.functional.batch_norm(input, *known, updates, self.momentum, self.eps)
 
 
-class CMul(nn.Module):
-    """Multiplies by a weight by element; axes of size 1 are repeated."""
+class Scale(nn.Module):
+    """Multiplies each feature by a weight."""
 
-    def __init__(self, size: Sequence[int]) -> None:
+    def __init__(self) -> None:
         super().__init__()
-        self.size = list(size)
-        self.weight = nn.Parameter(torch.empty(self.size))
+        self.weight = nn.Parameter(torch.empty(10))
 
     def forward(self, x: Tensor) -> Tensor:
-        if self.weight.numel() == x.numel():
-            return x * self.weight.reshape(x.shape)
-        if self.weight.dim() == x.dim():
-            return x * self.weight.expand_as(x)
-        return (x.reshape(x.shape[0], -1) * self.weight.reshape(1, -1)).reshape(x.shape)
+        return x * self.weight
 
 
 class LSTMCell(nn.Module):
@@ -35,15 +28,15 @@ class LSTMCell(nn.Module):
         super().__init__()
         self.forget_x = nn.Linear(16, 10)
         self.forget_h = nn.Linear(10, 10, bias=False)
-        self.forget_c = CMul([10])
+        self.forget_c = Scale()
         self.input_x = nn.Linear(16, 10)
         self.input_h = nn.Linear(10, 10, bias=False)
-        self.input_c = CMul([10])
+        self.input_c = Scale()
         self.candidate_x = nn.Linear(16, 10)
         self.candidate_h = nn.Linear(10, 10, bias=False)
         self.output_x = nn.Linear(16, 10)
         self.output_h = nn.Linear(10, 10, bias=False)
-        self.output_c = CMul([10])
+        self.output_c = Scale()
 
     def forward(self, x: Tensor, h: Tensor, c: Tensor) -> tuple[Tensor, Tensor]:
         f = self.forget_x(x) + self.forget_h(h) + self.forget_c(c)

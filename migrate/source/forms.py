@@ -16,6 +16,9 @@
 - "unpooling": `form(module)` gives an `Unpooling`; None: the unpooling can't be written with indices.
 - "plain": `form(module)` gives a module that does the same, in training too, and reads better; None: there is none.
 - "embedding": `form(module)` gives the nn.Embedding that has its rows, counted from 0; None: it has none.
+- "over sequence": `form(module)` gives the layers that run one after another over a whole sequence; None: it can't.
+- "of a list": True, where such a layer takes a list of the entries, and gives one.
+- "without memory": `form(module)` gives a module that runs the same cell from zeros each time.
 - "sized": `form(module)` gives a layer of torch.nn that, called with x and the last sizes of y, does with them what the
   module does with [x, y].
 

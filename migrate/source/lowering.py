@@ -58,7 +58,7 @@ class Lowering:
         """Adds what `module` does with `value` to a forward method; returns the result."""
         if (pooled := self.unpoolings.lower(module, value, scope, self.run)) is not None:
             return pooled
-        if (whole := over_sequence(module, value, scope, partial(self.loop, listed=True))) is not None:
+        if (whole := over_sequence(module, value, scope, partial(self.loop, listed=True), self.layer)) is not None:
             return whole
         if is_chain(module) and (top or not self.is_pure(module)):
             return self.sequence(module, value, scope, top=top)
@@ -327,6 +327,13 @@ class Lowering:
         if stock is module:
             self.fill(constructor, module, inputs)
         return constructor, result
+
+    def layer(self, layer: nn.Module, value: Value) -> Constructor:
+        """The constructor call of a layer that runs through a sequence, whose cell is lowered."""
+        found = constructor_of(layer)
+        form = form_of("without memory", layer)
+        self.fill(found, form(layer) if form else layer, examples_of(value))
+        return found
 
     def fill(self, constructor: Constructor, module: Any, inputs: tuple[Any, ...]) -> None:
         """Lowers the modules that a leaf was constructed with, on what it gives them first."""

@@ -14,6 +14,7 @@ import torchmigrate as tm
 from torchmigrate.base.tensor_trees import leaves
 from torchmigrate.model.recurrent_state import forget
 from torchmigrate.source.check import instance
+from torchmigrate.source.generate import generate
 
 #: File -> the most lines of its source, and what must stand in it.
 ROWS = {
@@ -25,6 +26,14 @@ ROWS = {
     "language_both_ways": (40, "x, _ = self.lstm1(torch.stack(xs[:-1]))"),
 }
 SLOW = ("unequal", "last")
+
+#: The same of networks whose cells are written out.
+CELLS = {
+    "gru_remembers": (80, "self.gru = StatefulGRU(GRUCell())"),
+    "lstm_remembers": (105, "self.lstm = StatefulCellLSTM(LSTMCell())"),
+    "simple_remembers": (90, "self.rnn = StatefulRNN(nn.Linear(4, 5), Add([5]), nn.Linear(5, 5), nn.Sigmoid())"),
+    "simple_forgets": (76, "self.rnn = SimpleRNN(nn.Linear(4, 5), Add([5]), nn.Linear(5, 5), nn.Sigmoid())"),
+}
 
 
 def joined(value: object) -> torch.Tensor:
@@ -61,3 +70,28 @@ def test_a_network_of_steps_is_written_with_nn_lstm(name: str, tmp_path: Path) -
     theirs = dict(model.named_parameters())
     for place, parameter in gradients.items():
         torch.testing.assert_close(parameter.grad, theirs[names[place]].grad, atol=0, rtol=0)
+
+
+@pytest.mark.parametrize("name", [pytest.param(name, marks=[pytest.mark.slow] * (name[0] == "s")) for name in CELLS])
+def test_cells_that_remember_do_what_torch7_did_at_each_call(name: str) -> None:
+    """Then in training, and in evaluation again, where nothing is left of the state before."""
+    lines, shown = CELLS[name]
+    found = tm.load(golden.FIXTURES / "sequenced" / f"{name}.t7")
+    x = tm.to_torch(found["input"])
+    conversion = tm.convert(found["module"])
+    source = generate(conversion, x)
+    assert shown in source.text.replace(",\n            ", ", ")
+    assert source.text.count("\n") <= lines
+    model = instance(source.text, source.state)
+    for torch7 in tm.to_torch(found["outputs"]):
+        ours, written = joined(conversion.module(x)), joined(model(x))
+        assert torch.equal(ours, written)
+        torch.testing.assert_close(ours, torch7, atol=1e-5, rtol=1e-4)
+    for training in (True, False):
+        for part in (*conversion.module.modules(), *model.modules()):
+            if isinstance(part, nn.Dropout):
+                part.p = 0.0  # the two draw in another order
+        conversion.module.train(training)
+        model.train(training)
+        for length in (5, 2):
+            assert torch.equal(joined(conversion.module(x[:length])), joined(model(x[:length])))

@@ -10,15 +10,17 @@ from torch import nn
 
 from ...model.registry import form_of
 from ...shapes.dry_run import run
-from ..constructors import constructor_of
 from ..expressions import Value, Variable, is_unknown, python
 from ..forms import loop_of
-from ..scopes import Scope, Statement, examples_of, module_call
+from ..scopes import Constructor, Scope, Statement, examples_of, module_call
 from .rows import rows_of
+
+#: The constructor call of a layer, which gets such a value.
+_Make = Callable[[nn.Module, Value], Constructor]
 
 
 def over_sequence(
-    module: nn.Module, value: Value, scope: Scope, each: Callable[[nn.Module, Value, Scope], Value | None]
+    module: nn.Module, value: Value, scope: Scope, each: Callable[[nn.Module, Value, Scope], Value | None], make: _Make
 ) -> Value | None:
     """What a module makes of a sequence, layer by layer; None where it can't be written like that.
 
@@ -27,6 +29,7 @@ def over_sequence(
         value: a list of entries, or a tensor whose first dimension they are.
         scope: gets the statements.
         each: adds what a module makes of each entry; None: it can't.
+        make: gives the constructor call of a layer that runs through the whole sequence.
     """
     form = form_of("over sequence", module)
     layers: list[nn.Module] | None = form(module) if form else None
@@ -36,7 +39,7 @@ def over_sequence(
     trial = copy.copy(scope)
     trial.statements, trial.attrs = list(scope.statements), dict(scope.attrs)
     trial._known, trial._numbers = dict(scope._known), dict(scope._numbers)
-    made = _run(layers, value, trial, each)
+    made = _run(layers, value, trial, each, make)
     if made is None:
         return None
     scope.statements[:] = trial.statements
@@ -51,7 +54,11 @@ def over_sequence(
 
 
 def _run(
-    layers: list[nn.Module], value: Value, scope: Scope, each: Callable[[nn.Module, Value, Scope], Value | None]
+    layers: list[nn.Module],
+    value: Value,
+    scope: Scope,
+    each: Callable[[nn.Module, Value, Scope], Value | None],
+    make: _Make,
 ) -> Value | None:
     whole = isinstance(value, Variable) and value.shapes is not None
     for layer in layers:
@@ -60,10 +67,15 @@ def _run(
             if value is None:
                 return None
             continue
-        x = _stacked(value, scope)
-        name = "gru" if isinstance(layer, nn.GRU) else "lstm"
-        attribute = scope.attribute(constructor_of(layer), name)
-        made = tuple(copy.copy(layer)(example) for example in x.values)  # a copy, which keeps what it remembers
+        listed = form_of("of a list", layer) is not None
+        x = _listed(value, scope) if listed else _stacked(value, scope)
+        kind = type(layer).__name__.lower()
+        attribute = scope.attribute(make(layer, x), next((name for name in ("gru", "rnn") if name in kind), "lstm"))
+        made = tuple(copy.copy(layer)(example) for example in examples_of(x))  # a copy, which keeps what it remembers
+        if listed:
+            value = Variable(made)
+            scope.statements.append(Statement([value], module_call(attribute, x)))
+            continue
         tensors = tuple(output if isinstance(output, torch.Tensor) else output[0] for output in made)
         value = Variable(tensors)
         outs = [value] if isinstance(made[0], torch.Tensor) else [value, Variable()]
@@ -76,6 +88,13 @@ def _run(
     lists = tuple(list(example) for example in value.values)
     alike = len(set(map(len, lists))) == 1
     return scope.unpack(python("x.unbind(0)" if alike else "list(x.unbind(0))", x=value), lists)
+
+
+def _listed(value: Value, scope: Scope) -> Value:
+    """The entries of a sequence as a list."""
+    if not (isinstance(value, Variable) and value.shapes is not None):
+        return value
+    return scope.assign(python("x.unbind(0)", x=value), tuple(list(tensor.unbind(0)) for tensor in value.values))
 
 
 def _stacked(value: Value, scope: Scope) -> Variable:
