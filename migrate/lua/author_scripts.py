@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from functools import cached_property
+from itertools import takewhile
 from pathlib import PurePosixPath
 
 from .folders import Folders
@@ -30,13 +31,23 @@ class AuthorScripts:
         names = [script for script in self._folders.scripts() if script != self._file]
         return {name: without_comments(self._folders.text(name)) for name in names}
 
+    def may_load(self, script: str) -> bool:
+        """Does no other file of the same name lie nearer to a script than this one?"""
+        path = PurePosixPath(self._file)
+        own = path.parts[-2:] if path.stem == "init" else path.parts[-1:]
+        others = (PurePosixPath(name) for name in self.texts)
+        namesakes = [other for other in others if other.parts[-len(own) :] == own]
+        near = _in_common(script, path)
+        return all(_in_common(script, other) <= near for other in namesakes)
+
     def sites(self, offer: str) -> list[CallSite]:
         """Where they call a function of the file."""
         if not offer.endswith(")"):
             return []
         if offer not in self._sites:
             text, stem = self._folders.text(self._file), PurePosixPath(self._file).stem
-            self._sites[offer] = sites_of(offer, self.texts, text, stem)[:_MOST_CALLS]
+            found = sites_of(offer, self.texts, text, stem)
+            self._sites[offer] = [site for site in found if self.may_load(site.script)][:_MOST_CALLS]
         return self._sites[offer]
 
     def fields_set(self, text: str, name: str, after: int, before: int | None) -> list[str]:
@@ -49,3 +60,12 @@ class AuthorScripts:
         folder = PurePosixPath(self._file).parent
         texts = [text for name, text in self.texts.items() if PurePosixPath(name).parent == folder]
         return any(re.search(rf"\b{re.escape(field)}\b", text) for text in [self._folders.text(self._file), *texts])
+
+
+def _in_common(script: str, path: PurePosixPath) -> int:
+    """How many folders a script and a file have in common."""
+    return len(list(takewhile(_alike, zip(PurePosixPath(script).parent.parts, path.parent.parts, strict=False))))
+
+
+def _alike(pair: tuple[str, str]) -> bool:
+    return pair[0] == pair[1]

@@ -68,6 +68,13 @@ def asked_by(runtime: Runtime) -> list[str]:
     return list(dict.fromkeys(name[1] for name in found if name))
 
 
+def is_of_another_file(runtime: Runtime, script: str, call: str, file: str) -> bool:
+    """Does a function that a script calls stand in a file of another folder than that which defines the network?"""
+    head = re.match(r"[\w.:]+", call)
+    source = None if head is None else runtime.host.source_of(lua_text(script), head[0])
+    return source is not None and PurePosixPath(told(source)).parent != PurePosixPath(file).parent
+
+
 def choosing_option(runtime: Runtime, file: str, beside: Collection[str]) -> tuple[str, str] | None:
     """The option of a script, and its value, that chooses a file among those beside it; None: none, or several may.
 
@@ -241,6 +248,7 @@ class Seen:
         networks: its variables that hold networks.
         parts: those that hold parts of them.
         functions: its functions, as calls with the names of their parameters.
+        others: those of them that stand in other files.
     """
 
     error: str | None
@@ -248,6 +256,7 @@ class Seen:
     networks: list[str]
     parts: list[str]
     functions: list[str]
+    others: list[str]
 
 
 def look(runtime: Runtime, file: str) -> Seen:
@@ -263,10 +272,14 @@ def look(runtime: Runtime, file: str) -> Seen:
     returned = returned[0] if isinstance(returned, tuple) else returned
     line, names, count, parts, parts_count = runtime.guarded(host.networks, lua_text(file))
     functions, found = host.candidates(returned)
+    of_file, own_count = host.candidates(returned, lua_text(file))
+    own = {told(of_file[index]) for index in range(1, own_count + 1)}
+    offers = [told(functions[index]) for index in range(1, found + 1)]
     return Seen(
         error,
         None if line is None else int(line),
         [told(names[index]) for index in range(1, count + 1)],
         [told(parts[index]) for index in range(1, parts_count + 1)],
-        [told(functions[index]) for index in range(1, found + 1)],
+        offers,
+        [offer for offer in offers if offer not in own],
     )

@@ -15,6 +15,7 @@ from .callers import (
     asked_by,
     choosing_option,
     got_by,
+    is_of_another_file,
     is_unknown,
     look,
     lua_text,
@@ -226,6 +227,8 @@ class _Search:
         if offers[:1] == ["definition"] and self._gives({"caller": script, "call": "definition"}):
             return [Way({"caller": script, "call": "definition"}, f"--caller {script} --call 'definition'")]
         for offer in offers:
+            if offer in self.seen().others:
+                continue
             head, sites = offer.partition("(")[0], self.scripts.sites(offer)
             sites = [site for site in sites if site.script == script] or sites
             if other := next((site for site in sites if site.arguments != sites[0].arguments), None):
@@ -237,6 +240,8 @@ class _Search:
             if head.startswith("model.") and head == offer:
                 sites = [CallSite(script, f"definition{head.removeprefix('model')}", "", _END)]
             for site in [*sites, *self._with_options(script, offer, runtime)]:
+                if is_of_another_file(runtime, script, site.text, self.file):
+                    continue
                 unknown = self._unknown(script, site, line, runtime)
                 said = f"--caller {script} --call '{site.text}'"
                 if (way := self._solved({"caller": script, "call": site.text}, unknown, said)) is not None:
@@ -332,7 +337,7 @@ class _Search:
         path = PurePosixPath(self.file)
         stem = path.parent.name if path.stem == "init" else path.stem
         calling = {site.script for offer in self.seen().functions for site in self.scripts.sites(offer)}
-        return ranked(self.scripts.texts, stem, calling)
+        return [script for script in ranked(self.scripts.texts, stem, calling) if self.scripts.may_load(script)]
 
     # ------------------------------------------------------------------ trying
 

@@ -350,3 +350,26 @@ def test_an_allocation_that_only_data_need_stops_one_statement(tmp_path: Path) -
         found(
             tmp_path, {"m.lua": "net = nn.Sequential():add(nn.Linear(3, 2))\nnet:add(nn.Linear(60000, 60000))"}, "m.lua"
         )
+
+
+def test_a_script_that_loads_another_file_of_the_same_name(tmp_path: Path) -> None:
+    net = "local M = {}\nfunction M.create(opt) return nn.Sequential():add(nn.Linear(3, opt.width)) end\nreturn M"
+    other = "local net = require 'models.net' opt = {width = 7} local x = net.create(opt)"
+    files = {"a/models/net.lua": net, "a/main.lua": other, "b/models/net.lua": net}
+    with pytest.raises(NoCall) as none:
+        found(tmp_path, files, "b/models/net.lua")
+    assert none.value.ways == ()
+    files["b/main.lua"] = other.replace("7", "4")
+    said, model = found(tmp_path, files, "b/models/net.lua")
+    assert (said, sizes(model)) == ("--caller b/main.lua --call 'model.create'", [(4, 3)])
+
+
+def test_a_function_of_another_file_of_the_same_name(tmp_path: Path) -> None:
+    """What a script calls is a function of the file that it has loaded, not of one that has a function of that name."""
+    net = "function create(opt) return nn.Sequential():add(nn.Linear(3, opt.width)) end"
+    main_lua = "dofile 'other/small.lua' opt = {width = 7} local x = create(opt)"
+    for files in ({"nets/big.lua": net}, {"nets/big.lua": "create = dofile 'other/make.lua'", "other/make.lua": net}):
+        files |= {"other/small.lua": net.replace("3", "4"), "train.lua": main_lua}
+        with pytest.raises(NoCall) as none:
+            found(tmp_path, files, "nets/big.lua")
+        assert none.value.ways == ()

@@ -141,6 +141,19 @@ function H.variable(file, name)
    if value == nil then value = rawget(_G, name) end
    return value
 end
+-- the file in which a function stands that a script calls by a name such as `nets.create`
+function H.source_of(file, name)
+   local value
+   for part in string.gmatch(name, '[%w_]+') do
+      if value == nil then value = H.variable(file, part)
+      elseif type(value) == 'table' then value = value[part]
+      else return nil end
+      if value == nil then return nil end
+   end
+   if type(value) ~= 'function' then return nil end
+   local source = P.getinfo(P.original(value), 'S').source
+   return string.sub(source, 1, 1) == '@' and string.sub(source, 2) or nil
+end
 function H.set_variable(file, name, value)
    local scope = file and P.scopes[P.located(file)]
    if scope and scope.values[name] ~= nil then scope.values[name] = value else rawset(_G, name, value) end
