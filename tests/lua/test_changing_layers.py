@@ -10,6 +10,7 @@ import torch
 from test_layers_of_authors import converted, text_of
 
 import torchmigrate as tm
+from torchmigrate.lua.layers.traces.explore import _differ
 from torchmigrate.lua.layers.traces.memory import steps_to
 
 pytest.importorskip("lupa")
@@ -352,3 +353,10 @@ def test_an_order_that_torch7_leaves_open_is_not_written(tmp_path: Path, lua: st
         return
     x = torch.randn(3, 5)
     assert torch.equal(converted(tmp_path, text, {}).module(x), x.topk(2, 1).values)
+
+
+def test_a_run_that_gives_nothing_differs_from_one_that_does() -> None:
+    assert _differ(torch.ones(2), None)
+    assert _differ(None, torch.ones(2))
+    assert not _differ(None, None)
+    assert not _differ(torch.ones(2), torch.ones(2))

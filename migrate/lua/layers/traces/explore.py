@@ -340,7 +340,9 @@ def _like(output: Any, generator: torch.Generator) -> Any:
 
 
 def _differ(one: Any, other: Any) -> bool:
-    """Are two outputs others, by more than rounding?"""
+    """Are two outputs others, by more than rounding? None, of a run that gave none, is another than all."""
+    if one is None or other is None:
+        return one is not other
     if isinstance(one, float) and isinstance(other, float):
         return one != other and not (one != one and other != other)
     return bool(differs(one, other))
