@@ -15,9 +15,10 @@ from ..tables.containers import ConcatTable
 from ..tables.graph import Graph
 from ..tables.orders import ReverseTable, ZipTable
 from ..tables.table_layers import AddEntries, JoinTable
+from .convolutional import ConvLSTMStep
 from .fast_lstm import FastLSTM
 from .sequencers import BiSequencerLM, LayerSequencer, Sequencer, layers_of
-from .stateful_sequences import SimpleRNN, StatefulCellLSTM, StatefulGRU, StatefulLSTM, StatefulRNN
+from .stateful_sequences import ConvLSTM, SimpleRNN, StatefulCellLSTM, StatefulGRU, StatefulLSTM, StatefulRNN
 from .steps import GRUStep, LSTMStep, Recurrent
 
 
@@ -78,9 +79,10 @@ module_form("loop", EachStep)(Loop("module"))
 
 module_form("structure", StatefulGRU)(Structure(cell="GRUCell"))
 module_form("structure", StatefulCellLSTM)(Structure(cell="LSTMCell"))
+module_form("structure", ConvLSTM)(Structure(cell="ConvLSTMCell"))
 
 
-module_form("of a list", StatefulGRU, StatefulCellLSTM, SimpleRNN, StatefulRNN)(True)
+module_form("of a list", ConvLSTM, StatefulGRU, StatefulCellLSTM, SimpleRNN, StatefulRNN)(True)
 
 
 @module_form("without memory", StatefulGRU)
@@ -122,7 +124,7 @@ def _layers(module: Sequencer) -> list[nn.Module] | None:
         return None
     while parts:
         part = parts[0]
-        if isinstance(part, (FastLSTM, GRUStep, LSTMStep, Recurrent)):
+        if isinstance(part, (FastLSTM, GRUStep, LSTMStep, Recurrent, ConvLSTMStep)):
             found += _each(rest)
             rest = []
         if isinstance(part, FastLSTM):
@@ -132,6 +134,8 @@ def _layers(module: Sequencer) -> list[nn.Module] | None:
             continue
         if isinstance(part, Recurrent):
             found.append(_simple(part, module.remember))
+        elif isinstance(part, ConvLSTMStep):
+            found.append(ConvLSTM(part.module, part.planes).train(part.training))
         elif isinstance(part, (GRUStep, LSTMStep)):
             found.append(_gated(part, module.remember))
         else:
@@ -149,12 +153,14 @@ def _other_state(part: nn.Module, remember: str) -> bool:
     """Does a layer keep a state in a way that no layer over the whole sequence has?"""
     if isinstance(part, FastLSTM):
         return False
-    steps = type(part) in (GRUStep, LSTMStep, Recurrent)
+    steps = type(part) in (GRUStep, LSTMStep, Recurrent, ConvLSTMStep)
     inside = list(part.modules())[1 if steps else 0 :]
     if any(isinstance(one, (Remembering, Sequencer)) for one in inside):
         return True
     if isinstance(part, Recurrent):
         return type(part.merge_module) is not AddEntries or part.merge_module.inplace
+    if isinstance(part, ConvLSTMStep):
+        return part.first is not None or remember != "neither"
     return steps and bool(part.initial_size)
 
 

@@ -1,4 +1,4 @@
-"""Recurrent layers over whole sequences that go on from where the last one ended, as model.py has them."""
+"""Recurrent layers over whole sequences, most of which go on from where the last one ended, as model.py has them."""
 
 from __future__ import annotations
 
@@ -173,3 +173,25 @@ class StatefulRNN(nn.Module):
             self.state = None
         super().train(mode)
         return self
+
+
+class ConvLSTM(nn.Module):
+    """Runs the cell of a convolutional LSTM through a list of images, from zeros.
+
+    Args:
+        cell: turns [x, h, c] into the next [h, c].
+        planes: of h and c.
+    """
+
+    def __init__(self, cell: nn.Module, planes: int) -> None:
+        super().__init__()
+        self.cell = cell
+        self.planes = planes
+
+    def forward(self, x: list[torch.Tensor]) -> list[torch.Tensor]:
+        h = c = x[0].new_zeros(*x[0].shape[:-3], self.planes, *x[0].shape[-2:])
+        outputs: list[torch.Tensor] = []
+        for step in x:
+            h, c = self.cell([step, h, c])
+            outputs.append(h)
+        return outputs

@@ -177,7 +177,7 @@ class MapTable(nn.ModuleList):
         return [self[i if i < len(self) else 0](item) for i, item in enumerate(x)]
 
 
-module_form("structure", MapTable)(Structure(lists=True))
+module_form("structure", MapTable)(Structure(flow="mapped", lists=True))
 module_form("followed", MapTable)(True)
 
 

@@ -58,7 +58,8 @@ class Structure:
     Attributes:
         flow: how values go through its children: "branches", each gets the input, a list comes out; "joined", likewise,
             but the results are joined along `module.dim`; "padded", zeros make them alike before; "entries", each
-            gets an entry of a list; "graph", as `module.nodes` and `module.outputs` say.
+            gets an entry of a list; "mapped", likewise, the first also those that are left over; "graph", as
+            `module.nodes` and `module.outputs` say.
         lists: it takes or gives a list, which nothing else says.
         merges: how it makes one tensor of a list.
         nothing: it gives the very tensor that it gets, in training too.
@@ -69,7 +70,7 @@ class Structure:
         picks: the entries of a list that it gives, if it does that.
     """
 
-    flow: Literal["", "branches", "joined", "padded", "entries", "graph"] = ""
+    flow: Literal["", "branches", "joined", "padded", "entries", "mapped", "graph"] = ""
     lists: bool = False
     merges: Literal["", "sum", "product", "join"] = ""
     nothing: bool = False

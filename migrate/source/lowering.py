@@ -71,6 +71,8 @@ class Lowering:
             return self.concat(module, value, scope)
         if flow == "entries" and (isinstance(value, list) or is_unknown(value)):
             return [self.lower(child, taken(value, i, scope), scope) for i, child in enumerate(module)]
+        if flow == "mapped" and isinstance(value, list):
+            return [self.lower(module[i if i < len(module) else 0], v, scope) for i, v in enumerate(value)]
         if flow == "graph":
             return self.graph(module, value, scope)
         lowered = as_python(module, value, scope)

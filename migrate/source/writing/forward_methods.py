@@ -57,6 +57,12 @@ def _is_of_several(statement: Statement) -> bool:
     return False
 
 
+def _gives_list(scope: Scope, statement: Statement) -> bool:
+    """Does it give several values as a list, where a tuple is returned?"""
+    own = statement.calls and scope.attrs[statement.calls].own is not None
+    return bool(own) or isinstance(statement.expression, ast.ListComp)
+
+
 class Forward:
     """The text of a forward method.
 
@@ -101,7 +107,10 @@ class Forward:
         is_list = scope.is_block and not scope.is_step
         self.returns = type_of(result) if is_list else returned_type(result)
         returned = ast.unparse(replaced(tree_of(result), self.shown)) if is_list else self._returned(result)
-        if self.lines and self.lines[-1].startswith(f"{returned} = "):
+        named = (
+            scope.statements and isinstance(result, list) and not is_list and _gives_list(scope, scope.statements[-1])
+        )
+        if self.lines and self.lines[-1].startswith(f"{returned} = ") and not named:
             returned = self.lines.pop().removeprefix(f"{returned} = ")
         self.lines.append(f"return {returned}")
 
