@@ -31,13 +31,18 @@ NOTE = (
 
 
 #: A shape that a type, or another shape, follows.
-SHAPE = r"\(([^()]*(?:\([^()]*\)[^()]*)*)\)(?= (?:float|int|indices|uint)|, \()"
+SHAPE = r"\(([^()]*(?:\([^()]*\)[^()]*)*)\)(?= (?:float|int|indices|uint)|\]|, [\[(])"
+
+
+def _repeated(found: re.Match[str]) -> str:
+    return ", ".join([found[2]] * int(found[1]))
 
 
 def said(docstring: str, word: str) -> list[list[str]]:
     """The sizes of the inputs or outputs as the docstring has them."""
     text = re.split(r"(?=Outputs?: )", docstring)[0 if word == "Input" else 1]
     text = text.partition(" from ")[0] if " from " in text.partition("(")[0] else text
+    text = re.sub(r"(\d+) times (\([^()]*\))", _repeated, text)
     return [[size.strip() for size in shape[1].split(",") if size.strip()] for shape in re.finditer(SHAPE, text)]
 
 
