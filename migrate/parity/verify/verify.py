@@ -111,7 +111,7 @@ def verify(
             conv,
             reference,
             ReferenceOptions(
-                guess=_given(input),
+                guess=input if input is None or isinstance(input, Guess) else Guess(input, "the input was given"),
                 input_shape=input_shape,
                 seed=seed,
                 torch7=torch7,
@@ -160,11 +160,6 @@ def verify(
     if unproven:
         source["unproven"] = unproven
     return ParityReport(found, results, source, seed, environment(), layers_of(conv), options, not_finite_of(conv))
-
-
-def _given(value: Any) -> Guess | None:
-    """An input that was given; a command says where it comes from by giving it as a `Guess`."""
-    return value if value is None or isinstance(value, Guess) else Guess(value, "the input was given")
 
 
 def _named(found: Reference, asked: object) -> Any:
