@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from pathlib import PurePosixPath
+from posixpath import normpath
 from typing import Any
 
 from .runtime import LuaStopped, Runtime, told
@@ -72,7 +73,7 @@ def is_of_another_file(runtime: Runtime, script: str, call: str, file: str) -> b
     """Does a function that a script calls stand in a file of another folder than that which defines the network?"""
     head = re.match(r"[\w.:]+", call)
     source = None if head is None else runtime.host.source_of(lua_text(script), head[0])
-    return source is not None and PurePosixPath(told(source)).parent != PurePosixPath(file).parent
+    return source is not None and PurePosixPath(normpath(told(source))).parent != PurePosixPath(file).parent
 
 
 def choosing_option(runtime: Runtime, file: str, beside: Collection[str]) -> tuple[str, str] | None:
