@@ -85,7 +85,7 @@ def started() -> subprocess.Popen[bytes]:
         UsageError: the extra `lua` is not installed.
     """
     if importlib.util.find_spec("lupa") is None:
-        raise UsageError("To run an author's Lua, install the extra: pip install 'torchmigrate[lua]'")
+        raise UsageError("To run an author's Lua, install the extra `lua`: pip install 'lupa>=2.5'")
     return subprocess.Popen(
         [sys.executable, "-P", "-m", f"{__package__}.child"],
         stdin=subprocess.PIPE,

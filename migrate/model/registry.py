@@ -59,13 +59,13 @@ def converts(*typenames: str, traits: Traits = NO_TRAITS, override: bool = False
         override: replace a converter that is registered already.
 
     Raises:
-        ValueError: a class has a converter already and `override` is not set.
+        ValueError: a class has a converter already and `override` is not set; a cell of a notebook may run again.
     """
 
     def register(function: C) -> C:
         for typename in typenames:
-            if typename in _converters and not override:
-                holder = _converters[typename]
+            holder = _converters.get(typename)
+            if holder is not None and not override and not _is_run_again(holder, function):
                 raise ValueError(
                     f"{typename} already has a converter, {holder.__module__}.{holder.__name__}: "
                     "pass override=True to @converts to replace it"
@@ -78,6 +78,12 @@ def converts(*typenames: str, traits: Traits = NO_TRAITS, override: bool = False
         return function
 
     return register
+
+
+def _is_run_again(holder: Converter, function: Converter) -> bool:
+    """Are both one function of a notebook or of a Python that is typed into?"""
+    names = {(each.__module__, each.__qualname__) for each in (holder, function)}
+    return names == {("__main__", function.__qualname__)}
 
 
 def converts_to(
