@@ -23,8 +23,7 @@ from ..base.folder_files import (
 )
 from ..base.messages import repeated
 from ..model.conversion import ConvertedModel
-from ..onnx.export.metadata import FIRST
-from ..onnx.result import OnnxExport
+from ..onnx.result import FIRST, OnnxExport
 from ..parity.report.markdown import code, sentence
 from ..parity.report.report import ParityReport
 

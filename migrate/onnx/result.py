@@ -6,6 +6,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+#: The input that says whether a run is the first, where a first run is not one that goes on from zeros.
+FIRST = "is_first"
+
 
 @dataclass(frozen=True)
 class Quantized:

@@ -45,6 +45,7 @@ def test_as_json(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
         "missing_packages": [],
         "own_classes": [],
         "found": "",
+        "data": [],
     }
     assert said["parameters"] == 491
     assert (tmp_path / "out" / "model.safetensors").exists()

@@ -17,9 +17,6 @@ INPUTS_KEY, OUTPUTS_KEY = "torchmigrate.inputs", "torchmigrate.outputs"
 #: The key under which it keeps, for each state, its input, its output, and the Torch7 path of its layer.
 STATES_KEY = "torchmigrate.states"
 
-#: The input that says whether a run is the first, where a first run is not one that goes on from zeros.
-FIRST = "is_first"
-
 Named = Sequence[tuple[str, tuple[int, ...]]]
 
 

@@ -15,9 +15,9 @@ from ...model.conversion import ConvertedModel
 from ...model.recurrent_state import forget
 from ...model.running.states import KeptState, StatefulNetwork, find_states
 from ..layer_watch import Dynamic, LayerNames
+from ..result import FIRST
 from .axes import name_axes, require_running, resized, sizes_of
 from .check import Checker, Noise
-from .metadata import FIRST
 
 #: So many runs are compared, each of which goes on from the one before.
 _RUNS = 3

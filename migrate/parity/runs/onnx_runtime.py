@@ -15,8 +15,9 @@ from onnx import numpy_helper
 from ...base.errors import UsageError
 from ...base.tensor_trees import leaves, moved, put
 from ...model.conversion import ConvertedModel
-from ...onnx.export.metadata import FIRST, INPUTS_KEY, OUTPUTS_KEY, STATES_KEY
+from ...onnx.export.metadata import INPUTS_KEY, OUTPUTS_KEY, STATES_KEY
 from ...onnx.passes.graph import PATH_KEY
+from ...onnx.result import FIRST
 from ...onnx.runtime import ask_session, open_session, run_session
 from ...shapes.random_input import indexed_leaves
 from ..judge.compare import Difference, Tolerance, compare
