@@ -157,9 +157,10 @@ _PASSED = 60
 def _united(groups: list[list[Constructor]]) -> list[list[Constructor]]:
     """Groups of blocks; those that differ in one attribute are one, if nearly all that is passed for it is short."""
     found: list[list[Constructor]] = []
+    shapes = {id(group): _shape(group) for group in groups}
     for group in groups:
         for known in found:
-            name = _only_difference(known, group)
+            name = _only_difference(known, group) if shapes[id(known)] == shapes[id(group)] is not None else ""
             given = [call.block.scope.attrs[name].text() for call in (*known, *group) if call.block] if name else []
             if given and sum(len(text) > _PASSED for text in given) <= 1:
                 known += group
@@ -169,16 +170,17 @@ def _united(groups: list[list[Constructor]]) -> list[list[Constructor]]:
     return found
 
 
+def _shape(group: list[Constructor]) -> Any:
+    """The kind, forward method and attributes of blocks; None where these differ, or are not all blocks."""
+    blocks = [call.block for call in group if call.block is not None]
+    found = {(block.kind, tuple(forward_of(block).lines), tuple(block.scope.attrs)) for block in blocks}
+    return found.pop() if len(found) == 1 and len(blocks) == len(group) else None
+
+
 def _only_difference(group: list[Constructor], other: list[Constructor]) -> str:
-    """The only attribute of which two groups of blocks have different kinds; "" if they do not differ in just one."""
-    blocks = [call.block for call in (*group, *other) if call.block is not None]
-    if len(blocks) < len(group) + len(other):
-        return ""
-    shapes = {(block.kind, tuple(forward_of(block).lines), tuple(block.scope.attrs)) for block in blocks}
-    if len(shapes) > 1:
-        return ""
-    kinds = {name: {skeleton(block.scope.attrs[name]) for block in blocks} for name in blocks[0].scope.attrs}
-    differing = [name for name, found in kinds.items() if len(found) > 1]
+    """The only attribute in which two groups of blocks of one shape differ; "" if they do not in just one."""
+    attrs = [call.block.scope.attrs for call in (*group, *other) if call.block is not None]
+    differing = [name for name in attrs[0] if len({skeleton(one[name]) for one in attrs}) > 1]
     return differing[0] if len(differing) == 1 else ""
 
 

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from functools import cache
+from typing import Any
 
 import golden
+import lua
+import numpy as np
 import pytest
 
 import torchmigrate as tm
+from torchmigrate.parity.references import overwritten_outputs
 from torchmigrate.parity.references.recorded import read_recorded
 
 
@@ -51,3 +55,22 @@ def test_the_other_layers_are_still_judged(name: str) -> None:
         report = tm.verify(conversion, reference="recorded", batches=())
         assert not report
         assert [layer.path for layer in report.backends[0].layers if not layer.passed] == [changed]
+
+
+def test_each_layer_is_looked_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not once for each layer before it."""
+    count, x = 60, lua.numbers(2, 4)
+    layers = []
+    for _ in range(count):
+        x = np.tanh(x)
+        layers.append(lua.module("nn.Tanh", output=x))
+    asked: list[Any] = []
+    is_writer = overwritten_outputs.is_writer
+
+    def counted(record: Any, *, leaf: bool) -> bool:
+        asked.append(record.path)
+        return is_writer(record, leaf=leaf)
+
+    monkeypatch.setattr(overwritten_outputs, "is_writer", counted)
+    read_recorded(tm.convert(lua.sequential(lua.linear(4, 4), *layers)), None)
+    assert count <= len(asked) <= 4 * count

@@ -12,6 +12,7 @@ import torch
 from networks import Graph
 
 import torchmigrate as tm
+from torchmigrate.source import classes
 from torchmigrate.source.check import instance
 from torchmigrate.source.generate import Source, generate
 
@@ -291,3 +292,25 @@ def test_branches_without_layers_are_no_class() -> None:
     assert "class Branches" not in source.text
     x = image(3, 3, 6, 10)
     assert torch.equal(instance(source.text, source.state)(x), tm.convert(model).module(x))
+
+
+def test_forward_methods_of_blocks_are_written_once_to_compare_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not once for each pair of blocks."""
+    count = 10
+    written: list[Any] = []
+    forward_of = classes.forward_of
+
+    def counted(block: Any) -> Any:
+        written.append(block)
+        return forward_of(block)
+
+    def block(convolutions: int) -> tm.LuaObject:
+        branch = lua.sequential(*(conv(3, 3) for _ in range(convolutions)), norm(3))
+        added = table("nn.ConcatTable", branch, lua.module("nn.Identity"))
+        return lua.sequential(
+            added, lua.module("nn.CAddTable", inplace=True), *(relu() for _ in range(convolutions % 2))
+        )
+
+    monkeypatch.setattr(classes, "forward_of", counted)
+    source_of(lua.sequential(*(block(1 + i) for i in range(count))), image(2, 3, 8, 12))
+    assert 0 < len(written) <= 2 * count

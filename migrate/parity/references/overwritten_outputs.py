@@ -53,7 +53,7 @@ class FollowedRun:
         # a layer that ran once shows with its output where it worked
         unseen = [i for i in self._written if self.calls[i] > 1 or i not in recording.outputs]
         self.overwritten = {layer for i in unseen for layer in self._written[i] if layer >= 0}
-        self.overwritten |= {i for i in recording.outputs if self._is_shared(i, recording)}
+        self.overwritten |= self._shared(recording)
 
     def _see(self, step: LayerRun) -> Any:
         """Notes where the output of a layer lies; gives a copy of it, since PyTorch may share what Torch7 copies."""
@@ -96,19 +96,22 @@ class FollowedRun:
         found = {self._owners.get(_address(tensor), self._everybody) for _, tensor in leaves(value)}
         return frozenset().union(*found)
 
-    def _is_shared(self, index: int, recording: Recording) -> bool:
-        """Do the outputs in the file show that another layer may have written over this one?"""
-        if index not in self.order:
-            return False
-        # a layer that ran before may run again
-        last = len(self.order) - self.order[::-1].index(index)
-        later = {*self.order[last:]}
-        return any(
-            j in recording.outputs
-            and is_writer(self._twin.layers[j], leaf=j in self._leaves)
-            and recording.overwrites(j, index)
-            for j in later
-        )
+    def _shared(self, recording: Recording) -> set[int]:
+        """The layers of which the outputs in the file show that a later layer may have written over theirs."""
+        found: set[int] = set()
+        met: set[int] = set()
+        writers: dict[int, list[int]] = {}  # by the id of a storage in which they may have written
+        for i in reversed(self.order):  # a layer that ran before may run again
+            if i in met:
+                continue
+            met.add(i)
+            storages = {span[0] for span in recording.spans.get(i, ())}
+            if any(recording.overwrites(j, i) for storage in storages for j in writers.get(storage, ())):
+                found.add(i)
+            if i in recording.outputs and is_writer(self._twin.layers[i], leaf=i in self._leaves):
+                for storage in storages:
+                    writers.setdefault(storage, []).append(i)
+        return found
 
 
 def _address(tensor: torch.Tensor) -> int:
