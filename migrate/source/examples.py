@@ -35,11 +35,14 @@ _SLOW = (
 )
 
 
-#: How the size of an axis is changed.
-_Change = Literal["doubled", "more", "less"]
+#: How the size of an axis is changed: a number is that of entries that are added.
+_Change = Literal["doubled", "less"] | int
 
 #: So many parts of a table are made larger alone; those of images are not.
 _PARTS, _IMAGE = 8, 4
+
+#: No larger number of samples is looked for of which only multiples fit.
+_MOST_SAMPLES = 1 << 10
 
 #: Larger inputs that need more multiplications, and so many times more than the first, are not tried.
 _PRODUCTS, _TIMES = 1 << 34, 8
@@ -138,6 +141,8 @@ _BITS = {torch.float32: torch.int32, torch.float64: torch.int64}
 def several_sizes(conv: ConvertedModel, value: Any, calls: Calls) -> list[Example]:
     """An input, and others: one more sample, then each other axis doubled, or one more, or less, if the model takes it.
 
+    Where one more sample does not fit, as before `View(-1, 4, k)`, the next multiple of a divisor is tried.
+
     Of a table the parts grow together first, then those alone that the model takes alone or with parts of that size.
 
     Args:
@@ -166,13 +171,15 @@ def several_sizes(conv: ConvertedModel, value: Any, calls: Calls) -> list[Exampl
     def most() -> int:
         return _TIMES * products(value)[1]
 
-    def grow(axis: int, parts: frozenset[int], change: _Change = "more") -> bool:
+    def grow(axis: int, parts: frozenset[int], change: _Change = 1) -> bool:
         """Adds an input some of whose parts are larger (or smaller) along an axis, if the model takes it."""
         larger = numbered(value, partial(_extended, axis, parts, change))
         if shapes(larger) == shapes(value):
             return False
         answer, needed = products(larger)
         if answer is None or (needed > _PRODUCTS and needed > most()):
+            return False
+        if axis == 0 and change != 1 and not _keeps_samples(first, larger, answer):
             return False
         if _mixes(first, answer) if axis > 0 else len(parts) < count and _rows(answer) != _rows(first.output):
             return False
@@ -185,7 +192,7 @@ def several_sizes(conv: ConvertedModel, value: Any, calls: Calls) -> list[Exampl
     tensors = [tensor for _, tensor in leaves(value)]
     count = len(tensors)
     for axis in range(max((tensor.dim() for tensor in tensors), default=0)):
-        changes: tuple[_Change, ...] = ("doubled", "more", "less") if axis > 0 else ("more",)
+        changes: tuple[_Change, ...] = ("doubled", 1, "less") if axis > 0 else _divisors({t.shape[:1] for t in tensors})
         _ = any(grow(axis, frozenset(range(count)), change) for change in changes)
     tried: set[tuple[int, frozenset[int]]] = set()
     for number, tensor in enumerate(tensors[:_PARTS] if count > 1 else ()):
@@ -215,6 +222,21 @@ def _mixes(first: Example, larger: Any) -> bool:
     return set(before) == batches and len(before) == len(after) and before != after
 
 
+def _divisors(batches: set[torch.Size]) -> tuple[int, ...]:
+    """The divisors of the number of samples, the least first; 1 alone where parts of a table differ in it."""
+    sizes = next(iter(batches)) if len(batches) == 1 else ()
+    return tuple(d for n in sizes for d in range(1, min(n, _MOST_SAMPLES) + 1) if n % d == 0) or (1,)
+
+
+def _keeps_samples(first: Example, larger: Any, answer: Any) -> bool:
+    """Do outputs keep their dimensions, and have as many rows as there are samples where they had before?"""
+    before, after = _rows(first.output), _rows(answer)
+    if [row[0] for row in before] != [row[0] for row in after]:
+        return False
+    given, taken = ({tensor.shape[:1] for _, tensor in leaves(value)} for value in (first.input, larger))
+    return {row[1:] for row in before} != given or {row[1:] for row in after} == taken
+
+
 def _rows(value: Any) -> list[tuple[int, ...]]:
     return [(tensor.dim(), *tensor.shape[:1]) for _, tensor in leaves(value)]
 
@@ -225,5 +247,5 @@ def _extended(axis: int, parts: frozenset[int], change: _Change, number: int, te
         return tensor
     if change == "less":
         return tensor.narrow(axis, 0, max(1, tensor.shape[axis] - 1)).clone()
-    more = tensor if change == "doubled" else tensor.narrow(axis, 0, 1)
+    more = tensor if change == "doubled" else tensor.narrow(axis, 0, change)
     return torch.cat([tensor, more], axis)

@@ -46,6 +46,11 @@ class Axis:
     such: str = ""
 
     @property
+    def added(self) -> int:
+        """How many entries the largest example has more than the smallest."""
+        return max(self.sizes) - min(self.sizes)
+
+    @property
     def note(self) -> str:
         """Which sizes it may have, in words; "" if any."""
         if self.such:
@@ -100,7 +105,8 @@ class Trial:
             return None
         rows = [shape[:1] for shape in answer]
         before = [shape[:1] for shape in self.outputs]
-        if len(answer) != len(self.outputs) or (set(before) == self.batch and rows != before):
+        expected = before if axis.letter != "N" else [torch.Size([size])] * len(before)
+        if len(answer) != len(self.outputs) or (set(before) == self.batch and rows != expected):
             return None  # samples were mixed
         return Sample({id(a): size if a is axis else a.sizes[0] for a in self.axes}, answer)
 

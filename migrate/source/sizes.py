@@ -102,6 +102,8 @@ def sizes_of(module: nn.Module, examples: list[Example], readers: list[Entry]) -
     tried = [sample for axis in axes if axis.letter != "N" for sample in _tried(axis, trial)]
     for number in range(len(trial.inputs)):
         _open_oblong(number, trial)
+    # these come last, so that they take no runs from others
+    tried += [sample for axis in axes if axis.letter == "N" and axis.added > 1 for sample in _tried(axis, trial)]
     ran = [Sample({id(axis): axis.sizes[i] for axis in axes}, shapes) for i, shapes in enumerate(made)]
     samples = [s for s in ran if not any(s.sizes[id(axis)] % max(axis.some, 1) for axis in axes)] + tried
     inputs = [[str(n) for n in shape] for shape in given[0]]
@@ -114,7 +116,8 @@ def sizes_of(module: nn.Module, examples: list[Example], readers: list[Entry]) -
     sure = [_is_sure(number, read_by[number], trial) for number in range(len(trial.inputs))]
     found = Sizes(inputs, outputs, axes, readers, sure, listed)
     firsts = {shape[0] if shape else "" for shape in outputs}
-    if (listed and firsts == {"N"}) or firsts == {"T"}:
+    in_steps = any(axis.letter == "N" and axis.step > 1 for axis in axes)  # the frames of several samples
+    if (listed and firsts == {"N"}) or (firsts == {"T"} and not in_steps):
         _swap(found)
     return found
 
@@ -200,7 +203,7 @@ def _tried(axis: Axis, trial: Trial) -> list[Sample]:
     try:
         _find(axis, fits, dims)
     except Unknown:
-        if dims == _IMAGE:  # poolings and kernels leave nothing of one that is too small
+        if dims == _IMAGE or axis.letter == "N":  # poolings and kernels leave nothing of one that is too small
             axis.such = f"such as {' or '.join(map(str, sorted(set(axis.sizes))))}"
     step = max(axis.some, 1)
     return [sample for n, sample in known.items() if sample is not None and n % step == 0]
@@ -215,7 +218,7 @@ def _find(axis: Axis, fits: Callable[[int], bool], dims: int) -> None:
         if fits(size + 1) or fits(size - 1):
             axis.low, axis.high = _edge(fits, 0, size, 1), _edge(fits, 2 * size, size, 1)
         return
-    steps = [n for n in (1, *_STEPS) if size % n == 0]
+    steps = [n for n in (1, *_STEPS) if size % n == 0] if axis.letter != "N" else [axis.added]
     step = next((n for n in steps if all(fits(size + i * n) for i in (1, 2, 3, 5, 7))), 0)
     if step == 0 or (step > 1 and any(fits(size + i) for i in range(1, step))):
         axis.some = step or -1

@@ -53,6 +53,23 @@ def flat(count: int) -> tm.LuaObject:
     return lua.module("nn.View", size=tm.Storage("torch.LongStorage", np.array([count])), numElements=count)
 
 
+def in_fours(first: tm.LuaObject, *then: tm.LuaObject) -> tm.LuaObject:
+    """What is done to each frame, `View(-1, 4, 5)`, and what is done to 4 frames in a row."""
+    view = tm.Storage("torch.LongStorage", np.array([-1, 4, 5]))
+    return lua.sequential(first, lua.module("nn.View", size=view, numElements=-20), *then)
+
+
+def clips() -> tm.LuaObject:
+    """One output for 4 frames."""
+    return in_fours(lua.linear(6, 5, dtype="f4"), lua.module("nn.Mean", dimension=2, nInputDims=-1))
+
+
+def frames() -> tm.LuaObject:
+    """A convolution of each frame, and an output for each."""
+    back = tm.Storage("torch.LongStorage", np.array([-1, 5]))
+    return in_fours(fixed(), lua.module("nn.Tanh"), lua.module("nn.View", size=back, numElements=-5))
+
+
 def lookup() -> tm.LuaObject:
     weight = lua.numbers(7, 3, dtype="f4")
     return lua.sequential(
@@ -115,6 +132,41 @@ def test_sizes(make: Any, example: Any, said: str, fitting: list[Any], wrong: li
     for size in wrong:
         with pytest.raises(AssertionError, match=re.escape("not " + said.split(" float32")[0].removeprefix("Input: "))):
             model(torch.zeros(size))
+
+
+@pytest.mark.parametrize("given", [4, 8, 12])
+@pytest.mark.parametrize(
+    ("make", "size", "shape", "said"),
+    [
+        pytest.param(frames, (3, 4, 6), "(N, 3, H, W)", "Output: (N, 5) float32.", id="frames"),
+        pytest.param(clips, (6,), "(N, 6)", "Output: (N/4, 5) float32.", id="clips"),
+    ],
+)
+@torch.no_grad()
+def test_samples_of_which_only_multiples_fit(
+    make: Any, size: tuple[int, ...], shape: str, said: str, given: int
+) -> None:
+    """Behind `View(-1, 4, k)` the number of frames is a multiple of 4, whichever the example has."""
+    conversion = tm.convert(make())
+    source = generate(conversion, image(given, *size))
+    assert source.reason == ""
+    text = " ".join(source.text.split())
+    assert f"Input: {shape} float32 (N a multiple of 4" in text
+    assert said in text
+    model = instance(source.text, source.state)
+    for count in (4, 8, 12):
+        x = image(count, *size)
+        assert torch.equal(model(x), conversion.module(x))
+    for count in (1, 6, 9):
+        with pytest.raises(AssertionError, match=re.escape(f"not {shape} with N a multiple of 4")):
+            model(image(count, *size))
+
+
+def test_a_number_of_samples_that_is_fixed_stays_fixed() -> None:
+    view = tm.Storage("torch.LongStorage", np.array([2, 4, 5]))
+    network = lua.sequential(lua.linear(3, 5, dtype="f4"), lua.module("nn.View", size=view, numElements=40))
+    source = generate(tm.convert(lua.sequential(network, lua.module("nn.Squeeze"))), image(8, 3))
+    assert "Input: (8, 3) float32." in source.text
 
 
 def test_indices() -> None:

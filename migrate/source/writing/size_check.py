@@ -39,7 +39,10 @@ def _of_input(sizes: Sizes, number: int, parameter: ast.expr) -> list[ast.expr]:
     free = _free(sizes, number)
     if len(shape) > 1 and set(free) <= {0}:
         fixed = python("x.shape[1:] == torch.Size(fixed)", x=parameter, fixed=[int(size) for size in shape[1:]])
-        return [fixed] if free else [fixed, python("x.size(0) == n", x=parameter, n=int(shape[0]))]
+        if not free:
+            return [fixed, python("x.size(0) == n", x=parameter, n=int(shape[0]))]
+        step = free[0].step
+        return [fixed, python("x.size(0) % n == 0", x=parameter, n=step)] if step > 1 else [fixed]
     conditions = [python("x.dim() == n", x=parameter, n=len(shape))]
     for dim in range(len(shape)):
         conditions += _conditions(sizes, number, dim, python("x.size(d)", x=parameter, d=dim))
