@@ -180,7 +180,7 @@ class _Noisy:
         self.generator: torch.Generator | None = None
         self.signs = torch.empty(0)
         self.opposed = False
-        self.terms: dict[int, float] = {}
+        self.terms: dict[nn.Module, float] = {}
         memo: dict[int, Any] = {}
         for weight in module.parameters():  # cast as they are copied
             memo[id(weight)] = nn.Parameter(moved(weight, torch.float64), requires_grad=False)
@@ -255,7 +255,7 @@ class _Noisy:
         return made.view(tensor.shape)
 
     def before(self, part: nn.Module, given: tuple[Any, ...]) -> Any:
-        terms = max(fan_in(part), self.terms.get(id(part), 1.0))
+        terms = max(fan_in(part), self.terms.get(part, 1.0))
 
         if self.generator is None:
             weight = max([1.0, *(_size(weight) for weight in part.parameters(recurse=False))])
@@ -279,7 +279,7 @@ class _Noisy:
         numbers = sum(tensor.numel() for tensor in theirs), sum(tensor.numel() for tensor in ours)
         if self.generator is None:
             self.largest = max([self.largest, *map(_size, ours), _beside(part)])
-            self.terms[id(part)] = max(numbers[0] / max(numbers[1], 1), 1.0)
+            self.terms[part] = max(numbers[0] / max(numbers[1], 1), 1.0)
             return None
         if len(ours) != 1 or len(theirs) != 1 or ours[0].shape != theirs[0].shape or fan_in(part) > 1:
             return None

@@ -192,7 +192,7 @@ def test_without_lupa_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> Non
     from torchmigrate.lua import sandbox
 
     monkeypatch.setattr(sandbox.importlib.util, "find_spec", lambda name: None)
-    with pytest.raises(tm.UsageError, match=r"pip install 'torchmigrate\[lua\]'"):
+    with pytest.raises(tm.UsageError, match=r"pip install 'lupa>=2.5'"):
         job("1")
 
 

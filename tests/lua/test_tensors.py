@@ -103,3 +103,21 @@ def test_moments_of_random_numbers(draw: str) -> None:
     numbers = evaluated(runtime(), f"torch.manualSeed(1) return torch.Tensor(40000):{draw}")[0].numpy()
     assert numbers.mean() == pytest.approx(wanted[0], abs=0.03)
     assert numbers.var() == pytest.approx(wanted[1], rel=0.04)
+
+
+@pytest.mark.parametrize(
+    ("numbers", "largest", "wanted"),  # what Torch7 gave for topk(5) on a CPU, counted from 1
+    [
+        ([2, 1, 5, 3, 7, 6, 4], True, [4, 3, 5, 6, 7]),
+        ([2, 1, 5, 3, 7, 6, 4], False, [2, 1, 4, 7, 3]),
+        ([2, 3, 8, 1, 9, 4, 5, 6, 7], True, [7, 8, 9, 3, 5]),
+        ([2, 3, 8, 1, 9, 4, 5, 6, 7], False, [2, 6, 1, 4, 7]),
+        ([2, 3, 2, 3, 4, 3, 1, 0, 0, 2, 1, 1], True, [2, 5, 4, 3, 6]),
+        ([2, 3, 2, 3, 4, 3, 1, 0, 0, 2, 1, 1], False, [9, 8, 7, 12, 11]),
+    ],
+)
+def test_topk_without_sorting_has_the_order_of_torch7(numbers: list[int], largest: bool, wanted: list[int]) -> None:
+    text = ", ".join(map(str, numbers))
+    flag = str(largest).lower()
+    lua = f"local v, i = torch.topk(torch.Tensor{{{text}}}, 5, 1, {flag}) return i"
+    assert plain(evaluated(runtime(), lua)[0])[2] == wanted

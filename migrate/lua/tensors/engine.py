@@ -71,8 +71,8 @@ class Engine:
         fresh: what memory holds that nothing was written to. Torch7 leaves there whatever was there before.
         elements: how many elements one operation may make.
         strict: are masks and indices refused that hold numbers with fractions, as they are on a CPU? On a GPU they may.
-        orders: how what has no order of its own is given: None, it is refused; 1, in some order; -1, in another.
-        asked: was such an order given?
+        orders: how what Torch7 leaves in an open order is given: None, as on a CPU; 1, in some order; -1, in another.
+        asked: was something asked for that has such an order?
         random: the generator of torch's random numbers.
         generators: those that `torch.Generator()` made, by their numbers.
         lua_random: that of Lua's own, `math.random`.
@@ -104,17 +104,6 @@ class Engine:
         """Refuses a mask or indices of another type, where it is strict."""
         if self.strict and x.value.is_floating_point():
             raise LuaFault(f"torch.{kind}Tensor expected, got {x.typename}")
-
-    def in_any_order(self, name: str, value: torch.Tensor, axis: int) -> torch.Tensor:
-        """What Torch7 gives in no order that is known; who allows it finds out whether the result depends on it.
-
-        Raises:
-            LuaFault: nobody does.
-        """
-        if self.orders is None:
-            raise LuaFault(f"{name} gives numbers in an order that Torch7 leaves open, unless it is told to sort")
-        self.asked = True
-        return value if self.orders > 0 else value.flip(axis)
 
     def bounded(self, size: Sequence[int]) -> None:
         """Refuses a size with too many elements."""

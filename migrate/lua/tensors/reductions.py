@@ -9,6 +9,7 @@ import torch
 
 from .engine import Engine, dimension, flatten_empty, function, method, number, trimmed
 from .handles import DTYPES, LuaFault, TensorHandle, describe, is_number, whole
+from .selecting import selected
 
 Along = Callable[..., torch.Tensor]
 
@@ -190,14 +191,23 @@ for _name, _find in (("sort", _sorted), ("median", _median), ("mode", _mode), ("
 
 
 def _topk(engine: Engine, *arguments: Any) -> Any:
-    """`torch.topk(x, k, dimension, largest, sorted)`: Torch7 leaves the order open unless it is to sort."""
+    """`torch.topk(x, k, dimension, largest, sorted)`: unless it is to sort, in an order that Torch7 leaves open."""
     targets, source, rest = _split("topk", arguments, 2)
-    count = whole(rest[0]) if rest else 1
+    count, axis = whole(rest[0]) if rest else 1, _axis(source, rest, 1)
     flags = [value for value in rest if isinstance(value, bool)]
-    values, places = torch.topk(source.value, count, _axis(source, rest, 1), largest=flags[:1] == [True], sorted=True)
-    if count > 1 and flags[1:2] != [True]:
-        axis = _axis(source, rest, 1)
-        values, places = engine.in_any_order("topk", values, axis), engine.in_any_order("topk", places, axis)
+    largest, in_order = flags[:1] == [True], count == 1 or flags[1:2] == [True]
+    values, places = torch.topk(source.value, count, axis, largest=largest, sorted=True)
+    if in_order:
+        return _give_pair(engine, targets, source, values, places)
+    engine.asked = True
+    if engine.orders is None:  # as it comes on a CPU
+        along = source.value.transpose(axis, -1)
+        if bool(along.isnan().any()):
+            raise LuaFault("topk of NaN without sorting is not known")
+        places = selected(along, count, largest).transpose(axis, -1)
+        values = source.value.gather(axis, places)
+    elif engine.orders < 0:
+        values, places = values.flip(axis), places.flip(axis)
     return _give_pair(engine, targets, source, values, places)
 
 
