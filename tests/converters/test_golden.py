@@ -25,13 +25,17 @@ def parametrize(step: str) -> Any:
             id=str(row),
             marks=[
                 *([pytest.mark.xfail(reason=why, strict=True)] if (why := gaps.reason(row, step)) else []),
-                *([pytest.mark.slow] if golden.is_further(row) or (step == "save" and not golden.is_sampled(row, 2)) else []),
+                *([pytest.mark.slow] if is_slow(row, step) else []),
             ],
         )
         for row in ROWS
         if applies(row, step)
     ]
     return pytest.mark.parametrize("row", params)
+
+
+def is_slow(row: Row, step: str) -> bool:
+    return golden.is_further(row) or (step == "save" and not golden.is_sampled(row, 2))
 
 
 def applies(row: Row, step: str) -> bool:
