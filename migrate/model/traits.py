@@ -49,6 +49,7 @@ class Traits:
         most_dims: how many dimensions its input has at most, where PyTorch would take more; 0: no fewer than PyTorch's.
         merges_dims: does it run its child on inputs of more dimensions, of which the first ones become one meanwhile?
         first_index: the least index that it takes, if it reads indices.
+        index_count: how many of them it is known to take, where none of its fields tells; 0: a field tells.
         flow: how values go through it: "chain", its children one after another; "replicas", the same, but they are
             copies of one; "wrapper", around one child; "branches", each child gets the input, a table comes out;
             "joined", likewise, but one tensor comes out; "slices", each child gets a slice; "entries", each child
@@ -82,6 +83,7 @@ class Traits:
     most_dims: int = 0
     merges_dims: bool = False
     first_index: int = 1
+    index_count: int = 0
     flow: Flow = ""
     children: tuple[str, ...] = ("modules",)
     parameters: tuple[str, ...] = ()

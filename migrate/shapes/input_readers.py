@@ -118,7 +118,7 @@ class _Walk:
             inner = _inside(held)
             return Entry(inner.first, [record, *inner.passed], inner.channels, inner.kind, True)
         channels, kind = channels_of(record), kind_of(record)
-        if channels or kind == IMAGES:
+        if channels or kind in (IMAGES, INDICES):
             return Entry(record if channels else None, [record], channels, kind)
         if flow == "feedback" and held and isinstance(held[0], dict):
             return held[0].get(1, Entry())
@@ -298,7 +298,7 @@ def channels_of(record: LayerRecord) -> int:
         return 0
     if record.traits.reads == INDICES:
         indices = indices_of(record)
-        return indices[-1] if indices else 0
+        return indices[-1] if indices and not record.traits.index_count else 0
     for name in ("nInputPlane", "inputSize", "inputsize", "inputFrameSize", "depth"):
         value = record.object.get(name)
         if isinstance(value, float) and 0 < value < _LARGEST:

@@ -42,7 +42,7 @@ def unknown(entries: Entries, tried: int, fitting: list[tuple[int, ...]], *, end
 def _taken(entry: Entry) -> str:
     if entry.kind == INDICES:
         least = indices_of(entry.first).start if entry.first else 1
-        return f"indices from {least} to {entry.channels}"
+        return f"indices from {least}" + (f" to {entry.channels}" if entry.channels else "")
     noun = {IMAGES: "channel", VOLUMES: "channel"}.get(entry.kind, "number")
     return counted(entry.channels, noun) + (" a step" if entry.kind in (FRAMES, SEQUENCES) else "")
 

@@ -55,6 +55,8 @@ def floating_type(module: nn.Module) -> torch.dtype:
 
 def indices_of(record: LayerRecord) -> range:
     """The indices that a lookup layer takes."""
+    if record.traits.index_count:
+        return range(record.traits.first_index, record.traits.first_index + record.traits.index_count)
     weight = record.object.get("weight")
     if isinstance(weight, Tensor) and weight.size:
         return range(record.traits.first_index, record.traits.first_index + weight.size[0])

@@ -84,3 +84,17 @@ def test_an_error_of_the_lua_has_its_line(capsys: pytest.CaptureFixture[str]) ->
     words = [SCRIPT / "train.lua", "--weights", SCRIPT / "params.t7", "--global", "model", "--arg=-model", "--arg", "x"]
     assert run("convert", *words) == 2
     assert "train.lua:26: unknown model x" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_an_authors_layer_that_reads_indices_gets_some(tmp_path: Path) -> None:
+    case = FIXTURES / "lua" / "definitions" / "m03_char_lstm"
+    words = ["--folder", case, "--require", "nn", "--require", "nngraph", "--require", "util.OneHotRows"]
+    words += ["--call", "LSTM.lstm(opt.vocab, opt.rnn_size, opt.num_layers, opt.dropout)"]
+    for option in ("vocab=9", "rnn_size=7", "num_layers=2", "dropout=0.25"):
+        words += ["--opt", option]
+    words += ["--weights", case / "params.t7", "--lua", case / "util" / "OneHotRows.lua", "-o", tmp_path / "out"]
+    assert run("convert", case / "model" / "LSTM.lua", *words) == 0
+    assert "(N,) indices from 1; (N, 7)" in (tmp_path / "out" / "model.py").read_text()
+    given = ["--input", case / "input.t7", "--expect", case / "output.t7"]
+    assert run("verify", tmp_path / "out", "--plugin", tmp_path / "out" / "lua_layers.py", *given) == 0

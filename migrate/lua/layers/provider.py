@@ -27,6 +27,7 @@ from .sources.cases import Written
 from .sources.lockstep import Unexplained
 from .sources.own_backward import PASSES
 from .sources.source import written
+from .traces.probing import INDICES, TRIED_INDICES
 from .verify import compare
 
 _DERIVED = "its Lua has no backward pass; PyTorch derives one"
@@ -90,6 +91,9 @@ class _Provider:
             numbers = layer.tensor(path[0]) if len(path) == 1 else layer.numbers_of(_tensor(layer, path))
             layer.put(module, name, numbers, str(path[0]))
         layer.traits(output=source.memory, criterion=source.criterion)
+        kinds = [said["patterns"][number]["pattern"] for number in source.kinds]
+        if all(not kind["nested"] and kind["holds"] == [INDICES] for kind in kinds):
+            layer.traits(reads="indices", index_count=TRIED_INDICES)
         self._compared(layer, module, said, examples, source)
         return module
 

@@ -30,6 +30,8 @@ _WIDEST = 1 << 15
 
 #: Numbers that a tensor of the input may hold.
 NORMAL, POSITIVE, INDICES, MASK, LARGE = "normal", "positive", "indices", "mask", "large"
+#: So many indices are tried, from 1.
+TRIED_INDICES = 2
 
 Runs = Callable[[list[Shape], Sequence[str]], bool]
 
@@ -332,7 +334,7 @@ def example(pattern: Pattern, chosen: dict[str, int], dtype: torch.dtype, seed: 
     for shape, holds in zip(pattern.shapes(chosen), pattern.holds, strict=True):
         value = torch.randn(shape, generator=generator, dtype=torch.float64)
         if holds == INDICES:
-            value = torch.randint(1, 3, shape, generator=generator).double()
+            value = torch.randint(1, 1 + TRIED_INDICES, shape, generator=generator).double()
         elif how == "ties":
             value = (value * 1.2).round()
         elif how == "zeros":
