@@ -191,7 +191,7 @@ def _nested(example: Any, said: Iterator[tuple[str, str]]) -> tuple[str, str]:
     if isinstance(example, torch.Tensor):
         shape, kind = next(said)
         return shape, kind or _dtype(example)
-    parts = [_nested(item, said) for item in example]
+    parts = [_nested(item, said) for item in (example.values() if isinstance(example, dict) else example)]
     kinds = {kind for _, kind in parts}
     texts = [shape if len(kinds) == 1 else f"{shape} {kind}".rstrip() for shape, kind in parts]
     runs = [(text, len(list(group))) for text, group in groupby(texts)]
