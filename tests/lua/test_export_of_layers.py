@@ -26,7 +26,7 @@ pytestmark = [
 HEAD = "local L, parent = torch.class('my.L', '%s')\n"
 RECTIFIED = """function L:updateOutput(x)
    assert(x:dim() == 2)
-   return parent.updateOutput(self, x):mul(2)
+   return torch.mul(parent.updateOutput(self, x), 2)
 end"""
 MADE = """function L:updateOutput(x)
    assert(x:dim() == 2)

@@ -11,6 +11,17 @@ local proxies = setmetatable({}, {__mode = 'v'})   -- id of the handle -> userda
 local prototypes = {}                              -- class -> a userdata with the metatable of the class
 P.payload = payload
 
+-- While a userdata waits for its finalizer, lupa may give another object for the one that it held. A collection that is
+-- whole leaves none waiting, so there are only such: after so many new proxies, or where Lua's memory has doubled.
+local collect, max, new_proxies, kilobytes = collectgarbage, math.max, 0, 16384
+local function collect_all()
+   collect('collect')
+   collect('stop')
+   new_proxies, kilobytes = 0, max(16384, 2 * collect('count'))
+end
+collect('stop')
+function P.collect_if_large() if collect('count') > kilobytes then collect_all() end end
+
 local wrap
 
 -- what goes to Python: handles in place of userdata, in tables as well
@@ -40,6 +51,8 @@ function wrap(value)
       proxy = newproxy(prototypes[typename])
       payload[proxy] = value
       proxies[id] = proxy
+      new_proxies = new_proxies + 1
+      if new_proxies > 4000 then collect_all() end
    end
    return proxy
 end
