@@ -8,15 +8,16 @@ local sethook, getinfo, clock = debug.sethook, debug.getinfo, os.clock
 P.getinfo, P.getlocal, P.getupvalue, P.setfenv = getinfo, debug.getlocal, debug.getupvalue, setfenv
 
 -- Lua 5.1 can't stop a loop in a coroutine from outside: each one gets the hook
-local deadline, turns = clock() + P.cpu_seconds, 0
+local deadline, turns, over = clock() + P.cpu_seconds, 0, false
 local function expired()
    P.collect_if_large()
    turns = turns + 1
-   if turns % 50 == 0 and clock() > deadline then error('the Lua ran for more than ' .. P.cpu_seconds .. ' s (LuaLimits.cpu_seconds)', 0) end
+   over = over or turns % 50 == 0 and clock() > deadline
+   if over then error('the Lua ran for more than ' .. P.cpu_seconds .. ' s (LuaLimits.cpu_seconds)', 0) end
 end
 sethook(expired, '', 2000)
 -- each answer of a process that is kept has its own time
-function P.allow_more() deadline = clock() + P.cpu_seconds end
+function P.allow_more() deadline, over = clock() + P.cpu_seconds, false end
 local create, resume, status, yield, running = coroutine.create, coroutine.resume, coroutine.status, coroutine.yield, coroutine.running
 local function hooked(f)
    if type(f) ~= 'function' then error('bad argument #1 to \'create\' (Lua function expected)', 3) end
